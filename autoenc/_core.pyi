@@ -1,0 +1,145 @@
+"""The C core. Internal: arrays in, arrays out, everything validated once more, nothing about scikit-learn.
+
+A *source* is the user's data: a two-dimensional float32, float64 or uint8 array of any strides, or CSR as a tuple
+``(data, indices, indptr, (n_rows, n_columns))`` with int32 or int64 indices. It is read in place, never copied or modified.
+Node, loss and stage descriptions are structured arrays of ``autoenc._spec`` (the structures of ``csrc/layers/layer.h`` and
+``csrc/train/trainer.h``).
+"""
+
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+type Source = NDArray[Any] | tuple[NDArray[Any], NDArray[Any], NDArray[Any], tuple[int, int]]
+
+class DivergenceError(ArithmeticError):
+    """A loss became infinite or not a number. Weights are those of the last complete epoch."""
+
+# Names in the order of the numbers that descriptions carry.
+LAYERS: tuple[str, ...]
+ACTIVATIONS: tuple[str, ...]
+INITIALIZERS: tuple[str, ...]
+RULES: tuple[str, ...]
+SCHEDULES: tuple[str, ...]
+LOSSES: tuple[str, ...]
+# By loss: name of its link activation; "any", "unit_interval" or "nonnegative"; whether it has a parameter.
+LOSS_LINKS: tuple[str, ...]
+LOSS_TARGETS: tuple[str, ...]
+LOSS_HAS_PARAMETER: tuple[bool, ...]
+# sizeof of ae_node_desc, ae_loss_desc, ae_stage_desc.
+STRUCT_SIZES: tuple[int, int, int]
+# What Predictor.run returns.
+VALUES: int
+LINKED: int
+LOSS: int
+TERMS: int
+
+def isa() -> str:
+    """Instruction set in use: "avx512", "avx2", "neon" or "ref" (environment variable AUTOENC_ISA lowers it)."""
+
+def find_nonfinite(source: Source, /) -> tuple[int, int, float] | None:
+    """First (row, column, value) that is infinite or NaN. Checks CSR structure first (ValueError)."""
+
+def find_outside(source: Source, low: float, high: float, /) -> tuple[int, int, float] | None:
+    """First (row, column, value) outside [low, high]; of CSR, stored values only."""
+
+def svd(a: NDArray[np.float64], /) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Thin SVD (u, s, vt) by LAPACK, with SciPy's library or the system's."""
+
+@final
+class Trainer:
+    """One fit: network, optimiser, threads. See ``csrc/train/trainer.h``."""
+
+    def __new__(
+        cls,
+        nodes: NDArray[np.void],
+        losses: NDArray[np.void],
+        stages: NDArray[np.void],
+        *,
+        precision: int,  # 32 or 64
+        n_threads: int,
+        batch_size: int,
+        seed: int = 0,  # 0 .. 2**64 - 1
+        shuffle: bool = True,
+        keep_best: bool = False,
+        chunk_rows: int = 0,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        amsgrad: bool = False,
+        schedule: int = 0,
+        rate: float = 1e-3,
+        final_ratio: float = 0.0,
+        factor: float = 0.1,
+        period: int = 1,
+        warmup_steps: int = 0,
+        total_steps: int = 1,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        max_norm: float = ...,  # infinity: none
+        clip_value: float = ...,
+        clip_norm: float = ...,
+        lbfgs_memory: int = 10,
+        lbfgs_max_evaluations: int = 25,
+        lbfgs_gtol: float = 0.0,
+    ) -> Trainer: ...
+    def initialize(self) -> None:
+        """Draws all weights from the seed."""
+    def parameters(self) -> list[tuple[str, int, int]]:
+        """(name, rows, columns); names are "<node>.weight", "<node>.bias"."""
+    def get(self, index: int, /) -> NDArray[Any]:
+        """A copy, (rows, columns), of the precision."""
+    def set(self, index: int, value: NDArray[Any], /) -> None:
+        """value: C-contiguous, of the precision and shape. Becomes what an interruption returns to."""
+    @property
+    def n_state(self) -> int: ...
+    def get_state(self, which: int, index: int, /) -> NDArray[Any]: ...
+    def set_state(self, which: int, index: int, value: NDArray[Any], /) -> None: ...
+    def bind(self, slot: int, sources: Sequence[Source], row_weight: NDArray[np.float64] | None = None, /) -> None:
+        """slot 0: training data, 1: validation data. Keeps references."""
+    def subset(self, first: int, count: int, split: bool, /) -> None: ...
+    def moments(self, source: int, /) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Weighted mean and variance of the columns over the training subset."""
+    def epoch(self) -> tuple[float, float, int, bool]:
+        """(loss, rate, steps, converged). KeyboardInterrupt and DivergenceError leave the last complete epoch."""
+    def evaluate(self, slot: int, first: int, count: int, split: bool, /) -> float: ...
+    def keep_best(self) -> None: ...
+    def restore_best(self) -> None: ...
+    def scale_rate(self, factor: float, /) -> None: ...
+    def position(self) -> tuple[int, int]:
+        """(steps, epochs) done."""
+    def seek(self, step: int, epoch: int, /) -> None: ...
+    def gradient(self, stage: int = 0, training: bool = False) -> tuple[float, list[NDArray[Any]]]:
+        """Data loss and gradient by parameter, without update (needs L-BFGS, clip_norm, or more rows than a chunk)."""
+
+@final
+class Predictor:
+    """Weights and a graph, ready to run. Does not keep references to the arrays."""
+
+    def __new__(
+        cls,
+        nodes: NDArray[np.void],
+        parameters: Sequence[NDArray[Any]],
+        *,
+        precision: int,
+        loss: int,
+        loss_parameter: float = 1.0,
+        n_threads: int = 1,
+    ) -> Predictor:
+        """parameters: in the order of Trainer.parameters, two-dimensional, of the precision. ValueError where one is not finite."""
+    def run(
+        self,
+        sources: Sequence[Source],
+        last_node: int,
+        what: int = 0,
+        *,
+        from_node: int = -1,
+        target_source: int = 0,
+        dtype: Any = None,  # numpy float32 or float64; None: that of the precision
+    ) -> NDArray[Any]:
+        """VALUES, LINKED, TERMS: (rows, width of last_node); LOSS: (rows,) float64. from_node >= 0: sources[0] is the value of
+        that node. Releases the GIL; a lock makes concurrent calls take turns."""

@@ -1,0 +1,32 @@
+"""How many threads a call may use."""
+
+import multiprocessing
+import os
+
+import joblib
+from joblib.parallel import get_active_backend
+
+
+def _from_environment() -> int | None:
+    """OMP_NUM_THREADS, which may be a list of numbers by nesting level; its first counts."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(first) if first.isdigit() and int(first) > 0 else None
+
+
+def n_threads(n_jobs: int | None) -> int:
+    """Threads for ``n_jobs``, as joblib counts: -1 is all, -2 all but one.
+
+    None takes the processors that affinity and cgroups leave, no more than OMP_NUM_THREADS (which joblib sets in its
+    worker processes), and one inside a nested worker, where the other processors have work already.
+    """
+    if n_jobs is not None:
+        if n_jobs == 0:
+            raise ValueError("n_jobs=0 has no meaning; allowed: None, a positive number, or a negative one (-1: all processors)")
+        return int(n_jobs) if n_jobs > 0 else max(1, joblib.cpu_count() + 1 + int(n_jobs))
+    limit = _from_environment()
+    backend, _ = get_active_backend()
+    # In a worker process joblib counts one level, but has told it by OMP_NUM_THREADS what it may use.
+    own_process = multiprocessing.parent_process() is not None and limit is not None
+    if (getattr(backend, "nesting_level", 0) or 0) > int(own_process):
+        return 1
+    return min(joblib.cpu_count(), limit or joblib.cpu_count())

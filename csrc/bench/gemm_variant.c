@@ -1,0 +1,54 @@
+/* The products of a dense layer and the roof, in this variant. */
+#include "bench/gemm_variant.h"
+
+#include <time.h>
+
+#include "math/gemm.h"
+#include "math/vec.h"
+
+static double roof(void) {
+    enum { CHAINS = 20 };
+    vec sum[CHAINS], a = v_set1((real)0.999999), b = v_set1((real)1e-6);
+    for (int i = 0; i < CHAINS; i++)
+        sum[i] = v_set1((real)i);
+    double best = 0;
+    for (int round = 0; round < 5; round++) {
+        struct timespec t0, t1;
+        clock_gettime(CLOCK_MONOTONIC, &t0);
+        for (int n = 0; n < 500000; n++)
+#pragma GCC unroll 20
+            for (int i = 0; i < CHAINS; i++)
+                sum[i] = v_fma(sum[i], a, b);
+        clock_gettime(CLOCK_MONOTONIC, &t1);
+        double spent = (double)(t1.tv_sec - t0.tv_sec) + 1e-9 * (double)(t1.tv_nsec - t0.tv_nsec);
+        double rate = 2e-9 * 500000.0 * CHAINS * VL / spent;
+        best = rate > best ? rate : best;
+    }
+    real out[VL];
+    for (int i = 1; i < CHAINS; i++)
+        sum[0] = v_add(sum[0], sum[i]);
+    v_store(out, sum[0]);
+    return out[0] < 0 ? 0 : best;
+}
+
+static void run(int what, int64_t m, int64_t k, int64_t n, const gemm_operands *o) {
+    const int64_t stride = ae_panel_stride(m), kp = ae_panels(k), np = ae_panels(n);
+    const ae_gemm forward = {kp, AE_PANEL, ae_panel_columns(k, kp - 1), 0, 0, stride, AE_PANEL * AE_PANEL};
+    const ae_gemm data = {np, AE_PANEL, ae_panel_columns(n, np - 1), 0, 0, stride, AE_PANEL * AE_PANEL};
+    const ae_gemm weights = {1, (int32_t)m, (int32_t)m, 0, 0, 0, 0};
+    real *x = o->x, *w = o->w, *y = o->y, *wt = o->transposed, *g = o->gradient;
+    if (what == 0)
+        for (int64_t q = 0; q < np; q++)
+            AE_V(ae_gemm_rows)(&forward, m, ae_panel_columns(n, q), x, w + q * k * AE_PANEL, AE_START_ZERO, 0, y + q * stride);
+    else if (what == 1)
+        for (int64_t p = 0; p < kp; p++)
+            AE_V(ae_gemm_rows)(&data, m, ae_panel_columns(k, p), y, wt + p * n * AE_PANEL, AE_START_ZERO, 0, x + p * stride);
+    else
+        for (int64_t q = 0; q < np; q++)
+            for (int64_t p = 0; p < kp; p++)
+                AE_V(ae_gemm_columns)(&weights, ae_panel_columns(k, p), ae_panel_columns(n, q), x + p * stride, y + q * stride,
+                                      AE_START_ZERO, g + q * k * AE_PANEL + p * AE_PANEL * AE_PANEL);
+}
+
+extern const gemm_bench AE_V(gemm_bench);
+const gemm_bench AE_V(gemm_bench) = {roof, run};

@@ -1,0 +1,194 @@
+"""The one description of how the C core is compiled.
+
+``setup.py`` uses it for the extension; run as a script it builds the C tests and benchmarks, which need no Python::
+
+    python csrc/build.py test  [--sanitize address,undefined] [--only NAME] [--blas openblas] [--werror] [--cc clang]
+    python csrc/build.py bench [NAME [ARGUMENTS ...]]
+
+A source that uses ``AE_V(`` is compiled once per variant (precision and instruction set, see ``csrc/math/variant.h``),
+every other source once. Only the Python standard library is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import hashlib
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+CSRC = Path(__file__).resolve().parent
+ROOT = CSRC.parent
+CORE_FLOORS = ("base", "math", "layers", "losses", "optim", "net", "train")
+
+ISA_FLAGS = {
+    "ref": [],
+    "avx2": ["-mavx2", "-mfma"],
+    "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma", "-mprefer-vector-width=512"],
+    "neon": [],
+}
+# -ffp-contract=off: every fma is written; -fno-math-errno and -fno-trapping-math change no result.
+CFLAGS = ["-std=c11", "-O3", "-g1", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+          "-fvisibility=hidden", "-D_GNU_SOURCE"]  # fmt: skip
+WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wno-unused-function"]
+
+
+def isas_of(machine: str) -> list[str]:
+    """Instruction sets that a build for this machine contains."""
+    machine = machine.lower()
+    if machine in ("x86_64", "amd64"):
+        return ["ref", "avx2", "avx512"]
+    if machine in ("aarch64", "arm64"):
+        return ["ref", "neon"]
+    return ["ref"]
+
+
+def core_sources() -> list[Path]:
+    """All sources of the core, without the Python floor."""
+    return sorted(p for floor in CORE_FLOORS for p in (CSRC / floor).glob("*.c"))
+
+
+def is_variant_source(path: Path) -> bool:
+    return "AE_V(" in path.read_text(encoding="utf-8")
+
+
+def blas_flags(blas: str) -> tuple[list[str], list[str]]:
+    """Compile and link flags of AUTOENC_BLAS: "scipy" (capsules at run time) or "openblas" (pkg-config)."""
+    if blas == "scipy":
+        return [], []
+    if blas != "openblas":
+        raise SystemExit(f"AUTOENC_BLAS={blas!r} is not known; use 'scipy' or 'openblas'")
+
+    def pkg_config(what: str) -> list[str]:
+        out = subprocess.run(["pkg-config", what, "openblas"], capture_output=True, text=True)
+        if out.returncode:
+            raise SystemExit(f"AUTOENC_BLAS=openblas: pkg-config does not find openblas: {out.stderr.strip()}")
+        return shlex.split(out.stdout)
+
+    return ["-DAE_BLAS_OPENBLAS", *pkg_config("--cflags")], pkg_config("--libs")
+
+
+def sanitize_flags(sanitize: str) -> list[str]:
+    if not sanitize:
+        return []
+    return [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
+
+
+def _newest_header() -> float:
+    return max(p.stat().st_mtime for p in [*CSRC.rglob("*.h"), Path(__file__)])
+
+
+def compile_jobs(sources: list[Path], out: Path, machine: str, flags: list[str]) -> list[tuple[list[str], Path, Path]]:
+    """(flags, source, object) for every object that the sources become."""
+    jobs = []
+    for source in sources:
+        stem = "_".join(source.relative_to(ROOT).with_suffix("").parts)
+        if source.is_relative_to(ROOT) and is_variant_source(source):
+            for isa in isas_of(machine):
+                for bits in (32, 64):
+                    define = [f"-DAE_BITS={bits}", f"-DAE_TARGET_{isa.upper()}"]
+                    jobs.append(([*flags, *define, *ISA_FLAGS[isa]], source, out / f"{stem}.f{bits}_{isa}.o"))
+        else:
+            jobs.append((flags, source, out / f"{stem}.o"))
+    return jobs
+
+
+def compile_all(
+    sources: list[Path], out: Path, *, cc: list[str], flags: list[str], machine: str | None = None, jobs: int | None = None
+) -> list[Path]:
+    """Compiles in parallel what is older than its source or any header; returns the objects. Raises SystemExit with the
+    compiler's message on failure. ``out`` is specific to the flags."""
+    work = compile_jobs(sources, out, machine or platform.machine(), flags)
+    out.mkdir(parents=True, exist_ok=True)
+    newest = _newest_header()
+
+    def run(job: tuple[list[str], Path, Path]) -> str:
+        job_flags, source, target = job
+        if target.exists() and target.stat().st_mtime > max(newest, source.stat().st_mtime):
+            return ""
+        command = [*cc, *job_flags, f"-I{CSRC}", "-c", str(source), "-o", str(target)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            target.unlink(missing_ok=True)
+            raise SystemExit(f"{shlex.join(command)}\n{done.stderr}")
+        return done.stderr
+
+    with concurrent.futures.ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
+        futures = [pool.submit(run, job) for job in work]
+        try:
+            for future in futures:
+                sys.stderr.write(future.result())
+        except SystemExit:
+            for future in futures:
+                future.cancel()
+            raise
+    return [target for _, _, target in work]
+
+
+def build_programs(kind: str, arguments: argparse.Namespace) -> list[Path]:
+    """Builds each tests/c/test_*.c or csrc/bench/bench_*.c as a program, linked with the core and the folder's other sources."""
+    machine = arguments.machine or platform.machine()
+    blas_compile, blas_link = blas_flags(arguments.blas)
+    flags = [*CFLAGS, *sanitize_flags(arguments.sanitize), *blas_compile]
+    if arguments.werror:
+        flags += [*WARNINGS, "-Werror"]
+    cc = shlex.split(arguments.cc)
+    tag = hashlib.sha256(repr((cc, flags, machine)).encode()).hexdigest()[:12]
+    out = ROOT / "build" / f"c-{tag}"
+    objects = compile_all(core_sources(), out, cc=cc, flags=flags, machine=machine)
+    folder = ROOT / "tests" / "c" if kind == "test" else CSRC / "bench"
+    flags = [*flags, f"-I{folder}"]
+    sources = sorted(folder.glob("*.c"))
+    programs = [p for p in sources if p.stem.startswith(kind + "_")]
+    shared = [p for p in sources if p not in programs]
+    if arguments.only:
+        programs = [p for p in programs if re.search(arguments.only, p.stem)]
+        if not programs:
+            raise SystemExit(f"no {kind} program matches {arguments.only!r}")
+    objects += compile_all(shared, out, cc=cc, flags=flags, machine=machine)
+    built = []
+    for program in programs:
+        own = compile_all([program], out, cc=cc, flags=flags, machine=machine)
+        target = out / program.stem
+        link = [*cc, *sanitize_flags(arguments.sanitize), *map(str, own), *map(str, objects), "-o", str(target)]
+        if not target.exists() or any(o.stat().st_mtime > target.stat().st_mtime for o in [*own, *objects]):
+            subprocess.run([*link, *blas_link, "-lm", "-lpthread"], check=True)
+        built.append(target)
+    return built
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("kind", choices=["test", "bench"])
+    parser.add_argument("arguments", nargs="*", help="bench: name and arguments")
+    parser.add_argument("--sanitize", default=os.environ.get("AUTOENC_SANITIZE", ""))
+    parser.add_argument("--blas", default=os.environ.get("AUTOENC_BLAS", "scipy"))
+    parser.add_argument("--cc", default=os.environ.get("CC", "cc"))
+    parser.add_argument("--machine", default="", help="cross-compile for this machine, e.g. aarch64")
+    parser.add_argument("--runner", default="", help="what runs the programs, e.g. 'qemu-aarch64 -L /usr/aarch64-linux-gnu'")
+    parser.add_argument("--only", default="", help="regular expression of program names")
+    parser.add_argument("--werror", action="store_true", help="all warnings, as errors")
+    arguments = parser.parse_args()
+    bench_arguments = arguments.arguments
+    if arguments.kind == "bench" and bench_arguments:
+        arguments.only, bench_arguments = bench_arguments[0], bench_arguments[1:]
+    failed = 0
+    programs = build_programs(arguments.kind, arguments)
+    for program in programs:
+        command = [*shlex.split(arguments.runner), str(program), *(bench_arguments if arguments.kind == "bench" else [])]
+        code = subprocess.run(command).returncode
+        if code:
+            print(f"{program.name}: exit status {code}", file=sys.stderr)
+            failed += 1
+    if arguments.kind == "test":
+        print(f"C tests: {len(programs) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

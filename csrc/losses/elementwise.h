@@ -1,0 +1,134 @@
+/* What the elementwise losses share: the walk over a block.
+ *
+ * A loss gives one function, the term of one feature and its derivative; ELEMENTWISE_LOSS(term, has_excess) makes `rows`
+ * and `terms` of it (included by one source per loss, compiled per variant).
+ *
+ * The walk takes a few rows together and goes through the panels, so that each step reads a run of contiguous memory
+ * (a row of a panel alone is only 128 or 256 bytes, and panels lie far apart), while the sums of these rows, 32 lanes
+ * each, stay in a small tile. A lane adds its panels in order whatever the grouping, so a row's loss depends on the row
+ * only.
+ *
+ * A loss may leave part of its term as log1p(excess) with 0 <= excess <= 1. A sum over features needs no logarithm for
+ * each, since sum log(1 + x) = log product (1 + x): a lane multiplies as many factors as cannot overflow and takes one
+ * logarithm. What is kept is the product less one, q' = q + x + q x, so that tiny excesses are not lost beside the one. */
+#ifndef AE_LOSSES_ELEMENTWISE_H
+#define AE_LOSSES_ELEMENTWISE_H
+
+#include <stddef.h>
+
+#include "losses/loss.h"
+#include "losses/row_sum.h"
+#include "math/functions.h"
+#include "math/panel.h"
+#include "math/vec.h"
+
+/* The term of a prediction and its target, not negative, less log1p(*excess) where the loss has one (others leave
+ * *excess alone); *derivative of the whole by the prediction. */
+typedef vec (*elementwise_term)(vec prediction, vec target, vec parameter, vec *derivative, vec *excess);
+
+#define EXCESS_PANELS 64 /* factors of a product: at most 2^64 */
+
+/* Where the sums of a group of rows are while it walks through the panels: 32 lanes by row. */
+typedef struct elementwise_sums {
+    real term[LOSS_ROWS * AE_PANEL], excess[LOSS_ROWS * AE_PANEL];
+} elementwise_sums;
+
+/* Moves the products' logarithms to the terms. */
+AE_INLINE void elementwise_settle(elementwise_sums *sums, int64_t rows) {
+    for (int64_t at = 0; at < rows * AE_PANEL; at += VL) {
+        v_store(sums->term + at, v_add(v_load(sums->term + at), vf_log1p(v_load(sums->excess + at))));
+        v_store(sums->excess + at, v_zero());
+    }
+}
+
+/* Rows of one panel: adds the terms to their sums, and writes factor[row] * derivative. With `partial` only `columns`
+ * columns hold data: beyond them terms and derivatives count as zero. */
+AE_INLINE void elementwise_panel(elementwise_term term, const bool has_excess, const bool partial, int columns,
+                                 int64_t rows, const real *prediction, const real *target, vec parameter,
+                                 const real *factor, elementwise_sums *sums, real *gradient, bool accumulate) {
+    const vec zero = v_zero();
+    vmask holds[LOSS_VECTORS];
+    loss_column_masks(columns, holds);
+    for (int64_t r = 0; r < rows; r++) {
+        const vec row_factor = v_set1(factor[r]);
+        for (int v = 0; v < LOSS_VECTORS; v++) {
+            const int64_t at = r * AE_PANEL + v * VL;
+            vec derivative, excess = zero;
+            vec value = term(v_load(prediction + at), v_load(target + at), parameter, &derivative, &excess);
+            if (partial) {
+                value = v_select(holds[v], value, zero);
+                excess = v_select(holds[v], excess, zero);
+                derivative = v_select(holds[v], derivative, zero);
+            }
+            v_store(sums->term + at, v_add(v_load(sums->term + at), value));
+            if (has_excess) {
+                const vec product = v_load(sums->excess + at);
+                v_store(sums->excess + at, v_fma(product, excess, v_add(product, excess)));
+            }
+            if (gradient && accumulate)
+                v_store(gradient + at, v_fma(row_factor, derivative, v_load(gradient + at)));
+            else if (gradient)
+                v_store(gradient + at, v_mul(row_factor, derivative));
+        }
+    }
+}
+
+AE_INLINE void elementwise_rows(const ae_loss_call *call, elementwise_term term, const bool has_excess) {
+    const int64_t full = call->width / AE_PANEL;
+    const int columns = (int)(call->width % AE_PANEL);
+    const vec parameter = v_set1((real)call->parameter);
+    const double share = call->scale / (double)call->width;
+    for (int64_t row = call->row0; row < call->row1; row += LOSS_ROWS) {
+        const int64_t rows = call->row1 - row < LOSS_ROWS ? call->row1 - row : LOSS_ROWS;
+        elementwise_sums sums;
+        real factor[LOSS_ROWS];
+        for (int64_t at = 0; at < rows * AE_PANEL; at++)
+            sums.term[at] = sums.excess[at] = 0;
+        for (int64_t r = 0; r < rows; r++)
+            factor[r] = (real)loss_row_factor(call, share, row + r);
+        const real *p = (const real *)call->prediction + row * AE_PANEL, *t = (const real *)call->target + row * AE_PANEL;
+        real *g = call->gradient ? (real *)call->gradient + row * AE_PANEL : NULL;
+        for (int64_t panel = 0; panel < full; panel++) {
+            elementwise_panel(term, has_excess, false, AE_PANEL, rows, p, t, parameter, factor, &sums, g, call->accumulate);
+            p += call->prediction_stride;
+            t += call->target_stride;
+            g = g ? g + call->prediction_stride : NULL;
+            if (has_excess && (panel + 1) % EXCESS_PANELS == 0)
+                elementwise_settle(&sums, rows);
+        }
+        if (columns)
+            elementwise_panel(term, has_excess, true, columns, rows, p, t, parameter, factor, &sums, g, call->accumulate);
+        if (has_excess)
+            elementwise_settle(&sums, rows);
+        if (call->row_loss)
+            for (int64_t r = 0; r < rows; r++)
+                call->row_loss[row + r] = loss_join_lanes(sums.term + r * AE_PANEL) / (double)call->width;
+    }
+}
+
+AE_INLINE void elementwise_terms(const ae_loss_call *call, elementwise_term term, const bool has_excess) {
+    const real *prediction = call->prediction, *target = call->target;
+    real *out = call->gradient;
+    const vec parameter = v_set1((real)call->parameter);
+    for (int64_t panel = 0; panel < ae_panels(call->width); panel++) {
+        const real *p = prediction + panel * call->prediction_stride, *t = target + panel * call->target_stride;
+        real *o = out + panel * call->prediction_stride;
+        vmask holds[LOSS_VECTORS];
+        loss_column_masks(ae_panel_columns(call->width, panel), holds);
+        for (int64_t r = call->row0; r < call->row1; r++)
+            for (int v = 0; v < LOSS_VECTORS; v++) {
+                const int64_t at = r * AE_PANEL + v * VL;
+                vec derivative, excess = v_zero();
+                vec value = term(v_load(p + at), v_load(t + at), parameter, &derivative, &excess);
+                if (has_excess)
+                    value = v_add(value, vf_log1p(excess));
+                v_store(o + at, v_select(holds[v], value, v_zero()));
+            }
+    }
+}
+
+#define ELEMENTWISE_LOSS(term, has_excess)                                                          \
+    static void rows(const ae_loss_call *call) { elementwise_rows(call, term, has_excess); }        \
+    static void terms(const ae_loss_call *call) { elementwise_terms(call, term, has_excess); }
+
+#endif

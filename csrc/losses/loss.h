@@ -1,0 +1,51 @@
+/* Losses, which are also likelihoods: one file each, one line in losses/registry.c.
+ *
+ * A loss compares a prediction with a target of the same width. Its terms are nonnegative, one per feature; the loss of a
+ * row is their mean over the features (no 1/2 in front of a square); the loss of a minibatch is the mean over its rows.
+ * A loss with a link takes the value before the link (logits, log-rate), which is what makes it stable: `link` names the
+ * activation that turns the prediction into a reconstruction.
+ * For a variational network the same terms are summed instead of averaged and, where `log_constant` says so, become
+ * negative log-likelihoods in nats; that is the objective's affair, not the loss's. */
+#ifndef AE_LOSSES_LOSS_H
+#define AE_LOSSES_LOSS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/cpu.h"
+#include "math/activation.h"
+
+typedef enum ae_loss_target { AE_TARGET_ANY = 0, AE_TARGET_UNIT_INTERVAL, AE_TARGET_NONNEGATIVE } ae_loss_target;
+
+/* One block of rows. Pointers to reals of the variant's precision. */
+typedef struct ae_loss_call {
+    const void *prediction, *target;                /* panel matrices (rows, width) */
+    int64_t prediction_stride, target_stride;       /* reals between panels */
+    int64_t width;                                  /* > 0 */
+    int64_t row0, row1;
+    double parameter;                               /* huber's delta; ignored elsewhere */
+    double scale;                                   /* factor of every row's gradient, e.g. weight of the term / rows of the batch */
+    const double *row_weight;                       /* by row (indexed row0 .. row1 - 1); NULL: all one */
+    double *row_loss;                               /* out, by row: mean over features, not weighted. May be NULL */
+    void *gradient;                                 /* out: panels of prediction_stride: d(scale * weight * row_loss)/d prediction,
+                                                       padding columns zero. NULL: not wanted. May not alias target */
+    bool accumulate;                                /* add to gradient instead of writing it */
+} ae_loss_call;
+
+typedef struct ae_loss_ops {
+    const char *name;
+    ae_activation link;
+    ae_loss_target target;
+    bool has_parameter; /* parameter > 0 */
+    /* Loss and gradient of a block of rows. Row sums: 32 lanes, each over the panels in order, joined as a tree. */
+    void (*rows)(const ae_loss_call *call);
+    /* The terms themselves, per feature: written to call->gradient's place as a panel matrix of prediction_stride. */
+    void (*terms)(const ae_loss_call *call);
+} ae_loss_ops;
+
+/* By position, NULL beyond the last: the numbering that node descriptions use. isa as chosen by ae_isa_select. */
+const ae_loss_ops *ae_loss_get(int bits, ae_isa isa, int index);
+/* Position by name, or -1. */
+int ae_loss_find(const char *name);
+
+#endif

@@ -1,0 +1,152 @@
+/* Multinomial cross-entropy of the logits z of a row with counts t >= 0: the term of feature j is -t_j log softmax(z)_j,
+ * its gradient (sum of t) softmax(z)_j - t_j.
+ *
+ * Three walks over the row's panels: the maximum; the sums of e^(z - maximum) and of t, lane by lane in the order of the
+ * panels; then terms and gradient, with the exponential taken again (cheaper than keeping it beside a gradient that may
+ * be accumulated). Rows go in small groups for the reason given in elementwise.h. */
+#include <float.h>
+#include <math.h>
+#include <stddef.h>
+
+#include "losses/loss.h"
+#include "losses/row_sum.h"
+#include "math/functions.h"
+#include "math/panel.h"
+
+/* What the rows of a group share among their columns. */
+typedef struct softmax_group {
+    real maximum[LOSS_ROWS];     /* of the logits */
+    real log_sum[LOSS_ROWS];     /* log of the sum of e^(z - maximum); not negative */
+    double exp_sum[LOSS_ROWS];   /* that sum */
+    double target_sum[LOSS_ROWS];
+} softmax_group;
+
+static real join_maximum(const real *lanes) {
+    real maximum = lanes[0];
+    for (int i = 1; i < AE_PANEL; i++)
+        maximum = lanes[i] > maximum ? lanes[i] : maximum;
+    return maximum;
+}
+
+static real log_of(double x) {
+    real lanes[VL];
+    v_store(lanes, vf_log(v_set1((real)x)));
+    return lanes[0];
+}
+
+static void group_measure(const ae_loss_call *call, int64_t row, int64_t rows, softmax_group *group) {
+    const real *prediction = (const real *)call->prediction + row * AE_PANEL;
+    const real *target = (const real *)call->target + row * AE_PANEL;
+    const int64_t panels = ae_panels(call->width);
+    real first[LOSS_ROWS * AE_PANEL], second[LOSS_ROWS * AE_PANEL] = {0};
+    vmask holds[LOSS_VECTORS];
+
+    for (int i = 0; i < LOSS_ROWS * AE_PANEL; i++)
+        first[i] = -(real)INFINITY;
+    for (int64_t panel = 0; panel < panels; panel++) {
+        const real *z = prediction + panel * call->prediction_stride;
+        loss_column_masks(ae_panel_columns(call->width, panel), holds);
+        for (int64_t r = 0; r < rows; r++)
+            for (int v = 0; v < LOSS_VECTORS; v++) {
+                const int64_t at = r * AE_PANEL + v * VL;
+                const vec before = v_load(first + at);
+                v_store(first + at, v_select(holds[v], v_max(v_load(z + at), before), before));
+            }
+    }
+    for (int64_t r = 0; r < rows; r++)
+        group->maximum[r] = join_maximum(first + r * AE_PANEL);
+
+    for (int i = 0; i < LOSS_ROWS * AE_PANEL; i++)
+        first[i] = 0;
+    for (int64_t panel = 0; panel < panels; panel++) {
+        const real *z = prediction + panel * call->prediction_stride, *t = target + panel * call->target_stride;
+        loss_column_masks(ae_panel_columns(call->width, panel), holds);
+        for (int64_t r = 0; r < rows; r++) {
+            const vec maximum = v_set1(group->maximum[r]);
+            for (int v = 0; v < LOSS_VECTORS; v++) {
+                const int64_t at = r * AE_PANEL + v * VL;
+                const vec power = v_select(holds[v], vf_exp(v_sub(v_load(z + at), maximum)), v_zero());
+                v_store(first + at, v_add(v_load(first + at), power));
+                v_store(second + at, v_add(v_load(second + at), v_select(holds[v], v_load(t + at), v_zero())));
+            }
+        }
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        group->exp_sum[r] = loss_join_lanes(first + r * AE_PANEL);
+        group->target_sum[r] = loss_join_lanes(second + r * AE_PANEL);
+        group->log_sum[r] = log_of(group->exp_sum[r]);
+    }
+}
+
+/* z - maximum. Kept finite where the difference of two finite logits overflows, because 0 * infinity is no loss. */
+AE_INLINE vec above_maximum(const real *z, real maximum) {
+    const vec lowest = v_set1((real)(AE_BITS == 32 ? -FLT_MAX : -DBL_MAX));
+    return v_max(lowest, v_sub(v_load(z), v_set1(maximum)));
+}
+
+/* -t log softmax(z), given z - maximum; zero beyond the width. */
+AE_INLINE vec multinomial_term(vec above, vec target, real log_sum, vmask holds) {
+    return v_select(holds, v_mul(target, v_sub(v_set1(log_sum), above)), v_zero());
+}
+
+static void rows(const ae_loss_call *call) {
+    const int64_t panels = ae_panels(call->width);
+    const double share = call->scale / (double)call->width;
+    for (int64_t row = call->row0; row < call->row1; row += LOSS_ROWS) {
+        const int64_t count = call->row1 - row < LOSS_ROWS ? call->row1 - row : LOSS_ROWS;
+        softmax_group group;
+        group_measure(call, row, count, &group);
+        real sums[LOSS_ROWS * AE_PANEL] = {0}, of_power[LOSS_ROWS], of_target[LOSS_ROWS];
+        for (int64_t r = 0; r < count; r++) {
+            const double factor = loss_row_factor(call, share, row + r);
+            of_target[r] = (real)factor;
+            of_power[r] = (real)(factor * group.target_sum[r] / group.exp_sum[r]);
+        }
+        for (int64_t panel = 0; panel < panels; panel++) {
+            const real *z = (const real *)call->prediction + panel * call->prediction_stride + row * AE_PANEL;
+            const real *t = (const real *)call->target + panel * call->target_stride + row * AE_PANEL;
+            real *g = call->gradient ? (real *)call->gradient + panel * call->prediction_stride + row * AE_PANEL : NULL;
+            vmask holds[LOSS_VECTORS];
+            loss_column_masks(ae_panel_columns(call->width, panel), holds);
+            for (int64_t r = 0; r < count; r++)
+                for (int v = 0; v < LOSS_VECTORS; v++) {
+                    const int64_t at = r * AE_PANEL + v * VL;
+                    const vec above = above_maximum(z + at, group.maximum[r]), tv = v_load(t + at);
+                    const vec term = multinomial_term(above, tv, group.log_sum[r], holds[v]);
+                    v_store(sums + at, v_add(v_load(sums + at), term));
+                    if (g) {
+                        const vec start = call->accumulate ? v_load(g + at) : v_zero();
+                        const vec sum = v_fnma(v_set1(of_target[r]), tv, v_fma(v_set1(of_power[r]), vf_exp(above), start));
+                        v_store(g + at, v_select(holds[v], sum, start));
+                    }
+                }
+        }
+        if (call->row_loss)
+            for (int64_t r = 0; r < count; r++)
+                call->row_loss[row + r] = loss_join_lanes(sums + r * AE_PANEL) / (double)call->width;
+    }
+}
+
+static void terms(const ae_loss_call *call) {
+    const int64_t panels = ae_panels(call->width);
+    for (int64_t row = call->row0; row < call->row1; row += LOSS_ROWS) {
+        const int64_t count = call->row1 - row < LOSS_ROWS ? call->row1 - row : LOSS_ROWS;
+        softmax_group group;
+        group_measure(call, row, count, &group);
+        for (int64_t panel = 0; panel < panels; panel++) {
+            const real *z = (const real *)call->prediction + panel * call->prediction_stride + row * AE_PANEL;
+            const real *t = (const real *)call->target + panel * call->target_stride + row * AE_PANEL;
+            real *out = (real *)call->gradient + panel * call->prediction_stride + row * AE_PANEL;
+            vmask holds[LOSS_VECTORS];
+            loss_column_masks(ae_panel_columns(call->width, panel), holds);
+            for (int64_t r = 0; r < count; r++)
+                for (int v = 0; v < LOSS_VECTORS; v++) {
+                    const int64_t at = r * AE_PANEL + v * VL;
+                    const vec above = above_maximum(z + at, group.maximum[r]);
+                    v_store(out + at, multinomial_term(above, v_load(t + at), group.log_sum[r], holds[v]));
+                }
+        }
+    }
+}
+
+const ae_loss_ops AE_V(ae_loss_multinomial) = {"multinomial", AE_SOFTMAX, AE_TARGET_NONNEGATIVE, false, rows, terms};

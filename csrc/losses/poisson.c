@@ -1,0 +1,20 @@
+/* Half the Poisson deviance of the log-rate z and a count t >= 0: e^z - t z + t log t - t (t log t = 0 at t = 0), with
+ * derivative e^z - t. Zero where e^z = t; rounding below zero there is cut off. */
+#include "losses/elementwise.h"
+#include "math/functions.h"
+
+AE_INLINE vec poisson(vec log_rate, vec target, vec parameter, vec *derivative, vec *excess) {
+    (void)parameter, (void)excess;
+    const vec zero = v_zero(), one = v_set1((real)1);
+    const vec rate = vf_exp(log_rate);
+    const vmask none = v_eq(target, zero);
+    const vec log_target = vf_log(v_select(none, one, target));
+    const vec value = v_fma(target, v_sub(v_sub(log_target, log_rate), one), rate);
+    *derivative = v_sub(rate, target);
+    /* In this order a NaN is kept. */
+    return v_max(zero, value);
+}
+
+ELEMENTWISE_LOSS(poisson, false)
+
+const ae_loss_ops AE_V(ae_loss_poisson) = {"poisson", AE_EXP, AE_TARGET_NONNEGATIVE, false, rows, terms};

@@ -1,0 +1,181 @@
+#include "math/blas1.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "math/panel.h"
+#include "math/vec.h"
+
+#define DOT_LANES 16
+#define DOT_BLOCK 4096
+
+#if AE_BITS == 32
+#define FMA fmaf
+#else
+#define FMA fma
+#endif
+
+static double dot_block(int64_t n, const real *x, const real *y) {
+    double lanes[DOT_LANES] = {0};
+    int64_t i = 0;
+    for (; i + DOT_LANES <= n; i += DOT_LANES)
+        for (int l = 0; l < DOT_LANES; l++)
+            lanes[l] = fma((double)x[i + l], (double)y[i + l], lanes[l]);
+    for (int l = 0; i + l < n; l++)
+        lanes[l] = fma((double)x[i + l], (double)y[i + l], lanes[l]);
+    for (int width = DOT_LANES / 2; width; width /= 2)
+        for (int l = 0; l < width; l++)
+            lanes[l] += lanes[l + width];
+    return lanes[0];
+}
+
+double AE_V(ae_dot)(int64_t n, const real *x, const real *y) {
+    /* partial[k] is the sum of 2^k blocks wherever bit k of `blocks` is set: pairs are joined as soon as both are there. */
+    double partial[64];
+    uint64_t blocks = 0;
+    for (int64_t i = 0; i < n; i += DOT_BLOCK) {
+        double sum = dot_block(n - i < DOT_BLOCK ? n - i : DOT_BLOCK, x + i, y + i);
+        int level = 0;
+        for (; blocks >> level & 1; level++)
+            sum = partial[level] + sum;
+        partial[level] = sum;
+        blocks++;
+    }
+    double sum = 0;
+    int joined = 0;
+    for (int level = 0; blocks >> level; level++)
+        if (blocks >> level & 1) {
+            sum = joined ? partial[level] + sum : partial[level];
+            joined = 1;
+        }
+    return sum;
+}
+
+void AE_V(ae_axpy)(int64_t n, real a, const real *x, real *y) {
+    vec factor = v_set1(a);
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL)
+        v_store(y + i, v_fma(factor, v_load(x + i), v_load(y + i)));
+    for (; i < n; i++)
+        y[i] = FMA(a, x[i], y[i]);
+}
+
+void AE_V(ae_scale)(int64_t n, real a, real *x) {
+    vec factor = v_set1(a);
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL)
+        v_store(x + i, v_mul(factor, v_load(x + i)));
+    for (; i < n; i++)
+        x[i] = a * x[i];
+}
+
+void AE_V(ae_column_sums)(int64_t row0, int64_t row1, const real *panel, real *out) {
+    enum { VECTORS = AE_PANEL / VL };
+    vec sums[VECTORS];
+    for (int j = 0; j < VECTORS; j++)
+        sums[j] = v_load(out + j * VL);
+    for (int64_t row = row0; row < row1; row++)
+        for (int j = 0; j < VECTORS; j++)
+            sums[j] = v_add(sums[j], v_load(panel + row * AE_PANEL + j * VL));
+    for (int j = 0; j < VECTORS; j++)
+        v_store(out + j * VL, sums[j]);
+}
+
+int AE_V(ae_all_finite)(int64_t n, const real *x) {
+    vec infinity = v_set1((real)INFINITY);
+    int64_t i = 0;
+    for (; i + AE_PANEL <= n; i += AE_PANEL) {
+        vmask finite = v_lt(v_abs(v_load(x + i)), infinity);
+        for (int j = VL; j < AE_PANEL; j += VL)
+            finite = m_and(finite, v_lt(v_abs(v_load(x + i + j)), infinity));
+        if (m_any(m_not(finite)))
+            return 0;
+    }
+    for (; i < n; i++)
+        if (!isfinite(x[i]))
+            return 0;
+    return 1;
+}
+
+/* The user's elements, at any alignment. */
+typedef float any_f32 __attribute__((aligned(1), may_alias));
+typedef double any_f64 __attribute__((aligned(1), may_alias));
+typedef uint8_t any_u8 __attribute__((may_alias));
+typedef int32_t any_i32 __attribute__((aligned(1), may_alias));
+typedef int64_t any_i64 __attribute__((aligned(1), may_alias));
+
+#define GATHER(type)                                                            \
+    if (column_bytes == (int64_t)sizeof(type)) {                                \
+        const type *restrict from = (const type *)source;                       \
+        for (int64_t p = 0; p < whole; p++) {                                   \
+            real *restrict to = at + p * stride;                                \
+            for (int c = 0; c < AE_PANEL; c++)                                  \
+                to[c] = (real)from[p * AE_PANEL + c];                           \
+        }                                                                       \
+        for (int c = 0; c < left; c++)                                          \
+            at[whole * stride + c] = (real)from[whole * AE_PANEL + c];          \
+    } else {                                                                    \
+        for (int64_t c = 0; c < width; c++)                                     \
+            at[c / AE_PANEL * stride + c % AE_PANEL] = (real) * (const type *)(source + c * column_bytes); \
+    }
+
+void AE_V(ae_row_gather)(ae_dtype dtype, const char *source, int64_t column_bytes, int64_t width, int64_t stride, int64_t row,
+                         real *panels) {
+    real *at = panels + row * AE_PANEL;
+    int64_t whole = width / AE_PANEL;
+    int left = (int)(width % AE_PANEL);
+    if (dtype == AE_F32) {
+        GATHER(any_f32)
+    } else if (dtype == AE_F64) {
+        GATHER(any_f64)
+    } else {
+        GATHER(any_u8)
+    }
+    for (int c = left; left && c < AE_PANEL; c++)
+        at[whole * stride + c] = 0;
+}
+
+#define SCATTER(type)                                                                                      \
+    if (column_bytes == (int64_t)sizeof(type)) {                                                           \
+        type *restrict to = (type *)destination;                                                           \
+        for (int64_t p = 0; p < whole; p++) {                                                              \
+            const real *restrict from = at + p * stride;                                                   \
+            for (int c = 0; c < AE_PANEL; c++)                                                             \
+                to[p * AE_PANEL + c] = (type)from[c];                                                      \
+        }                                                                                                  \
+        for (int c = 0; c < left; c++)                                                                     \
+            to[whole * AE_PANEL + c] = (type)at[whole * stride + c];                                       \
+    } else {                                                                                               \
+        for (int64_t c = 0; c < width; c++)                                                                \
+            *(type *)(destination + c * column_bytes) = (type)at[c / AE_PANEL * stride + c % AE_PANEL];    \
+    }
+
+void AE_V(ae_row_scatter)(ae_dtype dtype, const real *panels, int64_t width, int64_t stride, int64_t row, char *destination,
+                          int64_t column_bytes) {
+    const real *at = panels + row * AE_PANEL;
+    int64_t whole = width / AE_PANEL;
+    int left = (int)(width % AE_PANEL);
+    if (dtype == AE_F32) {
+        SCATTER(any_f32)
+    } else if (dtype == AE_F64) {
+        SCATTER(any_f64)
+    }
+}
+
+void AE_V(ae_row_gather_csr)(ae_dtype dtype, const char *values, int index_bits, const char *columns, int64_t count,
+                             int64_t width, int64_t stride, int64_t row, real *panels) {
+    real *at = panels + row * AE_PANEL;
+    for (int64_t p = 0; p < ae_panels(width); p++)
+        memset(at + p * stride, 0, AE_PANEL * sizeof(real));
+    for (int64_t k = 0; k < count; k++) {
+        int64_t column = index_bits == 32 ? ((const any_i32 *)columns)[k] : ((const any_i64 *)columns)[k];
+        real value;
+        if (dtype == AE_F32)
+            value = (real)((const any_f32 *)values)[k];
+        else if (dtype == AE_F64)
+            value = (real)((const any_f64 *)values)[k];
+        else
+            value = (real)((const any_u8 *)values)[k];
+        at[column / AE_PANEL * stride + column % AE_PANEL] += value; /* an index listed twice adds up, as in SciPy */
+    }
+}

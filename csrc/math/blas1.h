@@ -1,0 +1,37 @@
+/* Sums and vector updates in one fixed order, and copies between the user's layouts and panels. */
+#ifndef AE_MATH_BLAS1_H
+#define AE_MATH_BLAS1_H
+
+#include <stdint.h>
+
+typedef enum ae_dtype { AE_F32 = 0, AE_F64, AE_U8 } ae_dtype;
+
+#if defined(AE_BITS)
+#include "math/variant.h"
+
+/* Sum of x[i] * y[i] in double, for n reals. Fixed order: blocks of 4096, within a block 16 lanes i % 16 each by fma in
+ * order, lanes joined as a tree; blocks joined by pairs as a tree. */
+double AE_V(ae_dot)(int64_t n, const real *x, const real *y);
+/* y += a x, z = x * a ... elementwise by fma. */
+void AE_V(ae_axpy)(int64_t n, real a, const real *x, real *y);
+void AE_V(ae_scale)(int64_t n, real a, real *x);
+/* Sum over rows row0 .. row1 - 1 of one panel (rows of 32): out[32] = start + rows in order, by addition. start: out. */
+void AE_V(ae_column_sums)(int64_t row0, int64_t row1, const real *panel, real *out);
+/* Scales each column of a panel (rows, 32) whose Euclidean norm is above limit down to it. Squares summed over rows in order. */
+void AE_V(ae_limit_column_norms)(int64_t rows, real limit, real *panel);
+/* True if all n are finite. */
+int AE_V(ae_all_finite)(int64_t n, const real *x);
+
+/* One row of the user's data into row `row` of a panel matrix: columns 0 .. width - 1 from source + c * column_bytes,
+ * converted to real; padding of the last panel becomes zero. */
+void AE_V(ae_row_gather)(ae_dtype dtype, const char *source, int64_t column_bytes, int64_t width, int64_t stride, int64_t row,
+                         real *panels);
+/* The way back: row `row` to destination + c * column_bytes as f32 or f64. */
+void AE_V(ae_row_scatter)(ae_dtype dtype, const real *panels, int64_t width, int64_t stride, int64_t row, char *destination,
+                          int64_t column_bytes);
+/* One CSR row: the listed columns, zero elsewhere. Column indices are int32 (index_bits 32) or int64, checked before. */
+void AE_V(ae_row_gather_csr)(ae_dtype dtype, const char *values, int index_bits, const char *columns, int64_t count,
+                             int64_t width, int64_t stride, int64_t row, real *panels);
+
+#endif
+#endif

@@ -1,0 +1,169 @@
+/* Batch-reduce GEMM on panels: micro-kernels and the loops around them.
+ *
+ * A micro-kernel keeps an MR x (NV * VL) tile of C in registers while it runs along the sum: per step it reads NV vectors
+ * of B, broadcasts MR reals of A, and does MR * NV fused multiply-adds (Goto and van de Geijn 2008, figure 4, without the
+ * packing, which the panel layout makes unnecessary). The sum is walked in slices so that a slice of B stays in the first
+ * level of cache while the rows of A pass by; C is stored and reloaded between slices, which is exact. */
+#include "math/gemm.h"
+
+#include "math/vec.h"
+
+/* Registers: AVX-512 has 32 (12 * 2 + 2 + 1), AVX2 has 16 (6 * 2 + 2 + 1), NEON has 32 (6 * 4 + 4 + 1). */
+#if defined(AE_TARGET_AVX512)
+#define MR 12
+#define NV 2
+#elif defined(AE_TARGET_AVX2)
+#define MR 6
+#define NV 2
+#elif defined(AE_TARGET_NEON)
+#define MR 6
+#define NV 4
+#else
+#define MR 2
+#define NV 4
+#endif
+
+/* Length of a slice of the sum: a slice of B, 32 columns wide, takes half of a 48 KiB and three quarters of a 32 KiB
+ * first-level cache in float. */
+#define SLICE (AE_BITS == 32 ? 192 : 96)
+
+typedef struct span {
+    int64_t term0, term1; /* terms of the sum */
+    int32_t from, to;     /* part of the term where term1 == term0 + 1; from 0 and to 0: all of every term */
+} span;
+
+AE_INLINE int64_t offset_of(const int64_t *offsets, int64_t step, int64_t i) { return offsets ? offsets[i] : i * step; }
+
+/* rs, cs: reals from one row, one column of A to the next; constants, like mr and nv, so that everything unrolls. */
+AE_INLINE void micro(const int mr, const int nv, const int64_t rs, const int64_t cs, const ae_gemm *gemm, const span *s,
+                     const real *restrict a, const real *restrict b, ae_gemm_start start, const real *restrict bias,
+                     real *restrict c) {
+    vec sum[MR][NV];
+#pragma GCC unroll 12
+    for (int m = 0; m < mr; m++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++) {
+            if (start == AE_START_ZERO)
+                sum[m][v] = v_zero();
+            else if (start == AE_START_BIAS)
+                sum[m][v] = v_load(bias + v * VL);
+            else
+                sum[m][v] = v_load(c + m * AE_PANEL + v * VL);
+        }
+    }
+    for (int64_t i = s->term0; i < s->term1; i++) {
+        const real *ai = a + offset_of(gemm->a_offset, gemm->a_step, i);
+        const real *bi = b + offset_of(gemm->b_offset, gemm->b_step, i);
+        int32_t k0 = 0, k1 = i + 1 == gemm->terms ? gemm->k_last : gemm->k;
+        if (s->to) {
+            k0 = s->from;
+            k1 = s->to;
+        }
+#pragma GCC unroll 2
+        for (int64_t k = k0; k < k1; k++) {
+            vec bk[NV];
+#pragma GCC unroll 4
+            for (int v = 0; v < nv; v++)
+                bk[v] = v_load(bi + k * AE_PANEL + v * VL);
+#pragma GCC unroll 12
+            for (int m = 0; m < mr; m++) {
+                vec am = v_set1(ai[m * rs + k * cs]);
+#pragma GCC unroll 4
+                for (int v = 0; v < nv; v++)
+                    sum[m][v] = v_fma(am, bk[v], sum[m][v]);
+            }
+        }
+    }
+#pragma GCC unroll 12
+    for (int m = 0; m < mr; m++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++)
+            v_store(c + m * AE_PANEL + v * VL, sum[m][v]);
+    }
+}
+
+typedef void (*micro_kernel)(const ae_gemm *, const span *, const real *, const real *, ae_gemm_start, const real *, real *);
+
+/* One function per tile shape. Heights that are not in the list are composed of those that are. */
+#define MICRO(mr, nv)                                                                                                    \
+    static void rows_##mr##_##nv(const ae_gemm *g, const span *s, const real *a, const real *b, ae_gemm_start start,     \
+                                 const real *bias, real *c) {                                                            \
+        micro(mr, nv, AE_PANEL, 1, g, s, a, b, start, bias, c);                                                          \
+    }                                                                                                                    \
+    static void columns_##mr##_##nv(const ae_gemm *g, const span *s, const real *a, const real *b, ae_gemm_start start,  \
+                                    const real *bias, real *c) {                                                         \
+        micro(mr, nv, 1, AE_PANEL, g, s, a, b, start, bias, c);                                                          \
+    }
+
+#define ROW_TABLE(nv) {rows_1_##nv, rows_2_##nv, rows_4_##nv, rows_6_##nv, rows_8_##nv, rows_12_##nv}
+#define COLUMN_TABLE(nv) {columns_1_##nv, columns_2_##nv, columns_4_##nv, columns_6_##nv, columns_8_##nv, columns_12_##nv}
+#define SMALL_ROW_TABLE(nv) {rows_1_##nv, rows_2_##nv, rows_4_##nv, rows_6_##nv}
+#define SMALL_COLUMN_TABLE(nv) {columns_1_##nv, columns_2_##nv, columns_4_##nv, columns_6_##nv}
+
+#if MR == 12
+MICRO(1, 1) MICRO(2, 1) MICRO(4, 1) MICRO(6, 1) MICRO(8, 1) MICRO(12, 1)
+MICRO(1, 2) MICRO(2, 2) MICRO(4, 2) MICRO(6, 2) MICRO(8, 2) MICRO(12, 2)
+static const int heights[] = {1, 2, 4, 6, 8, 12};
+static const micro_kernel row_kernels[2][6] = {ROW_TABLE(1), ROW_TABLE(2)};
+static const micro_kernel column_kernels[2][6] = {COLUMN_TABLE(1), COLUMN_TABLE(2)};
+#elif NV == 2
+MICRO(1, 2) MICRO(2, 2) MICRO(4, 2) MICRO(6, 2)
+static const int heights[] = {1, 2, 4, 6};
+static const micro_kernel row_kernels[1][4] = {SMALL_ROW_TABLE(2)};
+static const micro_kernel column_kernels[1][4] = {SMALL_COLUMN_TABLE(2)};
+#elif MR == 6
+MICRO(1, 4) MICRO(2, 4) MICRO(4, 4) MICRO(6, 4)
+static const int heights[] = {1, 2, 4, 6};
+static const micro_kernel row_kernels[1][4] = {SMALL_ROW_TABLE(4)};
+static const micro_kernel column_kernels[1][4] = {SMALL_COLUMN_TABLE(4)};
+#else
+MICRO(1, 4) MICRO(2, 4)
+static const int heights[] = {1, 2};
+static const micro_kernel row_kernels[1][2] = {{rows_1_4, rows_2_4}};
+static const micro_kernel column_kernels[1][2] = {{columns_1_4, columns_2_4}};
+#endif
+#define N_HEIGHTS ((int)(sizeof heights / sizeof heights[0]))
+
+/* All rows and wanted columns for one slice of the sum. a_row: reals from one row of A to the next. */
+AE_INLINE void tiles(const micro_kernel kernels[][N_HEIGHTS], int64_t a_row, const ae_gemm *gemm, const span *s, int64_t m,
+                     int n, const real *a, const real *b, ae_gemm_start start, const real *bias, real *c) {
+    const int wanted = n > AE_PANEL / 2 ? AE_PANEL : AE_PANEL / 2;
+    /* Only float on AVX-512 has tiles wider than half a panel, hence the narrow kernels in row 0 of its table. */
+    const int wide = NV * VL > wanted ? 0 : (int)(MR == 12);
+    const int width = NV * VL > wanted ? wanted : NV * VL;
+    for (int column = 0; column < wanted; column += width) {
+        int64_t row = 0;
+        for (int h = N_HEIGHTS - 1; h >= 0; h--) {
+            for (; m - row >= heights[h]; row += heights[h])
+                kernels[wide][h](gemm, s, a + row * a_row, b + column, start, bias ? bias + column : bias,
+                                 c + row * AE_PANEL + column);
+        }
+    }
+}
+
+AE_INLINE void slices(const micro_kernel kernels[][N_HEIGHTS], int64_t a_row, const ae_gemm *gemm, int64_t m, int n,
+                      const real *a, const real *b, ae_gemm_start start, const real *bias, real *c) {
+    if (gemm->terms == 1 && gemm->k_last > SLICE) {
+        for (int32_t from = 0; from < gemm->k_last; from += SLICE) {
+            int32_t to = gemm->k_last - from > SLICE ? from + SLICE : gemm->k_last;
+            tiles(kernels, a_row, gemm, &(span){0, 1, from, to}, m, n, a, b, from ? AE_START_C : start, bias, c);
+        }
+        return;
+    }
+    int64_t step = gemm->k >= SLICE || gemm->terms <= 1 ? 1 : SLICE / gemm->k;
+    int64_t term = 0;
+    do {
+        int64_t next = gemm->terms - term > step ? term + step : gemm->terms;
+        tiles(kernels, a_row, gemm, &(span){term, next, 0, 0}, m, n, a, b, term ? AE_START_C : start, bias, c);
+        term = next;
+    } while (term < gemm->terms);
+}
+
+void AE_V(ae_gemm_rows)(const ae_gemm *gemm, int64_t m, int n, const real *a, const real *b, ae_gemm_start start,
+                        const real *bias, real *c) {
+    slices(row_kernels, AE_PANEL, gemm, m, n, a, b, start, bias, c);
+}
+
+void AE_V(ae_gemm_columns)(const ae_gemm *gemm, int m, int n, const real *a, const real *b, ae_gemm_start start, real *c) {
+    slices(column_kernels, 1, gemm, m, n, a, b, start, (const real *)0, c);
+}

@@ -1,0 +1,36 @@
+/* The functions of a variant that sources compiled once call: one table for each precision and instruction set.
+ * Void pointers point to reals of the variant. See the headers named for what each does. */
+#ifndef AE_MATH_KERNELS_H
+#define AE_MATH_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cpu.h"
+#include "math/activation.h"
+#include "math/blas1.h"
+
+typedef struct ae_kernels {
+    /* math/gemm.h */
+    void (*tile_transpose)(const void *from, int rows, void *to);
+    /* math/blas1.h */
+    double (*dot)(int64_t n, const void *x, const void *y);
+    void (*axpy)(int64_t n, double a, const void *x, void *y);
+    void (*scale)(int64_t n, double a, void *x);
+    int (*all_finite)(int64_t n, const void *x);
+    void (*limit_column_norms)(int64_t rows, double limit, void *panel);
+    void (*row_gather)(ae_dtype dtype, const char *source, int64_t column_bytes, int64_t width, int64_t stride, int64_t row,
+                       void *panels);
+    void (*row_scatter)(ae_dtype dtype, const void *panels, int64_t width, int64_t stride, int64_t row, char *destination,
+                        int64_t column_bytes);
+    void (*row_gather_csr)(ae_dtype dtype, const char *values, int index_bits, const char *columns, int64_t count,
+                           int64_t width, int64_t stride, int64_t row, void *panels);
+    /* math/activation.h */
+    void (*activation_forward)(ae_activation activation, int64_t n, void *y, void *slope);
+    void (*softmax_forward)(int64_t row0, int64_t row1, int64_t width, int64_t stride, void *y);
+} ae_kernels;
+
+/* NULL where this build has no such variant. */
+const ae_kernels *ae_kernels_get(int bits, ae_isa isa);
+
+#endif

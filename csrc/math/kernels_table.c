@@ -1,0 +1,54 @@
+/* This variant's entries of ae_kernels: the typed functions behind untyped pointers. */
+#include "math/activation.h"
+#include "math/blas1.h"
+#include "math/gemm.h"
+#include "math/kernels.h"
+#include "math/variant.h"
+
+static void tile_transpose(const void *from, int rows, void *to) { AE_V(ae_tile_transpose)(from, rows, to); }
+static double dot(int64_t n, const void *x, const void *y) { return AE_V(ae_dot)(n, x, y); }
+static void axpy(int64_t n, double a, const void *x, void *y) { AE_V(ae_axpy)(n, (real)a, x, y); }
+static void scale(int64_t n, double a, void *x) { AE_V(ae_scale)(n, (real)a, x); }
+static int all_finite(int64_t n, const void *x) { return AE_V(ae_all_finite)(n, x); }
+
+static void limit_column_norms(int64_t rows, double limit, void *panel) {
+    AE_V(ae_limit_column_norms)(rows, (real)limit, panel);
+}
+
+static void row_gather(ae_dtype dtype, const char *source, int64_t column_bytes, int64_t width, int64_t stride, int64_t row,
+                       void *panels) {
+    AE_V(ae_row_gather)(dtype, source, column_bytes, width, stride, row, panels);
+}
+
+static void row_scatter(ae_dtype dtype, const void *panels, int64_t width, int64_t stride, int64_t row, char *destination,
+                        int64_t column_bytes) {
+    AE_V(ae_row_scatter)(dtype, panels, width, stride, row, destination, column_bytes);
+}
+
+static void row_gather_csr(ae_dtype dtype, const char *values, int index_bits, const char *columns, int64_t count,
+                           int64_t width, int64_t stride, int64_t row, void *panels) {
+    AE_V(ae_row_gather_csr)(dtype, values, index_bits, columns, count, width, stride, row, panels);
+}
+
+static void activation_forward(ae_activation activation, int64_t n, void *y, void *slope) {
+    AE_V(ae_activation_forward)(activation, n, y, slope);
+}
+
+static void softmax_forward(int64_t row0, int64_t row1, int64_t width, int64_t stride, void *y) {
+    AE_V(ae_softmax_forward)(row0, row1, width, stride, y);
+}
+
+extern const ae_kernels AE_V(ae_kernels);
+const ae_kernels AE_V(ae_kernels) = {
+    .tile_transpose = tile_transpose,
+    .dot = dot,
+    .axpy = axpy,
+    .scale = scale,
+    .all_finite = all_finite,
+    .limit_column_norms = limit_column_norms,
+    .row_gather = row_gather,
+    .row_scatter = row_scatter,
+    .row_gather_csr = row_gather_csr,
+    .activation_forward = activation_forward,
+    .softmax_forward = softmax_forward,
+};

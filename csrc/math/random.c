@@ -1,0 +1,72 @@
+#include "math/random.h"
+
+#include <string.h>
+
+#include "math/functions.h"
+#include "math/panel.h"
+
+/* Columns that one call of Philox in every lane gives. */
+#define CHUNK (4 * VL)
+
+/* Philox 4x32-10 for WL consecutive counters {first + lane, row, step low, step high}; base/rng.h draws the same. */
+AE_INLINE void philox(ae_key key, uint32_t first, uint32_t row, uint64_t step, uvec w[4]) {
+    uvec c0 = u_add(u_set1(first), u_iota()), c1 = u_set1(row);
+    uvec c2 = u_set1((uint32_t)step), c3 = u_set1((uint32_t)(step >> 32));
+    uint32_t k0 = key.k[0], k1 = key.k[1];
+    for (int round = 0; round < 10; round++) {
+        uvec high0, low0, high1, low1;
+        u_mul(c0, 0xD2511F53u, &high0, &low0);
+        u_mul(c2, 0xCD9E8D57u, &high1, &low1);
+        c0 = u_xor(u_xor(high1, c1), u_set1(k0));
+        c1 = low1;
+        c2 = u_xor(u_xor(high0, c3), u_set1(k1));
+        c3 = low0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    w[0] = c0;
+    w[1] = c1;
+    w[2] = c2;
+    w[3] = c3;
+}
+
+/* Runs the body, which stores CHUNK draws of the words w to `to`, over the columns rounded up to panels. */
+#define FILL(...)                                                                      \
+    int64_t room = ae_panels(columns) * AE_PANEL;                                      \
+    for (int64_t c = 0; c < room; c += CHUNK) {                                        \
+        real spare[CHUNK], *to = c + CHUNK <= room ? out + c : spare;                  \
+        uvec w[4];                                                                     \
+        philox(key, (uint32_t)(c / 4), row, step, w);                                  \
+        __VA_ARGS__;                                                                   \
+        if (to == spare)                                                               \
+            memcpy(out + c, spare, (size_t)(room - c) * sizeof(real));                 \
+    }
+
+void AE_V(ae_random_uniform)(ae_key key, uint64_t step, uint32_t row, int64_t columns, real *out) {
+    FILL(v_store4(to, u_to_unit(w[0]), u_to_unit(w[1]), u_to_unit(w[2]), u_to_unit(w[3])));
+}
+
+/* Box and Muller 1958: sqrt(-2 ln u) (cos 2 pi v, sin 2 pi v). */
+AE_INLINE void box_muller(uvec word_u, uvec word_v, vec *even, vec *odd) {
+    vec radius = v_sqrt(v_mul(v_set1(-2), vf_log_normal(u_to_unit(word_u)))), sine, cosine;
+    vf_sincos_2pi(u_to_unit(word_v), &sine, &cosine);
+    *even = v_mul(radius, cosine);
+    *odd = v_mul(radius, sine);
+}
+
+void AE_V(ae_random_normal)(ae_key key, uint64_t step, uint32_t row, int64_t columns, real *out) {
+    FILL(vec z[4]; box_muller(w[0], w[1], &z[0], &z[1]); box_muller(w[2], w[3], &z[2], &z[3]);
+         v_store4(to, z[0], z[1], z[2], z[3]));
+}
+
+void AE_V(ae_random_mask)(ae_key key, uint64_t step, uint32_t row, int64_t columns, uint64_t threshold, real kept,
+                          real *out) {
+    if (threshold > UINT32_MAX) {
+        memset(out, 0, (size_t)(ae_panels(columns) * AE_PANEL) * sizeof(real));
+        return;
+    }
+    uvec bound = u_set1((uint32_t)threshold);
+    vec one = v_set1(kept), none = v_zero();
+    FILL(v_store4(to, v_select(u_lt(w[0], bound), none, one), v_select(u_lt(w[1], bound), none, one),
+                  v_select(u_lt(w[2], bound), none, one), v_select(u_lt(w[3], bound), none, one)));
+}

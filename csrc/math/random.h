@@ -1,0 +1,24 @@
+/* Vectorised fills from counter-based streams (base/rng.h): the same numbers as one draw at a time. */
+#ifndef AE_MATH_RANDOM_H
+#define AE_MATH_RANDOM_H
+
+#include <stdint.h>
+
+#include "base/rng.h"
+
+#if defined(AE_BITS)
+#include "math/variant.h"
+
+/* Each fills `columns` draws of row `row` at step `step`, columns 0 .. columns - 1; out has room for columns rounded up
+ * to 32. Column c of a fill is the same whatever `columns` is. */
+
+/* (0, 1), from word c of the row. */
+void AE_V(ae_random_uniform)(ae_key key, uint64_t step, uint32_t row, int64_t columns, real *out);
+/* Standard normal by Box-Muller: columns 2j and 2j + 1 from words 2j and 2j + 1 of the row. */
+void AE_V(ae_random_normal)(ae_key key, uint64_t step, uint32_t row, int64_t columns, real *out);
+/* `kept` where word c >= threshold, else 0: a mask with P(0) = threshold / 2^32. */
+void AE_V(ae_random_mask)(ae_key key, uint64_t step, uint32_t row, int64_t columns, uint64_t threshold, real kept,
+                          real *out);
+
+#endif
+#endif

@@ -1,0 +1,130 @@
+#include "net/data.h"
+
+#include <string.h>
+
+static int64_t index_at(const ae_data *data, const char *indices, int64_t i) {
+    if (data->index_bits == 32) {
+        int32_t value;
+        memcpy(&value, indices + i * 4, sizeof value);
+        return value;
+    }
+    int64_t value;
+    memcpy(&value, indices + i * 8, sizeof value);
+    return value;
+}
+
+static int64_t value_size(ae_dtype dtype) { return dtype == AE_F32 ? 4 : dtype == AE_F64 ? 8 : 1; }
+
+static double value_at(ae_dtype dtype, const char *at) {
+    float f32;
+    double f64;
+    switch (dtype) {
+    case AE_F32:
+        memcpy(&f32, at, sizeof f32);
+        return f32;
+    case AE_F64:
+        memcpy(&f64, at, sizeof f64);
+        return f64;
+    default:
+        return *(const unsigned char *)at;
+    }
+}
+
+ae_status ae_data_check(ae_context *context, const ae_data *data, const char *name) {
+    if (!data->sparse)
+        return AE_OK;
+    int64_t start = index_at(data, data->row_start, 0);
+    if (start != 0)
+        return ae_fail(context, AE_ERR_VALUE, "%s: malformed CSR: indptr[0] is %lld; it must be 0", name, (long long)start);
+    for (int64_t row = 0; row < data->rows; row++) {
+        int64_t end = index_at(data, data->row_start, row + 1);
+        if (end < start || end > data->n_stored)
+            return ae_fail(context, AE_ERR_VALUE, "%s: malformed CSR: indptr[%lld] is %lld; it must be from %lld to %lld", name,
+                           (long long)row + 1, (long long)end, (long long)start, (long long)data->n_stored);
+        int64_t before = -1;
+        for (int64_t i = start; i < end; i++) {
+            int64_t column = index_at(data, data->column_index, i);
+            if (column < 0 || column >= data->columns)
+                return ae_fail(context, AE_ERR_VALUE, "%s: malformed CSR: row %lld has column index %lld; it must be from 0 to %lld",
+                               name, (long long)row, (long long)column, (long long)data->columns - 1);
+            if (column <= before)
+                return ae_fail(context, AE_ERR_VALUE,
+                               "%s: malformed CSR: row %lld has column %lld after %lld; indices must be sorted without repeats", name,
+                               (long long)row, (long long)column, (long long)before);
+            before = column;
+        }
+        start = end;
+    }
+    return AE_OK;
+}
+
+/* Calls of this scan are outside training; what matters is that nothing is copied. */
+static void find(const ae_data *data, double low, double high, int64_t *row, int64_t *column, double *value) {
+    const int64_t size = value_size(data->dtype);
+    for (int64_t r = 0; r < data->rows; r++) {
+        const int64_t from = data->sparse ? index_at(data, data->row_start, r) : 0;
+        const int64_t to = data->sparse ? index_at(data, data->row_start, r + 1) : data->columns;
+        for (int64_t i = from; i < to; i++) {
+            const char *at = data->sparse ? data->base + i * size : data->base + r * data->row_bytes + i * data->column_bytes;
+            const double v = value_at(data->dtype, at);
+            if (v >= low && v <= high)
+                continue;
+            *row = r;
+            *column = data->sparse ? index_at(data, data->column_index, i) : i;
+            *value = v;
+            return;
+        }
+    }
+    *row = *column = -1;
+}
+
+/* Nonzero if any of n contiguous values has all exponent bits set. Branchless, so that it runs at the speed of memory. */
+static int any_nonfinite(ae_dtype dtype, const char *at, int64_t n) {
+    int found = 0;
+    if (dtype == AE_F32) {
+        for (int64_t i = 0; i < n; i++) {
+            uint32_t bits;
+            memcpy(&bits, at + i * 4, sizeof bits);
+            found |= (bits & 0x7f800000u) == 0x7f800000u;
+        }
+    } else {
+        for (int64_t i = 0; i < n; i++) {
+            uint64_t bits;
+            memcpy(&bits, at + i * 8, sizeof bits);
+            found |= (bits & 0x7ff0000000000000u) == 0x7ff0000000000000u;
+        }
+    }
+    return found;
+}
+
+void ae_data_find_nonfinite(const ae_data *data, int64_t *row, int64_t *column, double *value) {
+    *row = *column = -1;
+    if (data->dtype == AE_U8 || data->rows == 0)
+        return;
+    if (data->sparse) {
+        if (!any_nonfinite(data->dtype, data->base, data->n_stored))
+            return;
+    } else if (data->column_bytes == value_size(data->dtype)) {
+        int found = 0;
+        for (int64_t r = 0; r < data->rows && !found; r++)
+            found = any_nonfinite(data->dtype, data->base + r * data->row_bytes, data->columns);
+        if (!found)
+            return;
+    }
+    find(data, -1.7976931348623157e308, 1.7976931348623157e308, row, column, value);
+}
+
+void ae_data_find_outside(const ae_data *data, double low, double high, int64_t *row, int64_t *column, double *value) {
+    find(data, low, high, row, column, value);
+}
+
+void ae_data_gather(const ae_data *data, const ae_kernels *kernels, int64_t index, int64_t stride, int64_t row, void *panels) {
+    if (!data->sparse) {
+        kernels->row_gather(data->dtype, data->base + index * data->row_bytes, data->column_bytes, data->columns, stride, row,
+                            panels);
+        return;
+    }
+    const int64_t from = index_at(data, data->row_start, index), to = index_at(data, data->row_start, index + 1);
+    kernels->row_gather_csr(data->dtype, data->base + from * value_size(data->dtype), data->index_bits,
+                            data->column_index + from * (data->index_bits / 8), to - from, data->columns, stride, row, panels);
+}

@@ -1,0 +1,224 @@
+/* Graph and parameter table: from descriptions that nobody vouches for to a network that cannot fail. */
+#include "net/net.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "math/kernels.h"
+
+static ae_status check_desc(ae_context *context, const ae_node_desc *descs, int i, const ae_layer_ops *ops) {
+    const ae_node_desc *d = &descs[i];
+    if (!memchr(d->name, 0, sizeof d->name) || !d->name[0])
+        return ae_fail(context, AE_ERR_VALUE, "node %d: the name must have 1 to %d bytes", i, AE_NAME_SIZE - 1);
+    if (!ops)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': kind %d is not known", d->name, d->kind);
+    for (int j = 0; j < i; j++)
+        if (!strcmp(descs[j].name, d->name))
+            return ae_fail(context, AE_ERR_VALUE, "nodes %d and %d have the same name '%s'", j, i, d->name);
+    if (d->n_inputs < ops->min_inputs || d->n_inputs > ops->max_inputs)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s' (%s) has %d inputs; %d to %d are allowed", d->name, ops->name, d->n_inputs,
+                       ops->min_inputs, ops->max_inputs);
+    for (int k = 0; k < d->n_inputs; k++)
+        if (d->inputs[k] < 0 || d->inputs[k] >= i)
+            return ae_fail(context, AE_ERR_VALUE, "node '%s': input %d is node %d; it must be an earlier node (0 to %d)", d->name, k,
+                           d->inputs[k], i - 1);
+    if (d->activation < 0 || d->activation >= AE_ACTIVATION_COUNT)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': activation %d is not known", d->name, d->activation);
+    if (d->initializer < 0 || d->initializer >= AE_INIT_COUNT)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': initializer %d is not known", d->name, d->initializer);
+    if (d->group < 0 || d->group > 31)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': group is %d; it must be 0 to 31", d->name, d->group);
+    return AE_OK;
+}
+
+/* Reals of a panel matrix of packed rows, checked. */
+static ae_status panel_reals(ae_context *context, const char *name, int64_t rows, int64_t columns, int64_t *out) {
+    int64_t padded;
+    if (rows < 1 || columns < 1 || !ae_add_i64(columns, AE_PANEL - 1, &padded) ||
+        !ae_mul_i64(ae_panels(columns), AE_PANEL, &padded) || !ae_mul_i64(padded, rows, out))
+        return ae_fail(context, AE_ERR_OVERFLOW, "node '%s': a parameter of %lld x %lld does not fit into memory", name,
+                       (long long)rows, (long long)columns);
+    return AE_OK;
+}
+
+static ae_status add_parameter(ae_context *context, ae_net *net, int node, int slot) {
+    const ae_node *n = &net->nodes[node];
+    ae_parameter *p = &net->parameters[net->n_parameters];
+    ae_status status;
+    p->request = n->plan.parameter[slot];
+    p->group = n->desc.group;
+    p->use = (ae_use){node, slot};
+    p->offset = net->parameter_reals;
+    p->transposed_offset = -1;
+    size_t length = strlen(n->desc.name);
+    memcpy(p->name, n->desc.name, length);
+    p->name[length] = '.';
+    memcpy(p->name + length + 1, p->request.role, strlen(p->request.role) + 1);
+    AE_TRY(panel_reals(context, n->desc.name, p->request.rows, p->request.columns, &p->size));
+    if (!ae_add_i64(net->parameter_reals, p->size, &net->parameter_reals))
+        return ae_fail(context, AE_ERR_OVERFLOW, "node '%s': the parameters together do not fit into memory", n->desc.name);
+    if (p->request.wants_transpose) {
+        int64_t size;
+        AE_TRY(panel_reals(context, n->desc.name, p->request.columns, p->request.rows, &size));
+        p->transposed_offset = net->transposed_reals;
+        if (!ae_add_i64(net->transposed_reals, size, &net->transposed_reals))
+            return ae_fail(context, AE_ERR_OVERFLOW, "node '%s': the parameters together do not fit into memory", n->desc.name);
+    }
+    net->n_parameters++;
+cleanup:
+    return status;
+}
+
+static ae_status plan_node(ae_context *context, ae_net *net, int i) {
+    ae_node *node = &net->nodes[i];
+    ae_layer_plan *plan = &node->plan;
+    ae_status status = AE_OK;
+    plan->desc = &node->desc;
+    for (int k = 0; k < node->desc.n_inputs; k++) {
+        plan->in[k] = net->nodes[node->desc.inputs[k]].plan.out;
+        node->depends_on_parameters |= net->nodes[node->desc.inputs[k]].depends_on_parameters;
+    }
+    AE_TRY(node->ops->plan(context, plan));
+    node->first_parameter = net->n_parameters;
+    /* A transpose serves the gradient of the input; an input that no parameter stands before has none. */
+    bool input_has_gradient = node->depends_on_parameters;
+    for (int slot = 0; slot < plan->n_parameters; slot++) {
+        plan->parameter[slot].wants_transpose &= input_has_gradient;
+        AE_TRY(add_parameter(context, net, i, slot));
+    }
+    node->depends_on_parameters |= plan->n_parameters > 0;
+    net->flops_per_row += plan->flops_per_row * (double)plan->in[0].multiplicity;
+cleanup:
+    return status;
+}
+
+ae_status ae_net_new(ae_context *context, ae_net **out, int bits, ae_isa isa, const ae_node_desc *descs, int n_nodes) {
+    ae_status status;
+    ae_net *net = NULL;
+    void *block;
+    size_t offset;
+    *out = NULL;
+    if (n_nodes < 1 || n_nodes > AE_MAX_NODES)
+        return ae_fail(context, AE_ERR_VALUE, "%d nodes; 1 to %d are allowed", n_nodes, AE_MAX_NODES);
+    if (!ae_kernels_get(bits, isa))
+        return ae_fail(context, AE_ERR_UNAVAILABLE, "no variant of %d bits for %s in this build", bits, ae_isa_name(isa));
+    AE_TRY(ae_alloc(context, &block, 1, sizeof *net));
+    net = block;
+    net->bits = bits;
+    net->isa = isa;
+    net->real_size = (size_t)bits / 8;
+    ae_arena_init(&net->weights);
+    ae_arena_init(&net->values);
+    AE_TRY(ae_alloc(context, &block, (size_t)n_nodes, sizeof *net->nodes));
+    net->nodes = block;
+    AE_TRY(ae_alloc(context, &block, (size_t)n_nodes * AE_MAX_PARAMETERS, sizeof *net->parameters));
+    net->parameters = block;
+    for (int i = 0; i < n_nodes; i++) {
+        const ae_layer_ops *ops = ae_layer_get(bits, isa, descs[i].kind);
+        AE_TRY(check_desc(context, descs, i, ops));
+        net->nodes[i].desc = descs[i];
+        net->nodes[i].ops = ops;
+        net->n_nodes = i + 1;
+        AE_TRY(plan_node(context, net, i));
+    }
+    AE_TRY(ae_arena_reserve(&net->weights, context, (size_t)net->parameter_reals, net->real_size, &offset));
+    AE_TRY(ae_arena_reserve(&net->weights, context, (size_t)net->transposed_reals, net->real_size, &offset));
+    AE_TRY(ae_arena_commit(&net->weights, context));
+    net->parameter_base = ae_arena_at(&net->weights, 0);
+    net->transposed_base = ae_arena_at(&net->weights, offset);
+    *out = net;
+    return AE_OK;
+cleanup:
+    ae_net_free(net);
+    return status;
+}
+
+void ae_net_free(ae_net *net) {
+    if (!net)
+        return;
+    ae_arena_destroy(&net->weights);
+    ae_arena_destroy(&net->values);
+    ae_free(net->parameters);
+    ae_free(net->nodes);
+    ae_free(net);
+}
+
+void ae_net_seed(ae_net *net, uint64_t seed) {
+    for (int i = 0; i < net->n_nodes; i++)
+        net->nodes[i].binding.key = ae_key_of(seed, AE_STREAM_CORRUPTION, net->nodes[i].desc.name);
+}
+
+ae_status ae_net_initialize(ae_context *context, ae_net *net, uint64_t seed) {
+    ae_status status = AE_OK;
+    for (int i = 0; i < net->n_parameters; i++) {
+        const ae_parameter *p = &net->parameters[i];
+        char *at = net->parameter_base + (size_t)p->offset * net->real_size;
+        memset(at, 0, (size_t)p->size * net->real_size);
+        AE_TRY(ae_initialize(context, net->bits, net->isa, &p->request, ae_key_of(seed, AE_STREAM_INIT, p->name), at));
+    }
+    ae_net_pack_all(net);
+cleanup:
+    return status;
+}
+
+/* Copies between row-major and panels; which way is told by `to_panels`. */
+static void convert(const ae_net *net, int index, char *row_major, char *region, bool to_panels) {
+    const ae_parameter *p = &net->parameters[index];
+    const size_t size = net->real_size;
+    const int64_t rows = p->request.rows, columns = p->request.columns;
+    for (int64_t q = 0; q < ae_panels(columns); q++) {
+        const size_t run = (size_t)ae_panel_columns(columns, q) * size;
+        for (int64_t r = 0; r < rows; r++) {
+            char *panel = region + (size_t)(p->offset + (q * rows + r) * AE_PANEL) * size;
+            char *plain = row_major + (size_t)(r * columns + q * AE_PANEL) * size;
+            memcpy(to_panels ? panel : plain, to_panels ? plain : panel, run);
+        }
+    }
+}
+
+void ae_net_unpack(const ae_net *net, int index, const void *region, void *row_major) {
+    convert(net, index, row_major, (char *)(uintptr_t)region, false);
+}
+
+void ae_net_pack(const ae_net *net, int index, const void *row_major, void *region) {
+    convert(net, index, (char *)(uintptr_t)row_major, region, true);
+}
+
+void ae_net_get_parameter(const ae_net *net, int index, void *row_major) {
+    ae_net_unpack(net, index, net->parameter_base, row_major);
+}
+
+void ae_net_set_parameter(ae_net *net, int index, const void *row_major) {
+    ae_net_pack(net, index, row_major, net->parameter_base);
+    const ae_parameter *p = &net->parameters[index];
+    for (int64_t q = 0; q < ae_panels(p->request.columns); q++)
+        ae_net_pack_tile(net, index, q, 0, p->request.rows);
+}
+
+void ae_net_pack_tile(const ae_net *net, int index, int64_t panel, int64_t row0, int64_t row1) {
+    const ae_parameter *p = &net->parameters[index];
+    if (p->transposed_offset < 0)
+        return;
+    const ae_kernels *kernels = ae_kernels_get(net->bits, net->isa);
+    const int64_t rows = p->request.rows, columns = p->request.columns;
+    const char *from = net->parameter_base + (size_t)(p->offset + panel * rows * AE_PANEL) * net->real_size;
+    char *to = net->transposed_base + (size_t)p->transposed_offset * net->real_size;
+    const int present = ae_panel_columns(columns, panel);
+    for (int64_t row = row0; row < row1; row += AE_PANEL) {
+        const int height = row1 - row < AE_PANEL ? (int)(row1 - row) : AE_PANEL;
+        char *tile = to + (size_t)((row / AE_PANEL * columns + panel * AE_PANEL) * AE_PANEL) * net->real_size;
+        if (present == AE_PANEL) {
+            kernels->tile_transpose(from + (size_t)(row * AE_PANEL) * net->real_size, height, tile);
+        } else { /* the transpose has only `present` rows left here: via a full tile */
+            _Alignas(AE_ALIGNMENT) char whole[AE_PANEL * AE_PANEL * sizeof(double)];
+            kernels->tile_transpose(from + (size_t)(row * AE_PANEL) * net->real_size, height, whole);
+            memcpy(tile, whole, (size_t)(present * AE_PANEL) * net->real_size);
+        }
+    }
+}
+
+void ae_net_pack_all(const ae_net *net) {
+    for (int i = 0; i < net->n_parameters; i++)
+        for (int64_t q = 0; q < ae_panels(net->parameters[i].request.columns); q++)
+            ae_net_pack_tile(net, i, q, 0, net->parameters[i].request.rows);
+}

@@ -1,0 +1,101 @@
+/* The graph: nodes in topological order with input ids, the table of their parameters, and the memory of both.
+ *
+ * ae_net_new validates descriptions that may come from anywhere, asks each layer for its plan, and allocates parameters.
+ * ae_net_plan_rows then lays out the values for a number of rows, with or without gradients, and binds every node to its
+ * memory. After both nothing here allocates or fails. A net is used by one thread at a time, but for the row and weight
+ * operations, which the phases of one pool may call at once on different blocks and tiles. */
+#ifndef AE_NET_NET_H
+#define AE_NET_NET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "layers/layer.h"
+
+#define AE_MAX_NODES 4096
+
+/* A use of a parameter by a node: backward_weights of every use is summed, in this order. */
+typedef struct ae_use {
+    int node, slot; /* slot: number of the parameter within its layer */
+} ae_use;
+
+typedef struct ae_parameter {
+    char name[AE_NAME_SIZE + 16];  /* "<node>.<role>" */
+    ae_parameter_request request;
+    int group;
+    ae_use use;
+    int64_t size;              /* reals: panels * rows * 32, padding included */
+    int64_t offset;            /* reals from the start of the parameter region; the same in gradients and optimiser state */
+    int64_t transposed_offset; /* reals from the start of the region of transposes, or -1 */
+} ae_parameter;
+
+typedef struct ae_node {
+    ae_node_desc desc;
+    const ae_layer_ops *ops;
+    ae_layer_plan plan;
+    int first_parameter;
+    bool depends_on_parameters; /* itself or an ancestor has some: its value has room for a gradient */
+    bool reached;               /* while a range is bound: something has written its gradient */
+    bool active;                /* in the bound range and on a way from updated parameters to a loss: backward runs */
+    ae_binding binding;
+} ae_node;
+
+typedef struct ae_net {
+    int bits;
+    ae_isa isa;
+    size_t real_size;
+    int n_nodes, n_parameters;
+    ae_node *nodes;
+    ae_parameter *parameters;
+    int64_t parameter_reals, transposed_reals;
+    ae_arena weights;         /* parameters, then transposes */
+    char *parameter_base, *transposed_base;
+    ae_arena values;          /* one block for all values, gradients, caches, tables and scratch */
+    int64_t row_capacity;
+    int64_t scratch_bytes;    /* of one worker */
+    char *scratch_base;
+    int n_workers;
+    double flops_per_row;     /* of forward over all nodes */
+    int64_t value_reals_per_row;
+} ae_net;
+
+/* Validates and builds; *out is NULL on failure. Parameters are zero. bits: 32 or 64. */
+ae_status ae_net_new(ae_context *context, ae_net **out, int bits, ae_isa isa, const ae_node_desc *descs, int n_nodes);
+/* Accepts NULL. */
+void ae_net_free(ae_net *net);
+
+/* Memory for `rows` rows of values, for gradients too where asked, and for n_workers workers. Replaces an earlier plan;
+ * on failure the earlier plan is gone and the net can only be planned again or freed. */
+ae_status ae_net_plan_rows(ae_context *context, ae_net *net, int64_t rows, bool gradients, int n_workers);
+
+/* Sets the streams of stochastic layers. */
+void ae_net_seed(ae_net *net, uint64_t seed);
+/* Draws all parameters that have an initializer from their streams and packs them. */
+ae_status ae_net_initialize(ae_context *context, ae_net *net, uint64_t seed);
+
+/* One parameter from and to a row-major (rows, columns) array of reals; set packs. */
+void ae_net_get_parameter(const ae_net *net, int index, void *row_major);
+void ae_net_set_parameter(ae_net *net, int index, const void *row_major);
+/* The same between a region shaped like the parameters (optimiser state, gradients) and row-major. */
+void ae_net_unpack(const ae_net *net, int index, const void *region, void *row_major);
+void ae_net_pack(const ae_net *net, int index, const void *row_major, void *region);
+
+/* Rewrites the transpose of rows row0 .. row1 - 1 of one panel of a parameter, after they changed. */
+void ae_net_pack_tile(const ae_net *net, int index, int64_t panel, int64_t row0, int64_t row1);
+/* All transposes. */
+void ae_net_pack_all(const ae_net *net);
+
+/* Prepares backward over nodes first .. last: which values get gradients (those on a way from parameters of the groups in
+ * the mask to a node that a loss has seeded), who writes and who accumulates on fan-out. seeded: by node. */
+void ae_net_bind_range(ae_net *net, int first, int last, uint32_t groups, const bool *seeded);
+
+/* Nodes first .. last, forward and in reverse, for a block of rows. The scratch of the block is set here. worker: 0 .. n_workers - 1. */
+void ae_net_forward(const ae_net *net, int first, int last, ae_block block, int worker);
+void ae_net_backward(const ae_net *net, int first, int last, ae_block block, int worker);
+
+/* The scratch of a worker. */
+void *ae_net_scratch(const ae_net *net, int worker);
+
+#endif

@@ -1,0 +1,270 @@
+/* The module: constants, functions, types. */
+#define AE_IMPORTS_NUMPY
+#include "python/binding.h"
+
+#include "math/linalg.h"
+
+/* ---- linear algebra: SciPy's routines at first use ---- */
+
+/* The capsule's name is the routine's C signature, so it has to be read before the pointer can be. */
+static void *capsule_pointer(PyObject *api, const char *name) {
+    PyObject *capsule = PyMapping_GetItemString(api, name);
+    if (!capsule)
+        return NULL;
+    void *pointer = PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule));
+    Py_DECREF(capsule);
+    return pointer;
+}
+
+static bool provide_linalg(void) {
+    enum { MOST = 32 };
+    void *pointers[MOST];
+    if (ae_linalg_ready())
+        return true;
+    PyObject *apis[2] = {NULL, NULL};
+    static const char *const modules[2] = {"scipy.linalg.cython_lapack", "scipy.linalg.cython_blas"};
+    bool done = true;
+    for (int i = 0; i < 2 && done; i++) {
+        PyObject *module = PyImport_ImportModule(modules[i]);
+        apis[i] = module ? PyObject_GetAttrString(module, "__pyx_capi__") : NULL;
+        Py_XDECREF(module);
+        done = apis[i] != NULL;
+    }
+    for (int i = 0; done && ae_linalg_names[i]; i++) {
+        if (i == MOST) {
+            PyErr_SetString(PyExc_SystemError, "more routines than room");
+            done = false;
+            break;
+        }
+        pointers[i] = capsule_pointer(apis[0], ae_linalg_names[i]);
+        if (!pointers[i] && PyErr_ExceptionMatches(PyExc_KeyError)) {
+            PyErr_Clear();
+            pointers[i] = capsule_pointer(apis[1], ae_linalg_names[i]);
+        }
+        done = pointers[i] != NULL;
+    }
+    Py_XDECREF(apis[0]);
+    Py_XDECREF(apis[1]);
+    if (done)
+        ae_linalg_provide(pointers);
+    return done;
+}
+
+static PyObject *core_svd(PyObject *module, PyObject *argument) {
+    ae_context context;
+    PyArrayObject *u = NULL, *s = NULL, *vt = NULL;
+    (void)module;
+    if (!provide_linalg())
+        return NULL;
+    PyArrayObject *a = (PyArrayObject *)PyArray_FROMANY(argument, NPY_FLOAT64, 2, 2,
+                                                        NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE |
+                                                            NPY_ARRAY_NOTSWAPPED | NPY_ARRAY_ENSURECOPY);
+    if (!a)
+        return NULL;
+    npy_intp m = PyArray_DIM(a, 0), n = PyArray_DIM(a, 1), r = m < n ? m : n;
+    if (r < 1) {
+        PyErr_Format(PyExc_ValueError, "svd of a %zd x %zd matrix; it must have rows and columns", (Py_ssize_t)m, (Py_ssize_t)n);
+        goto failed;
+    }
+    if (!(u = (PyArrayObject *)PyArray_SimpleNew(2, ((npy_intp[]){m, r}), NPY_FLOAT64)) ||
+        !(s = (PyArrayObject *)PyArray_SimpleNew(1, &r, NPY_FLOAT64)) ||
+        !(vt = (PyArrayObject *)PyArray_SimpleNew(2, ((npy_intp[]){r, n}), NPY_FLOAT64)))
+        goto failed;
+    ae_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = ae_linalg_svd(&context, m, n, PyArray_DATA(a), PyArray_DATA(u), PyArray_DATA(s), PyArray_DATA(vt));
+    Py_END_ALLOW_THREADS
+    if (status != AE_OK) {
+        binding_raise(NULL, &context, status);
+        goto failed;
+    }
+    Py_DECREF(a);
+    return Py_BuildValue("NNN", u, s, vt);
+failed:
+    Py_XDECREF(u);
+    Py_XDECREF(s);
+    Py_XDECREF(vt);
+    Py_DECREF(a);
+    return NULL;
+}
+
+/* ---- checks of data ---- */
+
+static PyObject *place(int64_t row, int64_t column, double value) {
+    if (row < 0)
+        Py_RETURN_NONE;
+    return Py_BuildValue("LLd", (long long)row, (long long)column, value);
+}
+
+static PyObject *core_find_nonfinite(PyObject *module, PyObject *argument) {
+    ae_context context;
+    ae_data data;
+    PyObject *keep;
+    int64_t row = -1, column = -1;
+    double value = 0;
+    (void)module;
+    if (!binding_source(argument, &data, &keep))
+        return NULL;
+    ae_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = ae_data_check(&context, &data, "X");
+    if (status == AE_OK)
+        ae_data_find_nonfinite(&data, &row, &column, &value);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(keep);
+    return status == AE_OK ? place(row, column, value) : binding_raise(NULL, &context, status);
+}
+
+static PyObject *core_find_outside(PyObject *module, PyObject *arguments) {
+    ae_context context;
+    ae_data data;
+    PyObject *object, *keep;
+    int64_t row = -1, column = -1;
+    double value = 0, low, high;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "Odd:find_outside", &object, &low, &high) || !binding_source(object, &data, &keep))
+        return NULL;
+    ae_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = ae_data_check(&context, &data, "X");
+    if (status == AE_OK)
+        ae_data_find_outside(&data, low, high, &row, &column, &value);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(keep);
+    return status == AE_OK ? place(row, column, value) : binding_raise(NULL, &context, status);
+}
+
+static PyObject *core_isa(PyObject *module, PyObject *unused) {
+    ae_context context;
+    ae_isa isa;
+    (void)module;
+    (void)unused;
+    ae_status status = ae_isa_select(&context, &isa);
+    return status == AE_OK ? PyUnicode_FromString(ae_isa_name(isa)) : binding_raise(NULL, &context, status);
+}
+
+static PyMethodDef core_functions[] = {
+    {"isa", core_isa, METH_NOARGS, PyDoc_STR("isa()\n--\n\nInstruction set in use.")},
+    {"svd", core_svd, METH_O, PyDoc_STR("svd(a, /)\n--\n\nThin singular value decomposition (u, s, vt).")},
+    {"find_nonfinite", core_find_nonfinite, METH_O,
+     PyDoc_STR("find_nonfinite(source, /)\n--\n\nFirst (row, column, value) that is infinite or NaN, or None.")},
+    {"find_outside", core_find_outside, METH_VARARGS,
+     PyDoc_STR("find_outside(source, low, high, /)\n--\n\nFirst (row, column, value) outside [low, high], or None.")},
+    {NULL, NULL, 0, NULL},
+};
+
+/* ---- tables of names ---- */
+
+static const char *layer_name(int i) {
+    const ae_layer_ops *ops = ae_layer_get(32, AE_ISA_REF, i);
+    return ops ? ops->name : NULL;
+}
+static const char *activation_name(int i) { return i < AE_ACTIVATION_COUNT ? ae_activation_name((ae_activation)i) : NULL; }
+static const char *initializer_name(int i) { return i < AE_INIT_COUNT ? ae_initializer_name((ae_initializer)i) : NULL; }
+static const char *rule_name(int i) {
+    const ae_rule_ops *ops = ae_rule_get(32, AE_ISA_REF, i);
+    return ops ? ops->name : NULL;
+}
+static const char *schedule_name(int i) {
+    static const char *const names[AE_SCHEDULE_KINDS] = {"constant", "step", "exponential", "cosine", "one_cycle", "linear"};
+    return i < AE_SCHEDULE_KINDS ? names[i] : NULL;
+}
+static const ae_loss_ops *loss(int i) { return ae_loss_get(32, AE_ISA_REF, i); }
+static const char *loss_name(int i) { return loss(i) ? loss(i)->name : NULL; }
+static const char *loss_link(int i) { return loss(i) ? ae_activation_name(loss(i)->link) : NULL; }
+static const char *loss_target(int i) {
+    static const char *const names[] = {"any", "unit_interval", "nonnegative"};
+    return loss(i) ? names[loss(i)->target] : NULL;
+}
+
+static int add_names(PyObject *module, const char *attribute, const char *(*name)(int)) {
+    int n = 0;
+    while (name(n))
+        n++;
+    PyObject *tuple = PyTuple_New(n);
+    for (int i = 0; tuple && i < n; i++) {
+        PyObject *item = PyUnicode_FromString(name(i));
+        if (!item)
+            Py_CLEAR(tuple);
+        else
+            PyTuple_SET_ITEM(tuple, i, item);
+    }
+    const int failed = PyModule_AddObjectRef(module, attribute, tuple);
+    Py_XDECREF(tuple);
+    return failed;
+}
+
+static int add_parameter_flags(PyObject *module) {
+    int n = 0;
+    while (loss(n))
+        n++;
+    PyObject *tuple = PyTuple_New(n);
+    for (int i = 0; tuple && i < n; i++)
+        PyTuple_SET_ITEM(tuple, i, PyBool_FromLong(loss(i)->has_parameter));
+    const int failed = PyModule_AddObjectRef(module, "LOSS_HAS_PARAMETER", tuple);
+    Py_XDECREF(tuple);
+    return failed;
+}
+
+static int core_exec(PyObject *module) {
+    binding_state *state = PyModule_GetState(module);
+    if (PyArray_ImportNumPyAPI() < 0)
+        return -1;
+    state->divergence_error = PyErr_NewExceptionWithDoc(
+        "autoenc._core.DivergenceError",
+        "A loss became infinite or not a number. Weights are those of the last complete epoch.", PyExc_ArithmeticError, NULL);
+    if (!state->divergence_error || PyModule_AddObjectRef(module, "DivergenceError", state->divergence_error) < 0)
+        return -1;
+    state->trainer_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &binding_trainer_spec, NULL);
+    state->predictor_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &binding_predictor_spec, NULL);
+    if (!state->trainer_type || !state->predictor_type || PyModule_AddType(module, state->trainer_type) < 0 ||
+        PyModule_AddType(module, state->predictor_type) < 0)
+        return -1;
+    if (add_names(module, "LAYERS", layer_name) || add_names(module, "ACTIVATIONS", activation_name) ||
+        add_names(module, "INITIALIZERS", initializer_name) || add_names(module, "RULES", rule_name) ||
+        add_names(module, "SCHEDULES", schedule_name) || add_names(module, "LOSSES", loss_name) ||
+        add_names(module, "LOSS_LINKS", loss_link) || add_names(module, "LOSS_TARGETS", loss_target) ||
+        add_parameter_flags(module))
+        return -1;
+    PyObject *sizes = Py_BuildValue("nnn", (Py_ssize_t)sizeof(ae_node_desc), (Py_ssize_t)sizeof(ae_loss_desc),
+                                    (Py_ssize_t)sizeof(ae_stage_desc));
+    const int failed = PyModule_AddObjectRef(module, "STRUCT_SIZES", sizes);
+    Py_XDECREF(sizes);
+    return failed || PyModule_AddIntConstant(module, "VALUES", AE_PREDICT_VALUES) < 0 ||
+                   PyModule_AddIntConstant(module, "LINKED", AE_PREDICT_LINKED) < 0 ||
+                   PyModule_AddIntConstant(module, "LOSS", AE_PREDICT_LOSS) < 0 ||
+                   PyModule_AddIntConstant(module, "TERMS", AE_PREDICT_TERMS) < 0
+               ? -1
+               : 0;
+}
+
+static int core_traverse(PyObject *module, visitproc visit, void *arg) {
+    binding_state *state = PyModule_GetState(module);
+    Py_VISIT(state->divergence_error);
+    Py_VISIT(state->trainer_type);
+    Py_VISIT(state->predictor_type);
+    return 0;
+}
+
+static int core_clear(PyObject *module) {
+    binding_state *state = PyModule_GetState(module);
+    Py_CLEAR(state->divergence_error);
+    Py_CLEAR(state->trainer_type);
+    Py_CLEAR(state->predictor_type);
+    return 0;
+}
+
+static PyModuleDef_Slot core_slots[] = {{Py_mod_exec, core_exec}, {0, NULL}};
+
+struct PyModuleDef binding_module = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "autoenc._core",
+    .m_doc = PyDoc_STR("The C core of autoenc. Internal."),
+    .m_size = sizeof(binding_state),
+    .m_methods = core_functions,
+    .m_slots = core_slots,
+    .m_traverse = core_traverse,
+    .m_clear = core_clear,
+};
+
+PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&binding_module); }

@@ -1,0 +1,161 @@
+/* _core.Predictor: ae_predictor behind one method. */
+#include "python/binding.h"
+
+typedef struct predictor_object {
+    PyObject_HEAD
+    ae_predictor *predictor;
+    PyThread_type_lock lock; /* calls take turns */
+    int bits;
+} predictor_object;
+
+static ae_status fill(ae_context *context, ae_net *net, PyObject *sequence) {
+    const Py_ssize_t n = PySequence_Fast_GET_SIZE(sequence);
+    const ae_kernels *kernels = ae_kernels_get(net->bits, net->isa);
+    if (n != net->n_parameters)
+        return ae_fail(context, AE_ERR_VALUE, "the network has %d parameters, got %lld", net->n_parameters, (long long)n);
+    for (int i = 0; i < net->n_parameters; i++) {
+        const ae_parameter *p = &net->parameters[i];
+        PyObject *item = PySequence_Fast_GET_ITEM(sequence, i);
+        PyArrayObject *array = (PyArrayObject *)item;
+        if (!PyArray_Check(item) || PyArray_TYPE(array) != BINDING_NUMPY_TYPE(net->bits) || PyArray_NDIM(array) != 2 ||
+            PyArray_DIM(array, 0) != p->request.rows || PyArray_DIM(array, 1) != p->request.columns || !PyArray_ISCARRAY_RO(array))
+            return ae_fail(context, AE_ERR_VALUE, "parameter '%s' must be a C-contiguous float%d array of shape (%lld, %lld)", p->name,
+                           net->bits, (long long)p->request.rows, (long long)p->request.columns);
+        if (!kernels->all_finite(PyArray_SIZE(array), PyArray_DATA(array)))
+            return ae_fail(context, AE_ERR_VALUE, "parameter '%s' has a value that is not finite", p->name);
+        ae_net_set_parameter(net, i, PyArray_DATA(array));
+    }
+    return AE_OK;
+}
+
+static PyObject *predictor_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"nodes", "parameters", "precision", "loss", "loss_parameter", "n_threads", NULL};
+    PyObject *nodes, *parameters;
+    int precision = 0, loss = -1, n_threads = 1, n_nodes;
+    double loss_parameter = 1.0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$iidi:Predictor", names, &nodes, &parameters, &precision, &loss,
+                                     &loss_parameter, &n_threads))
+        return NULL;
+    const ae_node_desc *node = binding_structures(nodes, "nodes", sizeof *node, AE_MAX_NODES, &n_nodes);
+    PyObject *sequence = node ? PySequence_Fast(parameters, "parameters must be a sequence") : NULL;
+    if (!sequence)
+        return NULL;
+    predictor_object *self = (predictor_object *)type->tp_alloc(type, 0);
+    if (!self)
+        goto failed;
+    self->lock = PyThread_allocate_lock();
+    if (!self->lock) {
+        PyErr_NoMemory();
+        goto failed;
+    }
+    self->bits = precision;
+    ae_context context;
+    ae_status status = ae_predictor_new(&context, &self->predictor, precision, node, n_nodes, loss, loss_parameter, n_threads);
+    if (status == AE_OK)
+        status = fill(&context, ae_predictor_net(self->predictor), sequence);
+    if (status != AE_OK) {
+        binding_raise(type, &context, status);
+        goto failed;
+    }
+    Py_DECREF(sequence);
+    return (PyObject *)self;
+failed:
+    Py_DECREF(sequence);
+    Py_XDECREF(self);
+    return NULL;
+}
+
+static void predictor_dealloc(PyObject *object) {
+    predictor_object *self = (predictor_object *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    ae_predictor_free(self->predictor);
+    if (self->lock)
+        PyThread_free_lock(self->lock);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+static bool out_type(PyObject *dtype, int bits, ae_dtype *out) {
+    PyArray_Descr *descr = NULL;
+    if (dtype == Py_None) {
+        *out = bits == 32 ? AE_F32 : AE_F64;
+        return true;
+    }
+    if (!PyArray_DescrConverter(dtype, &descr))
+        return false;
+    const int type = descr->type_num;
+    Py_DECREF(descr);
+    if (type != NPY_FLOAT32 && type != NPY_FLOAT64) {
+        PyErr_Format(PyExc_ValueError, "dtype is %R; it must be float32 or float64", dtype);
+        return false;
+    }
+    *out = type == NPY_FLOAT32 ? AE_F32 : AE_F64;
+    return true;
+}
+
+static PyObject *predictor_run(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"sources", "last_node", "what", "from_node", "target_source", "dtype", NULL};
+    predictor_object *self = (predictor_object *)object;
+    PyObject *sources, *dtype = Py_None, *keep = NULL, *result = NULL;
+    ae_data data[AE_MAX_SOURCES];
+    int what = AE_PREDICT_VALUES;
+    ae_predict_call call = {.sources = data, .from_node = -1};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|i$iiO:run", names, &sources, &call.last_node, &what, &call.from_node,
+                                     &call.target_source, &dtype) ||
+        !out_type(dtype, self->bits, &call.out_type) || !binding_sources(sources, data, &call.n_sources, &keep))
+        return NULL;
+    const ae_net *net = ae_predictor_net(self->predictor);
+    if (what < AE_PREDICT_VALUES || what > AE_PREDICT_TERMS || call.last_node < 0 || call.last_node >= net->n_nodes) {
+        PyErr_Format(PyExc_ValueError, "what is %d and last_node %d; what must be 0 to 3 and last_node 0 to %d", what, call.last_node,
+                     net->n_nodes - 1);
+        goto cleanup;
+    }
+    call.what = (ae_predict_what)what;
+    npy_intp shape[2] = {data[0].rows, net->nodes[call.last_node].plan.out.width};
+    if (what == AE_PREDICT_LOSS)
+        call.out_type = AE_F64;
+    result = PyArray_SimpleNew(what == AE_PREDICT_LOSS ? 1 : 2, shape, call.out_type == AE_F32 ? NPY_FLOAT32 : NPY_FLOAT64);
+    if (!result)
+        goto cleanup;
+    call.out = PyArray_BYTES((PyArrayObject *)result);
+    ae_context context;
+    ae_status status = AE_OK;
+    binding_signals signals = {NULL, false};
+    signals.thread = PyEval_SaveThread();
+    PyThread_acquire_lock(self->lock, WAIT_LOCK);
+    for (int i = 0; i < call.n_sources && status == AE_OK; i++)
+        status = ae_data_check(&context, &data[i], "X");
+    if (status == AE_OK)
+        status = ae_predictor_run(&context, self->predictor, &call, binding_stop, &signals);
+    PyThread_release_lock(self->lock);
+    PyEval_RestoreThread(signals.thread);
+    if (status != AE_OK) {
+        Py_CLEAR(result);
+        binding_raise(Py_TYPE(object), &context, status);
+    }
+cleanup:
+    Py_DECREF(keep);
+    return result;
+}
+
+static PyMethodDef predictor_methods[] = {
+    {"run", (PyCFunction)(void (*)(void))predictor_run, METH_VARARGS | METH_KEYWORDS,
+     PyDoc_STR("run($self, sources, last_node, what=0, *, from_node=-1, target_source=0, dtype=None)\n--\n\n"
+               "Values, linked values, losses or loss terms of rows.")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot predictor_slots[] = {
+    {Py_tp_new, predictor_new},
+    {Py_tp_dealloc, predictor_dealloc},
+    {Py_tp_methods, predictor_methods},
+    {Py_tp_doc, (void *)PyDoc_STR("Weights and a graph, ready to run.")},
+    {0, NULL},
+};
+
+PyType_Spec binding_predictor_spec = {
+    .name = "autoenc._core.Predictor",
+    .basicsize = sizeof(predictor_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = predictor_slots,
+};

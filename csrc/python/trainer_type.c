@@ -1,0 +1,440 @@
+/* _core.Trainer: ae_trainer behind Python methods. */
+#include "python/binding.h"
+
+#include <math.h>
+
+typedef struct trainer_object {
+    PyObject_HEAD
+    ae_trainer *trainer;
+    PyObject *kept[2]; /* owners of the data bound to each slot, and of its row weights */
+    bool busy;         /* a method runs without the GIL */
+} trainer_object;
+
+static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"nodes", "losses", "stages", "precision", "n_threads", "batch_size", "seed", "shuffle", "keep_best",
+                            "chunk_rows", "momentum", "nesterov", "beta_1", "beta_2", "epsilon", "amsgrad", "schedule", "rate",
+                            "final_ratio", "factor", "period", "warmup_steps", "total_steps", "l1", "l2", "max_norm",
+                            "clip_value", "clip_norm", "lbfgs_memory", "lbfgs_max_evaluations", "lbfgs_gtol", NULL};
+    PyObject *nodes, *losses, *stages;
+    long long batch_size = 0, chunk_rows = 0, period = 1, warmup_steps = 0, total_steps = 1;
+    unsigned long long seed = 0;
+    int shuffle = 1, keep_best = 0, nesterov = 0, amsgrad = 0, schedule = 0, precision = 0, n_nodes, n_losses, n_stages;
+    ae_train_options o = {.max_norm = INFINITY, .clip_value = INFINITY, .clip_norm = INFINITY, .lbfgs_memory = 10,
+                          .lbfgs_max_evaluations = 25,
+                          .rule_options = {.momentum = 0.9, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8},
+                          .schedule = {.base = 1e-3, .factor = 0.1}};
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "OOO|$iiLKppLdpdddpidddLLLdddddiid:Trainer", names, &nodes, &losses, &stages, &precision, &o.n_threads,
+            &batch_size, &seed, &shuffle, &keep_best, &chunk_rows, &o.rule_options.momentum, &nesterov, &o.rule_options.beta1,
+            &o.rule_options.beta2, &o.rule_options.epsilon, &amsgrad, &schedule, &o.schedule.base, &o.schedule.final_ratio,
+            &o.schedule.factor, &period, &warmup_steps, &total_steps, &o.l1, &o.l2, &o.max_norm, &o.clip_value, &o.clip_norm,
+            &o.lbfgs_memory, &o.lbfgs_max_evaluations, &o.lbfgs_gtol))
+        return NULL;
+    const ae_node_desc *node = binding_structures(nodes, "nodes", sizeof *node, AE_MAX_NODES, &n_nodes);
+    const ae_loss_desc *loss = node ? binding_structures(losses, "losses", sizeof *loss, AE_MAX_LOSSES, &n_losses) : NULL;
+    const ae_stage_desc *stage = loss ? binding_structures(stages, "stages", sizeof *stage, AE_MAX_STAGES, &n_stages) : NULL;
+    if (!stage)
+        return NULL;
+    o.bits = precision;
+    o.batch_size = batch_size;
+    o.chunk_rows = chunk_rows;
+    o.seed = seed;
+    o.shuffle = shuffle;
+    o.keep_best = keep_best;
+    o.rule_options.nesterov = nesterov;
+    o.rule_options.amsgrad = amsgrad;
+    o.schedule.kind = (ae_schedule_kind)schedule;
+    o.schedule.period = period;
+    o.schedule.warmup_steps = warmup_steps;
+    o.schedule.total_steps = total_steps;
+    trainer_object *self = (trainer_object *)type->tp_alloc(type, 0);
+    if (!self)
+        return NULL;
+    ae_context context;
+    ae_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = ae_trainer_new(&context, &self->trainer, node, n_nodes, loss, n_losses, stage, n_stages, &o);
+    Py_END_ALLOW_THREADS
+    if (status != AE_OK) {
+        Py_DECREF(self);
+        return binding_raise(type, &context, status);
+    }
+    return (PyObject *)self;
+}
+
+static void trainer_dealloc(PyObject *object) {
+    trainer_object *self = (trainer_object *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    ae_trainer *trainer = self->trainer;
+    Py_BEGIN_ALLOW_THREADS
+    ae_trainer_free(trainer);
+    Py_END_ALLOW_THREADS
+    Py_XDECREF(self->kept[0]);
+    Py_XDECREF(self->kept[1]);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+/* Every method begins here: a trainer serves one thread at a time. */
+static trainer_object *idle(PyObject *object) {
+    trainer_object *self = (trainer_object *)object;
+    if (self->busy) {
+        PyErr_SetString(PyExc_RuntimeError, "this Trainer is in use by another thread");
+        return NULL;
+    }
+    return self;
+}
+
+static PyObject *trainer_initialize(PyObject *object, PyObject *unused) {
+    trainer_object *self = idle(object);
+    ae_context context;
+    ae_status status;
+    (void)unused;
+    if (!self)
+        return NULL;
+    self->busy = true;
+    Py_BEGIN_ALLOW_THREADS
+    status = ae_trainer_initialize(&context, self->trainer);
+    Py_END_ALLOW_THREADS
+    self->busy = false;
+    if (status != AE_OK)
+        return binding_raise(Py_TYPE(object), &context, status);
+    Py_RETURN_NONE;
+}
+
+static PyObject *trainer_parameters(PyObject *object, PyObject *unused) {
+    trainer_object *self = (trainer_object *)object;
+    const ae_net *net = ae_trainer_net(self->trainer);
+    PyObject *list = PyList_New(net->n_parameters);
+    (void)unused;
+    for (int i = 0; list && i < net->n_parameters; i++) {
+        const ae_parameter *p = &net->parameters[i];
+        PyObject *item = Py_BuildValue("sLL", p->name, (long long)p->request.rows, (long long)p->request.columns);
+        if (!item)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, i, item);
+    }
+    return list;
+}
+
+static bool good_index(const ae_net *net, int index) {
+    if (index >= 0 && index < net->n_parameters)
+        return true;
+    PyErr_Format(PyExc_IndexError, "parameter %d; there are %d", index, net->n_parameters);
+    return false;
+}
+
+static bool good_state(const trainer_object *self, int which) {
+    if (which >= 0 && which < ae_trainer_n_state(self->trainer))
+        return true;
+    PyErr_Format(PyExc_IndexError, "optimiser state %d; there are %d", which, ae_trainer_n_state(self->trainer));
+    return false;
+}
+
+/* A copy of one parameter's part of a region. */
+static PyObject *unpacked(const ae_net *net, int index, const void *region) {
+    const ae_parameter *p = &net->parameters[index];
+    PyObject *array = PyArray_SimpleNew(2, ((npy_intp[]){p->request.rows, p->request.columns}), BINDING_NUMPY_TYPE(net->bits));
+    if (array)
+        ae_net_unpack(net, index, region, PyArray_DATA((PyArrayObject *)array));
+    return array;
+}
+
+static bool fits(const ae_net *net, int index, PyObject *value) {
+    const ae_parameter *p = &net->parameters[index];
+    PyArrayObject *array = (PyArrayObject *)value;
+    if (PyArray_Check(value) && PyArray_TYPE(array) == BINDING_NUMPY_TYPE(net->bits) && PyArray_NDIM(array) == 2 &&
+        PyArray_DIM(array, 0) == p->request.rows && PyArray_DIM(array, 1) == p->request.columns && PyArray_ISCARRAY_RO(array))
+        return true;
+    PyErr_Format(PyExc_ValueError, "parameter '%s' must be a C-contiguous float%d array of shape (%lld, %lld)", p->name, net->bits,
+                 (long long)p->request.rows, (long long)p->request.columns);
+    return false;
+}
+
+static PyObject *trainer_get(PyObject *object, PyObject *argument) {
+    trainer_object *self = idle(object);
+    const int index = self ? (int)PyLong_AsLong(argument) : -1;
+    if (!self || PyErr_Occurred() || !good_index(ae_trainer_net(self->trainer), index))
+        return NULL;
+    return unpacked(ae_trainer_net(self->trainer), index, ae_trainer_net(self->trainer)->parameter_base);
+}
+
+static PyObject *trainer_set(PyObject *object, PyObject *args) {
+    trainer_object *self = idle(object);
+    PyObject *value;
+    int index;
+    if (!self || !PyArg_ParseTuple(args, "iO:set", &index, &value) || !good_index(ae_trainer_net(self->trainer), index) ||
+        !fits(ae_trainer_net(self->trainer), index, value))
+        return NULL;
+    ae_net_set_parameter(ae_trainer_net(self->trainer), index, PyArray_DATA((PyArrayObject *)value));
+    ae_trainer_commit(self->trainer);
+    Py_RETURN_NONE;
+}
+
+static PyObject *trainer_get_state(PyObject *object, PyObject *args) {
+    trainer_object *self = idle(object);
+    int which, index;
+    if (!self || !PyArg_ParseTuple(args, "ii:get_state", &which, &index) || !good_index(ae_trainer_net(self->trainer), index) ||
+        !good_state(self, which))
+        return NULL;
+    return unpacked(ae_trainer_net(self->trainer), index, ae_trainer_state(self->trainer, which));
+}
+
+static PyObject *trainer_set_state(PyObject *object, PyObject *args) {
+    trainer_object *self = idle(object);
+    PyObject *value;
+    int which, index;
+    if (!self || !PyArg_ParseTuple(args, "iiO:set_state", &which, &index, &value) ||
+        !good_index(ae_trainer_net(self->trainer), index) || !good_state(self, which) ||
+        !fits(ae_trainer_net(self->trainer), index, value))
+        return NULL;
+    ae_net_pack(ae_trainer_net(self->trainer), index, PyArray_DATA((PyArrayObject *)value), ae_trainer_state(self->trainer, which));
+    ae_trainer_commit(self->trainer);
+    Py_RETURN_NONE;
+}
+
+static PyObject *trainer_bind(PyObject *object, PyObject *args) {
+    trainer_object *self = idle(object);
+    PyObject *sources, *weights = Py_None, *keep = NULL;
+    ae_data data[AE_MAX_SOURCES];
+    ae_context context;
+    int slot, n;
+    if (!self || !PyArg_ParseTuple(args, "iO|O:bind", &slot, &sources, &weights) || !binding_sources(sources, data, &n, &keep))
+        return NULL;
+    const double *row_weight = NULL;
+    if (weights != Py_None) {
+        PyArrayObject *array = (PyArrayObject *)weights;
+        if (!PyArray_Check(weights) || PyArray_TYPE(array) != NPY_FLOAT64 || PyArray_NDIM(array) != 1 ||
+            PyArray_DIM(array, 0) != data[0].rows || !PyArray_ISCARRAY_RO(array)) {
+            PyErr_Format(PyExc_ValueError, "row weights must be a contiguous float64 array of %lld entries", (long long)data[0].rows);
+            goto failed;
+        }
+        row_weight = PyArray_DATA(array);
+        for (int64_t i = 0; i < data[0].rows; i++)
+            if (!(row_weight[i] >= 0 && row_weight[i] < INFINITY)) {
+                PyObject *shown = PyFloat_FromDouble(row_weight[i]);
+                PyErr_Format(PyExc_ValueError, "the weight of row %lld is %R; it must be finite and not negative", (long long)i, shown);
+                Py_XDECREF(shown);
+                goto failed;
+            }
+    }
+    PyObject *kept = PyTuple_Pack(2, keep, weights);
+    if (!kept)
+        goto failed;
+    Py_CLEAR(keep);
+    ae_status status;
+    self->busy = true;
+    Py_BEGIN_ALLOW_THREADS
+    status = ae_trainer_bind(&context, self->trainer, slot, data, n, row_weight);
+    Py_END_ALLOW_THREADS
+    self->busy = false;
+    if (status != AE_OK) {
+        Py_DECREF(kept);
+        return binding_raise(Py_TYPE(object), &context, status);
+    }
+    Py_XSETREF(self->kept[slot], kept);
+    Py_RETURN_NONE;
+failed:
+    Py_XDECREF(keep);
+    return NULL;
+}
+
+static PyObject *trainer_subset(PyObject *object, PyObject *args) {
+    trainer_object *self = idle(object);
+    long long first, count;
+    int split;
+    ae_context context;
+    if (!self || !PyArg_ParseTuple(args, "LLp:subset", &first, &count, &split))
+        return NULL;
+    const ae_status status = ae_trainer_subset(&context, self->trainer, first, count, split);
+    if (status != AE_OK)
+        return binding_raise(Py_TYPE(object), &context, status);
+    Py_RETURN_NONE;
+}
+
+static PyObject *trainer_moments(PyObject *object, PyObject *argument) {
+    trainer_object *self = idle(object);
+    const int source = self ? (int)PyLong_AsLong(argument) : -1;
+    ae_context context;
+    if (!self || PyErr_Occurred())
+        return NULL;
+    npy_intp width = ae_trainer_source_width(self->trainer, source);
+    PyObject *mean = PyArray_SimpleNew(1, &width, NPY_FLOAT64), *variance = PyArray_SimpleNew(1, &width, NPY_FLOAT64);
+    if (!mean || !variance)
+        goto failed;
+    ae_status status;
+    self->busy = true;
+    Py_BEGIN_ALLOW_THREADS
+    status = ae_trainer_moments(&context, self->trainer, source, PyArray_DATA((PyArrayObject *)mean),
+                                PyArray_DATA((PyArrayObject *)variance));
+    Py_END_ALLOW_THREADS
+    self->busy = false;
+    if (status == AE_OK)
+        return Py_BuildValue("NN", mean, variance);
+    binding_raise(Py_TYPE(object), &context, status);
+failed:
+    Py_XDECREF(mean);
+    Py_XDECREF(variance);
+    return NULL;
+}
+
+static PyObject *trainer_epoch(PyObject *object, PyObject *unused) {
+    trainer_object *self = idle(object);
+    ae_context context;
+    ae_epoch_result result;
+    binding_signals signals = {NULL, false};
+    (void)unused;
+    if (!self)
+        return NULL;
+    self->busy = true;
+    signals.thread = PyEval_SaveThread();
+    const ae_status status = ae_trainer_epoch(&context, self->trainer, binding_stop, &signals, &result);
+    PyEval_RestoreThread(signals.thread);
+    self->busy = false;
+    if (status != AE_OK)
+        return binding_raise(Py_TYPE(object), &context, status);
+    return Py_BuildValue("ddLN", result.loss, result.rate, (long long)result.steps, PyBool_FromLong(result.converged));
+}
+
+static PyObject *trainer_evaluate(PyObject *object, PyObject *args) {
+    trainer_object *self = idle(object);
+    ae_context context;
+    long long first, count;
+    int slot, split;
+    double loss;
+    binding_signals signals = {NULL, false};
+    if (!self || !PyArg_ParseTuple(args, "iLLp:evaluate", &slot, &first, &count, &split))
+        return NULL;
+    self->busy = true;
+    signals.thread = PyEval_SaveThread();
+    const ae_status status = ae_trainer_evaluate(&context, self->trainer, slot, first, count, split, binding_stop, &signals, &loss);
+    PyEval_RestoreThread(signals.thread);
+    self->busy = false;
+    return status == AE_OK ? PyFloat_FromDouble(loss) : binding_raise(Py_TYPE(object), &context, status);
+}
+
+static PyObject *trainer_keep_best(PyObject *object, PyObject *unused) {
+    trainer_object *self = idle(object);
+    (void)unused;
+    if (!self)
+        return NULL;
+    ae_trainer_keep_best(self->trainer);
+    Py_RETURN_NONE;
+}
+
+static PyObject *trainer_restore_best(PyObject *object, PyObject *unused) {
+    trainer_object *self = idle(object);
+    (void)unused;
+    if (!self)
+        return NULL;
+    ae_trainer_restore_best(self->trainer);
+    Py_RETURN_NONE;
+}
+
+static PyObject *trainer_scale_rate(PyObject *object, PyObject *argument) {
+    trainer_object *self = idle(object);
+    const double factor = self ? PyFloat_AsDouble(argument) : 0.0;
+    if (!self || PyErr_Occurred())
+        return NULL;
+    if (!(factor > 0.0 && isfinite(factor)))
+        return PyErr_Format(PyExc_ValueError, "factor is %R; it must be positive and finite", argument);
+    ae_trainer_scale_rate(self->trainer, factor);
+    Py_RETURN_NONE;
+}
+
+static PyObject *trainer_position(PyObject *object, PyObject *unused) {
+    int64_t step, epoch;
+    trainer_object *self = idle(object);
+    (void)unused;
+    if (!self)
+        return NULL;
+    ae_trainer_position(self->trainer, &step, &epoch);
+    return Py_BuildValue("LL", (long long)step, (long long)epoch);
+}
+
+static PyObject *trainer_seek(PyObject *object, PyObject *args) {
+    trainer_object *self = idle(object);
+    long long step, epoch;
+    if (!self || !PyArg_ParseTuple(args, "LL:seek", &step, &epoch))
+        return NULL;
+    if (step < 0 || epoch < 0)
+        return PyErr_Format(PyExc_ValueError, "step %lld and epoch %lld must not be negative", step, epoch);
+    ae_trainer_seek(self->trainer, step, epoch);
+    Py_RETURN_NONE;
+}
+
+static PyObject *trainer_gradient(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"stage", "training", NULL};
+    trainer_object *self = idle(object);
+    int stage = 0, training = 0;
+    ae_context context;
+    double loss;
+    const void *gradient;
+    if (!self || !PyArg_ParseTupleAndKeywords(args, kwargs, "|ip:gradient", names, &stage, &training))
+        return NULL;
+    ae_status status;
+    self->busy = true;
+    Py_BEGIN_ALLOW_THREADS
+    status = ae_trainer_gradient(&context, self->trainer, stage, training, &loss, &gradient);
+    Py_END_ALLOW_THREADS
+    self->busy = false;
+    if (status != AE_OK)
+        return binding_raise(Py_TYPE(object), &context, status);
+    const ae_net *net = ae_trainer_net(self->trainer);
+    PyObject *list = PyList_New(net->n_parameters);
+    for (int i = 0; list && i < net->n_parameters; i++) {
+        PyObject *array = unpacked(net, i, gradient);
+        if (!array)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, i, array);
+    }
+    return list ? Py_BuildValue("dN", loss, list) : NULL;
+}
+
+static PyObject *trainer_n_state(PyObject *object, void *unused) {
+    (void)unused;
+    return PyLong_FromLong(ae_trainer_n_state(((trainer_object *)object)->trainer));
+}
+
+static PyMethodDef trainer_methods[] = {
+    {"initialize", trainer_initialize, METH_NOARGS, PyDoc_STR("initialize($self)\n--\n\nDraws all weights from the seed.")},
+    {"parameters", trainer_parameters, METH_NOARGS, PyDoc_STR("parameters($self)\n--\n\n(name, rows, columns) of each parameter.")},
+    {"get", trainer_get, METH_O, PyDoc_STR("get($self, index, /)\n--\n\nA copy of a parameter.")},
+    {"set", trainer_set, METH_VARARGS, PyDoc_STR("set($self, index, value, /)\n--\n\nReplaces a parameter.")},
+    {"get_state", trainer_get_state, METH_VARARGS,
+     PyDoc_STR("get_state($self, which, index, /)\n--\n\nA copy of optimiser state of a parameter.")},
+    {"set_state", trainer_set_state, METH_VARARGS,
+     PyDoc_STR("set_state($self, which, index, value, /)\n--\n\nReplaces optimiser state of a parameter.")},
+    {"bind", trainer_bind, METH_VARARGS, PyDoc_STR("bind($self, slot, sources, row_weight=None, /)\n--\n\nBinds data.")},
+    {"subset", trainer_subset, METH_VARARGS, PyDoc_STR("subset($self, first, count, split, /)\n--\n\nRows to train on.")},
+    {"moments", trainer_moments, METH_O, PyDoc_STR("moments($self, source, /)\n--\n\nMean and variance of the columns.")},
+    {"epoch", trainer_epoch, METH_NOARGS, PyDoc_STR("epoch($self)\n--\n\n(loss, rate, steps, converged) of one pass.")},
+    {"evaluate", trainer_evaluate, METH_VARARGS,
+     PyDoc_STR("evaluate($self, slot, first, count, split, /)\n--\n\nMean loss without training.")},
+    {"keep_best", trainer_keep_best, METH_NOARGS, PyDoc_STR("keep_best($self)\n--\n\nRemembers the weights.")},
+    {"restore_best", trainer_restore_best, METH_NOARGS, PyDoc_STR("restore_best($self)\n--\n\nBrings them back.")},
+    {"scale_rate", trainer_scale_rate, METH_O, PyDoc_STR("scale_rate($self, factor, /)\n--\n\nFactor on top of the schedule.")},
+    {"position", trainer_position, METH_NOARGS, PyDoc_STR("position($self)\n--\n\n(steps, epochs) done.")},
+    {"seek", trainer_seek, METH_VARARGS, PyDoc_STR("seek($self, step, epoch, /)\n--\n\nGoes on from there.")},
+    {"gradient", (PyCFunction)(void (*)(void))trainer_gradient, METH_VARARGS | METH_KEYWORDS,
+     PyDoc_STR("gradient($self, stage=0, training=False)\n--\n\nLoss and gradient without update.")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef trainer_getset[] = {{"n_state", trainer_n_state, NULL, PyDoc_STR("Optimiser arrays a parameter."), NULL},
+                                       {NULL, NULL, NULL, NULL, NULL}};
+
+static PyType_Slot trainer_slots[] = {
+    {Py_tp_new, trainer_new},         {Py_tp_dealloc, trainer_dealloc}, {Py_tp_methods, trainer_methods},
+    {Py_tp_getset, trainer_getset},   {Py_tp_doc, (void *)PyDoc_STR("One fit: network, optimiser, threads.")},
+    {0, NULL},
+};
+
+PyType_Spec binding_trainer_spec = {
+    .name = "autoenc._core.Trainer",
+    .basicsize = sizeof(trainer_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = trainer_slots,
+};

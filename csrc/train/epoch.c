@@ -1,0 +1,237 @@
+/* Epochs, evaluation and the other passes over data. */
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/fpstate.h"
+#include "train/internal.h"
+
+static update step_update(const ae_trainer *t, const stage *s) {
+    ae_rule_step plain = {.rate = t->last_rate * s->desc.rate_factor, .step = t->step + 1, .gradient_scale = 1.0,
+                          .clip_value = t->options.clip_value};
+    ae_rule_step decaying = plain;
+    decaying.l1 = t->options.l1;
+    decaying.l2 = t->options.l2;
+    return (update){decaying, plain};
+}
+
+static ae_status minibatch_epoch(ae_context *context, ae_trainer *t, ae_stop stop, void *stop_argument, double *loss) {
+    pass p = train_pass(t, 0, t->first, t->count, t->split);
+    ae_status status = AE_OK;
+    double total = 0.0;
+    if (t->options.shuffle)
+        ae_permutation_init(&p.shuffle, (uint64_t)t->count, ae_key_of(t->options.seed, AE_STREAM_SHUFFLE, ""), (uint64_t)t->epoch);
+    p.training = true;
+    for (int64_t from = 0; from < t->count; from += t->options.batch_size) {
+        const int64_t rows = t->count - from < t->options.batch_size ? t->count - from : t->options.batch_size;
+        t->last_rate = ae_schedule_rate(&t->options.schedule, t->step) * t->rate_scale;
+        for (int i = 0; i < t->n_stages; i++) {
+            const update how = step_update(t, &t->stages[i]);
+            loss_sum sum = {{{0}}};
+            p.step = (uint64_t)t->step * AE_MAX_STAGES + (uint64_t)i;
+            AE_TRY(train_run(context, t, i, &p, from, rows, true, &how, &sum, stop, stop_argument));
+            total += train_loss(t, i, &sum, 1.0);
+        }
+        t->step++;
+    }
+    *loss = total / (double)t->count;
+cleanup:
+    return status;
+}
+
+/* Value and gradient of data loss plus l2 penalty at the present weights. */
+static ae_status full_gradient(ae_context *context, ae_trainer *t, int stage_index, bool training, ae_stop stop,
+                               void *stop_argument, double *loss) {
+    pass p = train_pass(t, 0, t->first, t->count, t->split);
+    loss_sum sum = {{{0}}};
+    p.training = training;
+    ae_status status = train_run(context, t, stage_index, &p, 0, t->count, true, NULL, &sum, stop, stop_argument);
+    *loss = train_loss(t, stage_index, &sum, (double)t->count);
+    return status;
+}
+
+/* Value of the l2 penalty; its gradient is added where asked. */
+static double l2_penalty(ae_trainer *t, bool add_gradient) {
+    double penalty = 0.0;
+    for (int i = 0; i < t->net->n_parameters; i++) {
+        const ae_parameter *p = &t->net->parameters[i];
+        const size_t at = (size_t)p->offset * t->net->real_size;
+        const char *w = t->net->parameter_base + at;
+        if (!p->request.decays || t->options.l2 == 0.0)
+            continue;
+        penalty += 0.5 * t->options.l2 * t->kernels->dot(p->size, w, w);
+        if (add_gradient)
+            t->kernels->axpy(p->size, t->options.l2, w, t->gradient + at);
+    }
+    return penalty;
+}
+
+static ae_status lbfgs_epoch(ae_context *context, ae_trainer *t, ae_stop stop, void *stop_argument, double *loss,
+                             bool *converged) {
+    ae_status status = AE_OK;
+    double data, objective;
+    *converged = false;
+    if (!t->lbfgs_started) {
+        AE_TRY(full_gradient(context, t, 0, true, stop, stop_argument, &data));
+        objective = data + l2_penalty(t, true);
+        t->lbfgs_started = true;
+    } else {
+        objective = t->last_objective;
+    }
+    for (;;) {
+        const ae_lbfgs_request request = ae_lbfgs_advance(t->lbfgs, t->net->parameter_base, &objective, t->gradient);
+        if (request != AE_LBFGS_EVALUATE) {
+            *converged = request == AE_LBFGS_CONVERGED;
+            break;
+        }
+        ae_net_pack_all(t->net);
+        status = full_gradient(context, t, 0, true, stop, stop_argument, &data);
+        /* The line search shortens a step that leaves the domain. */
+        if (status == AE_ERR_NONFINITE)
+            data = INFINITY;
+        else if (status != AE_OK)
+            goto cleanup;
+        objective = data + l2_penalty(t, true);
+    }
+    /* The iterate may be an earlier point than the one evaluated last. */
+    ae_net_pack_all(t->net);
+    data = objective - l2_penalty(t, false);
+    t->step++;
+    *loss = data;
+    t->last_objective = objective;
+    return AE_OK;
+cleanup:
+    return status;
+}
+
+ae_status ae_trainer_epoch(ae_context *context, ae_trainer *t, ae_stop stop, void *stop_argument, ae_epoch_result *result) {
+    ae_fpstate saved;
+    ae_status status;
+    bool converged = false;
+    double loss = NAN;
+    if (!t->slots[0].n_sources)
+        return ae_fail(context, AE_ERR_STATE, "an epoch was asked for before data was bound");
+    ae_fpstate_enter(&saved);
+    if (!t->committed)
+        ae_trainer_commit(t);
+    if (t->lbfgs)
+        status = lbfgs_epoch(context, t, stop, stop_argument, &loss, &converged);
+    else
+        status = minibatch_epoch(context, t, stop, stop_argument, &loss);
+    if (status == AE_OK) {
+        t->epoch++;
+        ae_trainer_commit(t);
+        *result = (ae_epoch_result){loss, t->last_rate, t->step, converged};
+    } else {
+        train_roll_back(t);
+    }
+    ae_fpstate_leave(&saved);
+    return status;
+}
+
+ae_status ae_trainer_evaluate(ae_context *context, ae_trainer *t, int which, int64_t first, int64_t count, bool split, ae_stop stop,
+                              void *stop_argument, double *loss) {
+    ae_fpstate saved;
+    ae_status status = AE_OK;
+    if (which < 0 || which > 1 || !t->slots[which].n_sources || first < 0 || count < 1 || first > t->slots[which].rows - count)
+        return ae_fail(context, AE_ERR_VALUE, "slot %d has no rows %lld to %lld", which, (long long)first,
+                       (long long)(first + count - 1));
+    const pass p = train_pass(t, which, first, count, split);
+    double total = 0.0;
+    ae_fpstate_enter(&saved);
+    for (int i = 0; i < t->n_stages; i++) {
+        loss_sum sum = {{{0}}};
+        AE_TRY(train_run(context, t, i, &p, 0, count, false, NULL, &sum, stop, stop_argument));
+        total += train_loss(t, i, &sum, (double)count);
+    }
+    *loss = total;
+cleanup:
+    ae_fpstate_leave(&saved);
+    return status;
+}
+
+ae_status ae_trainer_gradient(ae_context *context, ae_trainer *t, int stage_index, bool training, double *loss,
+                              const void **gradient) {
+    if (stage_index < 0 || stage_index >= t->n_stages || !t->slots[0].n_sources || !t->gradient)
+        return ae_fail(context, AE_ERR_STATE, "no gradient is kept for stage %d", stage_index);
+    *gradient = t->gradient;
+    return full_gradient(context, t, stage_index, training, NULL, NULL, loss);
+}
+
+/* ---- moments ---- */
+
+typedef struct moment_phase {
+    ae_trainer *trainer;
+    const pass *pass;
+    int source;
+    int64_t from, rows;
+    double *sums; /* [panel][2][32]: of w x and w x^2 */
+} moment_phase;
+
+static const ae_value *source_value(const ae_trainer *t, int source) {
+    for (int i = 0; i < t->net->n_nodes; i++)
+        if ((t->net->nodes[i].ops->flags & AE_LAYER_SOURCE) && t->net->nodes[i].desc.source == source)
+            return &t->net->nodes[i].binding.out;
+    return NULL;
+}
+
+int64_t ae_trainer_source_width(const ae_trainer *t, int source) {
+    const ae_value *value = source_value(t, source);
+    return value ? value->shape.width : 0;
+}
+
+static void moment_rows(void *argument, int64_t task, int worker) {
+    const moment_phase *phase = argument;
+    const ae_trainer *t = phase->trainer;
+    const slot *data = phase->pass->data;
+    const ae_value *value = source_value(t, phase->source);
+    (void)worker;
+    for (int64_t row = task * 64; row < phase->rows && row < (task + 1) * 64; row++) {
+        const int64_t index = (int64_t)ae_permutation_at(&phase->pass->split, (uint64_t)(phase->pass->first + phase->from + row));
+        ae_data_gather(&data->sources[phase->source], t->kernels, index, value->stride, row, value->data);
+        t->row_weight[row] = data->row_weight ? data->row_weight[index] * data->weight_scale : 1.0;
+    }
+}
+
+/* Rows in order for each column, in double. */
+static void moment_columns(void *argument, int64_t panel, int worker) {
+    const moment_phase *phase = argument;
+    const ae_trainer *t = phase->trainer;
+    const ae_value *value = source_value(t, phase->source);
+    double *sum = phase->sums + panel * 2 * AE_PANEL, *square = sum + AE_PANEL;
+    (void)worker;
+    for (int64_t row = 0; row < phase->rows; row++)
+        for (int j = 0; j < AE_PANEL; j++) {
+            const int64_t at = panel * value->stride + row * AE_PANEL + j;
+            const double x = t->net->bits == 32 ? ((const float *)value->data)[at] : ((const double *)value->data)[at];
+            sum[j] += t->row_weight[row] * x;
+            square[j] += t->row_weight[row] * (x * x);
+        }
+}
+
+ae_status ae_trainer_moments(ae_context *context, ae_trainer *t, int source, double *mean, double *variance) {
+    const ae_value *value = source_value(t, source);
+    ae_fpstate saved;
+    void *sums = NULL;
+    if (!value || !t->slots[0].n_sources)
+        return ae_fail(context, AE_ERR_VALUE, "source %d is not bound", source);
+    const pass p = train_pass(t, 0, t->first, t->count, t->split);
+    ae_status status = ae_alloc(context, &sums, (size_t)ae_panels(value->shape.width) * 2 * AE_PANEL, sizeof(double));
+    if (status != AE_OK)
+        return status;
+    ae_fpstate_enter(&saved);
+    for (int64_t from = 0; from < t->count; from += t->chunk) {
+        moment_phase phase = {t, &p, source, from, t->count - from < t->chunk ? t->count - from : t->chunk, sums};
+        ae_pool_run(t->pool, moment_rows, &phase, (phase.rows + 63) / 64, 0);
+        ae_pool_run(t->pool, moment_columns, &phase, ae_panels(value->shape.width), 0);
+    }
+    for (int64_t c = 0; c < value->shape.width; c++) {
+        const double *at = (const double *)sums + c / AE_PANEL * 2 * AE_PANEL + c % AE_PANEL;
+        mean[c] = at[0] / (double)t->count;
+        const double spread = at[AE_PANEL] / (double)t->count - mean[c] * mean[c];
+        variance[c] = spread > 0.0 ? spread : 0.0;
+    }
+    ae_fpstate_leave(&saved);
+    ae_free(sums);
+    return AE_OK;
+}

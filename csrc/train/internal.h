@@ -1,0 +1,108 @@
+/* What the files of this floor share and nobody else sees. */
+#ifndef AE_TRAIN_INTERNAL_H
+#define AE_TRAIN_INTERNAL_H
+
+#include "optim/lbfgs.h"
+#include "train/trainer.h"
+
+#define AE_LOSS_LANES 8
+
+typedef struct tile_task {
+    int parameter;
+    ae_tile tile;
+} tile_task;
+
+typedef struct stage {
+    ae_stage_desc desc;
+    const ae_rule_ops *rule;
+    tile_task *tiles;
+    int64_t n_tiles;
+    bool *seeded; /* by node */
+} stage;
+
+typedef struct loss_term {
+    ae_loss_desc desc;
+    const ae_loss_ops *ops;
+} loss_term;
+
+typedef struct slot {
+    ae_data sources[AE_MAX_SOURCES];
+    int n_sources;
+    int64_t rows;
+    const double *row_weight;
+    double weight_scale; /* makes the mean weight one */
+} slot;
+
+/* Which rows of which slot a pass visits: position i of the pass is row split(first + shuffle(i)). */
+typedef struct pass {
+    const slot *data;
+    ae_permutation shuffle, split;
+    int64_t first, count;
+    bool training; /* corruption, dropout */
+    uint64_t step; /* of the random streams */
+} pass;
+
+struct ae_trainer {
+    ae_net *net;
+    const ae_kernels *kernels;
+    ae_train_options options;
+    ae_pool *pool;
+    loss_term losses[AE_MAX_LOSSES];
+    int n_losses;
+    stage stages[AE_MAX_STAGES];
+    int n_stages;
+    slot slots[2];
+    int64_t first, count; /* the subset trained on */
+    bool split;
+    int64_t chunk;
+    int n_state;
+    ae_lbfgs *lbfgs;
+    bool lbfgs_started;
+
+    ae_arena memory;
+    char *gradient;              /* region shaped like the parameters, or NULL where tiles keep their gradient to themselves */
+    char *state[AE_RULE_MAX_STATE];
+    char *last, *best;           /* snapshots: parameters, then state; parameters */
+    char *tile_scratch;          /* AE_TILE_ROWS rows for each worker */
+    double *row_loss;            /* [loss][chunk] */
+    double *row_weight;          /* [chunk] */
+    double *tile_sum;            /* squares of the gradient by tile, for the global norm */
+    int bound_stage;             /* whose backward range the net is bound to, or -1 */
+
+    int64_t step, epoch, last_step, last_epoch;
+    double rate_scale, last_rate;
+    double last_objective;       /* L-BFGS: loss and penalties at the iterate */
+    bool committed;              /* `last` holds something */
+    double asked;                /* clock of the last question to `stop` */
+};
+
+/* Rows of a tile: small enough that parameter, gradient, two states and transpose of 32 columns stay in the second level
+ * of cache, and fixed, because the global norm is summed by tile. */
+#define AE_TILE_ROWS 192
+
+/* Weighted losses of a minibatch or a pass, by term; lane: position in the minibatch modulo the lanes. */
+typedef struct loss_sum {
+    double lane[AE_MAX_LOSSES][AE_LOSS_LANES];
+} loss_sum;
+
+typedef struct update {
+    ae_rule_step decaying, plain; /* for parameters that decay, and that do not */
+} update;
+
+/* Forward (and backward where `gradients`) over rows from .. from + rows - 1 of a pass, in chunks no larger than the plan,
+ * for one stage. denominator: rows of the minibatch. Adds to *sum. Gradients accumulate over the chunks when they do not
+ * fit one; the last chunk ends with `update` where given. AE_ERR_NONFINITE before any parameter changed. */
+ae_status train_run(ae_context *context, ae_trainer *trainer, int stage_index, const pass *p, int64_t from, int64_t rows,
+                    bool gradients, const update *how, loss_sum *sum, ae_stop stop, void *stop_argument);
+
+/* The stage's loss from the sums: terms by weight, lanes as a tree, divided by count. */
+double train_loss(const ae_trainer *trainer, int stage_index, const loss_sum *sum, double count);
+
+ae_status train_ask(ae_context *context, ae_trainer *trainer, ae_stop stop, void *stop_argument);
+
+/* Weights and optimiser as of the last commit. */
+void train_roll_back(ae_trainer *trainer);
+
+pass train_pass(const ae_trainer *trainer, int slot, int64_t first, int64_t count, bool split);
+
+#endif

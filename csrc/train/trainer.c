@@ -1,0 +1,346 @@
+/* Making, binding and taking apart a trainer. Everything that can fail is here or in the planner. */
+#include "train/trainer.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/fpstate.h"
+#include "train/internal.h"
+
+/* Bytes of values that a chunk of a minibatch may take. */
+#define CHUNK_BYTES (32ll << 20)
+
+static ae_status check_options(ae_context *context, const ae_train_options *o) {
+    if (o->batch_size < 1)
+        return ae_fail(context, AE_ERR_VALUE, "batch_size is %lld; it must be at least 1", (long long)o->batch_size);
+    if (o->chunk_rows < 0 || o->chunk_rows % AE_LOSS_LANES)
+        return ae_fail(context, AE_ERR_VALUE, "chunk_rows is %lld; it must be a multiple of %d", (long long)o->chunk_rows, AE_LOSS_LANES);
+    if ((unsigned)o->schedule.kind >= AE_SCHEDULE_KINDS || !(o->schedule.base > 0) || o->schedule.total_steps < 1)
+        return ae_fail(context, AE_ERR_VALUE, "the schedule needs a known kind, a positive rate and at least one step");
+    if (!(o->l1 >= 0) || !(o->l2 >= 0) || !isfinite(o->l1) || !isfinite(o->l2))
+        return ae_fail(context, AE_ERR_VALUE, "l1 is %g and l2 is %g; both must be finite and not negative", o->l1, o->l2);
+    if (!(o->max_norm > 0) || !(o->clip_value > 0) || !(o->clip_norm > 0))
+        return ae_fail(context, AE_ERR_VALUE, "max_norm, clip_value and clip_norm must be positive (infinity: none)");
+    return AE_OK;
+}
+
+static ae_status check_losses(ae_context *context, ae_trainer *t, const ae_loss_desc *losses, int n_losses) {
+    if (n_losses < 1 || n_losses > AE_MAX_LOSSES)
+        return ae_fail(context, AE_ERR_VALUE, "%d losses; 1 to %d are allowed", n_losses, AE_MAX_LOSSES);
+    for (int i = 0; i < n_losses; i++) {
+        const ae_loss_desc *d = &losses[i];
+        const ae_loss_ops *ops = ae_loss_get(t->net->bits, t->net->isa, d->loss);
+        if (!ops)
+            return ae_fail(context, AE_ERR_VALUE, "loss %d: kind %d is not known", i, d->loss);
+        if (d->prediction < 0 || d->prediction >= t->net->n_nodes || d->target < 0 || d->target >= t->net->n_nodes)
+            return ae_fail(context, AE_ERR_VALUE, "loss %d: prediction %d and target %d must be nodes (0 to %d)", i, d->prediction,
+                           d->target, t->net->n_nodes - 1);
+        const ae_shape *p = &t->net->nodes[d->prediction].plan.out, *q = &t->net->nodes[d->target].plan.out;
+        if (p->width != q->width || p->multiplicity != 1 || q->multiplicity != 1)
+            return ae_fail(context, AE_ERR_VALUE, "loss %d: the prediction has %lld features and the target %lld; they must be equal",
+                           i, (long long)p->width, (long long)q->width);
+        if (!(d->weight >= 0) || !isfinite(d->weight) || (ops->has_parameter && !(d->parameter > 0 && isfinite(d->parameter))))
+            return ae_fail(context, AE_ERR_VALUE, "loss %d: weight %g must not be negative and parameter %g must be positive", i,
+                           d->weight, d->parameter);
+        t->losses[i] = (loss_term){*d, ops};
+    }
+    t->n_losses = n_losses;
+    return AE_OK;
+}
+
+static ae_status check_stage(ae_context *context, ae_trainer *t, int i, const ae_stage_desc *d, int n_stages) {
+    if (d->first_node < 0 || d->last_node < d->first_node || d->last_node >= t->net->n_nodes)
+        return ae_fail(context, AE_ERR_VALUE, "stage %d: nodes %d to %d; they must rise within 0 to %d", i, d->first_node,
+                       d->last_node, t->net->n_nodes - 1);
+    if (d->first_loss < 0 || d->n_losses < 1 || d->n_losses > t->n_losses - d->first_loss)
+        return ae_fail(context, AE_ERR_VALUE, "stage %d: losses %d to %d; there are %d", i, d->first_loss,
+                       d->first_loss + d->n_losses - 1, t->n_losses);
+    for (int l = d->first_loss; l < d->first_loss + d->n_losses; l++)
+        if (t->losses[l].desc.prediction < d->first_node || t->losses[l].desc.prediction > d->last_node)
+            return ae_fail(context, AE_ERR_VALUE, "stage %d: the prediction of loss %d is node %d, outside its range %d to %d", i, l,
+                           t->losses[l].desc.prediction, d->first_node, d->last_node);
+    if (!(d->rate_factor > 0) || !isfinite(d->rate_factor))
+        return ae_fail(context, AE_ERR_VALUE, "stage %d: rate_factor is %g; it must be positive", i, d->rate_factor);
+    if (d->rule >= 0 && !ae_rule_get(t->net->bits, t->net->isa, d->rule))
+        return ae_fail(context, AE_ERR_VALUE, "stage %d: rule %d is not known", i, d->rule);
+    if (d->rule < 0 && n_stages > 1)
+        return ae_fail(context, AE_ERR_VALUE, "stage %d: L-BFGS is for programs of one stage", i);
+    return AE_OK;
+}
+
+/* Tiles of the parameters that a stage updates. */
+static int64_t list_tiles(const ae_trainer *t, const stage *s, tile_task *out) {
+    int64_t n = 0;
+    for (int i = 0; i < t->net->n_parameters; i++) {
+        const ae_parameter *p = &t->net->parameters[i];
+        if (!(s->desc.groups >> p->group & 1u) || !t->net->nodes[p->use.node].active)
+            continue;
+        for (int64_t q = 0; q < ae_panels(p->request.columns); q++)
+            for (int64_t row = 0; row < p->request.rows; row += AE_TILE_ROWS, n++)
+                if (out) {
+                    const int64_t end = p->request.rows - row < AE_TILE_ROWS ? p->request.rows : row + AE_TILE_ROWS;
+                    out[n] = (tile_task){i, {p->use.slot, q, row, end}};
+                }
+    }
+    return n;
+}
+
+static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_desc *desc, int n_stages) {
+    const int i = t->n_stages;
+    stage *s = &t->stages[i];
+    ae_status status;
+    void *block;
+    AE_TRY(check_stage(context, t, i, desc, n_stages));
+    s->desc = *desc;
+    s->rule = desc->rule < 0 ? NULL : ae_rule_get(t->net->bits, t->net->isa, desc->rule);
+    AE_TRY(ae_alloc(context, &block, (size_t)t->net->n_nodes, sizeof *s->seeded));
+    s->seeded = block;
+    t->n_stages++;
+    for (int l = desc->first_loss; l < desc->first_loss + desc->n_losses; l++)
+        s->seeded[t->losses[l].desc.prediction] = true;
+    ae_net_bind_range(t->net, desc->first_node, desc->last_node, desc->groups, s->seeded);
+    s->n_tiles = list_tiles(t, s, NULL);
+    if (!s->n_tiles)
+        return ae_fail(context, AE_ERR_VALUE, "stage %d has no parameters to train", i);
+    AE_TRY(ae_alloc(context, &block, (size_t)s->n_tiles, sizeof *s->tiles));
+    s->tiles = block;
+    list_tiles(t, s, s->tiles);
+    if (s->rule && s->rule->n_state(&t->options.rule_options) > t->n_state)
+        t->n_state = s->rule->n_state(&t->options.rule_options);
+cleanup:
+    return status;
+}
+
+static ae_status reserve(ae_context *context, ae_trainer *t) {
+    const size_t reals = (size_t)t->net->parameter_reals, size = t->net->real_size;
+    const bool keeps_gradient = !t->stages[0].rule || t->options.batch_size > t->chunk || isfinite(t->options.clip_norm);
+    ae_status status;
+    size_t gradient = 0, state[AE_RULE_MAX_STATE] = {0}, last, best = 0, scratch, row_loss, row_weight, tile_sum;
+    int64_t most_tiles = 0;
+    for (int i = 0; i < t->n_stages; i++)
+        most_tiles = t->stages[i].n_tiles > most_tiles ? t->stages[i].n_tiles : most_tiles;
+    if (keeps_gradient)
+        AE_TRY(ae_arena_reserve(&t->memory, context, reals, size, &gradient));
+    for (int i = 0; i < t->n_state; i++)
+        AE_TRY(ae_arena_reserve(&t->memory, context, reals, size, &state[i]));
+    AE_TRY(ae_arena_reserve(&t->memory, context, reals, size * (size_t)(1 + t->n_state), &last));
+    if (t->options.keep_best)
+        AE_TRY(ae_arena_reserve(&t->memory, context, reals, size, &best));
+    AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)ae_pool_size(t->pool), AE_TILE_ROWS * AE_PANEL * size, &scratch));
+    AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)t->n_losses * (size_t)t->chunk, sizeof(double), &row_loss));
+    AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)t->chunk, sizeof(double), &row_weight));
+    AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)most_tiles, sizeof(double), &tile_sum));
+    AE_TRY(ae_arena_commit(&t->memory, context));
+    t->gradient = keeps_gradient ? ae_arena_at(&t->memory, gradient) : NULL;
+    for (int i = 0; i < t->n_state; i++)
+        t->state[i] = ae_arena_at(&t->memory, state[i]);
+    t->last = ae_arena_at(&t->memory, last);
+    t->best = t->options.keep_best ? ae_arena_at(&t->memory, best) : NULL;
+    t->tile_scratch = ae_arena_at(&t->memory, scratch);
+    t->row_loss = ae_arena_at(&t->memory, row_loss);
+    t->row_weight = ae_arena_at(&t->memory, row_weight);
+    t->tile_sum = ae_arena_at(&t->memory, tile_sum);
+cleanup:
+    return status;
+}
+
+/* Rows that pass at once: the minibatch, or as many as the budget holds. A layer that couples rows needs them all. */
+static int64_t choose_chunk(const ae_trainer *t, int64_t bytes_per_row) {
+    const int64_t batch = t->options.batch_size;
+    for (int i = 0; i < t->net->n_nodes; i++)
+        if (t->net->nodes[i].ops->flags & AE_LAYER_COUPLES_ROWS)
+            return batch;
+    int64_t rows = t->options.chunk_rows ? t->options.chunk_rows : CHUNK_BYTES / bytes_per_row;
+    rows -= rows % AE_LOSS_LANES;
+    rows = rows < 64 && !t->options.chunk_rows ? 64 : rows;
+    return rows < batch ? rows : batch;
+}
+
+ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_desc *nodes, int n_nodes,
+                         const ae_loss_desc *losses, int n_losses, const ae_stage_desc *stages, int n_stages,
+                         const ae_train_options *options) {
+    ae_status status;
+    ae_trainer *t = NULL;
+    ae_isa isa;
+    void *block;
+    *out = NULL;
+    AE_TRY(check_options(context, options));
+    if (n_stages < 1 || n_stages > AE_MAX_STAGES)
+        return ae_fail(context, AE_ERR_VALUE, "%d stages; 1 to %d are allowed", n_stages, AE_MAX_STAGES);
+    AE_TRY(ae_isa_select(context, &isa));
+    AE_TRY(ae_alloc(context, &block, 1, sizeof *t));
+    t = block;
+    ae_arena_init(&t->memory);
+    t->options = *options;
+    t->rate_scale = 1.0;
+    t->bound_stage = -1;
+    t->kernels = ae_kernels_get(options->bits, isa);
+    AE_TRY(ae_net_new(context, &t->net, options->bits, isa, nodes, n_nodes));
+    AE_TRY(ae_pool_new(context, &t->pool, options->n_threads));
+    AE_TRY(check_losses(context, t, losses, n_losses));
+    /* Planned for one row first: it tells the bytes of a row, which tell the chunk. */
+    AE_TRY(ae_net_plan_rows(context, t->net, 1, true, 1));
+    t->chunk = choose_chunk(t, t->net->value_reals_per_row * (int64_t)t->net->real_size);
+    AE_TRY(ae_net_plan_rows(context, t->net, t->chunk, true, options->n_threads));
+    for (int i = 0; i < n_stages; i++)
+        AE_TRY(new_stage(context, t, &stages[i], n_stages));
+    AE_TRY(reserve(context, t));
+    if (!t->stages[0].rule)
+        AE_TRY(ae_lbfgs_new(context, &t->lbfgs, options->bits, isa, t->net->parameter_reals, options->lbfgs_memory,
+                            options->lbfgs_max_evaluations, options->lbfgs_gtol));
+    ae_net_seed(t->net, options->seed);
+    *out = t;
+    return AE_OK;
+cleanup:
+    ae_trainer_free(t);
+    return status;
+}
+
+void ae_trainer_free(ae_trainer *t) {
+    if (!t)
+        return;
+    for (int i = 0; i < AE_MAX_STAGES; i++) {
+        ae_free(t->stages[i].tiles);
+        ae_free(t->stages[i].seeded);
+    }
+    ae_lbfgs_free(t->lbfgs);
+    ae_arena_destroy(&t->memory);
+    ae_net_free(t->net);
+    ae_pool_free(t->pool);
+    ae_free(t);
+}
+
+ae_net *ae_trainer_net(ae_trainer *t) { return t->net; }
+
+ae_status ae_trainer_bind(ae_context *context, ae_trainer *t, int which, const ae_data *sources, int n_sources,
+                          const double *row_weight) {
+    ae_status status = AE_OK;
+    if (which < 0 || which > 1 || n_sources < 1 || n_sources > AE_MAX_SOURCES)
+        return ae_fail(context, AE_ERR_VALUE, "slot %d with %d sources; slots are 0 and 1, sources 1 to %d", which, n_sources,
+                       AE_MAX_SOURCES);
+    for (int i = 0; i < n_sources; i++) {
+        if (sources[i].rows != sources[0].rows || sources[i].rows < 1)
+            return ae_fail(context, AE_ERR_VALUE, "source %d has %lld rows and source 0 has %lld; they must be equal and at least 1", i,
+                           (long long)sources[i].rows, (long long)sources[0].rows);
+        AE_TRY(ae_data_check(context, &sources[i], i ? "source" : "X"));
+    }
+    for (int i = 0; i < t->net->n_nodes; i++) {
+        const ae_node_desc *d = &t->net->nodes[i].desc;
+        if (!(t->net->nodes[i].ops->flags & AE_LAYER_SOURCE))
+            continue;
+        if (d->source < 0 || d->source >= n_sources || sources[d->source].columns != d->width)
+            return ae_fail(context, AE_ERR_VALUE, "node '%s' takes %lld features from source %d, which is not bound so", d->name,
+                           (long long)d->width, d->source);
+    }
+    slot *s = &t->slots[which];
+    memset(s, 0, sizeof *s);
+    memcpy(s->sources, sources, (size_t)n_sources * sizeof *sources);
+    s->n_sources = n_sources;
+    s->rows = sources[0].rows;
+    s->row_weight = row_weight;
+    s->weight_scale = 1.0;
+    return which == 0 ? ae_trainer_subset(context, t, 0, s->rows, false) : AE_OK;
+cleanup:
+    return status;
+}
+
+/* Pairs by halves, so that the error grows with the logarithm of the rows. */
+static double weight_sum(const ae_trainer *t, const pass *p, int64_t from, int64_t count) {
+    if (count > 64)
+        return weight_sum(t, p, from, count / 2) + weight_sum(t, p, from + count / 2, count - count / 2);
+    double sum = 0.0;
+    for (int64_t i = from; i < from + count; i++)
+        sum += p->data->row_weight[ae_permutation_at(&p->split, (uint64_t)(p->first + i))];
+    return sum;
+}
+
+pass train_pass(const ae_trainer *t, int which, int64_t first, int64_t count, bool split) {
+    pass p = {.data = &t->slots[which], .first = first, .count = count};
+    ae_permutation_identity(&p.shuffle, (uint64_t)count);
+    if (split)
+        ae_permutation_init(&p.split, (uint64_t)p.data->rows, ae_key_of(t->options.seed, AE_STREAM_SPLIT, ""), 0);
+    else
+        ae_permutation_identity(&p.split, (uint64_t)p.data->rows);
+    return p;
+}
+
+ae_status ae_trainer_subset(ae_context *context, ae_trainer *t, int64_t first, int64_t count, bool split) {
+    slot *s = &t->slots[0];
+    if (first < 0 || count < 1 || first > s->rows - count)
+        return ae_fail(context, AE_ERR_VALUE, "rows %lld to %lld of %lld", (long long)first, (long long)(first + count - 1),
+                       (long long)s->rows);
+    t->first = first;
+    t->count = count;
+    t->split = split;
+    s->weight_scale = 1.0;
+    if (s->row_weight) {
+        const pass p = train_pass(t, 0, first, count, split);
+        const double sum = weight_sum(t, &p, 0, count);
+        if (!(sum > 0) || !isfinite(sum))
+            return ae_fail(context, AE_ERR_VALUE, "the sample weights of the rows trained on add up to %g; the sum must be positive",
+                           sum);
+        s->weight_scale = (double)count / sum;
+    }
+    return AE_OK;
+}
+
+ae_status ae_trainer_initialize(ae_context *context, ae_trainer *t) {
+    ae_fpstate saved;
+    ae_fpstate_enter(&saved);
+    const ae_status status = ae_net_initialize(context, t->net, t->options.seed);
+    ae_fpstate_leave(&saved);
+    ae_trainer_commit(t);
+    return status;
+}
+
+void ae_trainer_scale_rate(ae_trainer *t, double factor) { t->rate_scale = factor; }
+
+void ae_trainer_position(const ae_trainer *t, int64_t *step, int64_t *epoch) {
+    *step = t->step;
+    *epoch = t->epoch;
+}
+
+void ae_trainer_seek(ae_trainer *t, int64_t step, int64_t epoch) {
+    t->step = step;
+    t->epoch = epoch;
+}
+
+static size_t region_bytes(const ae_trainer *t) { return (size_t)t->net->parameter_reals * t->net->real_size; }
+
+void ae_trainer_keep_best(ae_trainer *t) {
+    if (t->best)
+        memcpy(t->best, t->net->parameter_base, region_bytes(t));
+}
+
+void ae_trainer_restore_best(ae_trainer *t) {
+    if (!t->best)
+        return;
+    memcpy(t->net->parameter_base, t->best, region_bytes(t));
+    ae_net_pack_all(t->net);
+}
+
+void ae_trainer_commit(ae_trainer *t) {
+    memcpy(t->last, t->net->parameter_base, region_bytes(t));
+    for (int i = 0; i < t->n_state; i++)
+        memcpy(t->last + (size_t)(1 + i) * region_bytes(t), t->state[i], region_bytes(t));
+    t->last_step = t->step;
+    t->last_epoch = t->epoch;
+    t->committed = true;
+}
+
+void train_roll_back(ae_trainer *t) {
+    memcpy(t->net->parameter_base, t->last, region_bytes(t));
+    for (int i = 0; i < t->n_state; i++)
+        memcpy(t->state[i], t->last + (size_t)(1 + i) * region_bytes(t), region_bytes(t));
+    ae_net_pack_all(t->net);
+    t->step = t->last_step;
+    t->epoch = t->last_epoch;
+    if (t->lbfgs) {
+        ae_lbfgs_reset(t->lbfgs);
+        t->lbfgs_started = false;
+    }
+}
+
+int ae_trainer_n_state(const ae_trainer *t) { return t->n_state; }
+void *ae_trainer_state(ae_trainer *t, int which) { return t->state[which]; }

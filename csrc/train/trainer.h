@@ -1,0 +1,133 @@
+/* Training: an objective as a program of stages over a network, one resumable epoch at a time.
+ *
+ * A trainer owns the network, the optimiser's state, the snapshots and the pool of one fit. Everything is allocated by
+ * ae_trainer_new and ae_trainer_bind; an epoch allocates nothing. One thread at a time.
+ *
+ * The bits of the result depend on descriptions, data, seed and options, but not on n_threads, the instruction set, or how
+ * a minibatch is cut into chunks and blocks. */
+#ifndef AE_TRAIN_TRAINER_H
+#define AE_TRAIN_TRAINER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/pool.h"
+#include "losses/loss.h"
+#include "net/net.h"
+#include "optim/rule.h"
+#include "optim/schedule.h"
+#include "net/data.h"
+
+#define AE_MAX_SOURCES 4
+#define AE_MAX_LOSSES 16
+#define AE_MAX_STAGES 8
+
+/* A term of the objective: weight * mean over rows of row weight * loss(prediction, target). */
+typedef struct ae_loss_desc {
+    int32_t loss;       /* position in the registry */
+    int32_t prediction; /* node */
+    int32_t target;     /* node of the same width, no gradient flows into it */
+    int32_t reserved;
+    double weight;
+    double parameter;
+} ae_loss_desc;
+
+/* One stage of a step: nodes first .. last run forward, losses seed, gradients flow back to parameters of the groups in
+ * the mask, which are then updated. Values of nodes outside the range are those of earlier stages of the same step. */
+typedef struct ae_stage_desc {
+    int32_t first_node, last_node;
+    int32_t first_loss, n_losses;
+    uint32_t groups;
+    int32_t rule;       /* position in the registry; -1: L-BFGS over the full batch, one iteration an epoch, single stage */
+    double rate_factor; /* of the schedule's rate; > 0 */
+} ae_stage_desc;
+
+typedef struct ae_train_options {
+    int bits;
+    int n_threads;
+    int64_t batch_size;    /* >= 1 */
+    bool keep_best;        /* room for ae_trainer_keep_best */
+    int64_t chunk_rows;    /* rows of a minibatch that pass at once; 0: chosen by memory. Does not change the bits */
+    uint64_t seed;
+    bool shuffle;
+    ae_rule_options rule_options;
+    ae_schedule schedule;
+    double l1, l2;         /* of parameters that decay; see ae_rule_step */
+    double max_norm;       /* of the incoming weights of a unit, after each update; infinity: none */
+    double clip_value, clip_norm; /* of gradients; infinity: none */
+    int32_t lbfgs_memory, lbfgs_max_evaluations;
+    double lbfgs_gtol;
+} ae_train_options;
+
+typedef struct ae_trainer ae_trainer;
+
+/* Asked about every 50 ms from the thread that runs the epoch; true ends the epoch with AE_ERR_INTERRUPTED. */
+typedef bool (*ae_stop)(void *argument);
+
+ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_desc *nodes, int n_nodes,
+                         const ae_loss_desc *losses, int n_losses, const ae_stage_desc *stages, int n_stages,
+                         const ae_train_options *options);
+void ae_trainer_free(ae_trainer *trainer);
+
+ae_net *ae_trainer_net(ae_trainer *trainer);
+
+/* Binds data to a source number (the `source` of input nodes); all sources have the same number of rows. row_weight: one
+ * finite nonnegative number a row, or NULL; their mean over the subset trained on is scaled to one. The arrays must
+ * outlive the trainer or the next bind. slot 0: training data, slot 1: validation data. */
+ae_status ae_trainer_bind(ae_context *context, ae_trainer *trainer, int slot, const ae_data *sources, int n_sources,
+                          const double *row_weight);
+
+/* Trains on positions first .. first + count - 1 of the rows of slot 0 (after bind: all), in a permuted order drawn from
+ * the split stream where `split`, so that the rest can be held out. */
+ae_status ae_trainer_subset(ae_context *context, ae_trainer *trainer, int64_t first, int64_t count, bool split);
+
+/* Draws all parameters from the fit's seed. */
+ae_status ae_trainer_initialize(ae_context *context, ae_trainer *trainer);
+
+/* Features of the input node that takes a source; 0 where there is none. */
+int64_t ae_trainer_source_width(const ae_trainer *trainer, int source);
+
+/* Weighted mean and variance of each column of an input node's source over the training subset, in double. */
+ae_status ae_trainer_moments(ae_context *context, ae_trainer *trainer, int source, double *mean, double *variance);
+
+typedef struct ae_epoch_result {
+    double loss;       /* mean over the epoch's rows of the data terms, penalties left out; L-BFGS: at the new iterate */
+    double rate;       /* last learning rate */
+    int64_t steps;     /* done so far, over all epochs */
+    bool converged;    /* L-BFGS cannot improve */
+} ae_epoch_result;
+
+/* One pass over the subset (L-BFGS: one iteration). On AE_ERR_INTERRUPTED and AE_ERR_NONFINITE weights and optimiser
+ * are those of the end of the last complete epoch (or of the start). */
+ae_status ae_trainer_epoch(ae_context *context, ae_trainer *trainer, ae_stop stop, void *stop_argument,
+                           ae_epoch_result *result);
+
+/* Mean loss over positions first .. first + count - 1 (of the split permutation where `split`) of a slot, without corruption,
+ * dropout or penalties. */
+ae_status ae_trainer_evaluate(ae_context *context, ae_trainer *trainer, int slot, int64_t first, int64_t count, bool split,
+                              ae_stop stop, void *stop_argument, double *loss);
+
+/* Factor on top of the schedule (reduce on plateau). */
+void ae_trainer_scale_rate(ae_trainer *trainer, double factor);
+/* Counts of steps and epochs done: streams and schedule go on from there. */
+void ae_trainer_position(const ae_trainer *trainer, int64_t *step, int64_t *epoch);
+void ae_trainer_seek(ae_trainer *trainer, int64_t step, int64_t epoch);
+
+/* Keeps the present weights as the best so far, and brings them back. */
+void ae_trainer_keep_best(ae_trainer *trainer);
+void ae_trainer_restore_best(ae_trainer *trainer);
+/* Makes the present weights and optimiser state what an interruption returns to (after set_parameter). */
+void ae_trainer_commit(ae_trainer *trainer);
+
+/* Optimiser state: number of arrays a parameter has, and the region of each (shaped like the parameters, see
+ * ae_net_unpack). */
+int ae_trainer_n_state(const ae_trainer *trainer);
+void *ae_trainer_state(ae_trainer *trainer, int which);
+
+/* For tests: gradient of a stage over the subset in order, without update, into a region shaped like the parameters (only
+ * those of the stage are written), and the stage's data loss. training: corruption and dropout act, with the draws of
+ * step 0 each time. */
+ae_status ae_trainer_gradient(ae_context *context, ae_trainer *trainer, int stage, bool training, double *loss,
+                              const void **gradient);
+
+#endif

@@ -1,0 +1,86 @@
+"""Builds the C extension; everything else about the package is in pyproject.toml.
+
+Environment variables:
+
+CC                 the compiler (default: cc)
+AUTOENC_BLAS       "scipy" (default: the OpenBLAS that SciPy ships, found at run time) or "openblas" (pkg-config)
+AUTOENC_SANITIZE   a value of -fsanitize, e.g. "address,undefined"; the runtime library must then be preloaded
+AUTOENC_WERROR     "1": all warnings, as errors
+"""
+
+import hashlib
+import importlib.util
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+
+
+def load_build_description():
+    """csrc/build.py as a module: it says how the core is compiled, for the extension and for the C tests alike."""
+    specification = importlib.util.spec_from_file_location("autoenc_csrc_build", ROOT / "csrc" / "build.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def compiler() -> list[str]:
+    cc = shlex.split(os.environ.get("CC") or "cc")
+    if shutil.which(cc[0]) is None:
+        raise SystemExit(
+            f"autoenc is compiled from C, and there is no compiler {cc[0]!r} on this machine. Install one (Debian, "
+            "Ubuntu: apt install gcc libc6-dev; Fedora: dnf install gcc; macOS: xcode-select --install) or name "
+            "yours in the environment variable CC."
+        )
+    return cc
+
+
+def shared_library_flags(sanitize: str) -> list[str]:
+    if sys.platform == "darwin":
+        return ["-bundle", "-undefined", "dynamic_lookup"]
+    flags = ["-shared", "-Wl,-z,relro", "-Wl,-z,noexecstack"]
+    # Line numbers serve profilers and sanitizers; in a wheel they would be most of its size.
+    return flags if sanitize or os.environ.get("AUTOENC_WERROR") else [*flags, "-Wl,-s"]
+
+
+class BuildCore(build_ext):
+    """Compiles the core once per precision and instruction set, in parallel, and links it with csrc/python."""
+
+    def build_extension(self, ext: Extension) -> None:
+        import numpy
+
+        build = load_build_description()
+        cc = compiler()
+        machine = platform.machine()
+        sanitize = os.environ.get("AUTOENC_SANITIZE", "")
+        blas_compile, blas_link = build.blas_flags(os.environ.get("AUTOENC_BLAS") or "scipy")
+        flags = [*build.CFLAGS, *build.sanitize_flags(sanitize), *blas_compile]
+        if os.environ.get("AUTOENC_WERROR"):
+            flags += [*build.WARNINGS, "-Werror"]
+        paths = sysconfig.get_paths()
+        includes = dict.fromkeys([paths["include"], paths["platinclude"], numpy.get_include()])
+        python_flags = [*flags, *(f"-isystem{path}" for path in includes)]
+
+        def compile_into_cache(sources: list[Path], chosen: list[str]) -> list[str]:
+            tag = hashlib.sha256(repr((cc, chosen, machine)).encode()).hexdigest()[:12]
+            out = ROOT / "build" / f"c-{tag}"
+            return [str(o) for o in build.compile_all(sources, out, cc=cc, flags=chosen, machine=machine)]
+
+        sources = sorted((ROOT / "csrc" / "python").glob("*.c"))
+        objects = [*compile_into_cache(build.core_sources(), flags), *compile_into_cache(sources, python_flags)]
+        target = Path(self.get_ext_fullpath(ext.name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        link = [*cc, *shared_library_flags(sanitize), *build.sanitize_flags(sanitize), *objects, *blas_link]
+        subprocess.run([*link, "-lm", "-lpthread", "-o", str(target)], check=True)
+
+
+setup(ext_modules=[Extension("autoenc._core", sources=[])], cmdclass={"build_ext": BuildCore})

@@ -1,0 +1,62 @@
+/* What the tests of the vector floor call of each variant, behind untyped pointers (to reals of the variant). */
+#ifndef AE_TEST_VECTOR_VARIANTS_H
+#define AE_TEST_VECTOR_VARIANTS_H
+
+#include <stdint.h>
+
+#include "base/cpu.h"
+#include "base/rng.h"
+#include "math/activation.h"
+#include "math/blas1.h"
+
+typedef enum vector_function {
+    FUNCTION_EXP,
+    FUNCTION_EXPM1,
+    FUNCTION_LOG,
+    FUNCTION_LOG1P,
+    FUNCTION_TANH,
+    FUNCTION_LOGISTIC,
+    FUNCTION_SOFTPLUS,
+    FUNCTION_ERF,
+    FUNCTION_SIN_2PI,
+    FUNCTION_COS_2PI,
+    /* Single operations of math/vec.h. */
+    FUNCTION_ROUND,
+    FUNCTION_POW2,
+    FUNCTION_EXPONENT,
+    FUNCTION_MANTISSA,
+    FUNCTION_COUNT
+} vector_function;
+
+typedef enum vector_pair { PAIR_MAX, PAIR_MIN, PAIR_COPYSIGN, PAIR_SCALE, PAIR_COMPARE, PAIR_COUNT } vector_pair;
+
+typedef struct vector_variant {
+    const char *name;
+    int bits;
+    int lanes;
+    void (*map)(vector_function function, int64_t n, const void *x, void *y); /* n: a multiple of 32 */
+    void (*map_pair)(vector_pair pair, int64_t n, const void *a, const void *b, void *y);
+    void (*activation_forward)(ae_activation activation, int64_t n, void *y, void *slope);
+    void (*activation_backward)(ae_activation activation, int64_t n, const void *y, const void *slope, void *g);
+    void (*softmax_forward)(int64_t row0, int64_t row1, int64_t width, int64_t stride, void *y);
+    void (*softmax_backward)(int64_t row0, int64_t row1, int64_t width, int64_t stride, const void *y, void *g);
+    void (*uniform)(ae_key key, uint64_t step, uint32_t row, int64_t columns, void *out);
+    void (*normal)(ae_key key, uint64_t step, uint32_t row, int64_t columns, void *out);
+    void (*mask)(ae_key key, uint64_t step, uint32_t row, int64_t columns, uint64_t threshold, double kept, void *out);
+    double (*dot)(int64_t n, const void *x, const void *y);
+    void (*axpy)(int64_t n, double a, const void *x, void *y);
+    void (*scale)(int64_t n, double a, void *x);
+    void (*column_sums)(int64_t row0, int64_t row1, const void *panel, void *out);
+    int (*all_finite)(int64_t n, const void *x);
+    void (*gather)(ae_dtype dtype, const char *source, int64_t column_bytes, int64_t width, int64_t stride, int64_t row,
+                   void *panels);
+    void (*scatter)(ae_dtype dtype, const void *panels, int64_t width, int64_t stride, int64_t row, char *destination,
+                    int64_t column_bytes);
+    void (*gather_csr)(ae_dtype dtype, const char *values, int index_bits, const char *columns, int64_t count, int64_t width,
+                       int64_t stride, int64_t row, void *panels);
+} vector_variant;
+
+/* The variants of one precision that this machine can run, the reference first, then NULL. */
+const vector_variant *const *vector_variants_of(int bits);
+
+#endif

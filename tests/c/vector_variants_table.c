@@ -1,0 +1,132 @@
+#include "math/functions.h"
+#include "math/random.h"
+#include "vector_variants.h"
+
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+
+#define MAP(expression)                     \
+    for (int64_t i = 0; i < n; i += VL) {   \
+        vec v = v_load(x + i);              \
+        v_store(y + i, expression);         \
+    }                                       \
+    break
+
+static void map(vector_function function, int64_t n, const void *from, void *to) {
+    const real *x = from;
+    real *y = to;
+    vec s, c;
+    switch (function) {
+    case FUNCTION_EXP: MAP(vf_exp(v));
+    case FUNCTION_EXPM1: MAP(vf_expm1(v));
+    case FUNCTION_LOG: MAP(vf_log(v));
+    case FUNCTION_LOG1P: MAP(vf_log1p(v));
+    case FUNCTION_TANH: MAP(vf_tanh(v));
+    case FUNCTION_LOGISTIC: MAP(vf_logistic(v));
+    case FUNCTION_SOFTPLUS: MAP(vf_softplus(v));
+    case FUNCTION_ERF: MAP(vf_erf(v));
+    case FUNCTION_SIN_2PI: MAP((vf_sincos_2pi(v, &s, &c), s));
+    case FUNCTION_COS_2PI: MAP((vf_sincos_2pi(v, &s, &c), c));
+    case FUNCTION_ROUND: MAP(v_round(v));
+    case FUNCTION_POW2: MAP(v_pow2(v));
+    case FUNCTION_EXPONENT: MAP(v_exponent(v));
+    case FUNCTION_MANTISSA: MAP(v_mantissa(v));
+    case FUNCTION_COUNT: break;
+    }
+}
+
+#define MAP_PAIR(expression)                        \
+    for (int64_t i = 0; i < n; i += VL) {           \
+        vec a = v_load(x1 + i), b = v_load(x2 + i); \
+        v_store(y + i, expression);                 \
+    }                                               \
+    break
+
+/* The outcomes of all comparisons as a sum of distinct powers of two. */
+static inline vec compare(vec a, vec b) {
+    vec zero = v_zero(), y = v_select(v_lt(a, b), v_set1(1), zero);
+    y = v_add(y, v_select(v_le(a, b), v_set1(2), zero));
+    y = v_add(y, v_select(v_eq(a, b), v_set1(4), zero));
+    y = v_add(y, v_select(v_unordered(a, b), v_set1(8), zero));
+    y = v_add(y, v_select(m_not(v_lt(a, b)), v_set1(16), zero));
+    y = v_add(y, v_select(m_and(v_le(a, b), v_le(b, a)), v_set1(32), zero));
+    return v_add(y, v_select(m_or(v_lt(a, b), v_lt(b, a)), v_set1(64), zero));
+}
+
+static void map_pair(vector_pair pair, int64_t n, const void *from1, const void *from2, void *to) {
+    const real *x1 = from1, *x2 = from2;
+    real *y = to;
+    switch (pair) {
+    case PAIR_MAX: MAP_PAIR(v_max(a, b));
+    case PAIR_MIN: MAP_PAIR(v_min(a, b));
+    case PAIR_COPYSIGN: MAP_PAIR(v_copysign(a, b));
+    case PAIR_SCALE: MAP_PAIR(v_scale(a, b));
+    case PAIR_COMPARE: MAP_PAIR(compare(a, b));
+    case PAIR_COUNT: break;
+    }
+}
+
+static void activation_forward(ae_activation activation, int64_t n, void *y, void *slope) {
+    AE_V(ae_activation_forward)(activation, n, y, slope);
+}
+static void activation_backward(ae_activation activation, int64_t n, const void *y, const void *slope, void *g) {
+    AE_V(ae_activation_backward)(activation, n, y, slope, g);
+}
+static void softmax_forward(int64_t row0, int64_t row1, int64_t width, int64_t stride, void *y) {
+    AE_V(ae_softmax_forward)(row0, row1, width, stride, y);
+}
+static void softmax_backward(int64_t row0, int64_t row1, int64_t width, int64_t stride, const void *y, void *g) {
+    AE_V(ae_softmax_backward)(row0, row1, width, stride, y, g);
+}
+static void uniform(ae_key key, uint64_t step, uint32_t row, int64_t columns, void *out) {
+    AE_V(ae_random_uniform)(key, step, row, columns, out);
+}
+static void normal(ae_key key, uint64_t step, uint32_t row, int64_t columns, void *out) {
+    AE_V(ae_random_normal)(key, step, row, columns, out);
+}
+static void mask(ae_key key, uint64_t step, uint32_t row, int64_t columns, uint64_t threshold, double kept, void *out) {
+    AE_V(ae_random_mask)(key, step, row, columns, threshold, (real)kept, out);
+}
+static double dot(int64_t n, const void *x, const void *y) { return AE_V(ae_dot)(n, x, y); }
+static void axpy(int64_t n, double a, const void *x, void *y) { AE_V(ae_axpy)(n, (real)a, x, y); }
+static void scale(int64_t n, double a, void *x) { AE_V(ae_scale)(n, (real)a, x); }
+static void column_sums(int64_t row0, int64_t row1, const void *panel, void *out) {
+    AE_V(ae_column_sums)(row0, row1, panel, out);
+}
+static int all_finite(int64_t n, const void *x) { return AE_V(ae_all_finite)(n, x); }
+static void gather(ae_dtype dtype, const char *source, int64_t column_bytes, int64_t width, int64_t stride, int64_t row,
+                   void *panels) {
+    AE_V(ae_row_gather)(dtype, source, column_bytes, width, stride, row, panels);
+}
+static void scatter(ae_dtype dtype, const void *panels, int64_t width, int64_t stride, int64_t row, char *destination,
+                    int64_t column_bytes) {
+    AE_V(ae_row_scatter)(dtype, panels, width, stride, row, destination, column_bytes);
+}
+static void gather_csr(ae_dtype dtype, const char *values, int index_bits, const char *columns, int64_t count, int64_t width,
+                       int64_t stride, int64_t row, void *panels) {
+    AE_V(ae_row_gather_csr)(dtype, values, index_bits, columns, count, width, stride, row, panels);
+}
+
+extern const vector_variant AE_V(vector_variant);
+const vector_variant AE_V(vector_variant) = {
+    .name = TEXT(AE_TARGET),
+    .bits = AE_BITS,
+    .lanes = VL,
+    .map = map,
+    .map_pair = map_pair,
+    .activation_forward = activation_forward,
+    .activation_backward = activation_backward,
+    .softmax_forward = softmax_forward,
+    .softmax_backward = softmax_backward,
+    .uniform = uniform,
+    .normal = normal,
+    .mask = mask,
+    .dot = dot,
+    .axpy = axpy,
+    .scale = scale,
+    .column_sums = column_sums,
+    .all_finite = all_finite,
+    .gather = gather,
+    .scatter = scatter,
+    .gather_csr = gather_csr,
+};
