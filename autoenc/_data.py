@@ -35,7 +35,7 @@ def _check_compressed(X: Any, name: str) -> None:
         raise ValueError(f"{label}: data has {X.data.size} values and indices {indices.size}; they must be equal")
     if starts[0] != 0 or starts[-1] != len(indices) or (len(starts) > 1 and (np.diff(starts) < 0).any()):
         raise ValueError(f"{label}: indptr must rise from 0 to {len(indices)}, the number of stored values")
-    if len(indices) and not (0 <= indices.min() and indices.max() < minor):
+    if len(indices) and not (indices.min() >= 0 and indices.max() < minor):
         at = int(np.flatnonzero((indices < 0) | (indices >= minor))[0])
         raise ValueError(f"{label}: indices[{at}] is {indices[at]}; allowed are 0 to {minor - 1}")
 
@@ -47,12 +47,9 @@ def source(X: Any) -> Any:
 
 def _canonical(X: Any) -> Any:
     """CSR with sorted columns, none named twice. The user's matrix is left alone."""
-    if not sp.issparse(X):
+    if not sp.issparse(X) or X.has_canonical_format:
         return X
-    plain = type(X)((X.data, X.indices, X.indptr), shape=X.shape)
-    if plain.has_canonical_format:
-        return plain
-    own = plain.copy()
+    own = X.copy()
     own.sum_duplicates()
     return own
 
@@ -88,7 +85,9 @@ def check_features(estimator: Any, X: Any, *, reset: bool, precision: str, name:
     return checked
 
 
-def check_other(X: Any, *, precision: str, name: str, n_rows: int | None = None, n_columns: int | None = None, of: str = "") -> Any:
+def check_other(
+    X: Any, *, precision: str, name: str, n_rows: int | None = None, n_columns: int | None = None, of: str = ""
+) -> Any:
     """Data that is not of the estimator's features: targets, codes."""
     _check_compressed(X, name)
     checked = check_array(X, accept_sparse="csr", dtype=_dtypes(X, precision), ensure_all_finite=False, input_name=name)

@@ -1,11 +1,12 @@
 """From the shape of an autoencoder to the graph and the program that the C core runs. Pure data.
 
-A network is described by a plain dictionary (`describe`), which is what an estimator keeps and pickles: names instead of
-registry positions, so that it outlives a change of their order. `nodes`, `losses` and `stages` turn it into the arrays of
-C structures of ``csrc/layers/layer.h`` and ``csrc/train/trainer.h``.
+A network is described by a plain dictionary (`describe`), which is what an estimator keeps and pickles: names instead
+of registry positions, so that it outlives a change of their order. `nodes`, `losses` and `stages` turn it into the
+arrays of C structures of ``csrc/layers/layer.h`` and ``csrc/train/trainer.h``.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, TypedDict
 
 import numpy as np
@@ -110,8 +111,8 @@ def describe(
     allowed = output_activations(loss)
     if output_activation not in allowed:
         raise ValueError(
-            f"output_activation={output_activation!r} does not go with loss={loss!r}, which is computed before its link; "
-            f"allowed: {', '.join(map(repr, allowed))}"
+            f"output_activation={output_activation!r} does not go with loss={loss!r}, which is computed before its "
+            f"link; allowed: {', '.join(map(repr, allowed))}"
         )
     widths = (("n_components", (n_components,)), ("hidden_layer_sizes", encoder))
     for name, values in (*widths, ("decoder_hidden_layer_sizes", decoder or ())):
@@ -146,7 +147,7 @@ def dtype(spec: Spec) -> np.dtype[Any]:
 def shapes(spec: Spec) -> list[tuple[int, int]]:
     """Shapes of the weights, from input to output."""
     widths = [spec["n_features"], *spec["encoder"], spec["n_components"], *spec["decoder"], spec["n_outputs"]]
-    return list(zip(widths[:-1], widths[1:], strict=True))
+    return list(pairwise(widths))
 
 
 def inverse_link(spec: Spec) -> str:
@@ -202,6 +203,16 @@ def find(graph: NDArray[np.void], name: str) -> int:
     return [row.decode() for row in graph["name"]].index(name)
 
 
+def code_node(spec: Spec) -> int:
+    """Position of the code in the graph without dropout."""
+    return len(spec["encoder"]) + 1
+
+
+def output_node(spec: Spec) -> int:
+    """Position of the reconstruction in the graph without dropout."""
+    return code_node(spec) + len(spec["decoder"]) + 1
+
+
 def losses(spec: Spec, graph: NDArray[np.void]) -> NDArray[np.void]:
     out = np.zeros(1, LOSS)
     out["loss"] = _core.LOSSES.index(spec["loss"])
@@ -222,7 +233,8 @@ def stages(graph: NDArray[np.void], solver: str) -> NDArray[np.void]:
     return out
 
 
-# Values before the output function are started no further than this from zero: beyond, its slope is too small to return.
+# Values before the output function are started no further than this from zero: beyond, its slope is too small to
+# return.
 _FAR = 10.0
 
 

@@ -21,7 +21,9 @@ def n_threads(n_jobs: int | None) -> int:
     """
     if n_jobs is not None:
         if n_jobs == 0:
-            raise ValueError("n_jobs=0 has no meaning; allowed: None, a positive number, or a negative one (-1: all processors)")
+            raise ValueError(
+                "n_jobs=0 has no meaning; allowed: None, a positive number, or a negative one (-1: all processors)"
+            )
         return int(n_jobs) if n_jobs > 0 else max(1, joblib.cpu_count() + 1 + int(n_jobs))
     limit = _from_environment()
     backend, _ = get_active_backend()

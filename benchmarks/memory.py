@@ -13,6 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class MappedFit:
         self._peer = peer
         self._X = np.memmap(path, dtype=np.float32, mode="r", shape=(rows, _COLUMNS))
         if peer == "ours":
-            from autoenc import Autoencoder as _  # noqa: F401
+            from autoenc import Autoencoder as _
         elif peer == "torch":
             import torch  # noqa: F401
         else:
@@ -72,7 +73,7 @@ class MappedFit:
             warnings.simplefilter("ignore", UserWarning)  # the map is read-only
             x = torch.from_numpy(self._X)
         layers: list[nn.Module] = []
-        for d_in, d_out in zip(_WIDTHS, _WIDTHS[1:], strict=False):
+        for d_in, d_out in pairwise(_WIDTHS):
             layers += [nn.Linear(d_in, d_out), nn.ReLU()]
         model = nn.Sequential(*layers[:-1])
         optimizer = torch.optim.Adam(model.parameters(), fused=True)

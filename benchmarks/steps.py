@@ -6,6 +6,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class TrainingRounds:
         self._trainer.train(1 + self._workload.epochs, lambda: ticks.append(time.perf_counter()))
         if len(ticks) != 1 + self._workload.epochs:
             raise RuntimeError(f"expected {1 + self._workload.epochs} epochs, saw the end of {len(ticks)}")
-        milliseconds = [1e3 * (b - a) / self._workload.steps for a, b in zip(ticks, ticks[1:], strict=False)]
+        milliseconds = [1e3 * (b - a) / self._workload.steps for a, b in pairwise(ticks)]
         loss = self._workload.network.evaluate(self._X, self._trainer.reconstruct(self._X))
         return {"ms": milliseconds, "loss": loss, "trivial": self._trivial}
 

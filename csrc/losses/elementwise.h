@@ -15,6 +15,7 @@
 #define AE_LOSSES_ELEMENTWISE_H
 
 #include <stddef.h>
+#include <string.h>
 
 #include "losses/loss.h"
 #include "losses/row_sum.h"
@@ -34,7 +35,8 @@ typedef struct elementwise_sums {
 } elementwise_sums;
 
 /* Moves the products' logarithms to the terms. */
-AE_INLINE void elementwise_settle(elementwise_sums *sums, int64_t rows) {
+static void elementwise_settle(elementwise_sums *sums, int64_t rows) {
+    LOSS_NO_UNROLL
     for (int64_t at = 0; at < rows * AE_PANEL; at += VL) {
         v_store(sums->term + at, v_add(v_load(sums->term + at), vf_log1p(v_load(sums->excess + at))));
         v_store(sums->excess + at, v_zero());
@@ -43,22 +45,21 @@ AE_INLINE void elementwise_settle(elementwise_sums *sums, int64_t rows) {
 
 /* Rows of one panel: adds the terms to their sums, and writes factor[row] * derivative. With `partial` only `columns`
  * columns hold data: beyond them terms and derivatives count as zero. */
-AE_INLINE void elementwise_panel(elementwise_term term, const bool has_excess, const bool partial, int columns,
-                                 int64_t rows, const real *prediction, const real *target, vec parameter,
-                                 const real *factor, elementwise_sums *sums, real *gradient, bool accumulate) {
-    const vec zero = v_zero();
-    vmask holds[LOSS_VECTORS];
-    loss_column_masks(columns, holds);
-    for (int64_t r = 0; r < rows; r++) {
-        const vec row_factor = v_set1(factor[r]);
-        for (int v = 0; v < LOSS_VECTORS; v++) {
+AE_INLINE void elementwise_panel(elementwise_term term, const bool has_excess, const bool partial, int columns, int64_t rows,
+                                 const real *prediction, const real *target, vec parameter, const real *factor,
+                                 elementwise_sums *sums, real *gradient, bool accumulate) {
+    LOSS_NO_UNROLL
+    for (int v = 0; v < LOSS_VECTORS; v++) {
+        const vmask holds = loss_column_mask(columns, v);
+        LOSS_NO_UNROLL
+        for (int64_t r = 0; r < rows; r++) {
             const int64_t at = r * AE_PANEL + v * VL;
-            vec derivative, excess = zero;
+            vec derivative, excess = v_zero();
             vec value = term(v_load(prediction + at), v_load(target + at), parameter, &derivative, &excess);
             if (partial) {
-                value = v_select(holds[v], value, zero);
-                excess = v_select(holds[v], excess, zero);
-                derivative = v_select(holds[v], derivative, zero);
+                value = v_select(holds, value, v_zero());
+                excess = v_select(holds, excess, v_zero());
+                derivative = v_select(holds, derivative, v_zero());
             }
             v_store(sums->term + at, v_add(v_load(sums->term + at), value));
             if (has_excess) {
@@ -66,9 +67,9 @@ AE_INLINE void elementwise_panel(elementwise_term term, const bool has_excess, c
                 v_store(sums->excess + at, v_fma(product, excess, v_add(product, excess)));
             }
             if (gradient && accumulate)
-                v_store(gradient + at, v_fma(row_factor, derivative, v_load(gradient + at)));
+                v_store(gradient + at, v_fma(v_set1(factor[r]), derivative, v_load(gradient + at)));
             else if (gradient)
-                v_store(gradient + at, v_mul(row_factor, derivative));
+                v_store(gradient + at, v_mul(v_set1(factor[r]), derivative));
         }
     }
 }
@@ -77,15 +78,14 @@ AE_INLINE void elementwise_rows(const ae_loss_call *call, elementwise_term term,
     const int64_t full = call->width / AE_PANEL;
     const int columns = (int)(call->width % AE_PANEL);
     const vec parameter = v_set1((real)call->parameter);
-    const double share = call->scale / (double)call->width;
     for (int64_t row = call->row0; row < call->row1; row += LOSS_ROWS) {
         const int64_t rows = call->row1 - row < LOSS_ROWS ? call->row1 - row : LOSS_ROWS;
         elementwise_sums sums;
         real factor[LOSS_ROWS];
-        for (int64_t at = 0; at < rows * AE_PANEL; at++)
-            sums.term[at] = sums.excess[at] = 0;
-        for (int64_t r = 0; r < rows; r++)
-            factor[r] = (real)loss_row_factor(call, share, row + r);
+        memset(sums.term, 0, sizeof sums.term);
+        if (has_excess)
+            memset(sums.excess, 0, sizeof sums.excess);
+        loss_row_factors(call, row, rows, factor);
         const real *p = (const real *)call->prediction + row * AE_PANEL, *t = (const real *)call->target + row * AE_PANEL;
         real *g = call->gradient ? (real *)call->gradient + row * AE_PANEL : NULL;
         for (int64_t panel = 0; panel < full; panel++) {
@@ -101,34 +101,34 @@ AE_INLINE void elementwise_rows(const ae_loss_call *call, elementwise_term term,
         if (has_excess)
             elementwise_settle(&sums, rows);
         if (call->row_loss)
-            for (int64_t r = 0; r < rows; r++)
-                call->row_loss[row + r] = loss_join_lanes(sums.term + r * AE_PANEL) / (double)call->width;
+            loss_join_rows(sums.term, rows, call->width, call->row_loss + row);
     }
 }
 
 AE_INLINE void elementwise_terms(const ae_loss_call *call, elementwise_term term, const bool has_excess) {
-    const real *prediction = call->prediction, *target = call->target;
-    real *out = call->gradient;
     const vec parameter = v_set1((real)call->parameter);
     for (int64_t panel = 0; panel < ae_panels(call->width); panel++) {
-        const real *p = prediction + panel * call->prediction_stride, *t = target + panel * call->target_stride;
-        real *o = out + panel * call->prediction_stride;
-        vmask holds[LOSS_VECTORS];
-        loss_column_masks(ae_panel_columns(call->width, panel), holds);
-        for (int64_t r = call->row0; r < call->row1; r++)
-            for (int v = 0; v < LOSS_VECTORS; v++) {
+        const real *p = (const real *)call->prediction + panel * call->prediction_stride;
+        const real *t = (const real *)call->target + panel * call->target_stride;
+        real *out = (real *)call->gradient + panel * call->prediction_stride;
+        LOSS_NO_UNROLL
+        for (int v = 0; v < LOSS_VECTORS; v++) {
+            const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
+            LOSS_NO_UNROLL
+            for (int64_t r = call->row0; r < call->row1; r++) {
                 const int64_t at = r * AE_PANEL + v * VL;
                 vec derivative, excess = v_zero();
                 vec value = term(v_load(p + at), v_load(t + at), parameter, &derivative, &excess);
                 if (has_excess)
                     value = v_add(value, vf_log1p(excess));
-                v_store(o + at, v_select(holds[v], value, v_zero()));
+                v_store(out + at, v_select(holds, value, v_zero()));
             }
+        }
     }
 }
 
-#define ELEMENTWISE_LOSS(term, has_excess)                                                          \
-    static void rows(const ae_loss_call *call) { elementwise_rows(call, term, has_excess); }        \
+#define ELEMENTWISE_LOSS(term, has_excess)                                                   \
+    static void rows(const ae_loss_call *call) { elementwise_rows(call, term, has_excess); } \
     static void terms(const ae_loss_call *call) { elementwise_terms(call, term, has_excess); }
 
 #endif

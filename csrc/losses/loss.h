@@ -37,7 +37,8 @@ typedef struct ae_loss_ops {
     ae_activation link;
     ae_loss_target target;
     bool has_parameter; /* parameter > 0 */
-    /* Loss and gradient of a block of rows. Row sums: 32 lanes, each over the panels in order, joined as a tree. */
+    /* Loss and gradient of a block of rows. Row sums: 32 lanes, each over the panels in order, joined as a tree in double.
+     * log_loss sums its logarithms as one of a product (losses/elementwise.h), equal to the sum of terms up to rounding. */
     void (*rows)(const ae_loss_call *call);
     /* The terms themselves, per feature: written to call->gradient's place as a panel matrix of prediction_stride. */
     void (*terms)(const ae_loss_call *call);

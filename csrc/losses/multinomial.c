@@ -15,9 +15,9 @@
 
 /* What the rows of a group share among their columns. */
 typedef struct softmax_group {
-    real maximum[LOSS_ROWS];     /* of the logits */
-    real log_sum[LOSS_ROWS];     /* log of the sum of e^(z - maximum); not negative */
-    double exp_sum[LOSS_ROWS];   /* that sum */
+    real maximum[LOSS_ROWS];   /* of the logits */
+    real log_sum[LOSS_ROWS];   /* log of the sum of e^(z - maximum); not negative */
+    double exp_sum[LOSS_ROWS]; /* that sum */
     double target_sum[LOSS_ROWS];
 } softmax_group;
 
@@ -34,24 +34,26 @@ static real log_of(double x) {
     return lanes[0];
 }
 
-static void group_measure(const ae_loss_call *call, int64_t row, int64_t rows, softmax_group *group) {
+static __attribute__((noinline)) void group_measure(const ae_loss_call *call, int64_t row, int64_t rows, softmax_group *group) {
     const real *prediction = (const real *)call->prediction + row * AE_PANEL;
     const real *target = (const real *)call->target + row * AE_PANEL;
     const int64_t panels = ae_panels(call->width);
     real first[LOSS_ROWS * AE_PANEL], second[LOSS_ROWS * AE_PANEL] = {0};
-    vmask holds[LOSS_VECTORS];
 
     for (int i = 0; i < LOSS_ROWS * AE_PANEL; i++)
         first[i] = -(real)INFINITY;
     for (int64_t panel = 0; panel < panels; panel++) {
         const real *z = prediction + panel * call->prediction_stride;
-        loss_column_masks(ae_panel_columns(call->width, panel), holds);
-        for (int64_t r = 0; r < rows; r++)
-            for (int v = 0; v < LOSS_VECTORS; v++) {
+        LOSS_NO_UNROLL
+        for (int v = 0; v < LOSS_VECTORS; v++) {
+            const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
+            LOSS_NO_UNROLL
+            for (int64_t r = 0; r < rows; r++) {
                 const int64_t at = r * AE_PANEL + v * VL;
                 const vec before = v_load(first + at);
-                v_store(first + at, v_select(holds[v], v_max(v_load(z + at), before), before));
+                v_store(first + at, v_select(holds, v_max(v_load(z + at), before), before));
             }
+        }
     }
     for (int64_t r = 0; r < rows; r++)
         group->maximum[r] = join_maximum(first + r * AE_PANEL);
@@ -60,14 +62,15 @@ static void group_measure(const ae_loss_call *call, int64_t row, int64_t rows, s
         first[i] = 0;
     for (int64_t panel = 0; panel < panels; panel++) {
         const real *z = prediction + panel * call->prediction_stride, *t = target + panel * call->target_stride;
-        loss_column_masks(ae_panel_columns(call->width, panel), holds);
-        for (int64_t r = 0; r < rows; r++) {
-            const vec maximum = v_set1(group->maximum[r]);
-            for (int v = 0; v < LOSS_VECTORS; v++) {
+        LOSS_NO_UNROLL
+        for (int v = 0; v < LOSS_VECTORS; v++) {
+            const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
+            LOSS_NO_UNROLL
+            for (int64_t r = 0; r < rows; r++) {
                 const int64_t at = r * AE_PANEL + v * VL;
-                const vec power = v_select(holds[v], vf_exp(v_sub(v_load(z + at), maximum)), v_zero());
+                const vec power = v_select(holds, vf_exp(v_sub(v_load(z + at), v_set1(group->maximum[r]))), v_zero());
                 v_store(first + at, v_add(v_load(first + at), power));
-                v_store(second + at, v_add(v_load(second + at), v_select(holds[v], v_load(t + at), v_zero())));
+                v_store(second + at, v_add(v_load(second + at), v_select(holds, v_load(t + at), v_zero())));
             }
         }
     }
@@ -91,39 +94,38 @@ AE_INLINE vec multinomial_term(vec above, vec target, real log_sum, vmask holds)
 
 static void rows(const ae_loss_call *call) {
     const int64_t panels = ae_panels(call->width);
-    const double share = call->scale / (double)call->width;
     for (int64_t row = call->row0; row < call->row1; row += LOSS_ROWS) {
         const int64_t count = call->row1 - row < LOSS_ROWS ? call->row1 - row : LOSS_ROWS;
         softmax_group group;
         group_measure(call, row, count, &group);
         real sums[LOSS_ROWS * AE_PANEL] = {0}, of_power[LOSS_ROWS], of_target[LOSS_ROWS];
-        for (int64_t r = 0; r < count; r++) {
-            const double factor = loss_row_factor(call, share, row + r);
-            of_target[r] = (real)factor;
-            of_power[r] = (real)(factor * group.target_sum[r] / group.exp_sum[r]);
-        }
+        loss_row_factors(call, row, count, of_target);
+        LOSS_NO_UNROLL
+        for (int64_t r = 0; r < count; r++)
+            of_power[r] = (real)((double)of_target[r] * group.target_sum[r] / group.exp_sum[r]);
         for (int64_t panel = 0; panel < panels; panel++) {
             const real *z = (const real *)call->prediction + panel * call->prediction_stride + row * AE_PANEL;
             const real *t = (const real *)call->target + panel * call->target_stride + row * AE_PANEL;
             real *g = call->gradient ? (real *)call->gradient + panel * call->prediction_stride + row * AE_PANEL : NULL;
-            vmask holds[LOSS_VECTORS];
-            loss_column_masks(ae_panel_columns(call->width, panel), holds);
-            for (int64_t r = 0; r < count; r++)
-                for (int v = 0; v < LOSS_VECTORS; v++) {
+            LOSS_NO_UNROLL
+            for (int v = 0; v < LOSS_VECTORS; v++) {
+                const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
+                LOSS_NO_UNROLL
+                for (int64_t r = 0; r < count; r++) {
                     const int64_t at = r * AE_PANEL + v * VL;
                     const vec above = above_maximum(z + at, group.maximum[r]), tv = v_load(t + at);
-                    const vec term = multinomial_term(above, tv, group.log_sum[r], holds[v]);
+                    const vec term = multinomial_term(above, tv, group.log_sum[r], holds);
                     v_store(sums + at, v_add(v_load(sums + at), term));
                     if (g) {
                         const vec start = call->accumulate ? v_load(g + at) : v_zero();
                         const vec sum = v_fnma(v_set1(of_target[r]), tv, v_fma(v_set1(of_power[r]), vf_exp(above), start));
-                        v_store(g + at, v_select(holds[v], sum, start));
+                        v_store(g + at, v_select(holds, sum, start));
                     }
                 }
+            }
         }
         if (call->row_loss)
-            for (int64_t r = 0; r < count; r++)
-                call->row_loss[row + r] = loss_join_lanes(sums + r * AE_PANEL) / (double)call->width;
+            loss_join_rows(sums, count, call->width, call->row_loss + row);
     }
 }
 
@@ -137,14 +139,16 @@ static void terms(const ae_loss_call *call) {
             const real *z = (const real *)call->prediction + panel * call->prediction_stride + row * AE_PANEL;
             const real *t = (const real *)call->target + panel * call->target_stride + row * AE_PANEL;
             real *out = (real *)call->gradient + panel * call->prediction_stride + row * AE_PANEL;
-            vmask holds[LOSS_VECTORS];
-            loss_column_masks(ae_panel_columns(call->width, panel), holds);
-            for (int64_t r = 0; r < count; r++)
-                for (int v = 0; v < LOSS_VECTORS; v++) {
+            LOSS_NO_UNROLL
+            for (int v = 0; v < LOSS_VECTORS; v++) {
+                const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
+                LOSS_NO_UNROLL
+                for (int64_t r = 0; r < count; r++) {
                     const int64_t at = r * AE_PANEL + v * VL;
                     const vec above = above_maximum(z + at, group.maximum[r]);
-                    v_store(out + at, multinomial_term(above, v_load(t + at), group.log_sum[r], holds[v]));
+                    v_store(out + at, multinomial_term(above, v_load(t + at), group.log_sum[r], holds));
                 }
+            }
         }
     }
 }

@@ -4,13 +4,13 @@
 #include "losses/loss.h"
 #include "math/variant.h"
 
-#define LOSSES(X)      \
-    X(squared_error)   \
-    X(absolute_error)  \
-    X(huber)           \
-    X(log_cosh)        \
-    X(log_loss)        \
-    X(poisson)         \
+#define LOSSES(X)     \
+    X(squared_error)  \
+    X(absolute_error) \
+    X(huber)          \
+    X(log_cosh)       \
+    X(log_loss)       \
+    X(poisson)        \
     X(multinomial)
 
 #define DECLARE(name) extern const ae_loss_ops AE_V(ae_loss_##name);

@@ -9,20 +9,26 @@
 #define LOSS_VECTORS (AE_PANEL / VL) /* in one row of a panel */
 #define LOSS_ROWS 8                  /* walked together; of no influence on results */
 
-/* holds[v]: lanes of vector v that are among the first `columns` columns of a panel. */
-AE_INLINE void loss_column_masks(int columns, vmask *holds) {
-    const vec limit = v_set1((real)columns);
-    for (int v = 0; v < LOSS_VECTORS; v++)
-        holds[v] = v_lt(v_add(v_iota(), v_set1((real)(v * VL))), limit);
+/* Vectors of a row are walked by loops that stay loops: unrolled they would be no faster and several times the code,
+ * which exists once per loss and variant. */
+#define LOSS_NO_UNROLL _Pragma("GCC unroll 1")
+
+/* Lanes of vector v of a panel's rows that are among its first `columns` columns. */
+AE_INLINE vmask loss_column_mask(int columns, int v) {
+    return v_lt(v_add(v_iota(), v_set1((real)(v * VL))), v_set1((real)columns));
 }
 
-/* What multiplies the derivative of a term, d(scale * weight * mean of the terms) / d term; share is scale / width. */
-AE_INLINE double loss_row_factor(const ae_loss_call *call, double share, int64_t row) {
-    return call->row_weight ? share * call->row_weight[row] : share;
+/* factor[r]: what multiplies the derivative of a term, d(scale * weight * mean of the terms) / d term, for row + r. */
+static void loss_row_factors(const ae_loss_call *call, int64_t row, int64_t rows, real *factor) {
+    const double share = call->scale / (double)call->width;
+    LOSS_NO_UNROLL
+    for (int64_t r = 0; r < rows; r++)
+        factor[r] = (real)(call->row_weight ? share * call->row_weight[row + r] : share);
 }
 
-/* Sum of 32 lanes in double: lane i with lane i + 16, then + 8, + 4, + 2, + 1. */
-AE_INLINE double loss_join_lanes(const real *lanes) {
+/* Sum of 32 lanes in double: lane i with lane i + 16, then + 8, + 4, + 2, + 1. Not inline, or the compiler transposes
+ * eight rows to add them lane by lane, in eight kilobytes of shuffles. */
+static __attribute__((noinline)) double loss_join_lanes(const real *lanes) {
     double sum[AE_PANEL / 2];
     for (int i = 0; i < 16; i++)
         sum[i] = (double)lanes[i] + (double)lanes[i + 16];
@@ -31,6 +37,13 @@ AE_INLINE double loss_join_lanes(const real *lanes) {
     for (int i = 0; i < 4; i++)
         sum[i] += sum[i + 4];
     return (sum[0] + sum[2]) + (sum[1] + sum[3]);
+}
+
+/* loss[r] = sum of the lanes of row r / width. */
+static void loss_join_rows(const real *lanes, int64_t rows, int64_t width, double *loss) {
+    LOSS_NO_UNROLL
+    for (int64_t r = 0; r < rows; r++)
+        loss[r] = loss_join_lanes(lanes + r * AE_PANEL) / (double)width;
 }
 
 #endif

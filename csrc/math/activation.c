@@ -42,10 +42,10 @@ AE_INLINE vec silu(vec x, vec *slope) {
 }
 
 /* The body sees x, the old value, at index i. */
-#define EACH(...)                           \
-    for (int64_t i = 0; i < n; i += VL) {   \
-        vec x = v_load(y + i);              \
-        __VA_ARGS__;                        \
+#define EACH(...)                         \
+    for (int64_t i = 0; i < n; i += VL) { \
+        vec x = v_load(y + i);            \
+        __VA_ARGS__;                      \
     }
 
 void AE_V(ae_activation_forward)(ae_activation activation, int64_t n, real *y, real *slope) {
@@ -61,8 +61,8 @@ void AE_V(ae_activation_forward)(ae_activation activation, int64_t n, real *y, r
         EACH(v_store(y + i, v_select(v_lt(zero, x), x, vf_expm1(x))))
         break;
     case AE_SELU:
-        EACH(v_store(y + i, v_select(v_lt(zero, x), v_mul(x, v_set1(SELU_SCALE)),
-                                     v_mul(vf_expm1(x), v_set1(SELU_SCALE_ALPHA)))))
+        EACH(
+            v_store(y + i, v_select(v_lt(zero, x), v_mul(x, v_set1(SELU_SCALE)), v_mul(vf_expm1(x), v_set1(SELU_SCALE_ALPHA)))))
         break;
     case AE_GELU:
         if (slope) {
@@ -99,11 +99,11 @@ void AE_V(ae_activation_forward)(ae_activation activation, int64_t n, real *y, r
 #undef EACH
 
 /* The body sees the output x and the gradient d at index i and gives the new gradient. */
-#define EACH(expression)                    \
-    for (int64_t i = 0; i < n; i += VL) {   \
-        vec x = v_load(y + i);              \
-        vec d = v_load(g + i);              \
-        v_store(g + i, expression);         \
+#define EACH(expression)                  \
+    for (int64_t i = 0; i < n; i += VL) { \
+        vec x = v_load(y + i);            \
+        vec d = v_load(g + i);            \
+        v_store(g + i, expression);       \
     }
 
 void AE_V(ae_activation_backward)(ae_activation activation, int64_t n, const real *y, const real *slope, real *g) {

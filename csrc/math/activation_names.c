@@ -3,9 +3,10 @@
 #include "math/activation.h"
 
 static const char *const names[AE_ACTIVATION_COUNT] = {
-    [AE_IDENTITY] = "identity", [AE_RELU] = "relu", [AE_LEAKY_RELU] = "leaky_relu", [AE_ELU] = "elu",
-    [AE_SELU] = "selu",         [AE_GELU] = "gelu", [AE_SILU] = "silu",             [AE_SOFTPLUS] = "softplus",
-    [AE_TANH] = "tanh",         [AE_LOGISTIC] = "logistic", [AE_EXP] = "exp",       [AE_SOFTMAX] = "softmax",
+    [AE_IDENTITY] = "identity", [AE_RELU] = "relu",         [AE_LEAKY_RELU] = "leaky_relu",
+    [AE_ELU] = "elu",           [AE_SELU] = "selu",         [AE_GELU] = "gelu",
+    [AE_SILU] = "silu",         [AE_SOFTPLUS] = "softplus", [AE_TANH] = "tanh",
+    [AE_LOGISTIC] = "logistic", [AE_EXP] = "exp",           [AE_SOFTMAX] = "softmax",
 };
 
 const char *ae_activation_name(ae_activation activation) {

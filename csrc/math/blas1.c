@@ -104,18 +104,18 @@ typedef uint8_t any_u8 __attribute__((may_alias));
 typedef int32_t any_i32 __attribute__((aligned(1), may_alias));
 typedef int64_t any_i64 __attribute__((aligned(1), may_alias));
 
-#define GATHER(type)                                                            \
-    if (column_bytes == (int64_t)sizeof(type)) {                                \
-        const type *restrict from = (const type *)source;                       \
-        for (int64_t p = 0; p < whole; p++) {                                   \
-            real *restrict to = at + p * stride;                                \
-            for (int c = 0; c < AE_PANEL; c++)                                  \
-                to[c] = (real)from[p * AE_PANEL + c];                           \
-        }                                                                       \
-        for (int c = 0; c < left; c++)                                          \
-            at[whole * stride + c] = (real)from[whole * AE_PANEL + c];          \
-    } else {                                                                    \
-        for (int64_t c = 0; c < width; c++)                                     \
+#define GATHER(type)                                                                                       \
+    if (column_bytes == (int64_t)sizeof(type)) {                                                           \
+        const type *restrict from = (const type *)source;                                                  \
+        for (int64_t p = 0; p < whole; p++) {                                                              \
+            real *restrict to = at + p * stride;                                                           \
+            for (int c = 0; c < AE_PANEL; c++)                                                             \
+                to[c] = (real)from[p * AE_PANEL + c];                                                      \
+        }                                                                                                  \
+        for (int c = 0; c < left; c++)                                                                     \
+            at[whole * stride + c] = (real)from[whole * AE_PANEL + c];                                     \
+    } else {                                                                                               \
+        for (int64_t c = 0; c < width; c++)                                                                \
             at[c / AE_PANEL * stride + c % AE_PANEL] = (real) * (const type *)(source + c * column_bytes); \
     }
 
@@ -135,19 +135,19 @@ void AE_V(ae_row_gather)(ae_dtype dtype, const char *source, int64_t column_byte
         at[whole * stride + c] = 0;
 }
 
-#define SCATTER(type)                                                                                      \
-    if (column_bytes == (int64_t)sizeof(type)) {                                                           \
-        type *restrict to = (type *)destination;                                                           \
-        for (int64_t p = 0; p < whole; p++) {                                                              \
-            const real *restrict from = at + p * stride;                                                   \
-            for (int c = 0; c < AE_PANEL; c++)                                                             \
-                to[p * AE_PANEL + c] = (type)from[c];                                                      \
-        }                                                                                                  \
-        for (int c = 0; c < left; c++)                                                                     \
-            to[whole * AE_PANEL + c] = (type)at[whole * stride + c];                                       \
-    } else {                                                                                               \
-        for (int64_t c = 0; c < width; c++)                                                                \
-            *(type *)(destination + c * column_bytes) = (type)at[c / AE_PANEL * stride + c % AE_PANEL];    \
+#define SCATTER(type)                                                                                   \
+    if (column_bytes == (int64_t)sizeof(type)) {                                                        \
+        type *restrict to = (type *)destination;                                                        \
+        for (int64_t p = 0; p < whole; p++) {                                                           \
+            const real *restrict from = at + p * stride;                                                \
+            for (int c = 0; c < AE_PANEL; c++)                                                          \
+                to[p * AE_PANEL + c] = (type)from[c];                                                   \
+        }                                                                                               \
+        for (int c = 0; c < left; c++)                                                                  \
+            to[whole * AE_PANEL + c] = (type)at[whole * stride + c];                                    \
+    } else {                                                                                            \
+        for (int64_t c = 0; c < width; c++)                                                             \
+            *(type *)(destination + c * column_bytes) = (type)at[c / AE_PANEL * stride + c % AE_PANEL]; \
     }
 
 void AE_V(ae_row_scatter)(ae_dtype dtype, const real *panels, int64_t width, int64_t stride, int64_t row, char *destination,

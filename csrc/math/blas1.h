@@ -22,14 +22,15 @@ void AE_V(ae_limit_column_norms)(int64_t rows, real limit, real *panel);
 /* True if all n are finite. */
 int AE_V(ae_all_finite)(int64_t n, const real *x);
 
-/* One row of the user's data into row `row` of a panel matrix: columns 0 .. width - 1 from source + c * column_bytes,
- * converted to real; padding of the last panel becomes zero. */
+/* One row of the user's data into row `row` of a panel matrix: columns 0 .. width - 1 from source + c * column_bytes, at any
+ * alignment, converted to real; padding of the last panel becomes zero. */
 void AE_V(ae_row_gather)(ae_dtype dtype, const char *source, int64_t column_bytes, int64_t width, int64_t stride, int64_t row,
                          real *panels);
 /* The way back: row `row` to destination + c * column_bytes as f32 or f64. */
 void AE_V(ae_row_scatter)(ae_dtype dtype, const real *panels, int64_t width, int64_t stride, int64_t row, char *destination,
                           int64_t column_bytes);
-/* One CSR row: the listed columns, zero elsewhere. Column indices are int32 (index_bits 32) or int64, checked before. */
+/* One CSR row: the listed columns, zero elsewhere; a column listed twice adds up. Indices are int32 (index_bits 32) or int64,
+ * checked before. */
 void AE_V(ae_row_gather_csr)(ae_dtype dtype, const char *values, int index_bits, const char *columns, int64_t count,
                              int64_t width, int64_t stride, int64_t row, real *panels);
 

@@ -58,13 +58,13 @@ def rounded(value: Any, bits: int) -> float:
     return float(np.float32(float(value))) if bits == 32 else float(value)
 
 
-def fit(f: Function, w: Function, low: Any, high: Any, count: int, bits: int, first: int = 0) -> tuple[list[float], float]:
-    """Coefficients of x^first .. x^(first + count - 1), rounded, and log2 of the largest weighted error. Fitting again
+def fit(f: Function, w: Function, low: Any, high: Any, count: int, bits: int) -> tuple[list[float], float]:
+    """Coefficients of x^0 .. x^(count - 1), rounded, and log2 of the largest weighted error. Fitting again
     needs powers without a common zero inside the range; elsewhere all are rounded at once."""
     low, high = mp.mpf(low), mp.mpf(high)
     xs = [(low + high) / 2 - (high - low) / 2 * mp.cos(mp.pi * (k + mp.mpf("0.5")) / GRID) for k in range(GRID)]
     weight = [w(x) for x in xs]
-    rest, powers, out = [f(x) for x in xs], list(range(first, first + count)), []
+    rest, powers, out = [f(x) for x in xs], list(range(count)), []
     while powers:
         spread = [round((GRID - 1) * k / len(powers)) for k in range(len(powers) + 1)]
         solution, _ = exchange(xs, rest, weight, powers, spread)
@@ -137,7 +137,8 @@ def tables(bits: int) -> None:
     tiny, eighth = "1e-9", mp.mpf(1) / 64
     table("vf_sin_c", "sin(2 pi r) = 2 pi r + r z P(z), z = r^2, |r| <= 1/8, relative",
           fit(lambda z: (mp.sin(2 * mp.pi * mp.sqrt(z)) / mp.sqrt(z) - 2 * mp.pi) / z,
-              lambda z: z * mp.sqrt(z) / mp.sin(2 * mp.pi * mp.sqrt(z)), tiny, eighth, 3 if single else 6, bits))  # fmt: skip
+              lambda z: z * mp.sqrt(z) / mp.sin(2 * mp.pi * mp.sqrt(z)),
+              tiny, eighth, 3 if single else 6, bits))  # fmt: skip
     table("vf_cos_c", "cos(2 pi r) = 1 + z P(z), z = r^2, |r| <= 1/8, relative",
           fit(lambda z: (mp.cos(2 * mp.pi * mp.sqrt(z)) - 1) / z, lambda z: z / mp.cos(2 * mp.pi * mp.sqrt(z)),
               tiny, eighth, 4 if single else 7, bits))  # fmt: skip

@@ -11,13 +11,13 @@
 #define VF_POLY(table, x) vf_poly(table, (int)(sizeof(table) / sizeof(table)[0]), x)
 
 #if AE_BITS == 32
-#define VF_ROUNDING 0x1.8p23f    /* adding it rounds to an integer */
-#define VF_EXP_HIGH 89.0f        /* e^x overflows below this */
-#define VF_EXP_LOW (-104.0f)     /* and rounds to zero above this */
-#define VF_EXPM1_LOW (-18.0f)    /* e^x - 1 is -1 from here down */
+#define VF_ROUNDING 0x1.8p23f /* adding it rounds to an integer */
+#define VF_EXP_HIGH 89.0f     /* e^x overflows below this */
+#define VF_EXP_LOW (-104.0f)  /* and rounds to zero above this */
+#define VF_EXPM1_LOW (-18.0f) /* e^x - 1 is -1 from here down */
 #define VF_MAX_EXPONENT 128.0f
-#define VF_TANH_LIMIT 20.0f      /* tanh(x / 2) is 1 from here up */
-#define VF_ERF_LIMIT 4.0f        /* erf(x) is 1 from here up */
+#define VF_TANH_LIMIT 20.0f /* tanh(x / 2) is 1 from here up */
+#define VF_ERF_LIMIT 4.0f   /* erf(x) is 1 from here up */
 #define VF_MIN_NORMAL 0x1p-126f
 #define VF_DENORMAL_SHIFT 25
 #define VF_DENORMAL_SCALE 0x1p25f
@@ -57,9 +57,7 @@ AE_INLINE vec vf_exp_reduce(vec x, vec *n) {
 }
 
 /* e^r for the reduced r. */
-AE_INLINE vec vf_exp_reduced(vec r) {
-    return v_add(v_set1(1), v_fma(v_mul(r, r), VF_POLY(vf_exp_c, r), r));
-}
+AE_INLINE vec vf_exp_reduced(vec r) { return v_add(v_set1(1), v_fma(v_mul(r, r), VF_POLY(vf_exp_c, r), r)); }
 
 /* e^x for x between VF_EXP_LOW and VF_EXP_HIGH, or NaN. */
 AE_INLINE vec vf_exp_bounded(vec x) {

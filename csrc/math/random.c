@@ -31,15 +31,15 @@ AE_INLINE void philox(ae_key key, uint32_t first, uint32_t row, uint64_t step, u
 }
 
 /* Runs the body, which stores CHUNK draws of the words w to `to`, over the columns rounded up to panels. */
-#define FILL(...)                                                                      \
-    int64_t room = ae_panels(columns) * AE_PANEL;                                      \
-    for (int64_t c = 0; c < room; c += CHUNK) {                                        \
-        real spare[CHUNK], *to = c + CHUNK <= room ? out + c : spare;                  \
-        uvec w[4];                                                                     \
-        philox(key, (uint32_t)(c / 4), row, step, w);                                  \
-        __VA_ARGS__;                                                                   \
-        if (to == spare)                                                               \
-            memcpy(out + c, spare, (size_t)(room - c) * sizeof(real));                 \
+#define FILL(...)                                                      \
+    int64_t room = ae_panels(columns) * AE_PANEL;                      \
+    for (int64_t c = 0; c < room; c += CHUNK) {                        \
+        real spare[CHUNK], *to = c + CHUNK <= room ? out + c : spare;  \
+        uvec w[4];                                                     \
+        philox(key, (uint32_t)(c / 4), row, step, w);                  \
+        __VA_ARGS__;                                                   \
+        if (to == spare)                                               \
+            memcpy(out + c, spare, (size_t)(room - c) * sizeof(real)); \
     }
 
 void AE_V(ae_random_uniform)(ae_key key, uint64_t step, uint32_t row, int64_t columns, real *out) {
@@ -59,8 +59,7 @@ void AE_V(ae_random_normal)(ae_key key, uint64_t step, uint32_t row, int64_t col
          v_store4(to, z[0], z[1], z[2], z[3]));
 }
 
-void AE_V(ae_random_mask)(ae_key key, uint64_t step, uint32_t row, int64_t columns, uint64_t threshold, real kept,
-                          real *out) {
+void AE_V(ae_random_mask)(ae_key key, uint64_t step, uint32_t row, int64_t columns, uint64_t threshold, real kept, real *out) {
     if (threshold > UINT32_MAX) {
         memset(out, 0, (size_t)(ae_panels(columns) * AE_PANEL) * sizeof(real));
         return;

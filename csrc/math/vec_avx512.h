@@ -136,9 +136,7 @@ AE_INLINE void u_mul(uvec a, uint32_t constant, uvec *high, uvec *low) {
     *high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
     *low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
 }
-AE_INLINE vec u_to_unit(uvec w) {
-    return v_mul(v_add(_mm512_cvtepu32_pd(w), v_set1(0.5)), v_set1(0x1p-32));
-}
+AE_INLINE vec u_to_unit(uvec w) { return v_mul(v_add(_mm512_cvtepu32_pd(w), v_set1(0.5)), v_set1(0x1p-32)); }
 
 #endif
 #endif

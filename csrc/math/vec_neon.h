@@ -62,12 +62,8 @@ AE_INLINE vec v_copysign(vec magnitude, vec sign) { return vbslq_f32(vdupq_n_u32
 AE_INLINE vec v_pow2(vec n) {
     return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(v_add(n, v_set1(0x1.8p23f + 127))), 23));
 }
-AE_INLINE vec v_exponent(vec a) {
-    return v_sub(vcvtq_f32_u32(vshrq_n_u32(vreinterpretq_u32_f32(a), 23)), v_set1(126));
-}
-AE_INLINE vec v_mantissa(vec a) {
-    return vbslq_f32(vdupq_n_u32(0x007fffffu), a, v_set1(0.5f));
-}
+AE_INLINE vec v_exponent(vec a) { return v_sub(vcvtq_f32_u32(vshrq_n_u32(vreinterpretq_u32_f32(a), 23)), v_set1(126)); }
+AE_INLINE vec v_mantissa(vec a) { return vbslq_f32(vdupq_n_u32(0x007fffffu), a, v_set1(0.5f)); }
 AE_INLINE void v_store4(real *p, vec a, vec b, vec c, vec d) {
     float32x4x4_t quadruple = {{a, b, c, d}};
     vst4q_f32(p, quadruple);
@@ -90,9 +86,7 @@ AE_INLINE void u_mul(uvec a, uint32_t constant, uvec *high, uvec *low) {
     *low = vuzp1q_u32(first, second);
     *high = vuzp2q_u32(first, second);
 }
-AE_INLINE vec u_to_unit(uvec w) {
-    return v_mul(v_add(vcvtq_f32_u32(vshrq_n_u32(w, 9)), v_set1(0.5f)), v_set1(0x1p-23f));
-}
+AE_INLINE vec u_to_unit(uvec w) { return v_mul(v_add(vcvtq_f32_u32(vshrq_n_u32(w, 9)), v_set1(0.5f)), v_set1(0x1p-23f)); }
 
 #else
 
@@ -105,19 +99,13 @@ AE_INLINE vec v_iota(void) {
     static const double lanes[2] = {0, 1};
     return vld1q_f64(lanes);
 }
-AE_INLINE vec v_copysign(vec magnitude, vec sign) {
-    return vbslq_f64(vdupq_n_u64(0x8000000000000000u), sign, magnitude);
-}
+AE_INLINE vec v_copysign(vec magnitude, vec sign) { return vbslq_f64(vdupq_n_u64(0x8000000000000000u), sign, magnitude); }
 /* n + bias lands in the low bits of the sum's mantissa. */
 AE_INLINE vec v_pow2(vec n) {
     return vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(v_add(n, v_set1(0x1.8p52 + 1023))), 52));
 }
-AE_INLINE vec v_exponent(vec a) {
-    return v_sub(vcvtq_f64_u64(vshrq_n_u64(vreinterpretq_u64_f64(a), 52)), v_set1(1022));
-}
-AE_INLINE vec v_mantissa(vec a) {
-    return vbslq_f64(vdupq_n_u64(0x000fffffffffffffu), a, v_set1(0.5));
-}
+AE_INLINE vec v_exponent(vec a) { return v_sub(vcvtq_f64_u64(vshrq_n_u64(vreinterpretq_u64_f64(a), 52)), v_set1(1022)); }
+AE_INLINE vec v_mantissa(vec a) { return vbslq_f64(vdupq_n_u64(0x000fffffffffffffu), a, v_set1(0.5)); }
 AE_INLINE void v_store4(real *p, vec a, vec b, vec c, vec d) {
     float64x2x4_t quadruple = {{a, b, c, d}};
     vst4q_f64(p, quadruple);
@@ -132,17 +120,13 @@ AE_INLINE uvec u_load(const uint32_t *p) { return vld1_u32(p); }
 AE_INLINE void u_store(uint32_t *p, uvec a) { vst1_u32(p, a); }
 AE_INLINE uvec u_add(uvec a, uvec b) { return vadd_u32(a, b); }
 AE_INLINE uvec u_xor(uvec a, uvec b) { return veor_u32(a, b); }
-AE_INLINE vmask u_lt(uvec a, uvec b) {
-    return vreinterpretq_u64_s64(vmovl_s32(vreinterpret_s32_u32(vclt_u32(a, b))));
-}
+AE_INLINE vmask u_lt(uvec a, uvec b) { return vreinterpretq_u64_s64(vmovl_s32(vreinterpret_s32_u32(vclt_u32(a, b)))); }
 AE_INLINE void u_mul(uvec a, uint32_t constant, uvec *high, uvec *low) {
     uint64x2_t product = vmull_u32(a, vdup_n_u32(constant));
     *low = vmovn_u64(product);
     *high = vshrn_n_u64(product, 32);
 }
-AE_INLINE vec u_to_unit(uvec w) {
-    return v_mul(v_add(vcvtq_f64_u64(vmovl_u32(w)), v_set1(0.5)), v_set1(0x1p-32));
-}
+AE_INLINE vec u_to_unit(uvec w) { return v_mul(v_add(vcvtq_f64_u64(vmovl_u32(w)), v_set1(0.5)), v_set1(0x1p-32)); }
 
 #endif
 

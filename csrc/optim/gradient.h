@@ -50,14 +50,10 @@ AE_INLINE vec rule_gradient_at(const bool plain, rule_gradient by, vec w, vec g)
 #define RULE_SMALLEST_NORMAL DBL_MIN
 #endif
 
-AE_INLINE vec rule_settle_first(vec moment) {
-    return v_select(v_lt(v_abs(moment), v_set1(RULE_TINY_FIRST)), v_zero(), moment);
-}
+AE_INLINE vec rule_settle_first(vec moment) { return v_select(v_lt(v_abs(moment), v_set1(RULE_TINY_FIRST)), v_zero(), moment); }
 
 /* moment >= 0 */
-AE_INLINE vec rule_settle_second(vec moment) {
-    return v_select(v_lt(moment, v_set1(RULE_TINY_SECOND)), v_zero(), moment);
-}
+AE_INLINE vec rule_settle_second(vec moment) { return v_select(v_lt(moment, v_set1(RULE_TINY_SECOND)), v_zero(), moment); }
 
 /* Never zero, so that 0 / (sqrt(0) + epsilon) is 0 in padding and wherever no gradient has come yet. */
 AE_INLINE vec rule_epsilon(double epsilon) {

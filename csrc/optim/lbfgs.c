@@ -32,25 +32,25 @@ struct ae_lbfgs {
 
     lbfgs_phase phase;
     ae_line_search search;
-    int pairs, newest;  /* ring of pairs */
-    bool steepest;      /* the direction is the plain negative gradient */
-    double f;           /* at x */
+    int pairs, newest; /* ring of pairs */
+    bool steepest;     /* the direction is the plain negative gradient */
+    double f;          /* at x */
     double lowest_f, lowest_g;
     int without_progress;
 
     char *block;
-    char *x, *g;        /* the iterate and its gradient */
+    char *x, *g; /* the iterate and its gradient */
     char *direction;
-    char *low_g;        /* gradient at search.low */
-    char *s, *y;        /* `memory` vectors each */
-    double *curvature;  /* s'y by pair */
-    double *weight;     /* scratch of the recursion, by pair */
+    char *low_g;       /* gradient at search.low */
+    char *s, *y;       /* `memory` vectors each */
+    double *curvature; /* s'y by pair */
+    double *weight;    /* scratch of the recursion, by pair */
 };
 
 static char *pair_vector(const ae_lbfgs *l, char *ring, int pair) { return ring + (size_t)pair * l->bytes; }
 
-ae_status ae_lbfgs_new(ae_context *context, ae_lbfgs **out, int bits, ae_isa isa, int64_t n, int memory,
-                       int max_evaluations, double gtol) {
+ae_status ae_lbfgs_new(ae_context *context, ae_lbfgs **out, int bits, ae_isa isa, int64_t n, int memory, int max_evaluations,
+                       double gtol) {
     ae_status status = AE_OK;
     ae_lbfgs *l = NULL;
     void *block = NULL;
@@ -61,8 +61,8 @@ ae_status ae_lbfgs_new(ae_context *context, ae_lbfgs **out, int bits, ae_isa isa
         return ae_fail(context, AE_ERR_UNAVAILABLE, "L-BFGS: this build has no float%d on %s", bits, ae_isa_name(isa));
     if (n < 1 || memory < 1 || max_evaluations < 1)
         return ae_fail(context, AE_ERR_VALUE,
-                       "L-BFGS: parameters %lld, memory %d and max_evaluations %d must all be at least 1", (long long)n,
-                       memory, max_evaluations);
+                       "L-BFGS: parameters %lld, memory %d and max_evaluations %d must all be at least 1", (long long)n, memory,
+                       max_evaluations);
 
     AE_TRY(ae_alloc(context, &block, 1, sizeof *l));
     l = block;

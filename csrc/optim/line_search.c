@@ -44,8 +44,7 @@ static double zoom_step(const ae_line_search *search) {
     /* An end without a value says only that the function stops somewhere: shrink fast. */
     if (!isfinite(high.value) || !isfinite(high.slope))
         return low.step + 0.2 * width;
-    return kept_within(cubic_minimum(low, high), low.step + 0.1 * width, high.step - 0.1 * width,
-                       low.step + 0.5 * width);
+    return kept_within(cubic_minimum(low, high), low.step + 0.1 * width, high.step - 0.1 * width, low.step + 0.5 * width);
 }
 
 static bool is_low_enough(const ae_line_search *search, ae_search_point at) {

@@ -11,20 +11,20 @@ typedef struct ae_search_point {
 } ae_search_point;
 
 typedef enum ae_search_verdict {
-    AE_SEARCH_GO_ON,  /* evaluate at search->step */
-    AE_SEARCH_ACCEPT, /* the point just given satisfies both conditions */
+    AE_SEARCH_GO_ON,     /* evaluate at search->step */
+    AE_SEARCH_ACCEPT,    /* the point just given satisfies both conditions */
     AE_SEARCH_FALL_BACK, /* no evaluations left: search->low is the best that lowers the value enough */
-    AE_SEARCH_FAILED  /* no evaluations left, and none did */
+    AE_SEARCH_FAILED     /* no evaluations left, and none did */
 } ae_search_verdict;
 
 typedef struct ae_line_search {
-    ae_search_point start;  /* step 0; slope < 0 */
-    ae_search_point low;    /* lowest point so far that lowers the value enough, or start */
-    ae_search_point high;   /* the other end once bracketed; its value may be infinite */
+    ae_search_point start; /* step 0; slope < 0 */
+    ae_search_point low;   /* lowest point so far that lowers the value enough, or start */
+    ae_search_point high;  /* the other end once bracketed; its value may be infinite */
     bool bracketed;
-    bool low_is_new;        /* the point just given became `low` */
-    double step;            /* to evaluate next */
-    double noise;           /* differences of the value below it mean nothing */
+    bool low_is_new; /* the point just given became `low` */
+    double step;     /* to evaluate next */
+    double noise;    /* differences of the value below it mean nothing */
     int evaluations, max_evaluations;
 } ae_line_search;
 

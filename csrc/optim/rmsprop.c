@@ -6,8 +6,8 @@
 
 static int n_state(const ae_rule_options *options) { return options->momentum != 0 ? 2 : 1; }
 
-AE_INLINE void descend(const bool plain, const bool with_momentum, const ae_rule_options *options,
-                       const ae_rule_step *step, int64_t n, real *w, const real *g, real *second, real *buffer) {
+AE_INLINE void descend(const bool plain, const bool with_momentum, const ae_rule_options *options, const ae_rule_step *step,
+                       int64_t n, real *w, const real *g, real *second, real *buffer) {
     const rule_gradient by = rule_gradient_of(step, step->l2);
     const vec rate = v_set1((real)step->rate), momentum = v_set1((real)options->momentum);
     const vec share = v_set1((real)(1 - options->beta2)), epsilon = rule_epsilon(options->epsilon);

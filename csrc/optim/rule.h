@@ -18,7 +18,7 @@ typedef struct ae_rule_options {
     double momentum;     /* sgd, rmsprop: 0 <= momentum < 1 */
     bool nesterov;       /* sgd */
     double beta1, beta2; /* adam, adamw; beta2 is rmsprop's smoothing (torch's alpha) */
-    double epsilon;
+    double epsilon;      /* raised to the smallest normal number of the precision where it is below */
     bool amsgrad;        /* adam, adamw: needs the third state */
 } ae_rule_options;
 
@@ -27,7 +27,7 @@ typedef struct ae_rule_step {
     double rate;            /* learning rate after the schedule */
     int64_t step;           /* 1 for the first */
     double l2;              /* added to the gradient: l2 * w (decoupled in adamw: w -= rate * l2 * w before the update) */
-    double l1;              /* added to the gradient: l1 * sign(w), 0 at 0 */
+    double l1;              /* added to the gradient: l1 * sign(w), 0 at 0; in adamw too */
     double gradient_scale;  /* factor of the gradient, applied first (global-norm clipping); 1 elsewhere */
     double clip_value;      /* then clipped to [-clip_value, clip_value]; infinity: not. Before l1 and l2 */
 } ae_rule_step;

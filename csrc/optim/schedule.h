@@ -24,7 +24,9 @@ typedef struct ae_schedule {
     int64_t total_steps;  /* >= 1; beyond it the rate stays at the end's */
 } ae_schedule;
 
-/* step: 0 for the first. Reduce-on-plateau is a factor on top, set between epochs by the caller. */
+/* step: 0 for the first. After warm-up the way from 1 to final_ratio is (step - warmup_steps) / (total_steps - warmup_steps),
+ * and `period` counts from there; one_cycle uses step / total_steps. The same bits with every C library.
+ * Reduce-on-plateau is a factor on top, set between epochs by the caller. */
 double ae_schedule_rate(const ae_schedule *schedule, int64_t step);
 
 #endif

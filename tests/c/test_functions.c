@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "harness.h"
-#include "vector_variants.h"
+#include "numbers.h"
 
 static long double logistic_l(long double x) { return x < 0 ? expl(x) / (1 + expl(x)) : 1 / (1 + expl(-x)); }
 static long double softplus_l(long double x) { return x > 0 ? x + log1pl(expl(-x)) : log1pl(expl(x)); }
@@ -48,15 +48,6 @@ static const subject subjects[] = {
 };
 enum { SUBJECTS = sizeof subjects / sizeof subjects[0], BATCH = 4096 };
 
-static uint64_t draws = 88172645463325252u;
-static uint64_t draw(void) { /* xorshift64, Marsaglia 2003 */
-    draws ^= draws << 13;
-    draws ^= draws >> 7;
-    draws ^= draws << 17;
-    return draws;
-}
-static double draw_unit(void) { return ((double)(draw() >> 11) + 0.5) * 0x1p-53; }
-
 /* Error of y in ULP of a format with `digits` of mantissa whose smallest exponent (as frexpl) is `lowest`. */
 static double ulps(long double exact, long double y, int digits, int lowest) {
     int exponent;
@@ -79,8 +70,18 @@ static double point(double low, double high, int bits, int kind) {
     } else if (kind == 2) {
         x = 8 * (draw_unit() - 0.5);
     } else {
-        static const double centres[] = {0, 1, -1, 0.5, 0.25, 0.75, 0.125, 0.3465735902799727, 0.41421356237309503,
-                                         0.70710678118654757, 2, 18.0218266945585776};
+        static const double centres[] = {0,
+                                         1,
+                                         -1,
+                                         0.5,
+                                         0.25,
+                                         0.75,
+                                         0.125,
+                                         0.3465735902799727,
+                                         0.41421356237309503,
+                                         0.70710678118654757,
+                                         2,
+                                         18.0218266945585776};
         x = centres[draw() % (sizeof centres / sizeof centres[0])] * (1 + 0x1p-12 * (draw_unit() - 0.5));
     }
     return x < low || x > high ? low + (high - low) * draw_unit() : x;
@@ -104,7 +105,8 @@ static void sweep(const vector_variant *variant, const subject *s, int batches) 
         else
             variant->map(s->function, BATCH, to, to);
         for (int i = 0; i < BATCH; i++) {
-            long double x = single ? (long double)xf[i] : (long double)xd[i], y = single ? (long double)yf[i] : (long double)yd[i];
+            long double x = single ? (long double)xf[i] : (long double)xd[i],
+                        y = single ? (long double)yf[i] : (long double)yd[i];
             long double exact = s->exact(x);
             /* What rounds to infinity has no error in ULP. */
             if (fabsl(exact) >= (single ? 0x1.ffffffp127L : 0x1.fffffffffffff8p1023L)) {
@@ -143,9 +145,7 @@ typedef struct special {
     double x, y;
 } special;
 
-static bool same(double a, double b) {
-    return isnan(a) ? isnan(b) : a == b && !signbit(a) == !signbit(b);
-}
+static bool same(double a, double b) { return isnan(a) ? isnan(b) : a == b && !signbit(a) == !signbit(b); }
 
 static double apply(const vector_variant *variant, vector_function function, double x) {
     double xd[32], yd[32];
@@ -164,31 +164,88 @@ static double apply(const vector_variant *variant, vector_function function, dou
 }
 
 static const special specials[] = {
-    {FUNCTION_EXP, 0, 1}, {FUNCTION_EXP, -0.0, 1}, {FUNCTION_EXP, INFINITY, INFINITY}, {FUNCTION_EXP, -INFINITY, 0},
-    {FUNCTION_EXP, NAN, NAN}, {FUNCTION_EXP, 1e30, INFINITY}, {FUNCTION_EXP, -1e30, 0},
-    {FUNCTION_EXPM1, 0, 0}, {FUNCTION_EXPM1, -0.0, -0.0}, {FUNCTION_EXPM1, INFINITY, INFINITY},
-    {FUNCTION_EXPM1, -INFINITY, -1}, {FUNCTION_EXPM1, NAN, NAN}, {FUNCTION_EXPM1, -1e30, -1}, {FUNCTION_EXPM1, 1e30, INFINITY},
-    {FUNCTION_LOG, 1, 0}, {FUNCTION_LOG, 0, -INFINITY}, {FUNCTION_LOG, -0.0, -INFINITY}, {FUNCTION_LOG, -1, NAN},
-    {FUNCTION_LOG, -INFINITY, NAN}, {FUNCTION_LOG, INFINITY, INFINITY}, {FUNCTION_LOG, NAN, NAN}, {FUNCTION_LOG, -0x1p-149, NAN},
-    {FUNCTION_LOG1P, 0, 0}, {FUNCTION_LOG1P, -0.0, -0.0}, {FUNCTION_LOG1P, -1, -INFINITY}, {FUNCTION_LOG1P, -1.5, NAN},
-    {FUNCTION_LOG1P, INFINITY, INFINITY}, {FUNCTION_LOG1P, -INFINITY, NAN}, {FUNCTION_LOG1P, NAN, NAN},
+    {FUNCTION_EXP, 0, 1},
+    {FUNCTION_EXP, -0.0, 1},
+    {FUNCTION_EXP, INFINITY, INFINITY},
+    {FUNCTION_EXP, -INFINITY, 0},
+    {FUNCTION_EXP, NAN, NAN},
+    {FUNCTION_EXP, 1e30, INFINITY},
+    {FUNCTION_EXP, -1e30, 0},
+    {FUNCTION_EXPM1, 0, 0},
+    {FUNCTION_EXPM1, -0.0, -0.0},
+    {FUNCTION_EXPM1, INFINITY, INFINITY},
+    {FUNCTION_EXPM1, -INFINITY, -1},
+    {FUNCTION_EXPM1, NAN, NAN},
+    {FUNCTION_EXPM1, -1e30, -1},
+    {FUNCTION_EXPM1, 1e30, INFINITY},
+    {FUNCTION_LOG, 1, 0},
+    {FUNCTION_LOG, 0, -INFINITY},
+    {FUNCTION_LOG, -0.0, -INFINITY},
+    {FUNCTION_LOG, -1, NAN},
+    {FUNCTION_LOG, -INFINITY, NAN},
+    {FUNCTION_LOG, INFINITY, INFINITY},
+    {FUNCTION_LOG, NAN, NAN},
+    {FUNCTION_LOG, -0x1p-149, NAN},
+    {FUNCTION_LOG1P, 0, 0},
+    {FUNCTION_LOG1P, -0.0, -0.0},
+    {FUNCTION_LOG1P, -1, -INFINITY},
+    {FUNCTION_LOG1P, -1.5, NAN},
+    {FUNCTION_LOG1P, INFINITY, INFINITY},
+    {FUNCTION_LOG1P, -INFINITY, NAN},
+    {FUNCTION_LOG1P, NAN, NAN},
     {FUNCTION_LOG1P, 0x1p-149, 0x1p-149},
-    {FUNCTION_TANH, 0, 0}, {FUNCTION_TANH, -0.0, -0.0}, {FUNCTION_TANH, INFINITY, 1}, {FUNCTION_TANH, -INFINITY, -1},
-    {FUNCTION_TANH, NAN, NAN}, {FUNCTION_TANH, 25, 1}, {FUNCTION_TANH, -25, -1}, {FUNCTION_TANH, 0x1p-149, 0x1p-149},
-    {FUNCTION_LOGISTIC, 0, 0.5}, {FUNCTION_LOGISTIC, INFINITY, 1}, {FUNCTION_LOGISTIC, -INFINITY, 0},
-    {FUNCTION_LOGISTIC, NAN, NAN}, {FUNCTION_LOGISTIC, 50, 1}, {FUNCTION_LOGISTIC, -1e30, 0},
-    {FUNCTION_SOFTPLUS, INFINITY, INFINITY}, {FUNCTION_SOFTPLUS, -INFINITY, 0}, {FUNCTION_SOFTPLUS, NAN, NAN},
-    {FUNCTION_SOFTPLUS, 1024, 1024}, {FUNCTION_SOFTPLUS, -1e30, 0},
-    {FUNCTION_ERF, 0, 0}, {FUNCTION_ERF, -0.0, -0.0}, {FUNCTION_ERF, INFINITY, 1}, {FUNCTION_ERF, -INFINITY, -1},
-    {FUNCTION_ERF, NAN, NAN}, {FUNCTION_ERF, 6.5, 1}, {FUNCTION_ERF, -6.5, -1},
-    {FUNCTION_SIN_2PI, 0, 0}, {FUNCTION_SIN_2PI, 0.25, 1}, {FUNCTION_SIN_2PI, 0.75, -1}, {FUNCTION_COS_2PI, 0, 1},
-    {FUNCTION_COS_2PI, 0.5, -1}, {FUNCTION_COS_2PI, 1, 1},
-    {FUNCTION_ROUND, 0.5, 0}, {FUNCTION_ROUND, 1.5, 2}, {FUNCTION_ROUND, 2.5, 2}, {FUNCTION_ROUND, -0.5, -0.0},
-    {FUNCTION_ROUND, -2.5, -2}, {FUNCTION_ROUND, -3.5, -4}, {FUNCTION_ROUND, 0x1p60, 0x1p60}, {FUNCTION_ROUND, -0.0, -0.0},
-    {FUNCTION_ROUND, INFINITY, INFINITY}, {FUNCTION_ROUND, NAN, NAN}, {FUNCTION_ROUND, 8388607.5, 8388608},
-    {FUNCTION_POW2, 0, 1}, {FUNCTION_POW2, -126, 0x1p-126}, {FUNCTION_POW2, 127, 0x1p127},
-    {FUNCTION_EXPONENT, 1, 1}, {FUNCTION_EXPONENT, 0.75, 0}, {FUNCTION_EXPONENT, 0x1p-126, -125},
-    {FUNCTION_MANTISSA, 1, 0.5}, {FUNCTION_MANTISSA, 0.75, 0.75}, {FUNCTION_MANTISSA, 0x1.8p100, 0.75},
+    {FUNCTION_TANH, 0, 0},
+    {FUNCTION_TANH, -0.0, -0.0},
+    {FUNCTION_TANH, INFINITY, 1},
+    {FUNCTION_TANH, -INFINITY, -1},
+    {FUNCTION_TANH, NAN, NAN},
+    {FUNCTION_TANH, 25, 1},
+    {FUNCTION_TANH, -25, -1},
+    {FUNCTION_TANH, 0x1p-149, 0x1p-149},
+    {FUNCTION_LOGISTIC, 0, 0.5},
+    {FUNCTION_LOGISTIC, INFINITY, 1},
+    {FUNCTION_LOGISTIC, -INFINITY, 0},
+    {FUNCTION_LOGISTIC, NAN, NAN},
+    {FUNCTION_LOGISTIC, 50, 1},
+    {FUNCTION_LOGISTIC, -1e30, 0},
+    {FUNCTION_SOFTPLUS, INFINITY, INFINITY},
+    {FUNCTION_SOFTPLUS, -INFINITY, 0},
+    {FUNCTION_SOFTPLUS, NAN, NAN},
+    {FUNCTION_SOFTPLUS, 1024, 1024},
+    {FUNCTION_SOFTPLUS, -1e30, 0},
+    {FUNCTION_ERF, 0, 0},
+    {FUNCTION_ERF, -0.0, -0.0},
+    {FUNCTION_ERF, INFINITY, 1},
+    {FUNCTION_ERF, -INFINITY, -1},
+    {FUNCTION_ERF, NAN, NAN},
+    {FUNCTION_ERF, 6.5, 1},
+    {FUNCTION_ERF, -6.5, -1},
+    {FUNCTION_SIN_2PI, 0, 0},
+    {FUNCTION_SIN_2PI, 0.25, 1},
+    {FUNCTION_SIN_2PI, 0.75, -1},
+    {FUNCTION_COS_2PI, 0, 1},
+    {FUNCTION_COS_2PI, 0.5, -1},
+    {FUNCTION_COS_2PI, 1, 1},
+    {FUNCTION_ROUND, 0.5, 0},
+    {FUNCTION_ROUND, 1.5, 2},
+    {FUNCTION_ROUND, 2.5, 2},
+    {FUNCTION_ROUND, -0.5, -0.0},
+    {FUNCTION_ROUND, -2.5, -2},
+    {FUNCTION_ROUND, -3.5, -4},
+    {FUNCTION_ROUND, 0x1p60, 0x1p60},
+    {FUNCTION_ROUND, -0.0, -0.0},
+    {FUNCTION_ROUND, INFINITY, INFINITY},
+    {FUNCTION_ROUND, NAN, NAN},
+    {FUNCTION_ROUND, 8388607.5, 8388608},
+    {FUNCTION_POW2, 0, 1},
+    {FUNCTION_POW2, -126, 0x1p-126},
+    {FUNCTION_POW2, 127, 0x1p127},
+    {FUNCTION_EXPONENT, 1, 1},
+    {FUNCTION_EXPONENT, 0.75, 0},
+    {FUNCTION_EXPONENT, 0x1p-126, -125},
+    {FUNCTION_MANTISSA, 1, 0.5},
+    {FUNCTION_MANTISSA, 0.75, 0.75},
+    {FUNCTION_MANTISSA, 0x1.8p100, 0.75},
 };
 
 TEST(special_values) {

@@ -185,7 +185,7 @@ static double small_weights(int i) { return 0.1 * sin(1 + 1.37 * i + 0.11 * i * 
 
 static const problem rosenbrock_problem = {rosenbrock, 32, 10, 20, 400, 1e-9, classic_start};
 static const problem quadratic_problem = {quadratic, 64, 10, 20, 3000, 1e-6, zero_start};
-static const problem autoencoder_problem = {autoencoder, 2 * D * K, 10, 20, 100, 1e-8, small_weights};
+static const problem autoencoder_problem = {autoencoder, 2 * D *K, 10, 20, 100, 1e-8, small_weights};
 
 TEST(rosenbrock_in_32_dimensions) {
     const outcome o = minimise(&rosenbrock_problem, 64, AE_ISA_REF, false);
@@ -218,8 +218,8 @@ TEST(linear_autoencoder_reaches_the_optimum) {
         optimum += variance_of(i) / D;
     for (int bits = 32; bits <= 64; bits += 32) {
         const outcome o = minimise(&autoencoder_problem, bits, AE_ISA_REF, false);
-        CHECK(o.f < optimum * (1 + 1e-4) && o.f > optimum * (1 - 1e-6), "f%d: %.10g, optimum %.10g, %d iterations, %d evaluations", bits,
-              o.f, optimum, o.iterations, o.evaluations);
+        CHECK(o.f < optimum * (1 + 1e-4) && o.f > optimum * (1 - 1e-6),
+              "f%d: %.10g, optimum %.10g, %d iterations, %d evaluations", bits, o.f, optimum, o.iterations, o.evaluations);
     }
 }
 

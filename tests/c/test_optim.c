@@ -84,7 +84,9 @@ static void set(int bits, char *x, int i, double value) {
 }
 
 static double start_of(int i) { return i % 7 == 0 ? 0 : sin(i * 1.7); }
-static double gradient_of(int i, int64_t step) { return i % 5 == 0 ? 0 : cos(i * 0.9 + (double)step * (0.1 + i * 0.001)) * (i % 3 ? 1 : 1e-3); }
+static double gradient_of(int i, int64_t step) {
+    return i % 5 == 0 ? 0 : cos(i * 0.9 + (double)step * (0.1 + i * 0.001)) * (i % 3 ? 1 : 1e-3);
+}
 
 /* Some updates, each made in pieces that end at `cuts` (multiples of 32, the last one N). */
 static void run_rule(run *r, const ae_rule_ops *rule, int bits, const setting *by, int64_t steps, const int *cuts) {
@@ -142,8 +144,8 @@ TEST(rules_agree_with_plain_formulas) {
                     double w = start_of(j), s[3] = {0};
                     for (int64_t t = 1; t <= steps; t++)
                         plain_update(i, &settings[k], t, &w, gradient_of(j, t), s);
-                    CHECK(fabs(get(bits, r.w, j) - w) <= close * (1 + fabs(w)), "%s f%d setting %d parameter %d: %.17g, not %.17g",
-                          names[i], bits, k, j, get(bits, r.w, j), w);
+                    CHECK(fabs(get(bits, r.w, j) - w) <= close * (1 + fabs(w)),
+                          "%s f%d setting %d parameter %d: %.17g, not %.17g", names[i], bits, k, j, get(bits, r.w, j), w);
                 }
             }
 }
@@ -242,8 +244,13 @@ TEST(a_gradient_that_is_not_a_number_shows) {
 static int near(double a, double b) { return fabs(a - b) <= 1e-14 * (fabs(a) + fabs(b)); }
 
 TEST(schedules_at_their_defining_points) {
-    ae_schedule s = {.kind = AE_SCHEDULE_CONSTANT, .base = 0.5, .final_ratio = 0.01, .factor = 0.1, .period = 30,
-                     .warmup_steps = 10, .total_steps = 110};
+    ae_schedule s = {.kind = AE_SCHEDULE_CONSTANT,
+                     .base = 0.5,
+                     .final_ratio = 0.01,
+                     .factor = 0.1,
+                     .period = 30,
+                     .warmup_steps = 10,
+                     .total_steps = 110};
     for (int kind = 0; kind < AE_SCHEDULE_KINDS; kind++) {
         s.kind = (ae_schedule_kind)kind;
         if (kind == AE_SCHEDULE_ONE_CYCLE)
@@ -275,19 +282,21 @@ TEST(schedules_at_their_defining_points) {
     const double pi = acos(-1.0);
     for (int64_t step = 10; step <= 110; step++) {
         const double want = 0.5 * (0.01 + 0.99 * 0.5 * (1 + cos(pi * (double)(step - 10) / 100)));
-        CHECK(near(ae_schedule_rate(&s, step), want), "cosine at %d: %.17g, not %.17g", (int)step, ae_schedule_rate(&s, step), want);
+        CHECK(near(ae_schedule_rate(&s, step), want), "cosine at %d: %.17g, not %.17g", (int)step, ae_schedule_rate(&s, step),
+              want);
         s.kind = AE_SCHEDULE_EXPONENTIAL;
         CHECK(near(ae_schedule_rate(&s, step), 0.5 * pow(0.01, (double)(step - 10) / 100)), "exponential at %d", (int)step);
         s.kind = AE_SCHEDULE_COSINE;
     }
     s.total_steps = 100;
     s.kind = AE_SCHEDULE_ONE_CYCLE;
-    CHECK(near(ae_schedule_rate(&s, 0), 0.02) && near(ae_schedule_rate(&s, 15), 0.5 * 0.52) && ae_schedule_rate(&s, 30) == 0.5 &&
-              near(ae_schedule_rate(&s, 65), 0.5 * 0.505) && near(ae_schedule_rate(&s, 100), 0.005) &&
-              ae_schedule_rate(&s, 1000) == ae_schedule_rate(&s, 100),
+    CHECK(near(ae_schedule_rate(&s, 0), 0.02) && near(ae_schedule_rate(&s, 15), 0.5 * 0.52) &&
+              ae_schedule_rate(&s, 30) == 0.5 && near(ae_schedule_rate(&s, 65), 0.5 * 0.505) &&
+              near(ae_schedule_rate(&s, 100), 0.005) && ae_schedule_rate(&s, 1000) == ae_schedule_rate(&s, 100),
           "one cycle: %.17g %.17g %.17g", ae_schedule_rate(&s, 0), ae_schedule_rate(&s, 15), ae_schedule_rate(&s, 65));
     /* Warm-up to the end and longer: nothing divides by zero. */
-    ae_schedule all = {.kind = AE_SCHEDULE_COSINE, .base = 1, .final_ratio = 0, .period = 1, .warmup_steps = 5, .total_steps = 5};
+    ae_schedule all = {
+        .kind = AE_SCHEDULE_COSINE, .base = 1, .final_ratio = 0, .period = 1, .warmup_steps = 5, .total_steps = 5};
     CHECK(ae_schedule_rate(&all, 4) == 1 && ae_schedule_rate(&all, 5) == 0, "all warm-up");
     all.warmup_steps = 10;
     CHECK(near(ae_schedule_rate(&all, 7), 0.6), "warm-up beyond the end");

@@ -5,11 +5,11 @@
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 
-#define MAP(expression)                     \
-    for (int64_t i = 0; i < n; i += VL) {   \
-        vec v = v_load(x + i);              \
-        v_store(y + i, expression);         \
-    }                                       \
+#define MAP(expression)                   \
+    for (int64_t i = 0; i < n; i += VL) { \
+        vec v = v_load(x + i);            \
+        v_store(y + i, expression);       \
+    }                                     \
     break
 
 static void map(vector_function function, int64_t n, const void *from, void *to) {
@@ -17,21 +17,36 @@ static void map(vector_function function, int64_t n, const void *from, void *to)
     real *y = to;
     vec s, c;
     switch (function) {
-    case FUNCTION_EXP: MAP(vf_exp(v));
-    case FUNCTION_EXPM1: MAP(vf_expm1(v));
-    case FUNCTION_LOG: MAP(vf_log(v));
-    case FUNCTION_LOG1P: MAP(vf_log1p(v));
-    case FUNCTION_TANH: MAP(vf_tanh(v));
-    case FUNCTION_LOGISTIC: MAP(vf_logistic(v));
-    case FUNCTION_SOFTPLUS: MAP(vf_softplus(v));
-    case FUNCTION_ERF: MAP(vf_erf(v));
-    case FUNCTION_SIN_2PI: MAP((vf_sincos_2pi(v, &s, &c), s));
-    case FUNCTION_COS_2PI: MAP((vf_sincos_2pi(v, &s, &c), c));
-    case FUNCTION_ROUND: MAP(v_round(v));
-    case FUNCTION_POW2: MAP(v_pow2(v));
-    case FUNCTION_EXPONENT: MAP(v_exponent(v));
-    case FUNCTION_MANTISSA: MAP(v_mantissa(v));
-    case FUNCTION_COUNT: break;
+    case FUNCTION_EXP:
+        MAP(vf_exp(v));
+    case FUNCTION_EXPM1:
+        MAP(vf_expm1(v));
+    case FUNCTION_LOG:
+        MAP(vf_log(v));
+    case FUNCTION_LOG1P:
+        MAP(vf_log1p(v));
+    case FUNCTION_TANH:
+        MAP(vf_tanh(v));
+    case FUNCTION_LOGISTIC:
+        MAP(vf_logistic(v));
+    case FUNCTION_SOFTPLUS:
+        MAP(vf_softplus(v));
+    case FUNCTION_ERF:
+        MAP(vf_erf(v));
+    case FUNCTION_SIN_2PI:
+        MAP((vf_sincos_2pi(v, &s, &c), s));
+    case FUNCTION_COS_2PI:
+        MAP((vf_sincos_2pi(v, &s, &c), c));
+    case FUNCTION_ROUND:
+        MAP(v_round(v));
+    case FUNCTION_POW2:
+        MAP(v_pow2(v));
+    case FUNCTION_EXPONENT:
+        MAP(v_exponent(v));
+    case FUNCTION_MANTISSA:
+        MAP(v_mantissa(v));
+    case FUNCTION_COUNT:
+        break;
     }
 }
 
@@ -57,12 +72,18 @@ static void map_pair(vector_pair pair, int64_t n, const void *from1, const void 
     const real *x1 = from1, *x2 = from2;
     real *y = to;
     switch (pair) {
-    case PAIR_MAX: MAP_PAIR(v_max(a, b));
-    case PAIR_MIN: MAP_PAIR(v_min(a, b));
-    case PAIR_COPYSIGN: MAP_PAIR(v_copysign(a, b));
-    case PAIR_SCALE: MAP_PAIR(v_scale(a, b));
-    case PAIR_COMPARE: MAP_PAIR(compare(a, b));
-    case PAIR_COUNT: break;
+    case PAIR_MAX:
+        MAP_PAIR(v_max(a, b));
+    case PAIR_MIN:
+        MAP_PAIR(v_min(a, b));
+    case PAIR_COPYSIGN:
+        MAP_PAIR(v_copysign(a, b));
+    case PAIR_SCALE:
+        MAP_PAIR(v_scale(a, b));
+    case PAIR_COMPARE:
+        MAP_PAIR(compare(a, b));
+    case PAIR_COUNT:
+        break;
     }
 }
 

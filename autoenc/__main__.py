@@ -1,0 +1,48 @@
+"""The command line: ``python -m autoenc demo`` trains on handwritten digits and writes a picture."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from autoenc import __version__
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} given; at least 1 is needed")
+    return value
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status: 0 done, 1 failed, 2 wrong arguments, 130 interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m autoenc", description="Autoencoders as scikit-learn estimators.")
+    parser.add_argument("--version", action="version", version=f"autoenc {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    demo = commands.add_parser(
+        "demo",
+        help="train on scikit-learn's handwritten digits, compare with PCA, write a picture",
+        description="Trains on scikit-learn's handwritten digits, prints the reconstruction error and the accuracy of a "
+        "classifier on the codes beside PCA's, and writes a picture (with matplotlib).",
+    )
+    demo.add_argument("--output", default="autoenc-demo.png", metavar="FILE", help="the picture (default: %(default)s)")
+    demo.add_argument("--components", type=_positive, default=16, metavar="N", help="width of the code (default: 16)")
+    demo.add_argument("--quick", action="store_true", help="a tenth of the epochs: shows that it runs, not how well")
+    chosen = parser.parse_args(arguments)
+
+    from autoenc import _demo
+
+    try:
+        _demo.check_output(chosen.output)
+        _demo.run(chosen.output, n_components=chosen.components, quick=chosen.quick)
+    except _demo.DemoError as error:
+        print(f"python -m autoenc demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""A fitted network that needs NumPy and the extension only."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from autoenc import _core, _spec
+
+_FORMAT = 1  # of the pickled state
+_IN_PLACE = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def build(
+    spec: _spec.Spec, coefs: Sequence[NDArray[Any]], intercepts: Sequence[NDArray[Any]], n_threads: int
+) -> _core.Predictor:
+    """The core's predictor of some weights.
+
+    Raises
+    ------
+    ValueError
+        Where an array has not the shape that the network needs, or holds a value that is not finite.
+    """
+    dtype = _spec.dtype(spec)
+    parameters = []
+    shapes = _spec.shapes(spec)
+    if not len(coefs) == len(intercepts) == len(shapes):
+        raise ValueError(
+            f"coefs_ has {len(coefs)} and intercepts_ {len(intercepts)} arrays; the network has {len(shapes)} layers"
+        )
+    for i, (shape, weight, bias) in enumerate(zip(shapes, coefs, intercepts, strict=True)):
+        for name, array, expected in ((f"coefs_[{i}]", weight, shape), (f"intercepts_[{i}]", bias, (shape[1],))):
+            if np.shape(array) != expected:
+                raise ValueError(f"{name} has shape {np.shape(array)}; the network needs {expected}")
+            matrix = np.asarray(array, dtype=dtype, order="C").reshape((-1, shape[1]))
+            found = _core.find_nonfinite(matrix)
+            if found is not None:
+                at = f"{found[0]}, {found[1]}" if array.ndim == 2 else f"{found[1]}"
+                raise ValueError(f"{name} has {found[2]} at [{at}]; every weight must be finite")
+            parameters.append(matrix)
+    return _core.Predictor(
+        _spec.nodes(spec),
+        parameters,
+        precision=_spec.bits(spec),
+        loss=_core.LOSSES.index(spec["loss"]),
+        loss_parameter=spec["loss_parameter"],
+        n_threads=n_threads,
+    )
+
+
+class Predictor:
+    """Codes, reconstructions and scores of a fitted autoencoder, without scikit-learn.
+
+    Made by ``estimator.predictor()``. It holds a copy of the weights, so later changes of the estimator do not reach
+    it, and its results have the same bits as the estimator's. It can be pickled, and used by several threads at once.
+
+    Calling it is `transform`.
+
+    Attributes
+    ----------
+    n_features_in : int
+        Features of a row.
+    n_components : int
+        Features of a code.
+    n_outputs : int
+        Features of a reconstruction.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from autoenc import Autoencoder
+    >>> X = np.random.default_rng(0).normal(size=(100, 5)).astype(np.float32)
+    >>> predictor = Autoencoder(2, max_iter=5, random_state=0).fit(X).predictor()
+    >>> predictor(X[0]).shape, predictor(X).shape
+    ((2,), (100, 2))
+    """
+
+    def __init__(
+        self,
+        spec: _spec.Spec,
+        coefs: Sequence[NDArray[Any]],
+        intercepts: Sequence[NDArray[Any]],
+        n_threads: int = 1,
+    ) -> None:
+        dtype = _spec.dtype(spec)
+        self._spec = spec.copy()
+        self._coefs = [np.array(a, dtype=dtype, order="C") for a in coefs]
+        self._intercepts = [np.array(a, dtype=dtype, order="C") for a in intercepts]
+        self._n_threads = n_threads
+        self._start()
+
+    def _start(self) -> None:
+        spec = self._spec
+        self._core = build(spec, self._coefs, self._intercepts, self._n_threads)
+        self._run = self._core.run
+        self._code = _spec.code_node(spec)
+        self._output = _spec.output_node(spec)
+        self._dtype = _spec.dtype(spec)
+        self.n_features_in = spec["n_features"]
+        self.n_components = spec["n_components"]
+        self.n_outputs = spec["n_outputs"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "format": _FORMAT,
+            "spec": self._spec,
+            "coefs": self._coefs,
+            "intercepts": self._intercepts,
+            "n_threads": self._n_threads,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state.get("format") != _FORMAT:
+            raise ValueError(
+                f"this Predictor was pickled in format {state.get('format')}; this release reads {_FORMAT}"
+            )
+        self._spec = state["spec"]
+        self._coefs = state["coefs"]
+        self._intercepts = state["intercepts"]
+        self._n_threads = state["n_threads"]
+        self._start()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.n_features_in} -> {self.n_components} -> {self.n_outputs})"
+
+    def _rows(self, X: Any, width: int, name: str = "X") -> tuple[Any, bool, np.dtype[Any]]:
+        """As the core takes it; whether it was one row; dtype of the answer."""
+        if getattr(X, "format", None) == "csr":
+            source: Any = (X.data, X.indices, X.indptr, X.shape)
+            found = _core.find_nonfinite(source)
+            shape, single, out = X.shape, False, X.data.dtype if X.data.dtype in _IN_PLACE else self._dtype
+        else:
+            X = np.asarray(X)
+            if X.dtype in _IN_PLACE:
+                out = X.dtype
+            else:
+                out = self._dtype
+                if X.dtype != np.uint8:
+                    if X.dtype.kind == "c":
+                        raise ValueError(f"Complex data not supported: {name} is {X.dtype}")
+                    kept = X.dtype.newbyteorder("=")
+                    out = kept if kept in _IN_PLACE else out
+                    X = X.astype(out)
+            single = X.ndim == 1
+            if single:
+                X = X[np.newaxis]
+            elif X.ndim != 2:
+                raise ValueError(f"{name} has {X.ndim} dimensions; allowed are 1 (one row) and 2")
+            source, shape = X, X.shape
+            found = None if X.dtype == np.uint8 else _core.find_nonfinite(X)
+        if shape[1] != width:
+            raise ValueError(f"{name} has {shape[1]} features, but {width} are expected")
+        if found is not None:
+            what = "NaN" if found[2] != found[2] else "infinity"
+            raise ValueError(
+                f"Input {name} contains {what} at row {found[0]}, column {found[1]}; every value must be finite."
+            )
+        return source, single, out
+
+    def transform(self, X: ArrayLike) -> NDArray[Any]:
+        """Codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_features,) or (n_samples, n_features), or CSR
+            One row or many.
+
+        Returns
+        -------
+        ndarray of shape (n_components,) or (n_samples, n_components)
+        """
+        source, single, out = self._rows(X, self.n_features_in)
+        values = self._run((source,), self._code, dtype=out)
+        return values[0] if single else values
+
+    __call__ = transform
+
+    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
+        """Reconstructions from codes of shape (n_components,) or (n_samples, n_components)."""
+        source, single, out = self._rows(X, self.n_components)
+        values = self._run((source,), self._output, _core.LINKED, from_node=self._code, dtype=out)
+        return values[0] if single else values
+
+    def reconstruct(self, X: ArrayLike) -> NDArray[Any]:
+        """Reconstructions of rows: `transform`, then `inverse_transform`."""
+        source, single, out = self._rows(X, self.n_features_in)
+        values = self._run((source,), self._output, _core.LINKED, dtype=out)
+        return values[0] if single else values
+
+    def score_samples(self, X: ArrayLike, *, X_clean: ArrayLike | None = None) -> Any:
+        """Minus the loss of one row (a float) or of each of many rows (float64). Higher is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_features,) or (n_samples, n_features), or CSR
+            One row or many.
+        X_clean : array-like, shaped like the reconstruction, default=None
+            What the reconstruction is compared with. Default: X.
+        """
+        source, single, _ = self._rows(X, self.n_features_in)
+        if X_clean is None:
+            if self.n_outputs != self.n_features_in:
+                raise ValueError(
+                    f"X_clean is needed: the reconstruction has {self.n_outputs} features, X {self.n_features_in}"
+                )
+            values = self._run((source,), self._output, _core.LOSS)
+        else:
+            clean, _, _ = self._rows(X_clean, self.n_outputs, "X_clean")
+            values = self._run((source, clean), self._output, _core.LOSS, target_source=1)
+        return -float(values[0]) if single else -values

@@ -1,0 +1,204 @@
+"""The epoch loop: validation, early stopping, best weights, callbacks, progress, interruption."""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoenc import _core
+from autoenc.exceptions import DivergenceError
+
+PLATEAU_FACTOR = 0.5
+PLATEAU_THRESHOLD = 1e-4  # relative
+LINES = 20  # of plain progress at verbose=1
+
+
+@dataclass(frozen=True, slots=True)
+class EpochState:
+    """What a callback sees after each epoch.
+
+    Attributes
+    ----------
+    estimator : estimator
+        The one that is being fitted. Its learned attributes are still those from before the call.
+    epoch : int
+        Epochs done in this call, from 1.
+    n_epochs : int
+        The most epochs that this call may do.
+    loss : float
+        Mean loss of the epoch's rows, without penalties.
+    validation_loss : float or None
+        Mean loss of the validation rows.
+    learning_rate : float
+        The last one of the epoch.
+    """
+
+    estimator: Any
+    epoch: int
+    n_epochs: int
+    loss: float
+    validation_loss: float | None
+    learning_rate: float
+
+
+type_callback = Callable[[EpochState], bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long to train and what to look at."""
+
+    max_iter: int
+    tol: float | None = None
+    n_iter_no_change: int = 10
+    stop_early: bool = False  # stop also where tol is None
+    validation: tuple[int, int, int, bool] | None = None  # arguments of Trainer.evaluate
+    lowest_scale: float | None = None  # learning_rate="plateau": no further down than this
+    callbacks: Sequence[type_callback] = ()
+    verbose: int = 0
+
+
+@dataclass(slots=True)
+class History:
+    loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    converged: bool = False  # stopped by tol, by early stopping or by the solver
+    interrupted: bool = False
+    error: DivergenceError | None = None
+
+
+class Patience:
+    """Counts epochs without an improvement by a relative amount."""
+
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
+        self.best = math.inf
+        self.count = 0
+
+    def update(self, loss: float) -> None:
+        if loss < self.best * (1.0 - self._threshold) if math.isfinite(self.best) else math.isfinite(loss):
+            self.best = loss
+            self.count = 0
+        else:
+            self.count += 1
+
+
+def _in_notebook() -> bool:
+    shell = sys.modules.get("IPython")
+    get = getattr(shell, "get_ipython", None)
+    return get is not None and "IPKernelApp" in getattr(get(), "config", {})
+
+
+class Progress:
+    """A bar where someone watches and tqdm is installed, lines on standard output otherwise."""
+
+    def __init__(self, verbose: int, n_epochs: int, label: str) -> None:
+        self._n_epochs = n_epochs
+        self._label = label
+        self._every = 0 if verbose <= 0 else 1 if verbose > 1 else max(1, n_epochs // LINES)
+        self._start = time.perf_counter()
+        self._bar: Any = None
+        if verbose == 1 and ((sys.stderr is not None and sys.stderr.isatty()) or _in_notebook()):
+            try:
+                from tqdm.auto import tqdm
+            except ImportError:
+                return
+            self._bar = tqdm(total=n_epochs, desc=label, unit="epoch")
+
+    def update(self, state: EpochState) -> None:
+        if self._bar is not None:
+            shown = {"loss": f"{state.loss:.4g}"}
+            if state.validation_loss is not None:
+                shown["validation"] = f"{state.validation_loss:.4g}"
+            self._bar.set_postfix(shown, refresh=False)
+            self._bar.update()
+        elif self._every and (state.epoch % self._every == 0 or state.epoch in (1, self._n_epochs)):
+            validation = "" if state.validation_loss is None else f", validation loss {state.validation_loss:.6g}"
+            print(
+                f"[{self._label}] epoch {state.epoch}/{self._n_epochs}, loss {state.loss:.6g}{validation}, "
+                f"{time.perf_counter() - self._start:.1f} s",
+                flush=True,
+            )
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _remedy(epoch: int, done: int, estimator: Any) -> str:
+    rate = getattr(estimator, "learning_rate_init", None)
+    rate = "learning_rate_init" if rate is None else f"learning_rate_init (now {rate:g})"
+    kept = "the weights of the last complete epoch are kept" if done else "the estimator is unchanged"
+    return (
+        f"Training diverged in epoch {epoch}: the loss is not finite; {kept}. "
+        f"Lower {rate}, set clip_norm, or scale the features (for instance by StandardScaler)."
+    )
+
+
+def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
+    """Runs epochs until one of the reasons to stop.
+
+    The trainer is left with the weights of the best epoch on validation rows where there are some, else with those of
+    the last complete epoch; so it is also after Ctrl-C and after divergence, which are noted in the answer.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Where no epoch was complete.
+    DivergenceError
+        Where no epoch was complete.
+    """
+    history = History()
+    before = trainer.position()[1]
+    waiting = Patience(plan.tol or 0.0)
+    plateau = Patience(PLATEAU_THRESHOLD)
+    best = math.inf
+    scale = 1.0
+    progress = Progress(plan.verbose, plan.max_iter, type(estimator).__name__)
+    try:
+        for epoch in range(1, plan.max_iter + 1):
+            loss, rate, _, converged = trainer.epoch()
+            history.loss.append(loss)
+            validation_loss = None
+            if plan.validation is not None:
+                validation_loss = trainer.evaluate(*plan.validation)
+                if validation_loss < best:
+                    trainer.keep_best()
+                    best = validation_loss
+                history.validation_loss.append(validation_loss)
+            watched = loss if validation_loss is None else validation_loss
+            state = EpochState(estimator, epoch, plan.max_iter, loss, validation_loss, rate)
+            progress.update(state)
+            # Every callback is called, whatever the others say.
+            stop = [bool(callback(state)) for callback in plan.callbacks]
+            waiting.update(watched)
+            if converged or ((plan.tol is not None or plan.stop_early) and waiting.count >= plan.n_iter_no_change):
+                history.converged = True
+                break
+            if any(stop):
+                break
+            if plan.lowest_scale is not None:
+                plateau.update(watched)
+                if plateau.count > plan.n_iter_no_change // 2:
+                    scale = max(scale * PLATEAU_FACTOR, plan.lowest_scale)
+                    trainer.scale_rate(scale)
+                    plateau.count = 0
+    except KeyboardInterrupt:
+        if trainer.position()[1] == before:
+            raise
+        history.interrupted = True
+    except _core.DivergenceError as error:
+        done = trainer.position()[1] - before
+        # Where the validation loss was what overflowed, the epoch itself is complete.
+        failed = done if len(history.loss) > len(history.validation_loss) and plan.validation is not None else done + 1
+        history.error = DivergenceError(_remedy(failed, done, estimator), failed)
+        history.error.__cause__ = error
+        if done == 0:
+            raise history.error from error
+    finally:
+        progress.close()
+    if best < math.inf:
+        trainer.restore_best()
+    return history

@@ -1,0 +1,48 @@
+"""What all tests share. They run from a checkout and, copied elsewhere, against an installed wheel."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The root of the source tree; tests that read sources are skipped where there is none."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / "csrc" / "build.py").is_file():
+        pytest.skip("needs the source tree, and these tests run outside of it")
+    return root
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of large data sets (MNIST and others), named by AUTOENC_DATA."""
+    folder = os.environ.get("AUTOENC_DATA")
+    if not folder:
+        pytest.skip("AUTOENC_DATA does not name a folder of data sets")
+    path = Path(folder)
+    if not path.is_dir():
+        pytest.skip(f"AUTOENC_DATA={folder}: no such folder")
+    return path
+
+
+@pytest.fixture
+def run_python(tmp_path: Path):
+    """run_python(*arguments): a new interpreter in an empty folder, the package importable as it is here."""
+    import subprocess
+
+    import autoenc
+
+    package_parent = Path(autoenc.__file__).resolve().parent.parent
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([str(package_parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+        env = {**os.environ, "PYTHONPATH": path, "MPLBACKEND": "Agg", **environment}
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=300)
+
+    return run

@@ -1,0 +1,100 @@
+"""``python -m autoenc``: numbers, picture, exit statuses."""
+
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from autoenc.__main__ import main
+
+
+def numbers(out: str, name: str) -> list[float]:
+    """The figures of one line of the table, percentages as they are printed."""
+    (line,) = re.findall(rf"^ *{name}.*$", out, re.MULTILINE)
+    return [float(figure) for figure in re.findall(r"[\d.]+(?=%|\s|,|$)", line.removeprefix(name))]
+
+
+@pytest.mark.slow
+def test_demo_beats_pca_and_draws(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    from autoenc import _demo
+
+    picture = tmp_path / "demo.png"
+    result = _demo.run(str(picture), n_components=16)
+    out = capsys.readouterr().out
+    assert result.error < result.pca_error
+    assert result.accuracy > result.pca_accuracy - 0.03
+    assert result.denoised_error < 0.5 * result.corrupted_error
+    assert numbers(out, "squared error per pixel") == [round(result.error, 5), round(result.pca_error, 5)]
+    assert numbers(out, "accuracy of a classifier on the codes") == pytest.approx(
+        [100 * result.accuracy, 100 * result.pca_accuracy], abs=0.06
+    )
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert 20_000 < picture.stat().st_size < 200_000
+
+
+def test_quick_demo_from_the_command_line(run_python, tmp_path):
+    pytest.importorskip("matplotlib")
+    done = run_python("-m", "autoenc", "demo", "--quick", "--components", "4", "--output", "small.png")
+    assert done.returncode == 0, done.stderr
+    assert "4 components" in done.stdout
+    assert done.stdout.rstrip().endswith("picture: small.png")
+    assert [p.name for p in tmp_path.iterdir()] == ["small.png"]
+
+
+def test_without_matplotlib_numbers_are_printed(capsys, monkeypatch, tmp_path):
+    for module in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--quick"]) == 0
+    out = capsys.readouterr().out
+    assert "matplotlib is not installed" in out
+    assert len(numbers(out, "squared error per pixel")) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ([], 2, "the following arguments are required: command"),
+        (["paint"], 2, "invalid choice: 'paint'"),
+        (["demo", "--components", "0"], 2, "0 given; at least 1 is needed"),
+        (["demo", "--components", "two"], 2, "'two'"),
+        (["demo", "--components", "65"], 1, "64 pixels, so at most 64"),
+        (["demo", "--output", "picture.txt"], 1, "must end in .png"),
+        (["demo", "--output", "no/such/folder/picture.png"], 1, "there is no folder"),
+    ],
+)
+def test_wrong_arguments(arguments, status, message, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    try:
+        assert main(arguments) == status
+    except SystemExit as stop:
+        assert stop.code == status
+    assert message in capsys.readouterr().err
+
+
+def test_version(capsys):
+    from autoenc import __version__
+
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"autoenc {__version__}\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_interruption_is_quiet(tmp_path):
+    command = [sys.executable, "-u", "-m", "autoenc", "demo", "--output", str(tmp_path / "demo.png")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("denoising"):
+                process.send_signal(signal.SIGINT)
+                break
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert err.rstrip().endswith("interrupted")
+    assert not (tmp_path / "demo.png").exists()

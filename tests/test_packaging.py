@@ -1,0 +1,131 @@
+"""What is shipped: metadata, the wheel's size, and what a source distribution must hold to build from itself."""
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import autoenc
+
+MEGABYTE = 1_000_000
+
+
+def test_version_is_the_same_everywhere(checkout):
+    text = (checkout / "autoenc" / "__init__.py").read_text(encoding="utf-8")
+    assert re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)[1] == autoenc.__version__
+    newest = re.search(r"^## (\S+)", (checkout / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    assert newest == autoenc.__version__
+
+
+def test_installed_metadata_agrees():
+    try:
+        installed = importlib.metadata.version("autoenc")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("the package is imported from the tree, not installed")
+    assert installed == autoenc.__version__
+    requirements = importlib.metadata.requires("autoenc") or []
+    at_run_time = {re.match(r"[\w-]+", r)[0] for r in requirements if "extra ==" not in r}
+    assert at_run_time == {"numpy", "scipy", "scikit-learn"}
+
+
+def test_project_table(checkout):
+    project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["requires-python"] == ">=3.11"
+    assert set(project["optional-dependencies"]) == {"plot", "test", "bench", "docs"}
+    assert (checkout / "LICENSE").read_text(encoding="utf-8").startswith("BSD 3-Clause License")
+
+
+def test_type_information_is_installed():
+    folder = Path(autoenc.__file__).parent
+    assert (folder / "py.typed").is_file()
+    assert (folder / "_core.pyi").is_file()
+
+
+def test_import_loads_neither_sklearn_nor_scipy(run_python):
+    code = "import sys, autoenc; autoenc.__version__; print([m for m in ('sklearn', 'scipy', 'numpy') if m in sys.modules])"
+    done = run_python("-c", code)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[]", "")
+
+
+def test_first_screen_commands_are_one_line_each(checkout):
+    commands = readme_commands(checkout)
+    assert len(commands) == 2
+    assert "-m autoenc demo" in commands[0]
+    assert "-m pytest" in commands[1]
+    for command in commands:
+        assert "\n" not in command.strip()
+        assert "-m venv" in command
+
+
+def readme_commands(checkout: Path) -> list[str]:
+    """The first two shell blocks of the README, which .ci/run executes as they stand."""
+    text = (checkout / "README.md").read_text(encoding="utf-8")
+    return [block.strip() for block in re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[:2]]
+
+
+def run(*command: str, cwd: Path) -> None:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+
+
+@pytest.fixture(scope="module")
+def distributions(checkout, tmp_path_factory):
+    """(sdist, wheel); the wheel is built from the unpacked sdist, in an otherwise empty folder."""
+    pytest.importorskip("build")
+    folder = tmp_path_factory.mktemp("distributions")
+    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "-o", str(folder), str(checkout), cwd=folder)
+    (sdist,) = folder.glob("autoenc-*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder / "clean", filter="data")
+    (source,) = (folder / "clean").iterdir()
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(folder), str(source), cwd=folder)
+    (wheel,) = folder.glob("autoenc-*.whl")
+    return sdist, wheel
+
+
+@pytest.mark.slow
+def test_sdist_holds_all_sources_and_no_product(checkout, distributions):
+    sdist, _ = distributions
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {"setup.py", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "csrc/build.py", "tests/conftest.py"}
+    for folder, patterns in {"csrc": ("*.c", "*.h"), "autoenc": ("*.py", "*.pyi"), "tests": ("*.py", "*.c", "*.h")}.items():
+        for pattern in patterns:
+            wanted |= {p.relative_to(checkout).as_posix() for p in (checkout / folder).rglob(pattern)}
+    assert wanted - names == set()
+    assert [name for name in names if name.endswith((".so", ".o", ".pyc")) or name.startswith("build/")] == []
+
+
+@pytest.mark.slow
+def test_wheel_is_small_and_holds_the_package_only(distributions):
+    _, wheel = distributions
+    assert wheel.stat().st_size < MEGABYTE
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (license_name,) = [name for name in names if name.endswith("LICENSE")]
+        assert b"BSD 3-Clause" in archive.read(license_name)
+    assert {name.split("/")[0].removesuffix(".dist-info") for name in names} == {"autoenc", f"autoenc-{autoenc.__version__}"}
+    assert len([name for name in names if name.startswith("autoenc/_core.") and name.endswith(".so")]) == 1
+    assert {"autoenc/__init__.py", "autoenc/__main__.py", "autoenc/py.typed", "autoenc/_core.pyi"} <= set(names)
+
+
+@pytest.mark.slow
+def test_wheel_works_away_from_the_tree(distributions, tmp_path):
+    _, wheel = distributions
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    code = (
+        "import numpy as np, autoenc\n"
+        "X = np.random.default_rng(0).random((64, 5))\n"
+        "codes = autoenc.Autoencoder(2, max_iter=2, random_state=0).fit_transform(X)\n"
+        "print(autoenc.__file__, codes.shape)"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True,
+                          env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"})  # fmt: skip
+    assert done.stdout.strip() == f"{tmp_path / 'autoenc' / '__init__.py'} (64, 2)", done.stderr

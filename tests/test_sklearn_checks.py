@@ -1,0 +1,33 @@
+"""Everything scikit-learn asks of a transformer."""
+
+import pytest
+from autoenc import Autoencoder
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+REASON = "minibatches are drawn from the rows there are: repeated rows make other batches than weighted ones"
+WEIGHTS = {
+    "check_sample_weight_equivalence_on_dense_data": REASON,
+    "check_sample_weight_equivalence_on_sparse_data": REASON,
+}
+
+# solver="lbfgs" takes all rows at once, so a weight is the same as a repetition; few iterations, because rounding grows
+# with each where the objective is not convex, and the check compares to 1e-7.
+MINIBATCH = [
+    Autoencoder(),
+    Autoencoder(solver="adam", precision="float64", early_stopping=True, loss="huber", max_iter=20),
+    Autoencoder(solver="sgd", loss="poisson", dropout=0.1, learning_rate_init=1e-3, max_iter=20),
+]
+FULL_BATCH = [
+    Autoencoder(solver="lbfgs", precision="float64", hidden_layer_sizes=(8,), max_iter=30),
+    Autoencoder(solver="lbfgs", precision="float64", hidden_layer_sizes=(), max_iter=30),
+]
+
+
+def expected_failures(estimator):
+    return {} if estimator.solver == "lbfgs" else WEIGHTS
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+@parametrize_with_checks(MINIBATCH + FULL_BATCH, expected_failed_checks=expected_failures)
+def test_scikit_learn_check(estimator, check):
+    check(estimator)
