@@ -68,6 +68,11 @@ class BuildCore(build_ext):
             flags += [*build.WARNINGS, "-Werror"]
         paths = sysconfig.get_paths()
         includes = dict.fromkeys([paths["include"], paths["platinclude"], numpy.get_include()])
+        if not any((Path(folder) / "Python.h").is_file() for folder in includes):
+            raise SystemExit(
+                f"The C headers of this Python (Python.h) are not in {paths['include']}. Install them (Debian, Ubuntu: "
+                "apt install python3-dev; Fedora: dnf install python3-devel)."
+            )
         python_flags = [*flags, *(f"-isystem{path}" for path in includes)]
 
         def compile_into_cache(sources: list[Path], chosen: list[str]) -> list[str]:

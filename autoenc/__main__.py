@@ -22,8 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo = commands.add_parser(
         "demo",
         help="train on scikit-learn's handwritten digits, compare with PCA, write a picture",
-        description="Trains on scikit-learn's handwritten digits, prints the reconstruction error and the accuracy of a "
-        "classifier on the codes beside PCA's, and writes a picture (with matplotlib).",
+        description="Trains on scikit-learn's handwritten digits, prints the reconstruction error and the accuracy of "
+        "a classifier on the codes beside PCA's, and writes a picture (with matplotlib).",
     )
     demo.add_argument("--output", default="autoenc-demo.png", metavar="FILE", help="the picture (default: %(default)s)")
     demo.add_argument("--components", type=_positive, default=16, metavar="N", help="width of the code (default: 16)")

@@ -73,7 +73,7 @@ default="squared_error"
         Optimiser. "lbfgs" takes all rows at once, one iteration an epoch, until it cannot improve; it excludes dropout,
         l1_ratio, max_norm and clipping, and ignores batch_size and learning rates.
     learning_rate_init : float or None, default=None
-        The highest learning rate. None: adamw and adam 3e-3, rmsprop 1e-3, adagrad 1e-2, sgd 0.05.
+        The highest learning rate. None: adamw and adam 3e-3, rmsprop 1e-3, adagrad 3e-2, sgd 5e-3.
     learning_rate : {"constant", "step", "exponential", "cosine", "one_cycle", "linear", "plateau"}, default="cosine"
         Course over the max_iter epochs. "plateau" halves the rate when the loss (on validation rows, where there are
         some) has not fallen for ``n_iter_no_change // 2`` epochs.

@@ -5,7 +5,10 @@ import os
 import threading
 import warnings
 import weakref
+from collections.abc import Callable
+from functools import partial
 from numbers import Integral, Real
+from types import MethodType
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -23,7 +26,7 @@ from autoenc._threads import n_threads
 from autoenc._training import History, Plan, train
 
 # Highest learning rate where none is given.
-LEARNING_RATES = {"adam": 3e-3, "adamw": 3e-3, "rmsprop": 1e-3, "adagrad": 1e-2, "sgd": 0.05, "lbfgs": 1.0}
+LEARNING_RATES = {"adam": 3e-3, "adamw": 3e-3, "rmsprop": 1e-3, "adagrad": 3e-2, "sgd": 5e-3, "lbfgs": 1.0}
 SCHEDULES = ("constant", "step", "exponential", "cosine", "one_cycle", "linear", "plateau")
 SCALE_RATIO = 1e3  # of standard deviations of columns, above which there is a warning
 ROWS_AT_ONCE = 4096  # where Python passes over the data
@@ -65,6 +68,33 @@ def _frozen(array: NDArray[Any]) -> bool:
 def _freeze(array: Any) -> None:
     if isinstance(array, np.ndarray):
         array.flags.writeable = False
+
+
+class _NotWithTheseParameters(AttributeError, ValueError):
+    """A method cannot work: an AttributeError, so that `hasattr` says so, and a ValueError, because of a parameter."""
+
+
+class _AvailableIf:
+    """A method that is there only where a check passes; the check's own exception tells why it is not."""
+
+    def __init__(self, method: Callable[..., Any], check: Callable[[Any], None]) -> None:
+        self._method = method
+        self._check = check
+        self.__doc__ = method.__doc__
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self._method
+        self._check(instance)
+        return MethodType(self._method, instance)
+
+
+def _can_fit_partially(estimator: Any) -> None:
+    for name, value, others in (("solver", "lbfgs", "the other solvers"), ("early_stopping", True, "False")):
+        if getattr(estimator, name) == value:
+            raise _NotWithTheseParameters(
+                f"partial_fit does not go with {name}={value!r}, which needs all rows at once; allowed: {others}"
+            )
 
 
 class _Fit(NamedTuple):
@@ -525,6 +555,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         data = self._fit(X, X_clean, X_val, sample_weight)
         return self._run(data.X, _spec.code_node(self._spec))
 
+    @partial(_AvailableIf, check=_can_fit_partially)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
         """One pass over X at a constant rate of `learning_rate_init`, going on from where the last call stopped.
@@ -550,12 +581,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             With ``solver="lbfgs"``, ``early_stopping=True``, after a fit with X_clean, or where parameters that shape
             the network have changed.
         """
-        if self.solver == "lbfgs":
-            raise ValueError(
-                "partial_fit does not go with solver='lbfgs', which needs all rows at once; allowed: the others"
-            )
-        if self.early_stopping:
-            raise ValueError("partial_fit does not go with early_stopping=True; allowed: False")
         before = dict(vars(self))
         try:
             self._partial_fit(X, sample_weight)

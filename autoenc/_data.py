@@ -110,8 +110,9 @@ def check_target(X: Any, loss: str, name: str) -> None:
     if found is not None:
         row, column, value = found
         hint = "" if np.isnan(value) else f"; {_REMEDIES[kind]}"
+        negative = "Negative values in data: " if value < 0 else ""
         raise ValueError(
-            f"loss={loss!r} needs targets in {text}, but {name} has {value!r} at row {row}, column {column}{hint}."
+            f"{negative}loss={loss!r} needs targets in {text}, but {name} has {value!r} at row {row}, column {column}{hint}."
         )
 
 

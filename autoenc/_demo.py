@@ -1,4 +1,4 @@
-"""The demonstration behind ``python -m autoenc demo``: handwritten digits in, codes and reconstructions out, beside PCA."""
+"""The demonstration behind ``python -m autoenc demo``: digits in, codes and reconstructions out, beside PCA."""
 
 import time
 import warnings
@@ -156,7 +156,8 @@ def draw(output: str, rows: dict[str, Array], codes: Array, labels: Array, resul
 
     figure = Figure(figsize=(12, 4.7), layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subfigures(1, 2, width_ratios=[1.5, 1], wspace=0.03)
+    halves: Any = figure.subfigures(1, 2, width_ratios=[1.5, 1], wspace=0.03)
+    left, right = halves
 
     left.suptitle(f"Digits that training never saw, through {result.n_components} numbers each", fontsize=12)
     axes = left.subplots(len(rows), 10, gridspec_kw={"wspace": 0.04, "hspace": 0.04})

@@ -40,11 +40,11 @@ class MappedFit:
         self._peer = peer
         self._X = np.memmap(path, dtype=np.float32, mode="r", shape=(rows, _COLUMNS))
         if peer == "ours":
-            from autoenc import Autoencoder as _
+            from autoenc import Autoencoder  # noqa: F401
         elif peer == "torch":
             import torch  # noqa: F401
         else:
-            from sklearn.neural_network import MLPRegressor as _  # noqa: F401
+            from sklearn.neural_network import MLPRegressor  # noqa: F401
 
     def round(self) -> dict[str, Any]:
         start = time.perf_counter()

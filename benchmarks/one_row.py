@@ -26,7 +26,7 @@ _ROWS = 2000
 def _pca(X: NDArray[np.float32]) -> Call:
     from sklearn.decomposition import PCA
 
-    return PCA(n_components=16).fit(X).transform  # type: ignore[no-any-return]
+    return PCA(n_components=16).fit(X).transform
 
 
 def _mlp(X: NDArray[np.float32]) -> Call:
@@ -38,7 +38,7 @@ def _mlp(X: NDArray[np.float32]) -> Call:
         warnings.simplefilter("ignore", ConvergenceWarning)
         codes = PCA(n_components=16).fit_transform(X)
         model = MLPRegressor(hidden_layer_sizes=(64, 32), max_iter=2, random_state=0).fit(X, codes)
-    return model.predict  # type: ignore[no-any-return]
+    return model.predict
 
 
 def _torch(X: NDArray[np.float32]) -> Call:
@@ -63,7 +63,7 @@ def _ours(X: NDArray[np.float32], predictor: bool) -> Call:
         n_components=16, hidden_layer_sizes=(64, 32), activation="relu", max_iter=2, n_jobs=2, random_state=0
     )
     estimator.fit(X)
-    return estimator.predictor() if predictor else estimator.transform  # type: ignore[no-any-return]
+    return estimator.predictor() if predictor else estimator.transform
 
 
 # All but PCA compute the encoder 30-64-32-16 with relu between.

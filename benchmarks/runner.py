@@ -31,7 +31,7 @@ class Worker:
         for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[variable] = str(THREADS)
         environment["JAX_PLATFORMS"] = "cpu"
-        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - close() ends it
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", module, json.dumps(arguments)],
             stdin=subprocess.PIPE,

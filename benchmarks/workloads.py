@@ -96,7 +96,9 @@ class Workload:
     batch_size: int
     rows: int
     epochs: int  # timed in every round, after one that is not
-    tolerance: float  # allowed distance of a peer's final training loss from the median of all peers, relative
+    # Allowed distance of a peer's final training loss from the median of all peers, relative. Another seed alone moves
+    # the small networks by up to 14 % (seen over eight seeds: units of the code die), the deep one by 2 %.
+    tolerance: float
     load: Callable[[int], NDArray[np.float32]]
 
     @property
@@ -118,10 +120,10 @@ WORKLOADS = {
     workload.name: workload
     for workload in (
         Workload(
-            "small-32", "30-64-32-16-32-64-30 relu, squared error, batch 32", _SMALL, 32, 25600, 2, 0.10, data.table
+            "small-32", "30-64-32-16-32-64-30 relu, squared error, batch 32", _SMALL, 32, 25600, 2, 0.15, data.table
         ),
         Workload(
-            "small-256", "30-64-32-16-32-64-30 relu, squared error, batch 256", _SMALL, 256, 25600, 6, 0.10, data.table
+            "small-256", "30-64-32-16-32-64-30 relu, squared error, batch 256", _SMALL, 256, 25600, 6, 0.15, data.table
         ),
         Workload("shallow", "784-32-784 relu/logistic, log loss, batch 256", _WIDE, 256, 20480, 4, 0.05, _mnist),
         Workload(

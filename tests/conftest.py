@@ -1,6 +1,7 @@
 """What all tests share. They run from a checkout and, copied elsewhere, against an installed wheel."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -31,18 +32,21 @@ def data_folder() -> Path:
 
 
 @pytest.fixture
-def run_python(tmp_path: Path):
-    """run_python(*arguments): a new interpreter in an empty folder, the package importable as it is here."""
-    import subprocess
-
+def environment() -> dict[str, str]:
+    """Environment variables under which a new interpreter imports the package that is tested here."""
     import autoenc
 
-    package_parent = Path(autoenc.__file__).resolve().parent.parent
+    package_parent = str(Path(autoenc.__file__).resolve().parent.parent)
+    path = os.pathsep.join([package_parent, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path, "MPLBACKEND": "Agg"}
 
-    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        path = os.pathsep.join([str(package_parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-        env = {**os.environ, "PYTHONPATH": path, "MPLBACKEND": "Agg", **environment}
+
+@pytest.fixture
+def run_python(tmp_path: Path, environment: dict[str, str]):
+    """run_python(*arguments): a new interpreter in an empty folder."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=300)
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300)
 
     return run

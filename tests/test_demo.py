@@ -86,9 +86,10 @@ def test_version(capsys):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
-def test_interruption_is_quiet(tmp_path):
+def test_interruption_is_quiet(tmp_path, environment):
     command = [sys.executable, "-u", "-m", "autoenc", "demo", "--output", str(tmp_path / "demo.png")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
         for line in process.stdout:
             if line.startswith("denoising"):
                 process.send_signal(signal.SIGINT)

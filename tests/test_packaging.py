@@ -48,7 +48,8 @@ def test_type_information_is_installed():
 
 
 def test_import_loads_neither_sklearn_nor_scipy(run_python):
-    code = "import sys, autoenc; autoenc.__version__; print([m for m in ('sklearn', 'scipy', 'numpy') if m in sys.modules])"
+    heavy = ("sklearn", "scipy", "numpy")
+    code = f"import sys, autoenc; autoenc.__version__; print([m for m in {heavy} if m in sys.modules])"
     done = run_python("-c", code)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[]", "")
 
@@ -94,10 +95,12 @@ def test_sdist_holds_all_sources_and_no_product(checkout, distributions):
     sdist, _ = distributions
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    wanted = {"setup.py", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "csrc/build.py", "tests/conftest.py"}
-    for folder, patterns in {"csrc": ("*.c", "*.h"), "autoenc": ("*.py", "*.pyi"), "tests": ("*.py", "*.c", "*.h")}.items():
-        for pattern in patterns:
-            wanted |= {p.relative_to(checkout).as_posix() for p in (checkout / folder).rglob(pattern)}
+    wanted = {"setup.py", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "csrc/build.py"}
+    suffixes = {".c", ".h", ".py", ".pyi"}
+    for folder in ("csrc", "autoenc", "tests"):
+        files = [p for p in (checkout / folder).rglob("*") if p.suffix in suffixes]
+        assert files
+        wanted |= {p.relative_to(checkout).as_posix() for p in files}
     assert wanted - names == set()
     assert [name for name in names if name.endswith((".so", ".o", ".pyc")) or name.startswith("build/")] == []
 
@@ -110,7 +113,8 @@ def test_wheel_is_small_and_holds_the_package_only(distributions):
         names = archive.namelist()
         (license_name,) = [name for name in names if name.endswith("LICENSE")]
         assert b"BSD 3-Clause" in archive.read(license_name)
-    assert {name.split("/")[0].removesuffix(".dist-info") for name in names} == {"autoenc", f"autoenc-{autoenc.__version__}"}
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"autoenc", f"autoenc-{autoenc.__version__}.dist-info"}
     assert len([name for name in names if name.startswith("autoenc/_core.") and name.endswith(".so")]) == 1
     assert {"autoenc/__init__.py", "autoenc/__main__.py", "autoenc/py.typed", "autoenc/_core.pyi"} <= set(names)
 

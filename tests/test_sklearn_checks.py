@@ -15,7 +15,7 @@ WEIGHTS = {
 MINIBATCH = [
     Autoencoder(),
     Autoencoder(solver="adam", precision="float64", early_stopping=True, loss="huber", max_iter=20),
-    Autoencoder(solver="sgd", loss="poisson", dropout=0.1, learning_rate_init=1e-3, max_iter=20),
+    Autoencoder(solver="sgd", loss="poisson", dropout=0.1, learning_rate_init=1e-3, clip_norm=1.0, max_iter=20),
 ]
 FULL_BATCH = [
     Autoencoder(solver="lbfgs", precision="float64", hidden_layer_sizes=(8,), max_iter=30),

@@ -30,7 +30,7 @@ class OursTrainer:
         seed: int = 0,
     ) -> None:
         self._X = X
-        self._parameters: dict[str, object] = {
+        self._parameters: dict[str, Any] = {
             "n_components": network.n_components,
             "hidden_layer_sizes": network.hidden_layer_sizes,
             "activation": network.activation,

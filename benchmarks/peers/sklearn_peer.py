@@ -32,7 +32,7 @@ def _register_linear_code(width: int) -> str:
     return name
 
 
-class _TickingRegressor(MLPRegressor):  # type: ignore[misc]
+class _TickingRegressor(MLPRegressor):
     """MLPRegressor that trains what `Network` says from given parameters, and reports its epochs.
 
     The hooks are private to scikit-learn: `_init_coef` makes the parameters of one layer; `_initialize` settles the

@@ -53,7 +53,7 @@ static void dense_forward(const ae_binding *binding, const ae_block *block) {
     const int64_t row0 = block->row0 * out->shape.multiplicity, row1 = block->row1 * out->shape.multiplicity;
     const real *x = (const real *)in->data + row0 * AE_PANEL;
     const real *weight = binding->parameter[WEIGHT], *bias = binding->parameter[BIAS];
-    real *slope = block->training ? binding->cache : NULL;
+    real *slope = block->keep ? binding->cache : NULL;
     for (int64_t q = 0; q < ae_panels(out->shape.width); q++) {
         const int64_t at = q * out->stride + row0 * AE_PANEL;
         real *y = (real *)out->data + at;
@@ -102,6 +102,8 @@ static void dense_backward_weights(const ae_binding *binding, const ae_tile *til
     }
     const ae_gemm over_rows = {1, (int32_t)rows, (int32_t)rows, NULL, NULL, 0, 0};
     const int columns = ae_panel_columns(out->shape.width, tile->panel);
+    if (columns <= AE_PANEL / 2 && !accumulate) /* a narrow product leaves the right half of its tile alone */
+        memset(gradient, 0, (size_t)((tile->row1 - tile->row0) * AE_PANEL) * sizeof(real));
     for (int64_t row = tile->row0; row < tile->row1; row += AE_PANEL) {
         const int64_t height = tile->row1 - row < AE_PANEL ? tile->row1 - row : AE_PANEL;
         AE_V(ae_gemm_columns)(&over_rows, (int)height, columns, (const real *)in->data + row / AE_PANEL * in->stride, delta,

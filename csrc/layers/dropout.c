@@ -25,7 +25,7 @@ static void dropout_forward(const ae_binding *binding, const ae_block *block) {
         for (int64_t p = 0; p < panels; p++)
             memcpy((real *)out->data + p * out->stride + row0 * AE_PANEL, (const real *)in->data + p * in->stride + row0 * AE_PANEL,
                    (size_t)((row1 - row0) * AE_PANEL) * sizeof(real));
-        if (block->training)
+        if (block->keep)
             for (int64_t p = 0; p < panels; p++)
                 for (int64_t i = row0 * AE_PANEL; i < row1 * AE_PANEL; i++)
                     ((real *)binding->cache)[p * out->stride + i] = 1;
@@ -42,7 +42,8 @@ static void dropout_forward(const ae_binding *binding, const ae_block *block) {
             const real *x = (const real *)in->data + p * in->stride + row * AE_PANEL;
             for (int j = 0; j < AE_PANEL; j += VL) {
                 vec keep = v_load(mask + p * AE_PANEL + j);
-                v_store((real *)binding->cache + at + j, keep);
+                if (block->keep)
+                    v_store((real *)binding->cache + at + j, keep);
                 v_store((real *)out->data + at + j, v_mul(v_load(x + j), keep));
             }
         }

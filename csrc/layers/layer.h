@@ -107,7 +107,8 @@ typedef struct ae_block {
     int64_t row0, row1;
     uint64_t step;       /* counter of the random streams */
     int64_t first_row;   /* position of row 0 in the minibatch (a minibatch may pass in chunks): draws are by first_row + row */
-    bool training;       /* stochastic layers act, caches are kept */
+    bool training;       /* stochastic layers act */
+    bool keep;           /* backward follows: caches are filled */
     void *scratch;
 } ae_block;
 

@@ -112,8 +112,11 @@ typedef int64_t any_i64 __attribute__((aligned(1), may_alias));
             for (int c = 0; c < AE_PANEL; c++)                                                             \
                 to[c] = (real)from[p * AE_PANEL + c];                                                      \
         }                                                                                                  \
-        for (int c = 0; c < left; c++)                                                                     \
-            at[whole * stride + c] = (real)from[whole * AE_PANEL + c];                                     \
+        if (sizeof(type) == sizeof(real))                                                                  \
+            memcpy(at + whole * stride, from + whole * AE_PANEL, (size_t)left * sizeof(real));              \
+        else                                                                                               \
+            for (int c = 0; c < left; c++)                                                                 \
+                at[whole * stride + c] = (real)from[whole * AE_PANEL + c];                                 \
     } else {                                                                                               \
         for (int64_t c = 0; c < width; c++)                                                                \
             at[c / AE_PANEL * stride + c % AE_PANEL] = (real) * (const type *)(source + c * column_bytes); \
@@ -131,8 +134,8 @@ void AE_V(ae_row_gather)(ae_dtype dtype, const char *source, int64_t column_byte
     } else {
         GATHER(any_u8)
     }
-    for (int c = left; left && c < AE_PANEL; c++)
-        at[whole * stride + c] = 0;
+    if (left)
+        memset(at + whole * stride + left, 0, (size_t)(AE_PANEL - left) * sizeof(real));
 }
 
 #define SCATTER(type)                                                                                   \

@@ -150,7 +150,7 @@ AE_INLINE void slices(const micro_kernel kernels[][N_HEIGHTS], int64_t a_row, co
         }
         return;
     }
-    int64_t step = gemm->k >= SLICE || gemm->terms <= 1 ? 1 : SLICE / gemm->k;
+    int64_t step = gemm->k < 1 || gemm->k >= SLICE ? 1 : SLICE / gemm->k;
     int64_t term = 0;
     do {
         int64_t next = gemm->terms - term > step ? term + step : gemm->terms;

@@ -93,12 +93,13 @@ AE_INLINE void block_transpose(const real *from, real *to) {
 void AE_V(ae_tile_transpose)(const real *from, int rows, real *to) {
     real padded[BLOCK * AE_PANEL];
     for (int r = 0; r < AE_PANEL; r += BLOCK) {
-        const real *source = from + r * AE_PANEL;
-        if (r + BLOCK > rows) {
-            int present = rows > r ? rows - r : 0;
+        const real *source = padded;
+        if (r + BLOCK <= rows) {
+            source = from + r * AE_PANEL;
+        } else {
             memset(padded, 0, sizeof padded);
-            memcpy(padded, source, (size_t)present * AE_PANEL * sizeof(real));
-            source = padded;
+            if (r < rows)
+                memcpy(padded, from + r * AE_PANEL, (size_t)(rows - r) * AE_PANEL * sizeof(real));
         }
         for (int c = 0; c < AE_PANEL; c += BLOCK)
             block_transpose(source + c, to + c * AE_PANEL + r);

@@ -108,7 +108,7 @@ static void predict_task(void *argument, int64_t task, int worker) {
     const int64_t total = call->sources[0].rows, width = value->shape.width;
     const int64_t from = phase->first + task * BLOCK_ROWS, n = total - from < BLOCK_ROWS ? total - from : BLOCK_ROWS;
     const int64_t at = worker * (int64_t)BLOCK_ROWS;
-    const ae_block block = {at, at + n, 0, 0, false, NULL};
+    const ae_block block = {at, at + n, 0, 0, false, false, NULL};
     gather(phase, from, at, n);
     ae_net_forward(p->net, call->from_node + 1, call->last_node, block, worker);
     const char *result = value->data;

@@ -56,7 +56,7 @@ static void row_task(void *argument, int64_t task, int worker) {
     const stage *s = phase->stage;
     const int64_t row0 = task * phase->block;
     const int64_t row1 = row0 + phase->block < phase->rows ? row0 + phase->block : phase->rows;
-    const ae_block block = {row0, row1, phase->pass->step, phase->first_row, phase->pass->training, NULL};
+    const ae_block block = {row0, row1, phase->pass->step, phase->first_row, phase->pass->training, phase->gradients, NULL};
     gather_rows(phase, row0, row1);
     ae_net_forward(t->net, s->desc.first_node, s->desc.last_node, block, worker);
     for (int i = 0; i < s->desc.n_losses; i++) {

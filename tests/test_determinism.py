@@ -1,0 +1,158 @@
+"""The same bits: any number of threads, any instruction set, any company of a row."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from autoenc import Autoencoder, _core
+from numpy.testing import assert_array_equal
+
+NETWORKS = {
+    "small": (
+        (200, 9),
+        dict(n_components=2, hidden_layer_sizes=(33, 17), batch_size=32, early_stopping=True, dropout=0.1),
+    ),
+    "wide": (
+        (300, 100),
+        dict(
+            n_components=40,
+            hidden_layer_sizes=(600,),
+            activation="tanh",
+            loss="log_loss",
+            solver="adam",
+            clip_norm=0.1,
+            max_norm=2.0,
+            batch_size=100,
+        ),
+    ),
+    "linear": ((150, 20), dict(n_components=3, hidden_layer_sizes=(), solver="lbfgs")),
+}
+# SHA-256 of weights and biases after 20 epochs on whole numbers. A change here changes what everybody's fits give.
+GOLDEN: dict[str, dict[str, str]] = json.loads("""{}""")
+
+
+def rows(shape):
+    """The same numbers on every machine: a linear congruential generator over whole numbers, scaled by a power of two."""
+    out, state = np.empty(int(np.prod(shape))), 12345
+    for i in range(out.size):
+        state = (1103515245 * state + 12345) % 2**31
+        out[i] = (state >> 16) % 256
+    return out.reshape(shape) / 256
+
+
+def network(name, precision, **parameters):
+    shape, settings = NETWORKS[name]
+    estimator = Autoencoder(**{**settings, "max_iter": 20, "random_state": 0, "precision": precision, **parameters})
+    return estimator, rows(shape)
+
+
+def digest(estimator):
+    hasher = hashlib.sha256()
+    for array in estimator.coefs_ + estimator.intercepts_:
+        hasher.update(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).tobytes())
+    return hasher.hexdigest()
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_golden_hashes(name, precision):
+    estimator, X = network(name, precision)
+    assert digest(estimator.fit(X)) == GOLDEN[name][precision]
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_number_of_threads(name, precision):
+    reference = None
+    for n_jobs in (1, 2, 3, 8):
+        estimator, X = network(name, precision, n_jobs=n_jobs, max_iter=5)
+        estimator.fit(X)
+        parts = (*estimator.coefs_, *estimator.intercepts_, estimator.loss_curve_, estimator.transform(X))
+        parts = (*parts, estimator.reconstruct(X), estimator.score_samples(X), estimator.feature_errors(X))
+        if reference is None:
+            reference = parts
+        for a, b in zip(reference, parts, strict=True):
+            assert_array_equal(a, b)
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {folder!r})
+import json, numpy as np
+from autoenc import _core
+import test_determinism as t
+out = {{"isa": _core.isa()}}
+for name in t.NETWORKS:
+    for precision in ("float32", "float64"):
+        estimator, X = t.network(name, precision, max_iter=5)
+        estimator.fit(X)
+        hasher = t.hashlib.sha256(t.digest(estimator).encode())
+        for values in (estimator.transform(X), estimator.reconstruct(X), estimator.score_samples(X)):
+            hasher.update(values.tobytes())
+        out[name + precision] = hasher.hexdigest()
+print(json.dumps(out))
+"""
+
+
+def test_instruction_sets(run_python):
+    from pathlib import Path
+
+    results = {}
+    for isa in ("ref", "avx2", ""):
+        done = run_python("-c", SCRIPT.format(folder=str(Path(__file__).parent)), **({"AUTOENC_ISA": isa} if isa else {}))
+        if isa == "avx2" and done.returncode and _core.isa() not in ("avx2", "avx512"):
+            continue
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout.splitlines()[-1])
+        used = result.pop("isa")
+        assert not isa or used == isa
+        results[isa] = result
+    assert len(results) >= 2
+    for result in results.values():
+        assert result == results["ref"]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_a_row_does_not_depend_on_its_company(name, precision, dtype):
+    estimator, X = network(name, precision, max_iter=2)
+    X = np.tile(estimator.fit(X) and X, (3, 1)).astype(dtype)
+    order = np.random.default_rng(0).permutation(len(X))
+    for method in (
+        estimator.transform,
+        estimator.reconstruct,
+        estimator.score_samples,
+        estimator.feature_errors,
+        lambda X: estimator.inverse_transform(estimator.transform(X)),
+    ):
+        whole = method(X)
+        assert_array_equal(np.concatenate([method(X[i : i + 1]) for i in range(0, len(X), 7)]), whole[::7])
+        assert_array_equal(method(X[order]), whole[order])
+        assert_array_equal(method(X[::-1]), whole[::-1])
+        for size in (3, 97, 191):
+            pieces = [method(X[i : i + size]) for i in range(0, len(X), size)]
+            assert_array_equal(np.concatenate(pieces), whole)
+
+
+def test_two_fits_and_other_seeds():
+    a, X = network("small", "float32")
+    b, _ = network("small", "float32")
+    c, _ = network("small", "float32", random_state=1)
+    assert digest(a.fit(X)) == digest(b.fit(X)) == digest(a.fit(X)) != digest(c.fit(X))
+
+
+def test_floating_point_state_of_others_does_not_matter():
+    """Libraries built with -ffast-math switch denormal numbers off for the whole thread."""
+    torch = pytest.importorskip("torch")
+    a, X = network("small", "float32")
+    X = X * 2.0**-70  # squares of errors are denormal in float32
+    before = digest(a.fit(X))
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot")
+    try:
+        assert digest(a.fit(X)) == before
+        assert np.float32(1e-40) * np.float32(1) == 0  # the setting of others is left alone
+    finally:
+        torch.set_flush_denormal(False)

@@ -1,0 +1,285 @@
+"""Errors name the parameter, the value and what is allowed, and leave the estimator as it was."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from autoenc import Autoencoder
+from sklearn.exceptions import NotFittedError
+
+
+@pytest.fixture(scope="module")
+def X():
+    return np.random.default_rng(0).random((30, 4))
+
+
+def fails(match, X, **parameters):
+    fit_parameters = {k: parameters.pop(k) for k in list(parameters) if k in ("X_clean", "X_val", "sample_weight")}
+    estimator = Autoencoder(**{"max_iter": 1, **parameters})
+    with pytest.raises(ValueError, match=match):
+        estimator.fit(X, **fit_parameters)
+    assert vars(estimator) == estimator.get_params()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_components", 0),
+        ("n_components", 1.5),
+        ("activation", "sine"),
+        ("latent_activation", None),
+        ("output_activation", "sine"),
+        ("loss", "mse"),
+        ("huber_delta", 0),
+        ("dropout", 1),
+        ("init", "zero"),
+        ("alpha", -1),
+        ("l1_ratio", 2),
+        ("max_norm", 0),
+        ("clip_value", -1.0),
+        ("clip_norm", 0),
+        ("solver", "newton"),
+        ("learning_rate_init", 0),
+        ("learning_rate", "adaptive"),
+        ("final_learning_rate_ratio", 1.5),
+        ("step_size", 0),
+        ("step_factor", 0),
+        ("warmup_fraction", 1),
+        ("momentum", 1),
+        ("beta_1", 1),
+        ("beta_2", -0.1),
+        ("epsilon", 0),
+        ("batch_size", 0),
+        ("max_iter", 0),
+        ("tol", 1.0),
+        ("n_iter_no_change", 0),
+        ("validation_fraction", 1.0),
+        ("precision", "float16"),
+        ("n_jobs", 1.5),
+        ("callbacks", "print"),
+        ("hidden_layer_sizes", "many"),
+    ],
+)
+def test_constructor_parameters(X, name, value):
+    fails(f"The '{name}' parameter of Autoencoder must be .* Got {value!r} instead", X, **{name: value})
+
+
+@pytest.mark.parametrize("value", [(8, 0), (8, 2.5), (-3,), 0, ("8",), (True,)])
+@pytest.mark.parametrize("name", ["hidden_layer_sizes", "decoder_hidden_layer_sizes"])
+def test_widths(X, name, value):
+    fails(f"{name} is .*positive whole numbers", X, **{name: value})
+
+
+def test_n_jobs_zero(X):
+    fails("n_jobs=0 has no meaning; allowed", X, n_jobs=0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "allowed"), [("log_loss", "logistic"), ("poisson", "exp"), ("multinomial", "softmax")]
+)
+def test_output_activation_against_the_link(X, loss, allowed):
+    fails(
+        f"output_activation='relu' does not go with loss='{loss}'.*allowed: 'auto', '{allowed}'",
+        X,
+        loss=loss,
+        output_activation="relu",
+    )
+    Autoencoder(loss=loss, output_activation=allowed, max_iter=1).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("l1_ratio", 0.5), ("dropout", 0.1), ("max_norm", 1.0), ("clip_value", 1.0), ("clip_norm", 1.0)],
+)
+def test_what_lbfgs_excludes(X, name, value):
+    fails(f"{name}={value} does not go with solver='lbfgs'.*allowed", X, solver="lbfgs", **{name: value})
+
+
+def test_callbacks_that_are_not_callable(X):
+    fails("callbacks has 3, which is not callable", X, callbacks=[print, 3])
+
+
+@pytest.mark.parametrize(
+    ("bad", "name"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity"), (1e39, "infinity in float32")]
+)
+@pytest.mark.parametrize("kind", ["float64", "float32", "fortran", "csr", "csc"])
+def test_values_that_are_not_finite(X, bad, name, kind):
+    if kind == "float32" and bad == 1e39:
+        pytest.skip("float32 does not hold it")
+    spoilt = X.copy()
+    spoilt[17, 2] = bad
+    spoilt[20, 0] = bad
+    convert = {
+        "float64": np.asarray,
+        "float32": np.float32,
+        "fortran": np.asfortranarray,
+        "csr": sp.csr_array,
+        "csc": sp.csc_array,
+    }[kind]
+    match = f"{name}.*row 17, column 2|row 17, column 2.*{name}"
+    fails(match, convert(spoilt))
+    estimator = Autoencoder(max_iter=1).fit(X)
+    for method in (estimator.transform, estimator.reconstruct, estimator.score_samples, estimator.feature_errors):
+        with pytest.raises(ValueError, match=match):
+            method(convert(spoilt))
+    with pytest.raises(ValueError, match="row 1, column 0"):
+        estimator.inverse_transform([[0, 0], [np.nan, 0]])
+    if bad != 1e39:
+        fails("X_clean.*row 17, column 2", X, X_clean=convert(spoilt))
+        fails("X_val.*row 17, column 2", X, X_val=convert(spoilt))
+
+
+def test_large_values_are_fine_in_float64(X):
+    spoilt = X.copy()
+    spoilt[17, 2] = 1e39
+    estimator = Autoencoder(max_iter=1, precision="float64", learning_rate_init=1e-50).fit(X)
+    assert np.isfinite(estimator.transform(spoilt)).all()
+
+
+@pytest.mark.parametrize(
+    ("loss", "bad", "allowed"),
+    [("log_loss", 1.5, r"\[0, 1\]"), ("log_loss", -0.5, r"\[0, 1\]"), ("poisson", -2.0, r"\[0, inf\)"), ("multinomial", -2.0, r"\[0, inf\)")],
+)
+@pytest.mark.parametrize("convert", [np.asarray, sp.csr_array])
+def test_targets_outside_of_the_loss(X, loss, bad, allowed, convert):
+    spoilt = X.copy()
+    spoilt[17, 2] = bad
+    match = rf"loss='{loss}' needs targets in {allowed}, but X(_clean)? has {bad} at row 17, column 2"
+    fails(match, convert(spoilt), loss=loss)
+    fails(match, X, loss=loss, X_clean=convert(spoilt))
+    fails("X_val has", X, loss=loss, X_val=convert(spoilt))
+    # Inputs may be anything where they are not the target.
+    estimator = Autoencoder(loss=loss, max_iter=1).fit(convert(spoilt), X_clean=X)
+    estimator.transform(convert(spoilt))
+    with pytest.raises(ValueError, match=match):
+        estimator.score(convert(spoilt))
+    with pytest.raises(ValueError, match=match):
+        estimator.score(X, X_clean=convert(spoilt))
+    assert np.isfinite(estimator.score(convert(spoilt), X_clean=X))
+
+
+def test_uint8_beyond_the_range_of_the_loss():
+    fails(r"log_loss.*\[0, 1\].*255", np.full((5, 2), 255, np.uint8), loss="log_loss")
+
+
+def test_shapes(X):
+    fails("0 sample", np.empty((0, 4)))
+    fails("0 feature", np.empty((4, 0)))
+    fails("1D array", X[0])
+    fails("dim 3", X[np.newaxis])
+    fails("X_clean has 7 rows and X has 30", X, X_clean=X[:7])
+    fails("X has 3 features, but Autoencoder is expecting 4", X, X_val=X[:, :3])
+    estimator = Autoencoder(max_iter=1).fit(X)
+    with pytest.raises(ValueError, match="X has 3 features, but Autoencoder is expecting 4"):
+        estimator.transform(X[:, :3])
+    with pytest.raises(ValueError, match="X has 3 columns; a code has 2"):
+        estimator.inverse_transform(np.ones((5, 3)))
+    with pytest.raises(ValueError, match="X_clean has 3 columns; the reconstruction has 4"):
+        estimator.score(X, X_clean=X[:, :3])
+
+
+def test_not_numbers(X):
+    fails("could not convert", np.array([["a", "b"], ["c", "d"]]))
+    fails("Complex data not supported", X + 1j)
+
+
+@pytest.mark.parametrize(
+    ("weight", "match"),
+    [
+        (np.zeros(30), "zero"),
+        (np.full(30, -1.0), "Negative values"),
+        (np.full(30, np.nan), "NaN"),
+        (np.full(30, np.inf), "infinity"),
+        (np.full(30, 1e308), "sum of sample_weight"),
+        (np.ones(29), "sample_weight.shape"),
+        (np.ones((30, 1)), "1D"),
+    ],
+)
+def test_sample_weights(X, weight, match):
+    with np.errstate(over="ignore"):
+        fails(match, X, sample_weight=weight)
+
+
+def test_early_stopping_without_training_rows(X):
+    fails("n_samples = 1", X[:1], early_stopping=True)
+    fails("validation_fraction=0.99", X, early_stopping=True, validation_fraction=0.99)
+
+
+def broken(kind):
+    X = sp.random_array((30, 4), density=0.5, format=kind, rng=np.random.default_rng(0))
+    n = X.indptr.size
+
+    def high(Z):
+        Z.indices[3] = 10_000
+
+    def negative(Z):
+        Z.indices[3] = -1
+
+    def falling(Z):
+        Z.indptr[n // 2] = Z.indptr[-1] + 5
+
+    def late(Z):
+        Z.indptr[0] = 1
+
+    def short(Z):
+        Z.indptr[-1] -= 1
+
+    def uneven(Z):
+        Z.data = Z.data[:-1]
+
+    def missing(Z):
+        Z.indptr = Z.indptr[:-1]
+
+    for change in (high, negative, falling, late, short, uneven, missing):
+        Z = X.copy()
+        change(Z)
+        yield change.__name__, Z
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc"])
+def test_malformed_sparse(X, kind):
+    estimator = Autoencoder(max_iter=1).fit(X)
+    for name, Z in broken(kind):
+        fails(f"malformed {kind.upper()} in X", Z)
+        with pytest.raises(ValueError, match=f"malformed {kind.upper()}"):
+            estimator.transform(Z)
+        assert name
+
+
+def test_unsorted_indices_that_claim_to_be_sorted(X):
+    Z = sp.csr_array(X)
+    Z.indices[:2] = Z.indices[:2][::-1]
+    Z.has_canonical_format = True
+    fails("row 0", Z)
+
+
+def test_sizes_whose_product_overflows(X):
+    with pytest.raises((ValueError, OverflowError, MemoryError)):
+        Autoencoder(2**31 - 1, hidden_layer_sizes=(2**31 - 1,), max_iter=1).fit(X)
+    fails("n_components has a layer of 18446744073709551616 units", X, n_components=2**64)
+    fails("hidden_layer_sizes has a layer of 2147483648 units", X, hidden_layer_sizes=(2**31,))
+    with pytest.raises(ValueError, match="1024|threads"):
+        Autoencoder(n_jobs=10**6, max_iter=1).fit(X)
+
+
+def test_unfitted(X):
+    estimator = Autoencoder()
+    for name in ("transform", "inverse_transform", "reconstruct", "score_samples", "feature_errors", "score"):
+        with pytest.raises(NotFittedError):
+            getattr(estimator, name)(X)
+    for call in (estimator.predictor, estimator.get_feature_names_out):
+        with pytest.raises(NotFittedError):
+            call()
+
+
+def test_a_failed_fit_keeps_the_earlier_one(X):
+    estimator = Autoencoder(max_iter=1).fit(X)
+    before = dict(vars(estimator))
+    spoilt = X[:, :3].copy()
+    spoilt[0, 0] = np.nan
+    for bad, keywords in ((spoilt, {}), (X[:, :3], {"sample_weight": np.zeros(30)}), (X[:0], {})):
+        with pytest.raises(ValueError):
+            estimator.fit(bad, **keywords)
+        assert vars(estimator) == before
+        with pytest.raises(ValueError):
+            estimator.partial_fit(bad, **keywords)
+        assert vars(estimator) == before

@@ -1,0 +1,716 @@
+"""What the estimator learns, and what its methods and parameters do."""
+
+import copy
+import io
+import sys
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import scipy.special
+from autoenc import Autoencoder, DivergenceError, _core, _spec
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+
+LOSSES = ("squared_error", "absolute_error", "huber", "log_cosh", "log_loss", "poisson", "multinomial")
+FUNCTIONS = {
+    "identity": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
+    "selu": lambda x: (
+        1.0507009873554804934193349852946 * np.where(x > 0, x, 1.6732632423543772848170429916717 * np.expm1(x))
+    ),
+    "gelu": lambda x: x * scipy.special.ndtr(x),
+    "silu": lambda x: x * scipy.special.expit(x),
+    "softplus": lambda x: np.logaddexp(x, 0),
+    "tanh": np.tanh,
+    "logistic": scipy.special.expit,
+    "exp": np.exp,
+    "softmax": lambda x: scipy.special.softmax(x, axis=1),
+}
+TERMS = {
+    "squared_error": lambda z, x: (z - x) ** 2,
+    "absolute_error": lambda z, x: np.abs(z - x),
+    "huber": lambda z, x: np.where(np.abs(z - x) <= 0.5, 0.5 * (z - x) ** 2, 0.5 * (np.abs(z - x) - 0.25)),
+    "log_cosh": lambda z, x: np.log(np.cosh(z - x)),
+    "log_loss": lambda z, x: np.logaddexp(z, 0) - x * z,
+    "multinomial": lambda z, x: -x * scipy.special.log_softmax(z, axis=1),
+}
+
+
+@pytest.fixture(scope="module")
+def X():
+    return np.random.default_rng(0).random((90, 6))
+
+
+def forward(estimator, X):
+    """The network in NumPy: code and value before the loss's link."""
+    n_encoder = len(estimator.hidden_layer_sizes)
+    value, code = X, None
+    for i, (weight, bias) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):
+        value = value @ weight.astype(np.float64) + bias
+        if i == n_encoder:
+            value = code = FUNCTIONS[estimator.latent_activation](value)
+        elif i < len(estimator.coefs_) - 1:
+            value = FUNCTIONS[estimator.activation](value)
+    return code, value
+
+
+@pytest.mark.parametrize("activation", sorted(set(FUNCTIONS) - {"exp"}))
+def test_the_network_is_what_it_says(X, activation):
+    estimator = Autoencoder(
+        3,
+        hidden_layer_sizes=(7, 5),
+        decoder_hidden_layer_sizes=(4,),
+        activation=activation,
+        latent_activation="tanh",
+        output_activation=activation,
+        max_iter=5,
+        precision="float64",
+        random_state=0,
+    ).fit(X)
+    code, value = forward(estimator, X)
+    assert [w.shape for w in estimator.coefs_] == [(6, 7), (7, 5), (5, 3), (3, 4), (4, 6)]
+    assert_allclose(estimator.transform(X), code, rtol=1e-10, atol=1e-12)
+    assert_allclose(estimator.reconstruct(X), FUNCTIONS[activation](value), rtol=1e-10, atol=1e-12)
+    assert estimator.n_parameters_ == sum(a.size for a in estimator.coefs_ + estimator.intercepts_)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_terms_scores_and_curve_agree(X, loss):
+    estimator = Autoencoder(2, loss=loss, huber_delta=0.5, max_iter=3, precision="float64", random_state=0).fit(X)
+    _, value = forward(estimator, X)
+    errors = estimator.feature_errors(X)
+    assert (errors >= -1e-12).all()
+    assert_allclose(estimator.score_samples(X), -errors.mean(axis=1), rtol=1e-12)
+    assert_allclose(estimator.score(X), estimator.score_samples(X).mean(), rtol=1e-14)
+    link = _core.LOSS_LINKS[_core.LOSSES.index(loss)]
+    assert_allclose(estimator.reconstruct(X), FUNCTIONS[link](value), rtol=1e-10, atol=1e-12)
+    if loss in TERMS:
+        # Terms may differ from the plain formula by what does not depend on the prediction.
+        plain = TERMS[loss](value, X)
+        other = TERMS[loss](value + 0.25 * np.arange(6), X)
+        moved = copy.deepcopy(estimator)
+        moved.intercepts_[-1] = estimator.intercepts_[-1] + 0.25 * np.arange(6)
+        assert_allclose(moved.feature_errors(X) - errors, other - plain, rtol=1e-9, atol=1e-10)
+
+
+def test_squared_error_is_the_mean_without_a_half(X):
+    estimator = Autoencoder(2, max_iter=2, precision="float64", random_state=0).fit(X)
+    assert_allclose(estimator.score(X), -np.mean((estimator.reconstruct(X) - X) ** 2), rtol=1e-12)
+
+
+def test_loss_curve_is_the_loss_at_the_weights_of_the_moment(X):
+    losses = []
+    for max_iter in (1, 2):
+        estimator = Autoencoder(
+            2,
+            solver="sgd",
+            learning_rate="constant",
+            learning_rate_init=1e-3,
+            warmup_fraction=0,
+            batch_size=90,
+            max_iter=max_iter,
+            random_state=0,
+        ).fit(X)
+        losses.append(-estimator.score(X))
+    assert len(estimator.loss_curve_) == estimator.n_iter_ == 2
+    assert_allclose(estimator.loss_curve_[1], losses[0], rtol=1e-6)
+    assert losses[1] < losses[0]
+    assert estimator.best_loss_ == min(estimator.loss_curve_)
+
+
+@pytest.mark.parametrize(
+    ("loss", "output", "inverse"),
+    [
+        ("squared_error", "auto", lambda m: m),
+        ("squared_error", "logistic", scipy.special.logit),
+        ("absolute_error", "tanh", np.arctanh),
+        ("huber", "softplus", lambda m: np.log(np.expm1(m))),
+        ("squared_error", "exp", np.log),
+        ("squared_error", "relu", np.zeros_like),
+        ("log_loss", "auto", scipy.special.logit),
+        ("poisson", "auto", np.log),
+        ("multinomial", "softmax", lambda m: np.log(m / m.sum())),
+    ],
+)
+def test_output_starts_at_the_weighted_means(X, loss, output, inverse):
+    weight = np.random.default_rng(1).random(len(X))
+    # A rate that moves nothing that a double holds.
+    estimator = Autoencoder(
+        2,
+        loss=loss,
+        output_activation=output,
+        max_iter=1,
+        solver="sgd",
+        learning_rate_init=1e-300,
+        alpha=0,
+        precision="float64",
+        random_state=0,
+    ).fit(X, sample_weight=weight)
+    assert_allclose(estimator.intercepts_[-1], inverse(np.average(X, axis=0, weights=weight)), rtol=1e-9, atol=1e-12)
+    for bias in estimator.intercepts_[:-1]:
+        assert_allclose(bias, 0, atol=1e-200)
+
+
+def test_start_of_constant_columns_is_finite():
+    X = np.zeros((40, 4))
+    X[:, 1] = 1.0
+    for loss in LOSSES:
+        estimator = Autoencoder(1, loss=loss, max_iter=3, random_state=0).fit(X)
+        assert np.isfinite(estimator.score(X))
+
+
+def test_parameters_are_taken_as_given_and_only_assigned():
+    parameters = {name: object() for name in Autoencoder._get_param_names()}
+    estimator = Autoencoder(parameters.pop("n_components"), **parameters)
+    for name, value in parameters.items():
+        assert getattr(estimator, name) is value
+    with pytest.raises(TypeError):
+        Autoencoder(2, (3,))
+
+
+def test_decoder_mirrors_the_encoder_unless_given(X):
+    def widths(**parameters):
+        return [w.shape[1] for w in Autoencoder(2, max_iter=1, **parameters).fit(X).coefs_]
+
+    assert widths(hidden_layer_sizes=(9, 4)) == [9, 4, 2, 4, 9, 6]
+    assert widths(hidden_layer_sizes=()) == [2, 6]
+    assert widths(hidden_layer_sizes=5) == [5, 2, 5, 6]
+    assert widths(hidden_layer_sizes=(9, 4), decoder_hidden_layer_sizes=()) == [9, 4, 2, 6]
+    assert widths(hidden_layer_sizes=(), decoder_hidden_layer_sizes=[3]) == [2, 3, 6]
+
+
+@pytest.mark.parametrize("solver", ["sgd", "rmsprop", "adagrad", "adam", "adamw", "lbfgs"])
+def test_every_solver_learns(X, solver):
+    estimator = Autoencoder(3, solver=solver, max_iter=60, random_state=0).fit(X)
+    assert estimator.loss_curve_[-1] < 0.6 * X.var(axis=0).mean()
+
+
+@pytest.mark.parametrize("init", ["auto", "glorot", "he", "lecun", "orthogonal", "sparse"])
+def test_first_weights_have_the_scale_of_their_scheme(init):
+    X = np.random.default_rng(0).normal(size=(20, 200))
+    estimator = Autoencoder(
+        10, hidden_layer_sizes=(100,), activation="relu", init=init, max_iter=1, learning_rate_init=1e-30, alpha=0, solver="sgd"
+    ).fit(X)
+    weight = estimator.coefs_[0]
+    expected = {"auto": 2 / 200, "glorot": 2 / 300, "he": 2 / 200, "lecun": 1 / 200, "orthogonal": 1 / 200, "sparse": 15 / 200}
+    assert_allclose(np.mean(weight.astype(np.float64) ** 2), expected[init], rtol=0.1)
+    if init == "orthogonal":
+        assert_allclose(weight.T @ weight, np.eye(100), atol=1e-5)
+    if init == "sparse":
+        assert_array_equal((np.abs(weight) > 1e-20).sum(axis=0), np.full(100, 15))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", lambda t: np.ones_like(t)),
+        ("linear", lambda t: 1 + t * (0.01 - 1)),
+        ("exponential", lambda t: 0.01**t),
+        ("cosine", lambda t: 0.01 + 0.99 * (1 + np.cos(np.pi * t)) / 2),
+    ],
+)
+def test_learning_rate_courses(X, schedule, expected):
+    rates = []
+    Autoencoder(
+        2,
+        learning_rate=schedule,
+        learning_rate_init=0.02,
+        warmup_fraction=0,
+        batch_size=90,
+        max_iter=50,
+        callbacks=lambda state: rates.append(state.learning_rate),
+    ).fit(X)
+    # The course reaches its end at the last step or one step behind it.
+    step = np.arange(50)
+    close = [np.allclose(rates, 0.02 * expected(step / n), rtol=1e-9) for n in (49, 50)]
+    assert any(close), rates
+
+
+def test_step_one_cycle_and_warm_up(X):
+    rates = {}
+
+    def fit(name, **parameters):
+        rates[name] = []
+        Autoencoder(
+            2, learning_rate_init=0.02, batch_size=90, max_iter=40, callbacks=lambda s: rates[name].append(s.learning_rate), **parameters
+        ).fit(X)
+
+    fit("step", learning_rate="step", step_size=10, step_factor=0.5, warmup_fraction=0)
+    assert_allclose(rates["step"], 0.02 * 0.5 ** (np.arange(40) // 10))
+    fit("cycle", learning_rate="one_cycle")
+    assert_allclose(max(rates["cycle"]), 0.02, rtol=0.05)
+    assert 5 < np.argmax(rates["cycle"]) < 20
+    assert rates["cycle"][-1] < 0.02 / 50
+    fit("warm", learning_rate="constant", warmup_fraction=0.25)
+    assert_allclose(rates["warm"][:10], 0.02 * np.arange(1, 11) / 10)
+    assert_allclose(rates["warm"][10:], 0.02)
+
+
+def test_plateau_halves_the_rate_down_to_its_floor():
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    rates = []
+    Autoencoder(
+        1,
+        hidden_layer_sizes=(),
+        learning_rate="plateau",
+        learning_rate_init=0.05,
+        final_learning_rate_ratio=0.1,
+        n_iter_no_change=4,
+        warmup_fraction=0,
+        max_iter=150,
+        random_state=0,
+        callbacks=lambda state: rates.append(state.learning_rate),
+    ).fit(X)
+    assert_allclose(sorted(set(rates), reverse=True), 0.05 * np.array([1, 0.5, 0.25, 0.125, 0.1]))
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_alpha_shrinks_weights_and_leaves_biases(X):
+    for solver in ("adamw", "adam", "sgd", "lbfgs"):
+        norms = []
+        for alpha in (0.0, 0.05):
+            estimator = Autoencoder(2, alpha=alpha, solver=solver, max_iter=30, random_state=0).fit(X)
+            norms.append(sum(float((w**2).sum()) for w in estimator.coefs_))
+        assert norms[1] < norms[0]
+    # All weights of a strong penalty vanish, the output's bias stays at the mean.
+    estimator = Autoencoder(2, alpha=10.0, solver="lbfgs", max_iter=50, precision="float64").fit(X)
+    assert_allclose(estimator.reconstruct(X), np.broadcast_to(X.mean(axis=0), X.shape), atol=1e-5)
+
+
+def test_l1_makes_small_weights():
+    X = np.random.default_rng(0).normal(size=(60, 5))
+    small = []
+    for l1_ratio in (0.0, 1.0):
+        estimator = Autoencoder(2, alpha=0.05, l1_ratio=l1_ratio, solver="adam", max_iter=100, random_state=0).fit(X)
+        small.append(np.mean(np.abs(np.concatenate([w.ravel() for w in estimator.coefs_])) < 1e-2))
+    assert small[1] > small[0] + 0.3
+
+
+def test_max_norm_and_clipping(X):
+    estimator = Autoencoder(2, max_norm=0.5, max_iter=5, random_state=0).fit(X)
+    assert max(np.linalg.norm(w, axis=0).max() for w in estimator.coefs_) < 0.5 + 1e-6
+    start = Autoencoder(2, solver="sgd", learning_rate_init=1e-30, alpha=0, max_iter=1, random_state=0).fit(X)
+    moved = {}
+    for name, value in (("clip_value", 1e-3), ("clip_norm", 1e-2)):
+        estimator = Autoencoder(
+            2,
+            solver="sgd",
+            learning_rate="constant",
+            warmup_fraction=0,
+            learning_rate_init=1.0,
+            momentum=0,
+            nesterovs_momentum=False,
+            alpha=0,
+            batch_size=90,
+            max_iter=1,
+            random_state=0,
+            **{name: value},
+        ).fit(X)
+        moved[name] = np.concatenate([(a - b).ravel() for a, b in zip(estimator.coefs_, start.coefs_, strict=True)])
+        biases = [(a - b).ravel() for a, b in zip(estimator.intercepts_, start.intercepts_, strict=True)]
+        moved[name] = np.concatenate([moved[name], *biases])
+    assert_allclose(np.abs(moved["clip_value"]).max(), 1e-3, rtol=1e-3)
+    assert_allclose(np.linalg.norm(moved["clip_norm"]), 1e-2, rtol=1e-3)
+
+
+def test_dropout_acts_in_training_only(X):
+    plain = Autoencoder(2, max_iter=5, random_state=0).fit(X)
+    dropped = Autoencoder(2, dropout=0.5, max_iter=5, random_state=0).fit(X)
+    assert dropped.loss_curve_[-1] > plain.loss_curve_[-1]
+    assert_array_equal(dropped.transform(X), dropped.transform(X))
+    code, value = forward(dropped, X)
+    assert_allclose(dropped.transform(X), code, rtol=1e-4, atol=1e-5)
+    assert_allclose(dropped.reconstruct(X), value, rtol=1e-4, atol=1e-5)
+
+
+def test_early_stopping_keeps_the_best_epoch():
+    X = np.random.default_rng(0).normal(size=(60, 20))
+    parameters = dict(hidden_layer_sizes=(100,), learning_rate_init=0.02, alpha=0, random_state=0, max_iter=300)
+    estimator = Autoencoder(5, early_stopping=True, validation_fraction=0.3, **parameters).fit(X)
+    curve = estimator.validation_loss_curve_
+    assert len(curve) == len(estimator.loss_curve_) == estimator.n_iter_ < 300
+    best = int(np.argmin(curve))
+    assert estimator.best_loss_ == curve[best]
+    assert estimator.n_iter_ == best + 1 + 10  # n_iter_no_change
+    # The same split and draws, ended at the best epoch.
+    ended = Autoencoder(5, early_stopping=True, validation_fraction=0.3, **parameters)
+    ended.set_params(callbacks=lambda state: state.epoch == best + 1).fit(X)
+    for a, b in zip(estimator.coefs_ + estimator.intercepts_, ended.coefs_ + ended.intercepts_, strict=True):
+        assert_array_equal(a, b)
+
+
+def test_validation_rows_of_the_users_choice():
+    rng = np.random.default_rng(0)
+    X, X_val = rng.normal(size=(60, 20)), rng.normal(size=(30, 20))
+    estimator = Autoencoder(5, learning_rate_init=0.02, alpha=0, random_state=0, max_iter=80).fit(X, X_val=X_val)
+    assert len(estimator.validation_loss_curve_) == 80
+    assert np.argmin(estimator.validation_loss_curve_) < 70
+    assert_allclose(-estimator.score(X_val), estimator.best_loss_, rtol=1e-5)
+    # Rows that are only looked at do not change what is learned from the others.
+    plain = Autoencoder(5, learning_rate_init=0.02, alpha=0, random_state=0, max_iter=80).fit(X)
+    assert plain.loss_curve_ == estimator.loss_curve_
+    assert not hasattr(plain.fit(X), "validation_loss_curve_")
+
+
+def test_validation_loss_is_that_of_the_held_out_rows():
+    """With all rows equal but for their number of validation rows, the curve is the loss itself."""
+    X = np.tile(np.random.default_rng(0).normal(size=(1, 4)), (40, 1))
+    weight = np.full(40, 3.0)
+    estimator = Autoencoder(1, early_stopping=True, max_iter=4, random_state=0).fit(X, sample_weight=weight)
+    assert_allclose(estimator.best_loss_, -estimator.score(X), rtol=1e-5)
+
+
+def test_tol_stops_and_none_does_not(X):
+    estimator = Autoencoder(2, tol=0.05, n_iter_no_change=3, max_iter=500, random_state=0).fit(X)
+    assert estimator.n_iter_ < 200
+    curve = estimator.loss_curve_
+    assert all(later > 0.95 * min(curve[:-3]) for later in curve[-3:])
+    assert Autoencoder(2, max_iter=30, random_state=0).fit(np.zeros((20, 3))).n_iter_ == 30
+    with pytest.warns(ConvergenceWarning, match="max_iter=3"):
+        Autoencoder(2, tol=1e-3, max_iter=3, random_state=0).fit(X)
+
+
+def test_lbfgs_stops_when_it_cannot_improve():
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    estimator = Autoencoder(
+        3, hidden_layer_sizes=(), solver="lbfgs", precision="float64", alpha=0, max_iter=5000, random_state=0
+    ).fit(X)
+    assert estimator.n_iter_ < 5000
+    assert estimator.best_loss_ < 1e-12
+
+
+def test_callbacks_see_the_state_and_can_stop(X):
+    seen, calls = [], []
+
+    def stop(state):
+        seen.append((state.epoch, state.n_epochs, state.loss, state.validation_loss))
+        return state.epoch == 4
+
+    estimator = Autoencoder(2, max_iter=9, random_state=0, callbacks=[stop, lambda state: calls.append(state.estimator)])
+    estimator.fit(X)
+    assert estimator.n_iter_ == 4
+    assert [epoch for epoch, *_ in seen] == [1, 2, 3, 4]
+    assert [loss for _, _, loss, _ in seen] == estimator.loss_curve_
+    assert all(n == 9 and validation is None for _, n, _, validation in seen)
+    assert calls == [estimator] * 4  # also after the other has said stop
+
+
+def test_an_exception_of_a_callback_leaves_the_estimator_as_it_was(X):
+    def fail(state):
+        raise KeyError("mine")
+
+    estimator = Autoencoder(2, max_iter=3, random_state=0, callbacks=fail)
+    with pytest.raises(KeyError):
+        estimator.fit(X)
+    assert not hasattr(estimator, "coefs_") and not hasattr(estimator, "n_features_in_")
+    estimator.set_params(callbacks=None).fit(X)
+    before = dict(vars(estimator))
+    estimator.set_params(callbacks=fail)
+    with pytest.raises(KeyError):
+        estimator.fit(X[:, :3])
+    assert {**vars(estimator), "callbacks": None} == before
+
+
+def test_divergence_names_epoch_and_remedies_and_keeps_the_last_complete_epoch(X):
+    estimator = Autoencoder(2, solver="sgd", learning_rate_init=1e30, max_iter=5, random_state=0)
+    with pytest.raises(DivergenceError, match=r"epoch 1.*learning_rate_init \(now 1e\+30\).*clip_norm.*scale") as caught:
+        estimator.fit(X)
+    assert caught.value.epoch == 1
+    assert isinstance(caught.value, FloatingPointError) and isinstance(caught.value, _core.DivergenceError)
+    assert not hasattr(estimator, "coefs_")
+
+    # Warm-up makes the rate grow until it is too high.
+    parameters = dict(solver="sgd", learning_rate="constant", learning_rate_init=1.0, warmup_fraction=0.99, random_state=0)
+    estimator = Autoencoder(2, max_iter=400, **parameters)
+    with pytest.raises(DivergenceError, match="last complete epoch are kept") as caught:
+        estimator.fit(X)
+    done = estimator.n_iter_
+    assert done == caught.value.epoch - 1 == len(estimator.loss_curve_) > 1
+    assert np.isfinite(estimator.transform(X)).all()
+    ended = Autoencoder(2, max_iter=400, callbacks=lambda state: state.epoch == done, **parameters).fit(X)
+    assert_array_equal(estimator.coefs_[0], ended.coefs_[0])
+
+
+def test_one_integer_is_drawn_by_a_fit(X):
+    state = np.random.RandomState(3)
+    Autoencoder(2, max_iter=1, random_state=state).fit(X)
+    other = np.random.RandomState(3)
+    other.randint(2**31 - 1)
+    assert state.randint(1000) == other.randint(1000)
+    drawn = int(np.random.RandomState(3).randint(2**31 - 1))
+    a = Autoencoder(2, max_iter=1, random_state=3).fit(X)
+    b = Autoencoder(2, max_iter=1, random_state=np.random.RandomState(3)).fit(X)
+    assert_array_equal(a.coefs_[0], b.coefs_[0])
+    trainer = b._trainer(b._spec, 90, drawn, n_epochs=1)
+    trainer.initialize()
+    assert_allclose(trainer.get(0), a.coefs_[0], atol=0.05)
+
+
+def test_warm_start_goes_on(X):
+    estimator = Autoencoder(2, max_iter=20, warm_start=True, random_state=0).fit(X)
+    first = estimator.best_loss_
+    estimator.fit(X)
+    assert estimator.loss_curve_[0] < 1.5 * first
+    cold = clone(estimator).fit(X)
+    assert cold.loss_curve_[0] > estimator.loss_curve_[0]
+    with pytest.raises(ValueError, match="hidden|shapes"):
+        estimator.set_params(hidden_layer_sizes=(3,)).fit(X)
+    assert estimator.coefs_[0].shape == (6, 128)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "adamw", "rmsprop", "adagrad"])
+def test_partial_fit_passes_add_up_to_one_fit(X, solver):
+    """Passes with kept optimiser state are the epochs of a fit at a constant rate, to the bit."""
+    parameters = dict(solver=solver, dropout=0.2, random_state=0, learning_rate="constant", warmup_fraction=0)
+    whole = Autoencoder(2, max_iter=4, **parameters).fit(X)
+    parts = Autoencoder(2, **parameters)
+    for _ in range(2):
+        parts.partial_fit(X)
+    parts = copy.deepcopy(parts)  # state is in plain arrays
+    for _ in range(2):
+        parts.partial_fit(X)
+    assert parts.loss_curve_ == whole.loss_curve_
+    assert parts.n_iter_ == 4
+    for a, b in zip(whole.coefs_ + whole.intercepts_, parts.coefs_ + parts.intercepts_, strict=True):
+        assert_array_equal(a, b)
+
+
+def test_partial_fit_over_chunks_learns_and_goes_on_after_fit(X):
+    estimator = Autoencoder(2, random_state=0)
+    for _ in range(30):
+        for part in np.array_split(X, 3):
+            estimator.partial_fit(part)
+    assert -estimator.score(X) < X.var(axis=0).mean()
+    assert estimator.n_iter_ == 90
+    fitted = Autoencoder(2, max_iter=30, random_state=0).fit(X)
+    score = fitted.score(X)
+    fitted.partial_fit(X)
+    assert fitted.score(X) > 2 * score
+    assert fitted.n_iter_ == len(fitted.loss_curve_) == 1
+    fitted.fit(X)
+    assert not any(name.startswith("_optim") for name in vars(fitted))
+
+
+def test_partial_fit_says_what_cannot_work(X):
+    for name, value in (("solver", "lbfgs"), ("early_stopping", True)):
+        estimator = Autoencoder(2, **{name: value})
+        assert not hasattr(estimator, "partial_fit")
+        with pytest.raises(ValueError, match=name):
+            estimator.partial_fit(X)
+    estimator = Autoencoder(2, max_iter=1).fit(X, X_clean=X)
+    with pytest.raises(ValueError, match="X_clean"):
+        estimator.partial_fit(X)
+    with pytest.raises(ValueError, match="shapes"):
+        Autoencoder(2).partial_fit(X).set_params(n_components=3).partial_fit(X)
+
+
+def test_clean_targets(X):
+    rng = np.random.default_rng(0)
+    noisy = X + 0.1 * rng.normal(size=X.shape)
+    estimator = Autoencoder(4, max_iter=100, random_state=0).fit(noisy, X_clean=X)
+    assert_allclose(-estimator.score(noisy, X_clean=X), np.mean((estimator.reconstruct(noisy) - X) ** 2), rtol=1e-5)
+    assert_allclose(
+        estimator.feature_errors(noisy, X_clean=X), (estimator.reconstruct(noisy) - X) ** 2, rtol=1e-4, atol=1e-7
+    )
+    # A target of another width.
+    target = X @ rng.normal(size=(6, 9))
+    estimator = Autoencoder(4, max_iter=200, random_state=0).fit(X, X_clean=target, X_val=(X[:9], target[:9]))
+    assert estimator.reconstruct(X).shape == (90, 9)
+    assert -estimator.score(X, X_clean=target) < 0.2 * target.var(axis=0).mean()
+    assert_allclose(-estimator.score(X[:9], X_clean=target[:9]), estimator.best_loss_, rtol=1e-4)
+    assert_allclose(
+        estimator.predictor().score_samples(X, X_clean=target), estimator.score_samples(X, X_clean=target), rtol=0
+    )
+    with pytest.raises(ValueError, match="X_clean is needed"):
+        estimator.score(X)
+    with pytest.raises(ValueError, match="tuple of two"):
+        estimator.fit(X, X_clean=target, X_val=X)
+    with pytest.raises(ValueError, match="X_clean has 5 rows and X has 90"):
+        estimator.fit(X, X_clean=target[:5])
+
+
+def test_sample_weights_in_fit_and_score(X):
+    # Rows without weight have no say.
+    weight = np.ones(90)
+    weight[45:] = 0
+    spoilt = X.copy()
+    spoilt[45:] = 0.5
+    parameters = dict(max_iter=10, random_state=0, shuffle=False, batch_size=45)
+    a = Autoencoder(2, **parameters).fit(X, sample_weight=weight)
+    b = Autoencoder(2, **parameters).fit(spoilt, sample_weight=weight)
+    assert_array_equal(a.coefs_[0], b.coefs_[0])
+    assert_allclose(a.score(X, sample_weight=weight), a.score(X[:45]), rtol=1e-12)
+    c = Autoencoder(2, **parameters).fit(X, sample_weight=weight * 2.0)
+    assert_array_equal(a.coefs_[0], c.coefs_[0])
+
+
+def test_scales_are_warned_of_and_only_then(X):
+    wide = X * np.array([1, 1, 1, 1, 1, 1e5])
+    with pytest.warns(UserWarning, match="StandardScaler"):
+        Autoencoder(2, max_iter=1).fit(wide)
+    constant = X.copy()
+    constant[:, 0] = 1e6
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Autoencoder(2, max_iter=1, learning_rate_init=1e-6).fit(constant)
+        Autoencoder(2, loss="poisson", max_iter=1, learning_rate_init=1e-6).fit(X * [1, 1, 1, 1, 1, 1e-4])
+
+
+def test_progress_in_lines_and_silence(X, capsys):
+    Autoencoder(2, max_iter=40).fit(X)
+    assert capsys.readouterr() == ("", "")
+    Autoencoder(2, max_iter=40, verbose=1, early_stopping=True).fit(X)
+    out = capsys.readouterr().out.splitlines()
+    assert 5 <= len(out) <= 25
+    assert out[0].startswith("[Autoencoder] epoch 1/40, loss ") and "validation loss" in out[0]
+    Autoencoder(2, max_iter=40, verbose=2).fit(X)
+    assert len(capsys.readouterr().out.splitlines()) == 40
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_as_a_bar_where_tqdm_is(X, monkeypatch, capsys):
+    calls = []
+
+    class Bar:
+        def __init__(self, total, desc, unit):
+            calls.append((total, desc))
+
+        def set_postfix(self, shown, refresh):
+            calls.append(sorted(shown))
+
+        def update(self):
+            calls.append("update")
+
+        def close(self):
+            calls.append("close")
+
+    monkeypatch.setitem(sys.modules, "tqdm", SimpleNamespace(auto=SimpleNamespace(tqdm=Bar)))
+    monkeypatch.setitem(sys.modules, "tqdm.auto", SimpleNamespace(tqdm=Bar))
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    Autoencoder(2, max_iter=2, verbose=1).fit(X)
+    assert calls == [(2, "Autoencoder"), ["loss"], "update", ["loss"], "update", "close"]
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    Autoencoder(2, max_iter=2, verbose=1).fit(X)
+    assert "epoch 2/2" in capsys.readouterr().out
+
+
+def test_auto_batch_size_is_a_power_of_two_near_a_sixteenth():
+    sizes = {n: Autoencoder()._batch_size(n) for n in (1, 10, 100, 300, 500, 1000, 3000, 10**6)}
+    assert sizes == {1: 1, 10: 10, 100: 16, 300: 16, 500: 32, 1000: 64, 3000: 256, 10**6: 256}
+
+
+def test_components_only_of_linear_networks(X):
+    linear = Autoencoder(2, hidden_layer_sizes=(5,), activation="identity", max_iter=2).fit(X)
+    assert linear.components_.shape == (2, 6)
+    assert linear.explained_variance_ratio_.shape == (2,)
+    assert not hasattr(linear.set_params(activation="tanh").fit(X), "components_")
+    assert not hasattr(Autoencoder(2, hidden_layer_sizes=(), loss="huber", max_iter=2).fit(X), "components_")
+    assert not hasattr(
+        Autoencoder(2, hidden_layer_sizes=(), output_activation="relu", max_iter=2).fit(X), "components_"
+    )
+
+
+def test_components_are_the_axes_of_the_reconstructions():
+    rng = np.random.default_rng(0)
+    X, weight = rng.normal(size=(9000, 5)) + 3, rng.random(9000)
+    estimator = Autoencoder(
+        2, hidden_layer_sizes=(), max_iter=1, learning_rate_init=1e-2, precision="float64", random_state=0
+    ).fit(X, sample_weight=weight)
+    restored = estimator.reconstruct(X)
+    centred = (restored - np.average(restored, axis=0, weights=weight)) * np.sqrt(weight / weight.sum())[:, np.newaxis]
+    _, s, axes = np.linalg.svd(centred, full_matrices=False)
+    assert_allclose(np.abs((estimator.components_ * axes[:2]).sum(axis=1)), 1, rtol=1e-9)
+    loadings = estimator.components_[np.arange(2), np.abs(estimator.components_).argmax(axis=1)]
+    assert (loadings > 0).all()
+    variance = np.average((X - np.average(X, axis=0, weights=weight)) ** 2, axis=0, weights=weight).sum()
+    assert_allclose(estimator.explained_variance_ratio_, s[:2] ** 2 / variance, rtol=1e-9)
+
+
+def test_nothing_hidden_in_the_state_and_no_change_by_use(X):
+    estimator = Autoencoder(2, max_iter=2, random_state=0).fit(X)
+    before = {name: id(value) for name, value in vars(estimator).items()}
+    estimator.transform(X), estimator.inverse_transform(estimator.transform(X)), estimator.score(X), estimator.predictor()
+    assert {name: id(value) for name, value in vars(estimator).items()} == before
+    plain = (type(None), bool, int, float, str, np.ndarray, dict)
+    for value in vars(estimator).values():
+        items = value if isinstance(value, (list, tuple)) else [value]
+        assert all(isinstance(item, plain) for item in items)
+
+
+def test_replaced_and_changed_weights_are_seen(X):
+    estimator = Autoencoder(2, hidden_layer_sizes=(), max_iter=2, random_state=0).fit(X)
+    codes = estimator.transform(X)
+    with pytest.raises(ValueError, match="read-only"):
+        estimator.coefs_[0][:] = 0
+    estimator.coefs_[0] = estimator.coefs_[0] * 2
+    estimator.intercepts_[0] = estimator.intercepts_[0] * 2
+    assert_array_equal(estimator.transform(X), 2 * codes)
+    estimator.coefs_[0][:] = 0  # writable now: nothing may be remembered
+    estimator.intercepts_[0][:] = 7
+    assert_array_equal(estimator.transform(X), np.full((90, 2), 7.0))
+    # A read-only view of memory that somebody else may write to.
+    owner = np.ones((6, 2), np.float32)
+    view = owner[:]
+    view.flags.writeable = False
+    estimator.coefs_[0] = view
+    estimator.intercepts_[0] = np.zeros(2)
+    assert_allclose(estimator.transform(X)[:, 0], X.sum(axis=1), rtol=1e-5)
+    owner[:] = 0
+    assert_array_equal(estimator.transform(X), np.zeros((90, 2)))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_named(X, bad):
+    estimator = Autoencoder(2, max_iter=1, warm_start=True, random_state=0).fit(X)
+    estimator.coefs_[1] = estimator.coefs_[1].copy()
+    estimator.coefs_[1][3, 1] = bad
+    for call in (estimator.transform, estimator.fit, estimator.partial_fit, lambda X: estimator.predictor()):
+        with pytest.raises(ValueError, match=r"coefs_\[1\].*\[3, 1\]"):
+            call(X)
+    estimator.fit = None
+    estimator.coefs_[1] = np.ones((2, 2))
+    with pytest.raises(ValueError, match=r"coefs_\[1\] has shape \(2, 2\); the network needs \(128, 2\)"):
+        estimator.transform(X)
+
+
+def test_parameters_set_after_fit_do_not_change_the_fitted_network(X):
+    estimator = Autoencoder(2, max_iter=2, random_state=0).fit(X)
+    codes = estimator.transform(X)
+    estimator.set_params(activation="relu", hidden_layer_sizes=(3,), precision="float64", loss="log_loss", n_components=5)
+    assert_array_equal(estimator.transform(X), codes)
+    assert len(estimator.get_feature_names_out()) == 2
+
+
+def test_predictor_has_the_estimators_bits(X):
+    import pickle
+
+    for precision in ("float32", "float64"):
+        estimator = Autoencoder(2, loss="log_loss", max_iter=3, precision=precision, random_state=0).fit(X)
+        predictor = pickle.loads(pickle.dumps(estimator.predictor()))
+        for data in (X, X.astype(np.float32), X.astype(np.float16), X.astype(">f8"), (X > 0.5), (X > 0.5).astype(np.uint8)):
+            codes = estimator.transform(data)
+            assert predictor(data).dtype == codes.dtype
+            assert_array_equal(predictor(data), codes)
+            assert_array_equal(predictor(data[4]), codes[4])
+            assert_array_equal(predictor.inverse_transform(codes), estimator.inverse_transform(codes))
+            assert_array_equal(predictor.reconstruct(data), estimator.reconstruct(data))
+            assert_array_equal(predictor.score_samples(data), estimator.score_samples(data))
+            assert predictor.score_samples(data[4]) == estimator.score_samples(data)[4]
+    with pytest.raises(ValueError, match="X has 5 features, but 6 are expected"):
+        predictor(X[:, :5])
+    with pytest.raises(ValueError, match="NaN at row 0, column 1"):
+        predictor([0, np.nan, 0, 0, 0, 0])
+
+
+def test_structures_match_the_core():
+    assert _core.STRUCT_SIZES == (_spec.NODE.itemsize, _spec.LOSS.itemsize, _spec.STAGE.itemsize)
