@@ -58,8 +58,7 @@ default="squared_error"
     dropout : float, default=0.0
         Probability with which an output of a hidden layer is zero in a training step.
     init : {"auto", "glorot", "he", "lecun", "orthogonal", "sparse"}, default="auto"
-        First weights. "auto" goes by activation: he for the relu family, gelu, silu and softplus, lecun for selu,
-        glorot for the rest. Biases start at zero, those of the output at the feature means.
+        First weights. "auto" goes by activation: he for relu and leaky_relu, lecun for selu, glorot for the rest. Biases start at zero, those of the output at the feature means.
     alpha : float, default=1e-4
         Strength of the penalty on weights, never on biases. For adamw decoupled weight decay, for the others the
         gradient of ``alpha * (l1_ratio * |w| + (1 - l1_ratio) / 2 * w ** 2)``.
@@ -73,7 +72,7 @@ default="squared_error"
         Optimiser. "lbfgs" takes all rows at once, one iteration an epoch, until it cannot improve; it excludes dropout,
         l1_ratio, max_norm and clipping, and ignores batch_size and learning rates.
     learning_rate_init : float or None, default=None
-        The highest learning rate. None: adamw and adam 3e-3, rmsprop 1e-3, adagrad 3e-2, sgd 5e-3.
+        The highest learning rate. None: adamw and adam 3e-3, rmsprop 1e-3, adagrad 3e-2, sgd 5e-2.
     learning_rate : {"constant", "step", "exponential", "cosine", "one_cycle", "linear", "plateau"}, default="cosine"
         Course over the max_iter epochs. "plateau" halves the rate when the loss (on validation rows, where there are
         some) has not fallen for ``n_iter_no_change // 2`` epochs.

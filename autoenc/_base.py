@@ -1,10 +1,7 @@
 """What every estimator shares: data in, training, codes and scores out, state."""
 
 import math
-import os
-import threading
 import warnings
-import weakref
 from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
@@ -20,54 +17,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from autoenc import __version__, _core, _data, _predictor, _spec
+from autoenc import __version__, _cache, _core, _data, _predictor, _spec
 from autoenc._spec import Spec
 from autoenc._threads import n_threads
 from autoenc._training import History, Plan, train
 
 # Highest learning rate where none is given.
-LEARNING_RATES = {"adam": 3e-3, "adamw": 3e-3, "rmsprop": 1e-3, "adagrad": 3e-2, "sgd": 5e-3, "lbfgs": 1.0}
+LEARNING_RATES = {"adam": 3e-3, "adamw": 3e-3, "rmsprop": 1e-3, "adagrad": 3e-2, "sgd": 5e-2, "lbfgs": 1.0}
 SCHEDULES = ("constant", "step", "exponential", "cosine", "one_cycle", "linear", "plateau")
 SCALE_RATIO = 1e3  # of standard deviations of columns, above which there is a warning
 ROWS_AT_ONCE = 4096  # where Python passes over the data
-
-
-class _Cached(NamedTuple):
-    core: _core.Predictor
-    spec: Spec
-    n_jobs: int | None
-    arrays: tuple[NDArray[Any], ...]
-
-
-# Core predictors of fitted estimators, outside of their state. An entry holds while the same read-only arrays are in
-# place.
-_cache: "weakref.WeakKeyDictionary[Any, _Cached]" = weakref.WeakKeyDictionary()
-_cache_lock = threading.Lock()
-
-
-def _after_fork() -> None:
-    """Another thread of the parent may have held the lock, or have been inside a predictor."""
-    global _cache, _cache_lock
-    _cache, _cache_lock = weakref.WeakKeyDictionary(), threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def _frozen(array: NDArray[Any]) -> bool:
-    """Nobody can have written to it since it was seen last, but by lifting the protection."""
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        if base.flags.writeable:
-            return False
-        base = base.base
-    return True
-
-
-def _freeze(array: Any) -> None:
-    if isinstance(array, np.ndarray):
-        array.flags.writeable = False
 
 
 class _NotWithTheseParameters(AttributeError, ValueError):
@@ -194,7 +153,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             )
         super().__setstate__(state)
         for array in (*state.get("coefs_", ()), *state.get("intercepts_", ())):
-            _freeze(array)
+            _cache.freeze(array)
 
     @property
     def _n_features_out(self) -> int:
@@ -460,7 +419,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.coefs_ = arrays[::2]
         self.intercepts_ = [bias[0].copy() for bias in arrays[1::2]]
         for array in (*self.coefs_, *self.intercepts_):
-            _freeze(array)
+            _cache.freeze(array)
         self.n_parameters_ = sum(array.size for array in arrays)
 
     def _find_components(self, trainer: _core.Trainer, data: _Fit) -> None:
@@ -626,21 +585,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     # ---- the fitted network ----
 
     def _core_predictor(self) -> _core.Predictor:
-        arrays = (*self.coefs_, *self.intercepts_)
-        cached = _cache.get(self)
-        if (
-            cached is not None
-            and cached.spec is self._spec
-            and cached.n_jobs == self.n_jobs
-            and len(cached.arrays) == len(arrays)
-            and all(a is b for a, b in zip(cached.arrays, arrays, strict=True))
-        ):
-            return cached.core
-        core = _predictor.build(self._spec, self.coefs_, self.intercepts_, n_threads(self.n_jobs))
-        if all(isinstance(array, np.ndarray) and _frozen(array) for array in arrays):
-            with _cache_lock:
-                _cache[self] = _Cached(core, self._spec, self.n_jobs, arrays)
-        return core
+        return _cache.core_predictor(self, self._spec, self.coefs_, self.intercepts_)
 
     def _run(self, X: Any, node: int, what: int = _core.VALUES, *, start: int = -1, target: Any = None) -> NDArray[Any]:
         """Runs checked rows through the network."""

@@ -58,20 +58,22 @@ def _check_finite(X: Any, precision: str, name: str) -> None:
     values = X.data if sp.issparse(X) else X
     if values.dtype == np.uint8:
         return
-    found = _core.find_nonfinite(source(X))
-    if found is not None:
-        row, column, value = found
-        what = "NaN" if np.isnan(value) else "infinity"
-        raise ValueError(f"Input {name} contains {what} at row {row}, column {column}; every value must be finite.")
     if values.dtype == np.float64 and precision == "float32":
+        # One pass for NaN, infinity and what becomes infinity.
         largest = float(np.finfo(np.float32).max)
         found = _core.find_outside(source(X), -largest, largest)
-        if found is not None:
-            row, column, value = found
-            raise ValueError(
-                f"Input {name} contains {value!r} at row {row}, column {column}, which is infinity in float32; "
-                "scale the column or set precision='float64'."
-            )
+    else:
+        found = _core.find_nonfinite(source(X))
+    if found is None:
+        return
+    row, column, value = found
+    if np.isfinite(value):
+        raise ValueError(
+            f"Input {name} contains {value!r} at row {row}, column {column}, which is infinity in float32; "
+            "scale the column or set precision='float64'."
+        )
+    what = "NaN" if np.isnan(value) else "infinity"
+    raise ValueError(f"Input {name} contains {what} at row {row}, column {column}; every value must be finite.")
 
 
 def check_features(estimator: Any, X: Any, *, reset: bool, precision: str, name: str = "X") -> Any:
@@ -112,7 +114,8 @@ def check_target(X: Any, loss: str, name: str) -> None:
         hint = "" if np.isnan(value) else f"; {_REMEDIES[kind]}"
         negative = "Negative values in data: " if value < 0 else ""
         raise ValueError(
-            f"{negative}loss={loss!r} needs targets in {text}, but {name} has {value!r} at row {row}, column {column}{hint}."
+            f"{negative}loss={loss!r} needs targets in {text}, but {name} has {value!r} at row {row}, "
+            f"column {column}{hint}."
         )
 
 

@@ -5,7 +5,8 @@ of registry positions, so that it outlives a change of their order. `nodes`, `lo
 arrays of C structures of ``csrc/layers/layer.h`` and ``csrc/train/trainer.h``.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, TypedDict
 
@@ -59,6 +60,7 @@ if (NODE.itemsize, LOSS.itemsize, STAGE.itemsize) != _core.STRUCT_SIZES:
     )
 
 MAX_WIDTH = 2**31 - 1
+MAX_LAYERS = 1000  # of an encoder or a decoder
 
 
 class Spec(TypedDict):
@@ -116,6 +118,8 @@ def describe(
         )
     widths = (("n_components", (n_components,)), ("hidden_layer_sizes", encoder))
     for name, values in (*widths, ("decoder_hidden_layer_sizes", decoder or ())):
+        if len(values) > MAX_LAYERS:
+            raise ValueError(f"{name} has {len(values)} layers; at most {MAX_LAYERS} are allowed")
         for width in values:
             if not 1 <= width <= MAX_WIDTH:
                 raise ValueError(f"{name} has a layer of {width} units; a layer has 1 to {MAX_WIDTH}")
@@ -233,34 +237,50 @@ def stages(graph: NDArray[np.void], solver: str) -> NDArray[np.void]:
     return out
 
 
-# Values before the output function are started no further than this from zero: beyond, its slope is too small to
-# return.
+# Values before the output function start no further than this from zero: beyond, its slope is too small to return.
 _FAR = 10.0
+
+
+def _log(x: float) -> float:
+    return math.log(x) if x > 0.0 else -math.inf
+
+
+def _logit(x: float) -> float:
+    return math.log(x) - math.log1p(-x) if 0.0 < x < 1.0 else math.copysign(math.inf, x - 0.5)
+
+
+def _arctanh(x: float) -> float:
+    return math.atanh(x) if -1.0 < x < 1.0 else math.copysign(math.inf, x)
+
+
+def _inverse_softplus(x: float) -> float:
+    return x + math.log(-math.expm1(-x)) if x > 0.0 else -math.inf
+
+
+# With their ranges. A large mean of exp or softplus is no saturation, so only small ones are cut.
+_INVERSES: dict[str, tuple[Callable[[float], float], float, float]] = {
+    "logistic": (_logit, -_FAR, _FAR),
+    "exp": (_log, -_FAR, math.inf),
+    "softmax": (_log, -_FAR, math.inf),
+    "tanh": (_arctanh, -_FAR, _FAR),
+    "softplus": (_inverse_softplus, -_FAR, math.inf),
+}
 
 
 def start_of_output(spec: Spec, mean: NDArray[np.float64]) -> NDArray[np.float64]:
     """Bias of the last layer with which the reconstruction starts at the means of the target's columns.
 
-    Zero where the output function has no inverse.
+    Zero where the output function has no inverse. By the C library's functions: NumPy's give other bits on processors
+    with AVX-512.
     """
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        match inverse_link(spec):
-            case "identity":
-                return mean
-            case "logistic":
-                inside = np.clip(mean, 0.0, 1.0)
-                value = np.log(inside) - np.log1p(-inside)
-            case "exp":
-                # A large mean is no saturation, so only small ones are cut.
-                return np.nan_to_num(np.maximum(np.log(np.maximum(mean, 0.0)), -_FAR), nan=0.0)
-            case "softmax":
-                share = np.maximum(mean, 0.0)
-                value = np.log(share / share.sum())
-            case "tanh":
-                value = np.arctanh(np.clip(mean, -1.0, 1.0))
-            case "softplus":
-                above = np.maximum(mean, 0.0)
-                return np.maximum(above + np.log(-np.expm1(-above)), -_FAR)
-            case _:
-                return np.zeros_like(mean)
-    return np.clip(np.nan_to_num(value, nan=0.0, posinf=_FAR, neginf=-_FAR), -_FAR, _FAR)
+    name = inverse_link(spec)
+    if name == "identity":
+        return mean
+    if name not in _INVERSES:
+        return np.zeros_like(mean)
+    values = mean.tolist()
+    if name == "softmax":
+        total = math.fsum(max(value, 0.0) for value in values)
+        values = [value / total if total > 0.0 else 1.0 for value in values]
+    inverse, low, high = _INVERSES[name]
+    return np.array([min(max(inverse(value), low), high) for value in values])

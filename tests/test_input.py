@@ -5,8 +5,9 @@ import tracemalloc
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from autoenc import Autoencoder
 from numpy.testing import assert_array_equal
+
+from autoenc import Autoencoder
 
 N, D = 90, 7
 

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from autoenc import Autoencoder
 from numpy.testing import assert_allclose
 from scipy.linalg import subspace_angles
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
+
+from autoenc import Autoencoder
 
 SETS = {"digits": (load_digits, 16), "wine": (load_wine, 2), "breast_cancer": (load_breast_cancer, 2)}
 

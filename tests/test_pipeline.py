@@ -7,7 +7,6 @@ import warnings
 import joblib
 import numpy as np
 import pytest
-from autoenc import Autoencoder, _base
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.base import clone
@@ -18,6 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_val_predict, cross_val_score
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from autoenc import Autoencoder, _base
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,13 @@ def test_grid_search_in_two_processes(iris, estimator):
 def test_halving_search_over_epochs(iris, estimator):
     X, _ = iris
     search = HalvingGridSearchCV(
-        estimator, {"alpha": [0.0, 1e-3, 1.0]}, resource="max_iter", max_resources=9, min_resources=3, cv=2, random_state=0
+        estimator,
+        {"alpha": [0.0, 1e-3, 1.0]},
+        resource="max_iter",
+        max_resources=9,
+        min_resources=3,
+        cv=2,
+        random_state=0,
     ).fit(X)
     assert search.n_resources_ == [3, 9]
     assert search.best_estimator_.n_iter_ == 9

@@ -1,8 +1,9 @@
 """Everything scikit-learn asks of a transformer."""
 
 import pytest
-from autoenc import Autoencoder
 from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from autoenc import Autoencoder
 
 REASON = "minibatches are drawn from the rows there are: repeated rows make other batches than weighted ones"
 WEIGHTS = {

@@ -65,6 +65,12 @@ static void concatenate_backward_data(const ae_binding *binding, const ae_block 
             }
             column += r.length;
         }
+        /* The first to write a gradient leaves nothing old in its padding. */
+        const int64_t present = in->shape.width % AE_PANEL;
+        if (in->gradient && present && !binding->accumulate[k])
+            for (int64_t row = row0; row < row1; row++)
+                memset((real *)in->gradient + in->shape.width / AE_PANEL * in->stride + row * AE_PANEL + present, 0,
+                       (size_t)(AE_PANEL - present) * sizeof(real));
         shift += in->shape.width;
     }
 }

@@ -102,8 +102,6 @@ static void dense_backward_weights(const ae_binding *binding, const ae_tile *til
     }
     const ae_gemm over_rows = {1, (int32_t)rows, (int32_t)rows, NULL, NULL, 0, 0};
     const int columns = ae_panel_columns(out->shape.width, tile->panel);
-    if (columns <= AE_PANEL / 2 && !accumulate) /* a narrow product leaves the right half of its tile alone */
-        memset(gradient, 0, (size_t)((tile->row1 - tile->row0) * AE_PANEL) * sizeof(real));
     for (int64_t row = tile->row0; row < tile->row1; row += AE_PANEL) {
         const int64_t height = tile->row1 - row < AE_PANEL ? tile->row1 - row : AE_PANEL;
         AE_V(ae_gemm_columns)(&over_rows, (int)height, columns, (const real *)in->data + row / AE_PANEL * in->stride, delta,

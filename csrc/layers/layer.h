@@ -29,7 +29,8 @@
 #define AE_NAME_SIZE 40
 
 typedef enum ae_initializer {
-    AE_INIT_AUTO = 0, /* he for the relu family, gelu, silu and softplus, lecun for selu, glorot for the rest */
+    AE_INIT_AUTO = 0, /* he for relu and leaky_relu, lecun for selu, glorot for the rest: on small tables the
+                         smooth activations reach a lower held-out error from glorot's smaller weights */
     AE_INIT_GLOROT,   /* uniform, variance 2 / (fan_in + fan_out) (Glorot and Bengio 2010, eq. 16) */
     AE_INIT_HE,       /* normal, variance 2 / fan_in (He et al. 2015, eq. 10) */
     AE_INIT_LECUN,    /* normal, variance 1 / fan_in (LeCun et al. 1998) */

@@ -62,10 +62,6 @@ ae_initializer ae_initializer_resolve(ae_initializer initializer, ae_activation 
     switch (activation) {
     case AE_RELU:
     case AE_LEAKY_RELU:
-    case AE_ELU:
-    case AE_GELU:
-    case AE_SILU:
-    case AE_SOFTPLUS:
         return AE_INIT_HE;
     case AE_SELU:
         return AE_INIT_LECUN;

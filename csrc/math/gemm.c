@@ -159,11 +159,21 @@ AE_INLINE void slices(const micro_kernel kernels[][N_HEIGHTS], int64_t a_row, co
     } while (term < gemm->terms);
 }
 
+AE_INLINE void clear_rest(int64_t m, int n, ae_gemm_start start, real *c) {
+    if (n > AE_PANEL / 2 || start == AE_START_C)
+        return;
+    for (int64_t row = 0; row < m; row++)
+        for (int j = AE_PANEL / 2; j < AE_PANEL; j += VL)
+            v_store(c + row * AE_PANEL + j, v_zero());
+}
+
 void AE_V(ae_gemm_rows)(const ae_gemm *gemm, int64_t m, int n, const real *a, const real *b, ae_gemm_start start,
                         const real *bias, real *c) {
     slices(row_kernels, AE_PANEL, gemm, m, n, a, b, start, bias, c);
+    clear_rest(m, n, start, c);
 }
 
 void AE_V(ae_gemm_columns)(const ae_gemm *gemm, int m, int n, const real *a, const real *b, ae_gemm_start start, real *c) {
     slices(column_kernels, 1, gemm, m, n, a, b, start, (const real *)0, c);
+    clear_rest(m, n, start, c);
 }

@@ -36,7 +36,8 @@ typedef struct ae_gemm {
 
 /* A_i[r][k] at a + offset_i + r * 32 + k: rows of a panel matrix. B_i[k][n] at b + offset_i + k * 32 + n.
  * C row r at c + r * 32. n: columns wanted, 1 .. 32; columns from n up to the next multiple of 16 are written too, from
- * B's padding; beyond that C keeps what it had. bias: 32 reals, or NULL unless start is AE_START_BIAS. */
+ * B's padding; beyond that they become zero where C is written, so that nothing old is left in the padding, and stay as
+ * they are with AE_START_C. bias: 32 reals, or NULL unless start is AE_START_BIAS. */
 void AE_V(ae_gemm_rows)(const ae_gemm *gemm, int64_t m, int n, const real *a, const real *b, ae_gemm_start start,
                         const real *bias, real *c);
 

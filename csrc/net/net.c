@@ -79,6 +79,9 @@ static ae_status plan_node(ae_context *context, ae_net *net, int i) {
         node->depends_on_parameters |= net->nodes[node->desc.inputs[k]].depends_on_parameters;
     }
     AE_TRY(node->ops->plan(context, plan));
+    if (plan->out.width > AE_MAX_WIDTH)
+        return ae_fail(context, AE_ERR_OVERFLOW, "node '%s' has %lld features; at most %lld are possible", node->desc.name,
+                       (long long)plan->out.width, (long long)AE_MAX_WIDTH);
     node->first_parameter = net->n_parameters;
     /* A transpose serves the gradient of the input; an input that no parameter stands before has none. */
     bool input_has_gradient = node->depends_on_parameters;

@@ -15,6 +15,7 @@
 #include "layers/layer.h"
 
 #define AE_MAX_NODES 4096
+#define AE_MAX_WIDTH INT32_MAX /* columns of a value: random streams count them in 32 bits */
 
 /* A use of a parameter by a node: backward_weights of every use is summed, in this order. */
 typedef struct ae_use {

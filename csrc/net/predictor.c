@@ -143,10 +143,36 @@ static void predict_task(void *argument, int64_t task, int worker) {
         p->kernels->row_scatter(call->out_type, result, width, value->stride, at + r, call->out + (from + r) * width * size, size);
 }
 
+/* What last_node needs must follow from from_node alone. */
+static ae_status check_path(ae_context *context, const ae_net *net, int from_node, int last_node) {
+    bool needed[AE_MAX_NODES] = {false};
+    needed[last_node] = true;
+    for (int i = last_node; i > from_node; i--) {
+        const ae_node *node = &net->nodes[i];
+        if (!needed[i])
+            continue;
+        if (node->ops->flags & AE_LAYER_SOURCE)
+            return ae_fail(context, AE_ERR_VALUE, "node '%s' does not follow from node '%s' alone: input '%s' is needed too",
+                           net->nodes[last_node].desc.name, net->nodes[from_node].desc.name, node->desc.name);
+        for (int k = 0; k < node->desc.n_inputs; k++) {
+            const int input = node->desc.inputs[k];
+            if (input < from_node)
+                return ae_fail(context, AE_ERR_VALUE, "node '%s' does not follow from node '%s' alone: '%s' reads '%s'",
+                               net->nodes[last_node].desc.name, net->nodes[from_node].desc.name, node->desc.name,
+                               net->nodes[input].desc.name);
+            needed[input] = true;
+        }
+    }
+    return AE_OK;
+}
+
 static ae_status check_call(ae_context *context, const ae_predictor *p, const ae_predict_call *call) {
     const ae_net *net = p->net;
     if (call->last_node < 0 || call->last_node >= net->n_nodes || call->from_node < -1 || call->from_node >= net->n_nodes)
         return ae_fail(context, AE_ERR_VALUE, "nodes %d to %d; there are %d", call->from_node, call->last_node, net->n_nodes);
+    if (call->last_node < call->from_node)
+        return ae_fail(context, AE_ERR_VALUE, "node %d comes before node %d, from which it should follow", call->last_node,
+                       call->from_node);
     if (call->n_sources < 1 || (call->out_type != AE_F32 && call->out_type != AE_F64))
         return ae_fail(context, AE_ERR_VALUE, "a call needs data and an output of float32 or float64");
     for (int i = 0; i < call->n_sources; i++)
@@ -157,6 +183,8 @@ static ae_status check_call(ae_context *context, const ae_predictor *p, const ae
     if (call->from_node >= 0 && call->sources[0].columns != net->nodes[call->from_node].plan.out.width)
         return ae_fail(context, AE_ERR_VALUE, "%lld features; node '%s' has %lld", (long long)call->sources[0].columns,
                        net->nodes[call->from_node].desc.name, (long long)net->nodes[call->from_node].plan.out.width);
+    if (call->from_node >= 0 && check_path(context, net, call->from_node, call->last_node) != AE_OK)
+        return AE_ERR_VALUE;
     for (int i = 0; call->from_node < 0 && i <= call->last_node; i++) {
         const ae_node_desc *d = &net->nodes[i].desc;
         if ((net->nodes[i].ops->flags & AE_LAYER_SOURCE) &&

@@ -53,11 +53,13 @@ static ae_status full_gradient(ae_context *context, ae_trainer *t, int stage_ind
 /* Value of the l2 penalty; its gradient is added where asked. */
 static double l2_penalty(ae_trainer *t, bool add_gradient) {
     double penalty = 0.0;
-    for (int i = 0; i < t->net->n_parameters; i++) {
-        const ae_parameter *p = &t->net->parameters[i];
+    for (int64_t i = 0; i < t->stages[0].n_tiles; i++) {
+        const tile_task *task = &t->stages[0].tiles[i];
+        const ae_parameter *p = &t->net->parameters[task->parameter];
         const size_t at = (size_t)p->offset * t->net->real_size;
         const char *w = t->net->parameter_base + at;
-        if (!p->request.decays || t->options.l2 == 0.0)
+        /* Once for each parameter that is trained: at its first tile. */
+        if (task->tile.panel || task->tile.row0 || !p->request.decays || t->options.l2 == 0.0)
             continue;
         penalty += 0.5 * t->options.l2 * t->kernels->dot(p->size, w, w);
         if (add_gradient)
@@ -113,14 +115,17 @@ ae_status ae_trainer_epoch(ae_context *context, ae_trainer *t, ae_stop stop, voi
         return ae_fail(context, AE_ERR_STATE, "an epoch was asked for before data was bound");
     ae_fpstate_enter(&saved);
     if (!t->committed)
-        ae_trainer_commit(t);
+        train_keep_last(t);
     if (t->lbfgs)
         status = lbfgs_epoch(context, t, stop, stop_argument, &loss, &converged);
     else
         status = minibatch_epoch(context, t, stop, stop_argument, &loss);
+    /* The last updates of an epoch may leave the finite numbers without a loss having shown it. */
+    if (status == AE_OK && !t->kernels->all_finite(t->net->parameter_reals, t->net->parameter_base))
+        status = ae_fail(context, AE_ERR_NONFINITE, "a weight is not finite");
     if (status == AE_OK) {
         t->epoch++;
-        ae_trainer_commit(t);
+        train_keep_last(t);
         *result = (ae_epoch_result){loss, t->last_rate, t->step, converged};
     } else {
         train_roll_back(t);
@@ -134,16 +139,21 @@ ae_status ae_trainer_evaluate(ae_context *context, ae_trainer *t, int which, int
     ae_fpstate saved;
     ae_status status = AE_OK;
     if (which < 0 || which > 1 || !t->slots[which].n_sources || first < 0 || count < 1 || first > t->slots[which].rows - count)
-        return ae_fail(context, AE_ERR_VALUE, "slot %d has no rows %lld to %lld", which, (long long)first,
-                       (long long)(first + count - 1));
-    const pass p = train_pass(t, which, first, count, split);
+        return ae_fail(context, AE_ERR_VALUE, "slot %d has no %lld rows from row %lld on", which, (long long)count, (long long)first);
+    pass p = train_pass(t, which, first, count, split);
+    loss_sum sum[AE_MAX_STAGES] = {{{{0}}}};
     double total = 0.0;
+    status = train_weigh(context, &p);
+    if (status != AE_OK)
+        return status;
     ae_fpstate_enter(&saved);
-    for (int i = 0; i < t->n_stages; i++) {
-        loss_sum sum = {{{0}}};
-        AE_TRY(train_run(context, t, i, &p, 0, count, false, NULL, &sum, stop, stop_argument));
-        total += train_loss(t, i, &sum, (double)count);
-    }
+    /* A chunk goes through all stages, because a later one may read values of an earlier one. */
+    for (int64_t from = 0; from < count; from += t->chunk)
+        for (int i = 0; i < t->n_stages; i++)
+            AE_TRY(train_run(context, t, i, &p, from, count - from < t->chunk ? count - from : t->chunk, false, NULL, &sum[i], stop,
+                             stop_argument));
+    for (int i = 0; i < t->n_stages; i++)
+        total += train_loss(t, i, &sum[i], (double)count);
     *loss = total;
 cleanup:
     ae_fpstate_leave(&saved);
@@ -154,8 +164,14 @@ ae_status ae_trainer_gradient(ae_context *context, ae_trainer *t, int stage_inde
                               const void **gradient) {
     if (stage_index < 0 || stage_index >= t->n_stages || !t->slots[0].n_sources || !t->gradient)
         return ae_fail(context, AE_ERR_STATE, "no gradient is kept for stage %d", stage_index);
+    if (t->stages[stage_index].reads_across)
+        return ae_fail(context, AE_ERR_STATE, "stage %d reads values of another stage and has no gradient of its own", stage_index);
+    ae_fpstate saved;
+    ae_fpstate_enter(&saved);
+    const ae_status status = full_gradient(context, t, stage_index, training, NULL, NULL, loss);
+    ae_fpstate_leave(&saved);
     *gradient = t->gradient;
-    return full_gradient(context, t, stage_index, training, NULL, NULL, loss);
+    return status;
 }
 
 /* ---- moments ---- */
@@ -189,7 +205,7 @@ static void moment_rows(void *argument, int64_t task, int worker) {
     for (int64_t row = task * 64; row < phase->rows && row < (task + 1) * 64; row++) {
         const int64_t index = (int64_t)ae_permutation_at(&phase->pass->split, (uint64_t)(phase->pass->first + phase->from + row));
         ae_data_gather(&data->sources[phase->source], t->kernels, index, value->stride, row, value->data);
-        t->row_weight[row] = data->row_weight ? data->row_weight[index] * data->weight_scale : 1.0;
+        t->row_weight[row] = data->row_weight ? data->row_weight[index] * phase->pass->weight_scale : 1.0;
     }
 }
 

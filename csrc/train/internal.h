@@ -17,7 +17,8 @@ typedef struct stage {
     const ae_rule_ops *rule;
     tile_task *tiles;
     int64_t n_tiles;
-    bool *seeded; /* by node */
+    bool *seeded;      /* by node */
+    bool reads_across; /* a node or a target of its losses is a value of an earlier stage */
 } stage;
 
 typedef struct loss_term {
@@ -30,7 +31,7 @@ typedef struct slot {
     int n_sources;
     int64_t rows;
     const double *row_weight;
-    double weight_scale; /* makes the mean weight one */
+    double weight_scale; /* makes the mean weight of the rows trained on one */
 } slot;
 
 /* Which rows of which slot a pass visits: position i of the pass is row split(first + shuffle(i)). */
@@ -40,6 +41,7 @@ typedef struct pass {
     int64_t first, count;
     bool training; /* corruption, dropout */
     uint64_t step; /* of the random streams */
+    double weight_scale; /* makes the mean row weight of the pass one */
 } pass;
 
 struct ae_trainer {
@@ -72,7 +74,7 @@ struct ae_trainer {
     int64_t step, epoch, last_step, last_epoch;
     double rate_scale, last_rate;
     double last_objective;       /* L-BFGS: loss and penalties at the iterate */
-    bool committed;              /* `last` holds something */
+    bool committed, has_best;    /* `last` and `best` hold something */
     double asked;                /* clock of the last question to `stop` */
 };
 
@@ -80,7 +82,7 @@ struct ae_trainer {
  * of cache, and fixed, because the global norm is summed by tile. */
 #define AE_TILE_ROWS 192
 
-/* Weighted losses of a minibatch or a pass, by term; lane: position in the minibatch modulo the lanes. */
+/* Weighted losses of a minibatch or a pass, by term; lane: position in the pass modulo the lanes. */
 typedef struct loss_sum {
     double lane[AE_MAX_LOSSES][AE_LOSS_LANES];
 } loss_sum;
@@ -100,8 +102,12 @@ double train_loss(const ae_trainer *trainer, int stage_index, const loss_sum *su
 
 ae_status train_ask(ae_context *context, ae_trainer *trainer, ae_stop stop, void *stop_argument);
 
-/* Weights and optimiser as of the last commit. */
+/* Makes weights, optimiser state and position what train_roll_back returns to. */
+void train_keep_last(ae_trainer *trainer);
 void train_roll_back(ae_trainer *trainer);
+
+/* Sets the pass's weight_scale; AE_ERR_VALUE where its rows have no weight. */
+ae_status train_weigh(ae_context *context, pass *p);
 
 pass train_pass(const ae_trainer *trainer, int slot, int64_t first, int64_t count, bool split);
 

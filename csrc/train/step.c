@@ -46,7 +46,7 @@ static void gather_rows(const row_phase *phase, int64_t row0, int64_t row1) {
                 ae_data_gather(&p->data->sources[node->desc.source], t->kernels, index, node->binding.out.stride, row,
                                node->binding.out.data);
         }
-        t->row_weight[row] = p->data->row_weight ? p->data->row_weight[index] * p->data->weight_scale : 1.0;
+        t->row_weight[row] = p->data->row_weight ? p->data->row_weight[index] * p->weight_scale : 1.0;
     }
 }
 
@@ -113,8 +113,7 @@ static int workers_for(const ae_trainer *t, double flops) {
     return wanted < 1.0 ? 1 : wanted < most ? (int)wanted : most;
 }
 
-/* Sums the losses of a chunk. Lanes go by position in the minibatch, so the cut into chunks (multiples of the lanes) does
- * not show. False where one is not finite. */
+/* Sums the losses of a chunk. Lanes go by position in the pass, so the cut into chunks does not show. False where one is not finite. */
 static bool add_losses(const row_phase *phase, loss_sum *sum) {
     const ae_trainer *t = phase->trainer;
     double check = 0.0;
@@ -123,7 +122,7 @@ static bool add_losses(const row_phase *phase, loss_sum *sum) {
         double *lane = sum->lane[l];
         for (int64_t row = 0; row < phase->rows; row++)
             /* A row without weight has no say, whatever it holds. */
-            lane[row % AE_LOSS_LANES] += t->row_weight[row] == 0.0 ? 0.0 : t->row_weight[row] * loss[row];
+            lane[(phase->from + row) % AE_LOSS_LANES] += t->row_weight[row] == 0.0 ? 0.0 : t->row_weight[row] * loss[row];
         for (int i = 0; i < AE_LOSS_LANES; i++)
             check += lane[i] * 0.0;
     }

@@ -16,8 +16,9 @@ static ae_status check_options(ae_context *context, const ae_train_options *o) {
         return ae_fail(context, AE_ERR_VALUE, "batch_size is %lld; it must be at least 1", (long long)o->batch_size);
     if (o->chunk_rows < 0 || o->chunk_rows % AE_LOSS_LANES)
         return ae_fail(context, AE_ERR_VALUE, "chunk_rows is %lld; it must be a multiple of %d", (long long)o->chunk_rows, AE_LOSS_LANES);
-    if ((unsigned)o->schedule.kind >= AE_SCHEDULE_KINDS || !(o->schedule.base > 0) || o->schedule.total_steps < 1)
-        return ae_fail(context, AE_ERR_VALUE, "the schedule needs a known kind, a positive rate and at least one step");
+    if ((unsigned)o->schedule.kind >= AE_SCHEDULE_KINDS || !(o->schedule.base > 0) || o->schedule.total_steps < 1 ||
+        (o->schedule.kind == AE_SCHEDULE_STEP && o->schedule.period < 1))
+        return ae_fail(context, AE_ERR_VALUE, "the schedule needs a known kind, a positive rate, at least one step and a period of at least one");
     if (!(o->l1 >= 0) || !(o->l2 >= 0) || !isfinite(o->l1) || !isfinite(o->l2))
         return ae_fail(context, AE_ERR_VALUE, "l1 is %g and l2 is %g; both must be finite and not negative", o->l1, o->l2);
     if (!(o->max_norm > 0) || !(o->clip_value > 0) || !(o->clip_norm > 0))
@@ -54,8 +55,8 @@ static ae_status check_stage(ae_context *context, ae_trainer *t, int i, const ae
         return ae_fail(context, AE_ERR_VALUE, "stage %d: nodes %d to %d; they must rise within 0 to %d", i, d->first_node,
                        d->last_node, t->net->n_nodes - 1);
     if (d->first_loss < 0 || d->n_losses < 1 || d->n_losses > t->n_losses - d->first_loss)
-        return ae_fail(context, AE_ERR_VALUE, "stage %d: losses %d to %d; there are %d", i, d->first_loss,
-                       d->first_loss + d->n_losses - 1, t->n_losses);
+        return ae_fail(context, AE_ERR_VALUE, "stage %d: %d losses from loss %d on; there are %d", i, d->n_losses, d->first_loss,
+                       t->n_losses);
     for (int l = d->first_loss; l < d->first_loss + d->n_losses; l++)
         if (t->losses[l].desc.prediction < d->first_node || t->losses[l].desc.prediction > d->last_node)
             return ae_fail(context, AE_ERR_VALUE, "stage %d: the prediction of loss %d is node %d, outside its range %d to %d", i, l,
@@ -67,6 +68,31 @@ static ae_status check_stage(ae_context *context, ae_trainer *t, int i, const ae
     if (d->rule < 0 && n_stages > 1)
         return ae_fail(context, AE_ERR_VALUE, "stage %d: L-BFGS is for programs of one stage", i);
     return AE_OK;
+}
+
+/* A value that stage i reads: from its own range, or from that of an earlier stage. */
+static ae_status check_read(ae_context *context, ae_trainer *t, const ae_stage_desc *stages, int i, int node) {
+    if (node >= stages[i].first_node && node <= stages[i].last_node)
+        return AE_OK;
+    t->stages[i].reads_across = true;
+    for (int j = 0; j < i; j++)
+        if (node >= stages[j].first_node && node <= stages[j].last_node)
+            return AE_OK;
+    return ae_fail(context, AE_ERR_VALUE, "stage %d reads node %d, which neither it nor an earlier stage computes", i, node);
+}
+
+static ae_status check_stages(ae_context *context, ae_trainer *t, const ae_stage_desc *stages, int n_stages) {
+    ae_status status = AE_OK;
+    for (int i = 0; i < n_stages; i++) {
+        AE_TRY(check_stage(context, t, i, &stages[i], n_stages));
+        for (int n = stages[i].first_node; n <= stages[i].last_node; n++)
+            for (int k = 0; k < t->net->nodes[n].desc.n_inputs; k++)
+                AE_TRY(check_read(context, t, stages, i, t->net->nodes[n].desc.inputs[k]));
+        for (int l = stages[i].first_loss; l < stages[i].first_loss + stages[i].n_losses; l++)
+            AE_TRY(check_read(context, t, stages, i, t->losses[l].desc.target));
+    }
+cleanup:
+    return status;
 }
 
 /* Tiles of the parameters that a stage updates. */
@@ -86,12 +112,11 @@ static int64_t list_tiles(const ae_trainer *t, const stage *s, tile_task *out) {
     return n;
 }
 
-static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_desc *desc, int n_stages) {
+static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_desc *desc) {
     const int i = t->n_stages;
     stage *s = &t->stages[i];
     ae_status status;
     void *block;
-    AE_TRY(check_stage(context, t, i, desc, n_stages));
     s->desc = *desc;
     s->rule = desc->rule < 0 ? NULL : ae_rule_get(t->net->bits, t->net->isa, desc->rule);
     AE_TRY(ae_alloc(context, &block, (size_t)t->net->n_nodes, sizeof *s->seeded));
@@ -145,11 +170,15 @@ cleanup:
     return status;
 }
 
-/* Rows that pass at once: the minibatch, or as many as the budget holds. A layer that couples rows needs them all. */
-static int64_t choose_chunk(const ae_trainer *t, int64_t bytes_per_row) {
+/* Rows that pass at once: the minibatch, or as many as the budget holds. A layer that couples rows needs them all,
+ * and so does a stage that reads values which an earlier one left. */
+static int64_t choose_chunk(const ae_trainer *t, int n_stages, int64_t bytes_per_row) {
     const int64_t batch = t->options.batch_size;
     for (int i = 0; i < t->net->n_nodes; i++)
         if (t->net->nodes[i].ops->flags & AE_LAYER_COUPLES_ROWS)
+            return batch;
+    for (int i = 0; i < n_stages; i++)
+        if (t->stages[i].reads_across)
             return batch;
     int64_t rows = t->options.chunk_rows ? t->options.chunk_rows : CHUNK_BYTES / bytes_per_row;
     rows -= rows % AE_LOSS_LANES;
@@ -179,12 +208,13 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     AE_TRY(ae_net_new(context, &t->net, options->bits, isa, nodes, n_nodes));
     AE_TRY(ae_pool_new(context, &t->pool, options->n_threads));
     AE_TRY(check_losses(context, t, losses, n_losses));
+    AE_TRY(check_stages(context, t, stages, n_stages));
     /* Planned for one row first: it tells the bytes of a row, which tell the chunk. */
     AE_TRY(ae_net_plan_rows(context, t->net, 1, true, 1));
-    t->chunk = choose_chunk(t, t->net->value_reals_per_row * (int64_t)t->net->real_size);
+    t->chunk = choose_chunk(t, n_stages, t->net->value_reals_per_row * (int64_t)t->net->real_size);
     AE_TRY(ae_net_plan_rows(context, t->net, t->chunk, true, options->n_threads));
     for (int i = 0; i < n_stages; i++)
-        AE_TRY(new_stage(context, t, &stages[i], n_stages));
+        AE_TRY(new_stage(context, t, &stages[i]));
     AE_TRY(reserve(context, t));
     if (!t->stages[0].rule)
         AE_TRY(ae_lbfgs_new(context, &t->lbfgs, options->bits, isa, t->net->parameter_reals, options->lbfgs_memory,
@@ -213,6 +243,65 @@ void ae_trainer_free(ae_trainer *t) {
 
 ae_net *ae_trainer_net(ae_trainer *t) { return t->net; }
 
+/* What L-BFGS knows is of other weights or other data. */
+static void forget_iterates(ae_trainer *t) {
+    if (t->lbfgs)
+        ae_lbfgs_reset(t->lbfgs);
+    t->lbfgs_started = false;
+}
+
+/* Pairs by halves, so that the error grows with the logarithm of the rows. */
+static double weight_sum(const pass *p, int64_t from, int64_t count) {
+    if (count > 64)
+        return weight_sum(p, from, count / 2) + weight_sum(p, from + count / 2, count - count / 2);
+    double sum = 0.0;
+    for (int64_t i = from; i < from + count; i++)
+        sum += p->data->row_weight[ae_permutation_at(&p->split, (uint64_t)(p->first + i))];
+    return sum;
+}
+
+static pass pass_of(const ae_trainer *t, const slot *data, int64_t first, int64_t count, bool split) {
+    pass p = {.data = data, .first = first, .count = count, .weight_scale = data->weight_scale};
+    ae_permutation_identity(&p.shuffle, (uint64_t)count);
+    if (split)
+        ae_permutation_init(&p.split, (uint64_t)p.data->rows, ae_key_of(t->options.seed, AE_STREAM_SPLIT, ""), 0);
+    else
+        ae_permutation_identity(&p.split, (uint64_t)p.data->rows);
+    return p;
+}
+
+pass train_pass(const ae_trainer *t, int which, int64_t first, int64_t count, bool split) {
+    return pass_of(t, &t->slots[which], first, count, split);
+}
+
+ae_status train_weigh(ae_context *context, pass *p) {
+    p->weight_scale = 1.0;
+    if (!p->data->row_weight)
+        return AE_OK;
+    const double sum = weight_sum(p, 0, p->count);
+    if (!(sum > 0) || !isfinite(sum))
+        return ae_fail(context, AE_ERR_VALUE, "the sample weights of the %lld rows %s add up to %g; the sum must be positive",
+                       (long long)p->count, p->training ? "trained on" : "evaluated", sum);
+    p->weight_scale = (double)p->count / sum;
+    return AE_OK;
+}
+
+static ae_status scale_weights(ae_context *context, const ae_trainer *t, slot *s, int64_t first, int64_t count, bool split) {
+    pass p = pass_of(t, s, first, count, split);
+    p.training = true;
+    const ae_status status = train_weigh(context, &p);
+    if (status == AE_OK)
+        s->weight_scale = p.weight_scale;
+    return status;
+}
+
+static void use_rows(ae_trainer *t, int64_t first, int64_t count, bool split) {
+    t->first = first;
+    t->count = count;
+    t->split = split;
+    forget_iterates(t);
+}
+
 ae_status ae_trainer_bind(ae_context *context, ae_trainer *t, int which, const ae_data *sources, int n_sources,
                           const double *row_weight) {
     ae_status status = AE_OK;
@@ -233,56 +322,26 @@ ae_status ae_trainer_bind(ae_context *context, ae_trainer *t, int which, const a
             return ae_fail(context, AE_ERR_VALUE, "node '%s' takes %lld features from source %d, which is not bound so", d->name,
                            (long long)d->width, d->source);
     }
-    slot *s = &t->slots[which];
-    memset(s, 0, sizeof *s);
-    memcpy(s->sources, sources, (size_t)n_sources * sizeof *sources);
-    s->n_sources = n_sources;
-    s->rows = sources[0].rows;
-    s->row_weight = row_weight;
-    s->weight_scale = 1.0;
-    return which == 0 ? ae_trainer_subset(context, t, 0, s->rows, false) : AE_OK;
+    slot bound = {.n_sources = n_sources, .rows = sources[0].rows, .row_weight = row_weight, .weight_scale = 1.0};
+    memcpy(bound.sources, sources, (size_t)n_sources * sizeof *sources);
+    if (which == 0)
+        AE_TRY(scale_weights(context, t, &bound, 0, bound.rows, false));
+    t->slots[which] = bound;
+    if (which == 0)
+        use_rows(t, 0, bound.rows, false);
 cleanup:
     return status;
-}
-
-/* Pairs by halves, so that the error grows with the logarithm of the rows. */
-static double weight_sum(const ae_trainer *t, const pass *p, int64_t from, int64_t count) {
-    if (count > 64)
-        return weight_sum(t, p, from, count / 2) + weight_sum(t, p, from + count / 2, count - count / 2);
-    double sum = 0.0;
-    for (int64_t i = from; i < from + count; i++)
-        sum += p->data->row_weight[ae_permutation_at(&p->split, (uint64_t)(p->first + i))];
-    return sum;
-}
-
-pass train_pass(const ae_trainer *t, int which, int64_t first, int64_t count, bool split) {
-    pass p = {.data = &t->slots[which], .first = first, .count = count};
-    ae_permutation_identity(&p.shuffle, (uint64_t)count);
-    if (split)
-        ae_permutation_init(&p.split, (uint64_t)p.data->rows, ae_key_of(t->options.seed, AE_STREAM_SPLIT, ""), 0);
-    else
-        ae_permutation_identity(&p.split, (uint64_t)p.data->rows);
-    return p;
 }
 
 ae_status ae_trainer_subset(ae_context *context, ae_trainer *t, int64_t first, int64_t count, bool split) {
     slot *s = &t->slots[0];
     if (first < 0 || count < 1 || first > s->rows - count)
-        return ae_fail(context, AE_ERR_VALUE, "rows %lld to %lld of %lld", (long long)first, (long long)(first + count - 1),
+        return ae_fail(context, AE_ERR_VALUE, "%lld rows from row %lld on; there are %lld", (long long)count, (long long)first,
                        (long long)s->rows);
-    t->first = first;
-    t->count = count;
-    t->split = split;
-    s->weight_scale = 1.0;
-    if (s->row_weight) {
-        const pass p = train_pass(t, 0, first, count, split);
-        const double sum = weight_sum(t, &p, 0, count);
-        if (!(sum > 0) || !isfinite(sum))
-            return ae_fail(context, AE_ERR_VALUE, "the sample weights of the rows trained on add up to %g; the sum must be positive",
-                           sum);
-        s->weight_scale = (double)count / sum;
-    }
-    return AE_OK;
+    const ae_status status = scale_weights(context, t, s, first, count, split);
+    if (status == AE_OK)
+        use_rows(t, first, count, split);
+    return status;
 }
 
 ae_status ae_trainer_initialize(ae_context *context, ae_trainer *t) {
@@ -302,31 +361,39 @@ void ae_trainer_position(const ae_trainer *t, int64_t *step, int64_t *epoch) {
 }
 
 void ae_trainer_seek(ae_trainer *t, int64_t step, int64_t epoch) {
-    t->step = step;
-    t->epoch = epoch;
+    t->step = t->last_step = step;
+    t->epoch = t->last_epoch = epoch;
 }
 
 static size_t region_bytes(const ae_trainer *t) { return (size_t)t->net->parameter_reals * t->net->real_size; }
 
 void ae_trainer_keep_best(ae_trainer *t) {
-    if (t->best)
-        memcpy(t->best, t->net->parameter_base, region_bytes(t));
+    if (!t->best)
+        return;
+    memcpy(t->best, t->net->parameter_base, region_bytes(t));
+    t->has_best = true;
 }
 
 void ae_trainer_restore_best(ae_trainer *t) {
-    if (!t->best)
+    if (!t->has_best)
         return;
     memcpy(t->net->parameter_base, t->best, region_bytes(t));
     ae_net_pack_all(t->net);
+    ae_trainer_commit(t);
 }
 
-void ae_trainer_commit(ae_trainer *t) {
+void train_keep_last(ae_trainer *t) {
     memcpy(t->last, t->net->parameter_base, region_bytes(t));
     for (int i = 0; i < t->n_state; i++)
         memcpy(t->last + (size_t)(1 + i) * region_bytes(t), t->state[i], region_bytes(t));
     t->last_step = t->step;
     t->last_epoch = t->epoch;
     t->committed = true;
+}
+
+void ae_trainer_commit(ae_trainer *t) {
+    forget_iterates(t);
+    train_keep_last(t);
 }
 
 void train_roll_back(ae_trainer *t) {
@@ -336,10 +403,7 @@ void train_roll_back(ae_trainer *t) {
     ae_net_pack_all(t->net);
     t->step = t->last_step;
     t->epoch = t->last_epoch;
-    if (t->lbfgs) {
-        ae_lbfgs_reset(t->lbfgs);
-        t->lbfgs_started = false;
-    }
+    forget_iterates(t);
 }
 
 int ae_trainer_n_state(const ae_trainer *t) { return t->n_state; }

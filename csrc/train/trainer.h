@@ -33,7 +33,8 @@ typedef struct ae_loss_desc {
 } ae_loss_desc;
 
 /* One stage of a step: nodes first .. last run forward, losses seed, gradients flow back to parameters of the groups in
- * the mask, which are then updated. Values of nodes outside the range are those of earlier stages of the same step. */
+ * the mask, which are then updated. Values of nodes outside the range are those of earlier stages of the same step; a
+ * program with a stage that reads such values does not cut its minibatches into chunks. */
 typedef struct ae_stage_desc {
     int32_t first_node, last_node;
     int32_t first_loss, n_losses;
@@ -98,7 +99,8 @@ typedef struct ae_epoch_result {
 } ae_epoch_result;
 
 /* One pass over the subset (L-BFGS: one iteration). On AE_ERR_INTERRUPTED and AE_ERR_NONFINITE weights and optimiser
- * are those of the end of the last complete epoch (or of the start). */
+ * are those of the end of the last complete epoch (or of the start). An epoch that would end with a weight that is not
+ * finite is AE_ERR_NONFINITE too. */
 ae_status ae_trainer_epoch(ae_context *context, ae_trainer *trainer, ae_stop stop, void *stop_argument,
                            ae_epoch_result *result);
 
@@ -109,14 +111,15 @@ ae_status ae_trainer_evaluate(ae_context *context, ae_trainer *trainer, int slot
 
 /* Factor on top of the schedule (reduce on plateau). */
 void ae_trainer_scale_rate(ae_trainer *trainer, double factor);
-/* Counts of steps and epochs done: streams and schedule go on from there. */
+/* Counts of steps and epochs done: streams and schedule go on from there, also after an interruption. */
 void ae_trainer_position(const ae_trainer *trainer, int64_t *step, int64_t *epoch);
 void ae_trainer_seek(ae_trainer *trainer, int64_t step, int64_t epoch);
 
-/* Keeps the present weights as the best so far, and brings them back. */
+/* Keeps the present weights as the best so far, and brings them back (nothing happens where none were kept). */
 void ae_trainer_keep_best(ae_trainer *trainer);
 void ae_trainer_restore_best(ae_trainer *trainer);
-/* Makes the present weights and optimiser state what an interruption returns to (after set_parameter). */
+/* Makes the present weights and optimiser state what an interruption returns to (after set_parameter); L-BFGS starts
+ * afresh from them. */
 void ae_trainer_commit(ae_trainer *trainer);
 
 /* Optimiser state: number of arrays a parameter has, and the region of each (shaped like the parameters, see
@@ -125,7 +128,7 @@ int ae_trainer_n_state(const ae_trainer *trainer);
 void *ae_trainer_state(ae_trainer *trainer, int which);
 
 /* For tests: gradient of a stage over the subset in order, without update, into a region shaped like the parameters (only
- * those of the stage are written), and the stage's data loss. training: corruption and dropout act, with the draws of
+ * those of the stage are written), and the stage's data loss. Not for a stage that reads values of another. training: corruption and dropout act, with the draws of
  * step 0 each time. */
 ae_status ae_trainer_gradient(ae_context *context, ae_trainer *trainer, int stage, bool training, double *loss,
                               const void **gradient);

@@ -66,13 +66,18 @@ static void *block_of(const product *p, int64_t reals, char **start) {
     return block;
 }
 
-/* C by its definition, in the columns that are written. */
+/* C by its definition; zeros behind the columns that are computed, or what was there. */
 static void expect(product *p) {
     const int64_t base = CANARY;
     memcpy(p->expected, p->before, C_ROOM * size_of(p));
     for (int64_t r = 0; r < p->m; r++)
-        for (int c = 0; c < wanted_columns(p->n); c++) {
+        for (int c = 0; c < AE_PANEL; c++) {
             const int64_t at = base + r * AE_PANEL + c;
+            if (c >= wanted_columns(p->n)) {
+                if (p->start != AE_START_C)
+                    put(p->bits, p->expected, at, 0);
+                continue;
+            }
             double sum = p->start == AE_START_ZERO ? 0.0 : p->start == AE_START_BIAS ? look(p->bits, p->bias, c) : look(p->bits, p->before, at);
             for (int64_t i = 0; i < p->gemm.terms; i++)
                 for (int64_t k = 0; k < length_of(&p->gemm, i); k++) {
@@ -186,16 +191,16 @@ TEST(small_shapes) {
     for (int transposed = 0; transposed < 2; transposed++) {
         const int most = transposed ? 32 : 40;
         for (int m = 1; m <= most; m++)
-            for (int n = 1; n <= 32; n++) {
-                product p = shape(bits, transposed, m, n, 1, 32, (int32_t)(draw() % 24));
+            for (int n = 1 + m % 2; n <= 32; n += m > 13 ? 3 : 1) {
+                product p = shape(bits, transposed, m, n, 1, 32, (int32_t)(draw() % 16));
                 check_product(&p, draw() & 1);
             }
         for (int k = 0; k <= 70; k++) {
-            for (int m = 1; m <= most; m += 1 + (k > 34)) {
+            for (int m = 1; m <= most; m += k > 34 ? 5 : 2) {
                 product p = shape(bits, transposed, m, 1 + (int)(draw() % 32), 1, 32, k);
                 check_product(&p, 0);
             }
-            for (int n = 1; n <= 32; n += 1 + (k > 34)) {
+            for (int n = 1; n <= 32; n += k > 34 ? 5 : 2) {
                 product p = shape(bits, transposed, 1 + (int64_t)(draw() % 8), n, 1, 32, k);
                 check_product(&p, 1);
             }
@@ -209,7 +214,7 @@ TEST(lengths_around_slices) {
     FOR_BITS(bits)
     for (int transposed = 0; transposed < 2; transposed++)
         for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
-            for (int round = 0; round < 8; round++) {
+            for (int round = 0; round < 4; round++) {
                 const int m = heights[draw() % (transposed ? 10 : 11)];
                 product p = shape(bits, transposed, m, widths[(i + (size_t)round) % 5], 1, 1, lengths[i]);
                 check_product(&p, round & 1);
@@ -226,7 +231,7 @@ TEST(sums_of_several_terms) {
     for (int transposed = 0; transposed < 2; transposed++)
         for (size_t t = 0; t < sizeof terms / sizeof *terms; t++)
             for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++)
-                for (int round = 0; round < 3; round++) {
+                for (int round = 0; round < 2; round++) {
                     const int long_sum = terms[t] * lengths[k][0] > 500;
                     product p = shape(bits, transposed, 1 + (int64_t)(draw() % (long_sum ? 7 : transposed ? 32 : 40)),
                                       1 + (int)(draw() % 32), terms[t], lengths[k][0], lengths[k][1]);
@@ -240,8 +245,8 @@ TEST(a_row_does_not_depend_on_the_others) {
         product p = shape(bits, 0, 40, round & 1 ? 32 : 9, 1 + (int64_t)(draw() % 8), 32, 1 + (int32_t)(draw() % 32));
         make(&p, round & 2);
         for (const product_variant *const *list = product_variants_of(bits), *v = *list; v; v = *++list)
-            for (int64_t first = 0; first < 40; first += 1 + (int64_t)(draw() % 3))
-                for (int64_t m = 1; m <= 40 - first; m += 1 + (int64_t)(draw() % 5)) {
+            for (int64_t first = 0; first < 40; first += 1 + (int64_t)(draw() % 5))
+                for (int64_t m = 1; m <= 40 - first; m += 1 + (int64_t)(draw() % 7)) {
                     char *c = malloc(C_ROOM * size_of(&p));
                     memcpy(c, p.before, C_ROOM * size_of(&p));
                     const size_t row = AE_PANEL * size_of(&p), base = CANARY * size_of(&p) + (size_t)first * row;

@@ -1,0 +1,78 @@
+"""Core predictors of fitted estimators, kept outside of their state so that it stays plain arrays.
+
+An entry holds while the very same arrays are in place and nobody can have written to them: weights are read-only, and
+one that is replaced or writable makes the next call build anew.
+"""
+
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoenc import _core, _predictor
+from autoenc._spec import Spec
+from autoenc._threads import n_threads
+
+
+class _Entry(NamedTuple):
+    core: _core.Predictor
+    spec: Spec
+    n_jobs: int | None
+    arrays: tuple[NDArray[Any], ...]
+
+
+_entries: "weakref.WeakKeyDictionary[Any, _Entry]" = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    """Another thread of the parent may have held the lock, or have been inside a predictor."""
+    global _entries, _lock
+    _entries, _lock = weakref.WeakKeyDictionary(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def freeze(array: Any) -> None:
+    if isinstance(array, np.ndarray):
+        array.flags.writeable = False
+
+
+def _frozen(array: Any) -> bool:
+    """Whether an array and all arrays whose memory it shows are read-only."""
+    if not isinstance(array, np.ndarray):
+        return False
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        if base.flags.writeable:
+            return False
+        base = base.base
+    return True
+
+
+def core_predictor(
+    estimator: Any, spec: Spec, coefs: Sequence[NDArray[Any]], intercepts: Sequence[NDArray[Any]]
+) -> _core.Predictor:
+    """The core's predictor of an estimator's present weights."""
+    arrays = (*coefs, *intercepts)
+    entry = _entries.get(estimator)
+    if (
+        entry is not None
+        and entry.spec is spec
+        and entry.n_jobs == estimator.n_jobs
+        and len(entry.arrays) == len(arrays)
+        and all(a is b for a, b in zip(entry.arrays, arrays, strict=True))
+        and all(map(_frozen, arrays))
+    ):
+        return entry.core
+    core = _predictor.build(spec, coefs, intercepts, n_threads(estimator.n_jobs))
+    if all(map(_frozen, arrays)):
+        with _lock:
+            _entries[estimator] = _Entry(core, spec, estimator.n_jobs, arrays)
+    return core

@@ -1,0 +1,92 @@
+"""Importing costs nothing, and scoring needs NumPy and the extension only."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import autoenc
+from autoenc import Autoencoder
+
+
+def run(script, environment, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_package_alone_loads_nothing(environment):
+    script = """
+import sys
+before = set(sys.modules)
+import autoenc
+new = sorted(name for name in set(sys.modules) - before)
+assert "Autoencoder" in dir(autoenc) and autoenc.__version__
+print(" ".join(new))
+"""
+    loaded = run(script, environment).split()
+    assert "autoenc" in loaded
+    for name in ("numpy", "scipy", "sklearn", "joblib", "matplotlib", "tqdm", "autoenc._core", "autoenc._base"):
+        assert name not in loaded
+
+
+def test_the_predictor_module_loads_numpy_and_the_extension_only(environment):
+    script = """
+import sys
+import autoenc
+autoenc.Predictor, autoenc.DivergenceError
+print(" ".join(sorted({name.split(".")[0] for name in sys.modules})))
+"""
+    loaded = run(script, environment).split()
+    assert "numpy" in loaded
+    assert not {"scipy", "sklearn", "joblib", "pandas", "matplotlib", "torch"} & set(loaded)
+
+
+def test_a_predictor_works_where_scikit_learn_and_scipy_are_not(environment, tmp_path):
+    X = np.random.default_rng(0).random((50, 6)).astype(np.float32)
+    for name, precision in (("a", "float32"), ("b", "float64")):
+        estimator = Autoencoder(2, loss="log_loss", max_iter=3, precision=precision, random_state=0).fit(X)
+        (tmp_path / f"{name}.pickle").write_bytes(pickle.dumps(estimator.predictor()))
+        np.savez(
+            tmp_path / f"{name}.npz",
+            X=X,
+            codes=estimator.transform(X),
+            back=estimator.inverse_transform(estimator.transform(X)),
+            restored=estimator.reconstruct(X),
+            scores=estimator.score_samples(X),
+        )
+        script = """
+import sys
+for blocked in ("sklearn", "scipy", "joblib"):
+    sys.modules[blocked] = None
+import pickle
+import numpy as np
+with open(sys.argv[1], "rb") as file:
+    predictor = pickle.load(file)
+known = np.load(sys.argv[2])
+X = known["X"]
+assert (predictor(X) == known["codes"]).all() and (predictor.transform(X) == known["codes"]).all()
+assert all((predictor(row) == code).all() for row, code in zip(X, known["codes"]))
+assert (predictor.inverse_transform(known["codes"]) == known["back"]).all()
+assert (predictor.reconstruct(X) == known["restored"]).all()
+assert (predictor.score_samples(X) == known["scores"]).all()
+print(repr(predictor))
+"""
+        out = run(script, environment, tmp_path / f"{name}.pickle", tmp_path / f"{name}.npz", precision)
+        assert out.strip() == "Predictor(6 -> 2 -> 6)"
+
+
+def test_names():
+    assert set(autoenc.__all__) <= set(dir(autoenc))
+    for name in autoenc.__all__:
+        assert getattr(autoenc, name) is not None
+    with pytest.raises(AttributeError, match="nothing_of_this_name"):
+        autoenc.nothing_of_this_name  # noqa: B018

@@ -1,0 +1,108 @@
+"""Ctrl-C: a real signal, in another process."""
+
+import subprocess
+import sys
+
+import pytest
+
+PREAMBLE = """
+import os, signal, sys, threading, time, warnings
+import numpy as np
+from autoenc import Autoencoder
+
+X = np.random.default_rng(0).normal(size=(4000, 300)).astype(np.float32)
+
+def interrupt(seconds):
+    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+"""
+
+AFTER_SOME_EPOCHS = """
+epochs = []
+def callback(state):
+    epochs.append(state.loss)
+    if state.epoch == 3:
+        interrupt(0.2)
+model = Autoencoder(16, hidden_layer_sizes=(512,), max_iter=100000, random_state=0, learning_rate="constant",
+                    warmup_fraction=0, callbacks=callback)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    assert model.fit(X) is model
+done = model.n_iter_
+messages = [str(warning.message) for warning in caught]
+assert messages == [f"fitting was interrupted; the estimator is as after {done} complete epochs"], messages
+assert 3 <= done < 100000 and model.loss_curve_ == epochs and len(epochs) == done
+# The same weights as of a fit that ended there, and usable.
+other = Autoencoder(16, hidden_layer_sizes=(512,), max_iter=done, random_state=0, learning_rate="constant",
+                    warmup_fraction=0).fit(X)
+for a, b in zip(model.coefs_ + model.intercepts_, other.coefs_ + other.intercepts_, strict=True):
+    assert (a == b).all()
+assert (model.transform(X[:5]) == other.transform(X[:5])).all()
+model.set_params(callbacks=None, max_iter=1, warm_start=True).fit(X)
+print("fine")
+"""
+
+IN_THE_FIRST_EPOCH = """
+model = Autoencoder(2, max_iter=1, random_state=0).fit(X)
+before = dict(vars(model))
+# One epoch of this takes minutes: the signal falls into it, and is answered within a minibatch or a few.
+big = np.random.default_rng(0).normal(size=(200_000, 300)).astype(np.float32)
+slow = dict(hidden_layer_sizes=(2000, 2000), batch_size=256, n_jobs=1)
+for estimator in (model.set_params(**slow), Autoencoder(2, **slow)):
+    before = dict(vars(estimator))
+    interrupt(1.5)
+    try:
+        estimator.fit(big)
+    except KeyboardInterrupt:
+        pass
+    else:
+        raise AssertionError("no KeyboardInterrupt")
+    assert vars(estimator) == before
+print("fine")
+"""
+
+IN_TRANSFORM = """
+model = Autoencoder(2, max_iter=1, hidden_layer_sizes=(3000, 3000), random_state=0, n_jobs=1).fit(X[:50])
+big = np.broadcast_to(X[:1], (3_000_000, 300))
+before = dict(vars(model))
+core = model._core_predictor()
+interrupt(1.5)
+try:
+    core.run([big], 3)
+except KeyboardInterrupt:
+    pass
+else:
+    raise AssertionError("no KeyboardInterrupt")
+assert vars(model) == before and np.isfinite(model.transform(X[:5])).all()
+print("fine")
+"""
+
+WITH_VALIDATION = """
+state_of = {}
+def callback(state):
+    state_of[state.epoch] = state.validation_loss
+    if state.epoch == 30:
+        interrupt(0.05)
+small = np.random.default_rng(0).normal(size=(300, 30)).astype(np.float32)
+model = Autoencoder(5, max_iter=10**6, random_state=0, learning_rate="constant", learning_rate_init=0.02,
+                    callbacks=callback)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    model.fit(small[:200], X_val=small[200:])
+assert model.best_loss_ == min(model.validation_loss_curve_)
+assert abs(-model.score(small[200:]) / model.best_loss_ - 1) < 1e-5
+assert len(model.loss_curve_) == model.n_iter_ >= 30
+print("fine")
+"""
+
+
+@pytest.mark.parametrize(
+    "script",
+    [AFTER_SOME_EPOCHS, IN_THE_FIRST_EPOCH, IN_TRANSFORM, WITH_VALIDATION],
+    ids=["epochs", "first", "transform", "best"],
+)
+def test_interrupt(script, environment):
+    done = subprocess.run(
+        [sys.executable, "-c", PREAMBLE + script], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "fine"

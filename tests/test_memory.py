@@ -1,0 +1,57 @@
+"""Memory does not grow with the rows: anonymous memory of a fit on a file."""
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import os, sys
+import numpy as np
+from autoenc import Autoencoder
+
+def anonymous():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) / 1024
+
+X = np.load(sys.argv[1], mmap_mode="r")
+parameters = dict(hidden_layer_sizes=(16,), batch_size=256, n_jobs=2, random_state=0)
+Autoencoder(8, max_iter=1, **parameters).fit(X[:2000])  # imports, pools, caches
+before = anonymous()
+peak = before
+def callback(state):
+    global peak
+    peak = max(peak, anonymous())
+for early_stopping in (False, True):
+    model = Autoencoder(8, max_iter=2, callbacks=callback, early_stopping=early_stopping, **parameters).fit(X)
+    peak = max(peak, anonymous())
+assert model.n_iter_ == 2
+score = model.score(X)
+peak = max(peak, anonymous())
+print(peak - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_fit_on_a_memory_map(tmp_path, environment, dtype):
+    import numpy as np
+
+    rows = 200_000 if dtype == "float32" else 800_000
+    X = np.lib.format.open_memmap(tmp_path / "X.npy", mode="w+", dtype=dtype, shape=(rows, 100))
+    rng = np.random.default_rng(0)
+    for start in range(0, rows, 50_000):
+        X[start : start + 50_000] = rng.integers(0, 200, (50_000, 100), dtype=np.uint8)
+    X.flush()
+    assert X.nbytes == 80_000_000
+    del X
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "X.npy")],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    # Scores of all rows take 6 MB, the network and its workers' memory the rest.
+    assert float(done.stdout) < 50
