@@ -2,6 +2,7 @@
 #include "train/trainer.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -112,6 +113,19 @@ static int64_t list_tiles(const ae_trainer *t, const stage *s, tile_task *out) {
     return n;
 }
 
+/* Tall tiles first, so that the last worker to finish finishes with a small one; otherwise as listed. */
+static int by_height(const void *one, const void *other) {
+    const tile_task *a = one, *b = other;
+    const int64_t height = (b->tile.row1 - b->tile.row0) - (a->tile.row1 - a->tile.row0);
+    if (height)
+        return height > 0 ? 1 : -1;
+    if (a->parameter != b->parameter)
+        return a->parameter - b->parameter;
+    if (a->tile.panel != b->tile.panel)
+        return a->tile.panel > b->tile.panel ? 1 : -1;
+    return a->tile.row0 > b->tile.row0 ? 1 : -1;
+}
+
 static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_desc *desc) {
     const int i = t->n_stages;
     stage *s = &t->stages[i];
@@ -131,6 +145,7 @@ static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_de
     AE_TRY(ae_alloc(context, &block, (size_t)s->n_tiles, sizeof *s->tiles));
     s->tiles = block;
     list_tiles(t, s, s->tiles);
+    qsort(s->tiles, (size_t)s->n_tiles, sizeof *s->tiles, by_height);
     if (s->rule && s->rule->n_state(&t->options.rule_options) > t->n_state)
         t->n_state = s->rule->n_state(&t->options.rule_options);
 cleanup:
