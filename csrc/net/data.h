@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/alloc.h"
 #include "base/permutation.h"
 #include "base/status.h"
 #include "math/kernels.h"
@@ -35,15 +36,12 @@ void ae_data_find_outside(const ae_data *data, double low, double high, int64_t 
 /* Row `index` of the data into row `row` of a panel matrix of data->columns columns. */
 void ae_data_gather(const ae_data *data, const ae_kernels *kernels, int64_t index, int64_t stride, int64_t row, void *panels);
 
-/* A subset of rows in some order: position i stands for row order(first + i). Split and shuffle compose, so that neither
- * needs an array of indices. */
-typedef struct ae_subset {
-    ae_permutation order;
-    int64_t first, count;
-} ae_subset;
-
-static inline int64_t ae_subset_row(const ae_subset *subset, int64_t i) {
-    return (int64_t)ae_permutation_at(&subset->order, (uint64_t)(subset->first + i));
+/* Asks for the first lines of a dense row; the processor's own prefetch follows a long one. */
+static inline void ae_data_prefetch(const ae_data *data, int64_t index) {
+    const int64_t bytes = data->column_bytes * data->columns, most = 16 * AE_ALIGNMENT;
+    const char *row = data->base + index * data->row_bytes;
+    for (int64_t at = 0; !data->sparse && at < bytes && at < most; at += AE_ALIGNMENT)
+        __builtin_prefetch(row + at);
 }
 
 #endif

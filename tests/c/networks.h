@@ -54,7 +54,7 @@ static inline int network_input(network *net, int64_t width, int source) {
 static inline int network_dense(network *net, int from, int64_t width, ae_activation activation) {
     const int node = network_add(net, "dense", NULL, 1, from);
     net->node[node].width = width;
-    net->node[node].activation = activation;
+    net->node[node].activation = (int32_t)activation;
     return node;
 }
 static inline int network_dropout(network *net, int from, double rate) {
@@ -101,7 +101,8 @@ static inline ae_status program_trainer(ae_context *context, const program *p, a
 /* Dense rows in float64 or float32, C order. */
 static inline ae_data dense_data(const void *values, ae_dtype dtype, int64_t rows, int64_t columns) {
     const int64_t size = dtype == AE_F64 ? 8 : dtype == AE_F32 ? 4 : 1;
-    return (ae_data){.rows = rows, .columns = columns, .dtype = dtype, .base = values, .row_bytes = columns * size, .column_bytes = size};
+    return (ae_data){
+        .rows = rows, .columns = columns, .dtype = dtype, .base = values, .row_bytes = columns * size, .column_bytes = size};
 }
 static inline void fill(double *x, int64_t n, double low, double high) {
     for (int64_t i = 0; i < n; i++)

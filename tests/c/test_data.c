@@ -21,11 +21,13 @@ static const csr good_csr = {.start = {0, 2, 2, 5, 6}, .column = {1, 6, 0, 3, 4,
 static const ae_data *bound(csr *m, int index_bits) {
     for (int i = 0; i < 5; i++) {
         const int32_t narrow = (int32_t)m->start[i];
-        memcpy(m->start_bytes + 1 + i * index_bits / 8, index_bits == 32 ? (const void *)&narrow : &m->start[i], (size_t)index_bits / 8);
+        memcpy(m->start_bytes + 1 + i * index_bits / 8, index_bits == 32 ? (const void *)&narrow : &m->start[i],
+               (size_t)index_bits / 8);
     }
     for (int i = 0; i < 6; i++) {
         const int32_t narrow = (int32_t)m->column[i];
-        memcpy(m->column_bytes + 1 + i * index_bits / 8, index_bits == 32 ? (const void *)&narrow : &m->column[i], (size_t)index_bits / 8);
+        memcpy(m->column_bytes + 1 + i * index_bits / 8, index_bits == 32 ? (const void *)&narrow : &m->column[i],
+               (size_t)index_bits / 8);
     }
     m->data = (ae_data){.rows = 4,
                         .columns = 7,
@@ -120,18 +122,24 @@ TEST(what_is_not_finite_is_found) {
         if (at + 3 < R * C)
             x[at + 3] = NAN; /* not the first */
         const found f = nonfinite(&d64), g = nonfinite(&d32);
-        CHECK(f.row == at / C && f.column == at % C && (isnan(bad[k % 3]) ? isnan(f.value) : f.value == bad[k % 3]), "f64: %d, %d", (int)f.row,
-              (int)f.column);
-        CHECK(g.row == at / C && g.column == at % C && (isnan(bad[k % 3]) ? isnan(g.value) : g.value == bad[k % 3]), "f32: %d, %d", (int)g.row,
-              (int)g.column);
+        CHECK(f.row == at / C && f.column == at % C && (isnan(bad[k % 3]) ? isnan(f.value) : f.value == bad[k % 3]),
+              "f64: %d, %d", (int)f.row, (int)f.column);
+        CHECK(g.row == at / C && g.column == at % C && (isnan(bad[k % 3]) ? isnan(g.value) : g.value == bad[k % 3]),
+              "f32: %d, %d", (int)g.row, (int)g.column);
         /* The same in Fortran's order and backwards. */
-        ae_data turned = {.rows = C, .columns = R, .dtype = AE_F64, .base = (const char *)x, .row_bytes = 8, .column_bytes = C * 8};
+        ae_data turned = {
+            .rows = C, .columns = R, .dtype = AE_F64, .base = (const char *)x, .row_bytes = 8, .column_bytes = C * 8};
         x[at] = 0.5;
         if (at + 3 < R * C)
             x[at + 3] = 0.5;
         x[at] = bad[k % 3];
         CHECK(nonfinite(&turned).row == at % C && nonfinite(&turned).column == at / C, "transposed");
-        ae_data back = {.rows = R, .columns = C, .dtype = AE_F64, .base = (const char *)(x + R * C - 1), .row_bytes = -C * 8, .column_bytes = -8};
+        ae_data back = {.rows = R,
+                        .columns = C,
+                        .dtype = AE_F64,
+                        .base = (const char *)(x + R * C - 1),
+                        .row_bytes = -C * 8,
+                        .column_bytes = -8};
         CHECK(nonfinite(&back).row == R - 1 - at / C && nonfinite(&back).column == C - 1 - at % C, "backwards");
     }
     static const unsigned char bytes[4] = {0, 255, 7, 8};
@@ -182,7 +190,8 @@ TEST(layouts_give_the_same_rows) {
             for (int w = 0; kernels && w < 6; w++) {
                 const int64_t columns = widths[w], stride = (R + 3) * AE_PANEL, reals = ae_panels(columns) * stride;
                 const size_t n = (size_t)(R * columns), size = (size_t)bits / 8;
-                double *dense = calloc(n, 8), *fortran = calloc(n, 8), *wide = calloc(2 * n, 8), *back = calloc(n, 8), *stored = calloc(n, 8);
+                double *dense = calloc(n, 8), *fortran = calloc(n, 8), *wide = calloc(2 * n, 8), *back = calloc(n, 8),
+                       *stored = calloc(n, 8);
                 float *narrow = calloc(n, 4);
                 unsigned char *bytes = calloc(n, 1);
                 int64_t *start64 = calloc(R + 1, 8), *column64 = calloc(n, 8), count = 0;
@@ -203,13 +212,28 @@ TEST(layouts_give_the_same_rows) {
                     start32[r + 1] = (int32_t)count;
                     start64[r + 1] = count;
                 }
-                ae_data sparse = {.rows = R, .columns = columns, .dtype = AE_F64, .sparse = true, .base = (const char *)stored, .n_stored = count};
+                ae_data sparse = {.rows = R,
+                                  .columns = columns,
+                                  .dtype = AE_F64,
+                                  .sparse = true,
+                                  .base = (const char *)stored,
+                                  .n_stored = count};
                 ae_data layouts[] = {
                     dense_data(dense, AE_F64, R, columns),
                     dense_data(narrow, AE_F32, R, columns),
                     dense_data(bytes, AE_U8, R, columns),
-                    {.rows = R, .columns = columns, .dtype = AE_F64, .base = (const char *)fortran, .row_bytes = 8, .column_bytes = R * 8},
-                    {.rows = R, .columns = columns, .dtype = AE_F64, .base = (const char *)wide, .row_bytes = 16 * columns, .column_bytes = 16},
+                    {.rows = R,
+                     .columns = columns,
+                     .dtype = AE_F64,
+                     .base = (const char *)fortran,
+                     .row_bytes = 8,
+                     .column_bytes = R * 8},
+                    {.rows = R,
+                     .columns = columns,
+                     .dtype = AE_F64,
+                     .base = (const char *)wide,
+                     .row_bytes = 16 * columns,
+                     .column_bytes = 16},
                     {.rows = R,
                      .columns = columns,
                      .dtype = AE_F64,
@@ -241,9 +265,11 @@ TEST(layouts_give_the_same_rows) {
                                    bits == 32 ? (const void *)&value32 : &value, size);
                         }
                     }
-                    CHECK(!memcmp(got, want, (size_t)reals * size), "f%d %s, %d columns, layout %d", bits, ae_isa_name((ae_isa)isa), (int)columns, l);
+                    CHECK(!memcmp(got, want, (size_t)reals * size), "f%d %s, %d columns, layout %d", bits,
+                          ae_isa_name((ae_isa)isa), (int)columns, l);
                 }
-                void *all[] = {dense, fortran, wide, back, stored, narrow, bytes, start64, column64, start32, column32, want, got};
+                void *all[] = {dense,   fortran,  wide,    back,     stored, narrow, bytes,
+                               start64, column64, start32, column32, want,   got};
                 for (size_t i = 0; i < sizeof all / sizeof *all; i++)
                     free(all[i]);
             }

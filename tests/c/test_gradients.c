@@ -1,6 +1,7 @@
 /* Gradients of whole programs against central differences of their loss, in double: layers, activations, losses, graphs. */
 #include "harness.h"
 #include "networks.h"
+#include "slow.h"
 
 #define ROWS 11
 #define WIDEST 65
@@ -97,18 +98,19 @@ static void check_trainer(const char *what, ae_trainer *t, bool training, int64_
             /* What the rounding of two losses may do to their difference. */
             const double rounding = 8 * 2.2e-16 * (1 + fabs(up)) / h;
             noise += rounding * rounding;
-            CHECK(off <= 1e-6 * (fabs(numeric) + typical) + rounding, "%s: %s entry %d: %.12g, not %.12g", what, p->name, (int)j, g[j],
-                  numeric);
+            CHECK(off <= 1e-6 * (fabs(numeric) + typical) + rounding, "%s: %s entry %d: %.12g, not %.12g", what, p->name,
+                  (int)j, g[j], numeric);
         }
         ae_net_set_parameter(net, i, w);
-        CHECK(sqrt(error) <= 1e-6 * sqrt(norm) + sqrt(noise), "%s: %s: off by %g of %g", what, p->name, sqrt(error), sqrt(norm));
+        CHECK(sqrt(error) <= 1e-6 * sqrt(norm) + sqrt(noise), "%s: %s: off by %g of %g", what, p->name, sqrt(error),
+              sqrt(norm));
         free(w);
         free(g);
     }
 }
 
-static void check_program(const char *what, program *p, int64_t columns, int64_t target_columns, const double *row_weight, bool training,
-                          int64_t most, const char *silent) {
+static void check_program(const char *what, program *p, int64_t columns, int64_t target_columns, const double *row_weight,
+                          bool training, int64_t most, const char *silent) {
     ae_trainer *t = ready(p, columns, target_columns, row_weight);
     if (t)
         check_trainer(what, t, training, most, silent);
@@ -228,7 +230,8 @@ TEST(sums_with_fan_out) {
 TEST(concatenated_odd_widths) {
     program p = double_program();
     int x = network_input(&p.net, 5, 0), y = network_input(&p.net, 35, 1);
-    int a = network_dense(&p.net, x, 31, AE_TANH), b = network_dense(&p.net, a, 2, AE_TANH), c = network_dense(&p.net, x, 65, AE_SILU);
+    int a = network_dense(&p.net, x, 31, AE_TANH), b = network_dense(&p.net, a, 2, AE_TANH),
+        c = network_dense(&p.net, x, 65, AE_SILU);
     int d = network_add(&p.net, "concatenate", NULL, 4, a, b, y, c), e = network_add(&p.net, "concatenate", NULL, 3, b, a, b);
     int f = network_add(&p.net, "concatenate", NULL, 1, e), g = network_dense(&p.net, d, 35, AE_IDENTITY);
     int h = network_add(&p.net, "add", NULL, 2, f, g), out = network_dense(&p.net, h, 5, AE_IDENTITY);
@@ -284,8 +287,10 @@ TEST(frozen_groups) {
 
 /* Several layers of one program at random: the graphs that nobody thought of. */
 TEST(random_graphs) {
-    static const ae_activation smooth[] = {AE_IDENTITY, AE_ELU, AE_GELU, AE_SILU, AE_SOFTPLUS, AE_TANH, AE_LOGISTIC, AE_SOFTMAX};
-    for (int round = 0; round < 30; round++) {
+    static const ae_activation smooth[] = {AE_IDENTITY, AE_ELU,  AE_GELU,     AE_SILU,
+                                           AE_SOFTPLUS, AE_TANH, AE_LOGISTIC, AE_SOFTMAX};
+    int tried = 0;
+    for (int round = 0; round < 60 && tried < (SLOW ? 6 : 25); round++) {
         program p = double_program();
         const int64_t width = 1 + (int64_t)(network_draw() % 40);
         int x = network_input(&p.net, width, 0), n = 3 + (int)(network_draw() % 10);
@@ -332,11 +337,13 @@ TEST(random_graphs) {
         }
         if (heads > 4)
             continue;
+        tried++;
         program_stage(&p, "sgd");
         char what[32];
         snprintf(what, sizeof what, "random graph %d", round);
         check_program(what, &p, width, 0, round & 1 ? weights : NULL, true, 6, NULL);
     }
+    CHECK(tried >= 6, "%d graphs", tried);
 }
 
 /* At the minimum that L-BFGS finds, the gradient of the data is that of the penalty with its sign changed; weights that

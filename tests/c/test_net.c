@@ -22,20 +22,21 @@ static network sample(void) {
 
 enum { INPUT, FIRST, DROPOUT, SECOND, ADD, CONCATENATE };
 
-#define REFUSED(change, wanted, word)                                                                                              \
-    do {                                                                                                                           \
-        network net = sample();                                                                                                    \
-        ae_node_desc *d = net.node;                                                                                                \
-        ae_context context = {AE_OK, ""};                                                                                          \
-        ae_net *out = (ae_net *)(uintptr_t)64;                                                                                     \
-        change;                                                                                                                    \
-        ae_status status = ae_net_new(&context, &out, 32, best_isa(), d, net.n);                                                   \
-        if (status == AE_OK) {                                                                                                     \
-            status = ae_net_plan_rows(&context, out, 1, true, 1);                                                                  \
-            ae_net_free(out);                                                                                                      \
-            out = NULL;                                                                                                            \
-        }                                                                                                                          \
-        CHECK(status == (wanted) && !out && strstr(context.message, word), "%s: status %d, '%s'", #change, (int)status, context.message); \
+#define REFUSED(change, wanted, word)                                                                                   \
+    do {                                                                                                                \
+        network net = sample();                                                                                         \
+        ae_node_desc *d = net.node;                                                                                     \
+        ae_context context = {AE_OK, ""};                                                                               \
+        ae_net *out = (ae_net *)(uintptr_t)64;                                                                          \
+        change;                                                                                                         \
+        ae_status status = ae_net_new(&context, &out, 32, best_isa(), d, net.n);                                        \
+        if (status == AE_OK) {                                                                                          \
+            status = ae_net_plan_rows(&context, out, 1, true, 1);                                                       \
+            ae_net_free(out);                                                                                           \
+            out = NULL;                                                                                                 \
+        }                                                                                                               \
+        CHECK(status == (wanted) && !out && strstr(context.message, word), "%s: status %d, '%s'", #change, (int)status, \
+              context.message);                                                                                         \
     } while (0)
 
 TEST(wrong_descriptions_are_refused) {
@@ -85,7 +86,8 @@ TEST(sizes_that_do_not_fit) {
     REFUSED(d[FIRST].width = INT64_MAX, AE_ERR_OVERFLOW, "features");
     REFUSED((d[INPUT].width = d[FIRST].width = d[SECOND].width = INT32_MAX), AE_ERR_OVERFLOW, "");
     REFUSED((d[INPUT].width = d[FIRST].width = d[SECOND].width = 1 << 29), AE_ERR_MEMORY, "");
-    REFUSED((d[INPUT].width = INT32_MAX, d[FIRST].inputs[0] = INPUT, d[CONCATENATE].inputs[0] = INPUT), AE_ERR_OVERFLOW, "features");
+    REFUSED((d[INPUT].width = INT32_MAX, d[FIRST].inputs[0] = INPUT, d[CONCATENATE].inputs[0] = INPUT), AE_ERR_OVERFLOW,
+            "features");
     CHECK(ae_alloc_live() == live, "%d blocks are left", (int)(ae_alloc_live() - live));
     /* Rows: a plan that fails leaves a net that can be planned again. */
     network d = sample();
@@ -96,7 +98,8 @@ TEST(sizes_that_do_not_fit) {
         return;
     static const int64_t rows[] = {0, -1, INT64_MIN, (int64_t)INT32_MAX + 1, INT64_MAX};
     for (int i = 0; i < 5; i++)
-        CHECK(ae_net_plan_rows(&context, net, rows[i], true, 1) == (rows[i] < 1 ? AE_ERR_VALUE : AE_ERR_OVERFLOW) && net->row_capacity == 0,
+        CHECK(ae_net_plan_rows(&context, net, rows[i], true, 1) == (rows[i] < 1 ? AE_ERR_VALUE : AE_ERR_OVERFLOW) &&
+                  net->row_capacity == 0,
               "%lld rows: '%s'", (long long)rows[i], context.message);
     CHECK(ae_net_plan_rows(&context, net, 5, true, 0) == AE_ERR_VALUE, "no workers");
     for (int n = 0; n < 2; n++) {
@@ -118,12 +121,14 @@ static double element(const ae_net *net, const char *base, int64_t at) {
 }
 
 /* input - dense(rows) - dense(columns): the second weight is rows x columns and has a transpose. */
-static ae_net *pair_of(int bits, ae_isa isa, int64_t rows, int64_t columns, ae_initializer initializer, ae_activation activation) {
+static ae_net *pair_of(int bits, ae_isa isa, int64_t rows, int64_t columns, ae_initializer initializer,
+                       ae_activation activation) {
     network d = {.n = 0};
     ae_context context;
     ae_net *net = NULL;
-    const int x = network_input(&d, 3, 0), h = network_dense(&d, x, rows, AE_TANH), y = network_dense(&d, h, columns, activation);
-    d.node[y].initializer = initializer;
+    const int x = network_input(&d, 3, 0), h = network_dense(&d, x, rows, AE_TANH),
+              y = network_dense(&d, h, columns, activation);
+    d.node[y].initializer = (int32_t)initializer;
     CHECK(ae_net_new(&context, &net, bits, isa, d.node, d.n) == AE_OK, "%s", context.message);
     return net;
 }
@@ -139,9 +144,11 @@ TEST(layout_and_transposes) {
             const int index = parameter_of(net, "dense2.weight");
             const ae_parameter *p = &net->parameters[index];
             CHECK(net->n_parameters == 4 && p->request.rows == rows && p->request.columns == columns, "table");
-            CHECK(p->transposed_offset >= 0 && net->parameters[0].transposed_offset == -1 && net->parameters[1].transposed_offset == -1,
+            CHECK(p->transposed_offset >= 0 && net->parameters[0].transposed_offset == -1 &&
+                      net->parameters[1].transposed_offset == -1,
                   "only what a gradient passes has a transpose");
-            char *in = malloc((size_t)(rows * columns) * net->real_size), *out = malloc((size_t)(rows * columns) * net->real_size);
+            char *in = malloc((size_t)(rows * columns) * net->real_size),
+                 *out = malloc((size_t)(rows * columns) * net->real_size);
             for (int64_t j = 0; j < rows * columns; j++) {
                 if (bits == 32)
                     ((float *)(void *)in)[j] = (float)(j + 1);
@@ -150,7 +157,8 @@ TEST(layout_and_transposes) {
             }
             ae_net_set_parameter(net, index, in);
             ae_net_get_parameter(net, index, out);
-            CHECK(!memcmp(in, out, (size_t)(rows * columns) * net->real_size), "%d x %d: not the same back", (int)rows, (int)columns);
+            CHECK(!memcmp(in, out, (size_t)(rows * columns) * net->real_size), "%d x %d: not the same back", (int)rows,
+                  (int)columns);
             int wrong = 0, wrong_transpose = 0;
             for (int64_t r = 0; r < rows; r++)
                 for (int64_t c = 0; c < ae_panels(columns) * AE_PANEL; c++)
@@ -158,8 +166,9 @@ TEST(layout_and_transposes) {
                              (c < columns ? (double)(r * columns + c + 1) : 0);
             for (int64_t c = 0; c < columns; c++)
                 for (int64_t r = 0; r < ae_panels(rows) * AE_PANEL; r++)
-                    wrong_transpose += element(net, net->transposed_base, p->transposed_offset + r / 32 * columns * 32 + c * 32 + r % 32) !=
-                                       (r < rows ? (double)(r * columns + c + 1) : 0);
+                    wrong_transpose +=
+                        element(net, net->transposed_base, p->transposed_offset + r / 32 * columns * 32 + c * 32 + r % 32) !=
+                        (r < rows ? (double)(r * columns + c + 1) : 0);
             CHECK(!wrong && !wrong_transpose, "%d x %d: %d and %d wrong", (int)rows, (int)columns, wrong, wrong_transpose);
             /* Other parameters keep their zeros. */
             for (int other = 0; other < net->n_parameters; other++)
@@ -173,7 +182,8 @@ TEST(layout_and_transposes) {
 }
 
 /* Weights of one initialiser, row-major, rows x columns. To be freed. */
-static double *drawn(int bits, ae_isa isa, int64_t rows, int64_t columns, ae_initializer initializer, ae_activation activation, uint64_t seed) {
+static double *drawn(int bits, ae_isa isa, int64_t rows, int64_t columns, ae_initializer initializer, ae_activation activation,
+                     uint64_t seed) {
     ae_context context;
     ae_net *net = pair_of(bits, isa, rows, columns, initializer, activation);
     double *all, *out = calloc((size_t)(rows * columns), sizeof *out);
@@ -189,7 +199,8 @@ static double *drawn(int bits, ae_isa isa, int64_t rows, int64_t columns, ae_ini
     const ae_parameter *p = &net->parameters[parameter_of(net, "dense2.weight")];
     for (int64_t r = 0; r < rows; r += 7)
         for (int64_t c = 0; c < columns; c += 5)
-            CHECK(element(net, net->transposed_base, p->transposed_offset + r / 32 * columns * 32 + c * 32 + r % 32) == out[r * columns + c],
+            CHECK(element(net, net->transposed_base, p->transposed_offset + r / 32 * columns * 32 + c * 32 + r % 32) ==
+                      out[r * columns + c],
                   "the transpose follows");
     free(all);
     ae_net_free(net);
@@ -203,14 +214,19 @@ TEST(initial_values_have_their_moments) {
         ae_activation activation;
         double variance, kurtosis; /* E x^4 / variance^2: uniform 1.8, normal 3 */
     } cases[] = {
-        {AE_INIT_GLOROT, AE_RELU, 2.0 / (IN + OUT), 1.8},  {AE_INIT_HE, AE_TANH, 2.0 / IN, 3},
-        {AE_INIT_LECUN, AE_TANH, 1.0 / IN, 3},             {AE_INIT_AUTO, AE_TANH, 2.0 / (IN + OUT), 1.8},
-        {AE_INIT_AUTO, AE_IDENTITY, 2.0 / (IN + OUT), 1.8}, {AE_INIT_AUTO, AE_SOFTMAX, 2.0 / (IN + OUT), 1.8},
-        {AE_INIT_AUTO, AE_RELU, 2.0 / IN, 3},              {AE_INIT_AUTO, AE_LEAKY_RELU, 2.0 / IN, 3},
+        {AE_INIT_GLOROT, AE_RELU, 2.0 / (IN + OUT), 1.8},
+        {AE_INIT_HE, AE_TANH, 2.0 / IN, 3},
+        {AE_INIT_LECUN, AE_TANH, 1.0 / IN, 3},
+        {AE_INIT_AUTO, AE_TANH, 2.0 / (IN + OUT), 1.8},
+        {AE_INIT_AUTO, AE_IDENTITY, 2.0 / (IN + OUT), 1.8},
+        {AE_INIT_AUTO, AE_SOFTMAX, 2.0 / (IN + OUT), 1.8},
+        {AE_INIT_AUTO, AE_RELU, 2.0 / IN, 3},
+        {AE_INIT_AUTO, AE_LEAKY_RELU, 2.0 / IN, 3},
         {AE_INIT_AUTO, AE_SELU, 1.0 / IN, 3},
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
-        double *w = drawn(64, best_isa(), IN, OUT, cases[k].initializer, cases[k].activation, 11), s1 = 0, s2 = 0, s4 = 0, largest = 0;
+        double *w = drawn(64, best_isa(), IN, OUT, cases[k].initializer, cases[k].activation, 11), s1 = 0, s2 = 0, s4 = 0,
+               largest = 0;
         for (int i = 0; i < COUNT; i++) {
             s1 += w[i];
             s2 += w[i] * w[i];
@@ -220,7 +236,8 @@ TEST(initial_values_have_their_moments) {
         const double variance = cases[k].variance, e = 5 / sqrt(COUNT); /* five standard errors of a mean of unit variance */
         CHECK(fabs(s1 / COUNT) < e * sqrt(variance), "case %d: mean %g", (int)k, s1 / COUNT);
         CHECK(fabs(s2 / COUNT / variance - 1) < 1.5 * e, "case %d: variance %g, not %g", (int)k, s2 / COUNT, variance);
-        CHECK(fabs(s4 / COUNT / variance / variance - cases[k].kurtosis) < 10 * e, "case %d: kurtosis %g", (int)k, s4 / COUNT / variance / variance);
+        CHECK(fabs(s4 / COUNT / variance / variance - cases[k].kurtosis) < 10 * e, "case %d: kurtosis %g", (int)k,
+              s4 / COUNT / variance / variance);
         if (cases[k].kurtosis < 2)
             CHECK(largest < sqrt(3 * variance) && largest > 0.999 * sqrt(3 * variance), "case %d: largest %g", (int)k, largest);
         free(w);
@@ -234,9 +251,11 @@ TEST(orthogonal_and_sparse_starts) {
         double *w = drawn(64, best_isa(), rows, columns, AE_INIT_ORTHOGONAL, AE_TANH, 3), worst = 0;
         for (int64_t i = 0; i < few; i++)
             for (int64_t j = 0; j < few; j++) {
+                const int64_t length = rows < columns ? columns : rows, next = rows < columns ? 1 : columns;
+                const int64_t vector = rows < columns ? columns : 1;
                 double dot = 0;
-                for (int64_t l = 0; l < (rows < columns ? columns : rows); l++)
-                    dot += rows < columns ? w[i * columns + l] * w[j * columns + l] : w[l * columns + i] * w[l * columns + j];
+                for (int64_t l = 0; l < length; l++)
+                    dot += w[i * vector + l * next] * w[j * vector + l * next];
                 worst = fmax(worst, fabs(dot - (i == j)));
             }
         CHECK(worst < 1e-12, "%d x %d: off by %g", (int)rows, (int)columns, worst);
@@ -271,7 +290,8 @@ TEST(orthogonal_and_sparse_starts) {
 TEST(initial_values_are_determined) {
     for (int init = AE_INIT_GLOROT; init < AE_INIT_ZERO; init++) {
         const size_t n = 50 * 45;
-        double *one = drawn(64, best_isa(), 50, 45, (ae_initializer)init, AE_TANH, 5), *f32 = drawn(32, best_isa(), 50, 45, (ae_initializer)init, AE_TANH, 5);
+        double *one = drawn(64, best_isa(), 50, 45, (ae_initializer)init, AE_TANH, 5),
+               *f32 = drawn(32, best_isa(), 50, 45, (ae_initializer)init, AE_TANH, 5);
         double *other_seed = drawn(64, best_isa(), 50, 45, (ae_initializer)init, AE_TANH, 6);
         int equal = 0, zero = 0;
         double worst = 0, largest = 0;
@@ -288,12 +308,16 @@ TEST(initial_values_are_determined) {
         for (size_t i = 0; i < n; i++) {
             worst = fmax(worst, fabs(one[i] - f32[i]));
             largest = fmax(largest, fabs(one[i]));
-            zero += one[i] == 0;
-            equal += one[i] == other_seed[i] && one[i] != 0;
+            if (one[i] == 0)
+                zero++;
+            else if (one[i] == other_seed[i])
+                equal++;
         }
         /* A draw of float comes from 23 bits, one of double from 32; the logarithm of a normal draw near zero magnifies it. */
-        CHECK(worst < 1e-4 * largest && worst > 0, "%s: precisions differ by %g of %g", ae_initializer_name((ae_initializer)init), worst, largest);
-        CHECK(equal == 0 && (zero == 0) == (init != AE_INIT_SPARSE), "%s: %d equal, %d zero", ae_initializer_name((ae_initializer)init), equal, zero);
+        CHECK(worst < 1e-4 * largest && worst > 0, "%s: precisions differ by %g of %g",
+              ae_initializer_name((ae_initializer)init), worst, largest);
+        CHECK(equal == 0 && (zero == 0) == (init != AE_INIT_SPARSE), "%s: %d equal, %d zero",
+              ae_initializer_name((ae_initializer)init), equal, zero);
         free(one);
         free(f32);
         free(other_seed);
@@ -329,14 +353,16 @@ TEST(names_are_found) {
     static const char *const initializers[] = {"auto", "glorot", "he", "lecun", "orthogonal", "sparse", "zero"};
     static const char *const layers[] = {"input", "dense", "dropout", "add", "concatenate"};
     for (int i = 0; i < AE_INIT_COUNT; i++)
-        CHECK(ae_initializer_find(initializers[i]) == i && !strcmp(ae_initializer_name((ae_initializer)i), initializers[i]), "%s", initializers[i]);
+        CHECK(ae_initializer_find(initializers[i]) == i && !strcmp(ae_initializer_name((ae_initializer)i), initializers[i]),
+              "%s", initializers[i]);
     CHECK(ae_initializer_find("xavier") == -1 && !ae_initializer_name(AE_INIT_COUNT), "unknown initialiser");
     for (int i = 0; i < 5; i++)
         for (int isa = 0; isa < AE_ISA_COUNT; isa++) {
             const ae_layer_ops *ops = ae_layer_get(32, (ae_isa)isa, i);
             CHECK(ae_layer_find(layers[i]) == i && (!ops || !strcmp(ops->name, layers[i])), "%s", layers[i]);
         }
-    CHECK(ae_layer_find("convolution") == -1 && !ae_layer_get(32, AE_ISA_REF, 5) && !ae_layer_get(32, AE_ISA_REF, -1), "unknown layer");
+    CHECK(ae_layer_find("convolution") == -1 && !ae_layer_get(32, AE_ISA_REF, 5) && !ae_layer_get(32, AE_ISA_REF, -1),
+          "unknown layer");
 }
 
 /* x - a - b, c, d (all from a); e = b + c + b; f = (d, a); losses at e, f and a. */
@@ -345,7 +371,8 @@ TEST(who_writes_a_gradient) {
     ae_context context;
     ae_net *net;
     const int x = network_input(&n, 5, 0), a = network_dense(&n, x, 4, AE_TANH), b = network_dense(&n, a, 4, AE_TANH);
-    const int c = network_dense(&n, a, 4, AE_TANH), d = network_dense(&n, a, 3, AE_TANH), e = network_add(&n, "add", NULL, 3, b, c, b);
+    const int c = network_dense(&n, a, 4, AE_TANH), d = network_dense(&n, a, 3, AE_TANH),
+              e = network_add(&n, "add", NULL, 3, b, c, b);
     const int f = network_add(&n, "concatenate", NULL, 3, d, a, x);
     n.node[a].group = 1;
     n.node[b].group = 2;
@@ -375,8 +402,10 @@ TEST(who_writes_a_gradient) {
     /* Only b is trained: no gradient for a, none through c. */
     seeded[f] = true;
     ae_net_bind_range(net, 0, 6, 1u << 2, seeded);
-    CHECK(node[b].active && node[e].active && !node[a].active && !node[c].active && !node[d].active && !node[f].active, "only b");
-    CHECK(WRITES(e, 0) && !node[e].binding.in[1].gradient && ACCUMULATES(e, 2) && !node[b].binding.in[0].gradient, "only b's gradient");
+    CHECK(node[b].active && node[e].active && !node[a].active && !node[c].active && !node[d].active && !node[f].active,
+          "only b");
+    CHECK(WRITES(e, 0) && !node[e].binding.in[1].gradient && ACCUMULATES(e, 2) && !node[b].binding.in[0].gradient,
+          "only b's gradient");
     /* Only a is trained: everything on the way stays active. */
     ae_net_bind_range(net, 0, 6, 1u << 1, seeded);
     CHECK(node[a].active && node[b].active && node[c].active && node[d].active && node[e].active && node[f].active, "only a");

@@ -56,7 +56,8 @@ TEST(a_row_is_a_row) {
                 return;
             for (int what = AE_PREDICT_VALUES; what <= AE_PREDICT_TERMS; what++) {
                 ae_data sources[2] = {dense_data(x, AE_F64, ROWS, COLUMNS), dense_data(y, AE_F64, ROWS, COLUMNS)};
-                ae_predict_call call = {sources, 2, -1, what == AE_PREDICT_VALUES ? CODE : OUT, (ae_predict_what)what, 1, AE_F64, (char *)all};
+                ae_predict_call call = {
+                    sources, 2, -1, what == AE_PREDICT_VALUES ? CODE : OUT, (ae_predict_what)what, 1, AE_F64, (char *)all};
                 const size_t bytes = bytes_of(&call);
                 run(one, &call);
                 call.out = (char *)other;
@@ -68,7 +69,8 @@ TEST(a_row_is_a_row) {
                     sources[0] = dense_data(x + r * COLUMNS, AE_F64, 1, COLUMNS);
                     sources[1] = dense_data(y + r * COLUMNS, AE_F64, 1, COLUMNS);
                     run(r & 1 ? one : three, &call);
-                    CHECK(!memcmp((char *)all + bytes * (size_t)r, other, bytes), "f%d %s %d: row %d alone", bits, losses[l], what, (int)r);
+                    CHECK(!memcmp((char *)all + bytes * (size_t)r, other, bytes), "f%d %s %d: row %d alone", bits, losses[l],
+                          what, (int)r);
                 }
                 for (int round = 0; round < 4; round++) {
                     const int64_t n = 1 + (int64_t)(network_draw() % ROWS);
@@ -173,8 +175,12 @@ TEST(links_losses_and_terms) {
             mean += loss[r] / ROWS;
             for (int c = 0; c < COLUMNS; c++) {
                 const double v = value[r * COLUMNS + c], t = y[r * COLUMNS + c];
-                const double want = ops->link == AE_LOGISTIC ? 1 / (1 + exp(-v)) : ops->link == AE_EXP ? exp(v) : ops->link == AE_SOFTMAX ? exp(v) / powers : v;
-                CHECK(fabs(linked[r * COLUMNS + c] - want) < 1e-13 * (1 + want), "%s: linked %.17g, not %.17g", ops->name, linked[r * COLUMNS + c], want);
+                const double want = ops->link == AE_LOGISTIC  ? 1 / (1 + exp(-v))
+                                    : ops->link == AE_EXP     ? exp(v)
+                                    : ops->link == AE_SOFTMAX ? exp(v) / powers
+                                                              : v;
+                CHECK(fabs(linked[r * COLUMNS + c] - want) < 1e-13 * (1 + want), "%s: linked %.17g, not %.17g", ops->name,
+                      linked[r * COLUMNS + c], want);
                 if (!strcmp(ops->name, "squared_error"))
                     CHECK(fabs(terms[r * COLUMNS + c] - (v - t) * (v - t)) < 1e-14, "squared error");
             }
@@ -188,9 +194,12 @@ TEST(links_losses_and_terms) {
         program_stage(&q, "sgd");
         q.options.seed = 9;
         CHECK(program_trainer(&context, &q, &t) == AE_OK, "%s", context.message);
-        CHECK(t && ae_trainer_bind(&context, t, 1, sources, 2, NULL) == AE_OK && ae_trainer_initialize(&context, t) == AE_OK, "%s", context.message);
-        CHECK(t && ae_trainer_evaluate(&context, t, 1, 0, ROWS, false, NULL, NULL, &of_trainer) == AE_OK, "%s", context.message);
-        CHECK(fabs(of_trainer - mean) < 1e-13 * (1 + mean), "%s: the trainer says %.17g, the predictor %.17g", ops->name, of_trainer, mean);
+        CHECK(t && ae_trainer_bind(&context, t, 1, sources, 2, NULL) == AE_OK && ae_trainer_initialize(&context, t) == AE_OK,
+              "%s", context.message);
+        CHECK(t && ae_trainer_evaluate(&context, t, 1, 0, ROWS, false, NULL, NULL, &of_trainer) == AE_OK, "%s",
+              context.message);
+        CHECK(fabs(of_trainer - mean) < 1e-13 * (1 + mean), "%s: the trainer says %.17g, the predictor %.17g", ops->name,
+              of_trainer, mean);
         ae_trainer_free(t);
         ae_predictor_free(p);
     }
@@ -204,15 +213,16 @@ TEST(wrong_calls_are_refused) {
     if (!p)
         return;
     const ae_predict_call good = {two, 2, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)out};
-#define WRONG(change)                                                                                                        \
-    do {                                                                                                                     \
-        ae_predict_call call = good;                                                                                         \
-        ae_context context = {AE_OK, ""};                                                                                    \
-        change;                                                                                                              \
-        for (int i_ = 0; i_ < 5 * 50; i_++)                                                                                  \
-            out[i_] = 77;                                                                                                    \
-        const ae_status status = ae_predictor_run(&context, p, &call, NULL, NULL);                                           \
-        CHECK(status == AE_ERR_VALUE && context.message[0] && out[0] == 77, "%s: status %d, '%s'", #change, (int)status, context.message); \
+#define WRONG(change)                                                                                                    \
+    do {                                                                                                                 \
+        ae_predict_call call = good;                                                                                     \
+        ae_context context = {AE_OK, ""};                                                                                \
+        change;                                                                                                          \
+        for (int i_ = 0; i_ < 5 * 50; i_++)                                                                              \
+            out[i_] = 77;                                                                                                \
+        const ae_status status = ae_predictor_run(&context, p, &call, NULL, NULL);                                       \
+        CHECK(status == AE_ERR_VALUE && context.message[0] && out[0] == 77, "%s: status %d, '%s'", #change, (int)status, \
+              context.message);                                                                                          \
     } while (0)
     run(p, &good);
     WRONG(call.last_node = -1);
@@ -221,11 +231,11 @@ TEST(wrong_calls_are_refused) {
     WRONG(call.from_node = OTHER + 1);
     WRONG(call.n_sources = 0);
     WRONG(call.out_type = AE_U8);
-    WRONG(call.from_node = CODE);                            /* COLUMNS features where 3 are wanted */
+    WRONG(call.from_node = CODE); /* COLUMNS features where 3 are wanted */
     WRONG((call.from_node = CODE, call.sources = &code, call.n_sources = 1, call.last_node = FIRST));  /* backwards */
     WRONG((call.from_node = CODE, call.sources = &code, call.n_sources = 1, call.last_node = OTHER));  /* needs FIRST too */
     WRONG((call.from_node = CODE, call.sources = &code, call.n_sources = 1, call.last_node = TARGET)); /* needs other data */
-    WRONG((call.n_sources = 1, call.last_node = OTHER));     /* the second source is missing */
+    WRONG((call.n_sources = 1, call.last_node = OTHER)); /* the second source is missing */
     WRONG((call.what = AE_PREDICT_LOSS, call.target_source = 2));
     WRONG((call.what = AE_PREDICT_TERMS, call.target_source = -1));
     WRONG((call.what = AE_PREDICT_LOSS, call.last_node = CODE));
@@ -294,7 +304,8 @@ TEST(a_long_call_can_be_interrupted) {
     const ae_data source = dense_data(data, AE_F64, LONG, 4);
     out[LONG - 1] = 77;
     const ae_predict_call call = {&source, 1, -1, 3, AE_PREDICT_VALUES, 0, AE_F32, (char *)out};
-    CHECK(ae_predictor_run(&context, p, &call, yes, &asked) == AE_ERR_INTERRUPTED && asked == 1 && out[LONG - 1] == 77 && context.message[0],
+    CHECK(ae_predictor_run(&context, p, &call, yes, &asked) == AE_ERR_INTERRUPTED && asked == 1 && out[LONG - 1] == 77 &&
+              context.message[0],
           "asked %d times", asked);
     run(p, &call);
     CHECK(out[LONG - 1] == 0, "to the end");

@@ -4,6 +4,7 @@
 
 #include "harness.h"
 #include "networks.h"
+#include "slow.h"
 
 #define ROWS 301
 #define COLUMNS 65
@@ -144,13 +145,13 @@ static void busy_run(const program *p, const char *isa, snapshot *end, double lo
 TEST(the_same_bits_however_it_is_cut) {
     static const char *const rules[] = {"adam", "sgd", NULL};
     for (int r = 0; r < 3; r++)
-        for (int bits = 32; bits <= 64; bits += 32) {
+        for (int bits = 32; bits <= (SLOW ? 32 : 64); bits += 32) {
             program p = busy_program(bits, rules[r]);
             snapshot one, other;
             double loss[2] = {0}, other_loss[2] = {0};
             busy_run(&p, NULL, &one, loss);
             CHECK(isfinite(loss[0]) && loss[0] > 0 && loss[0] != loss[1], "losses %g and %g", loss[0], loss[1]);
-            for (const char *const *isa = usable_isas(); *isa; isa++) {
+            for (const char *const *isa = usable_isas() + SLOW; *isa; isa++) {
                 busy_run(&p, *isa, &other, other_loss);
                 CHECK(same(&one, &other) && !memcmp(loss, other_loss, sizeof loss), "rule %d f%d: %s", r, bits, *isa);
                 free(other.regions);
@@ -162,8 +163,8 @@ TEST(the_same_bits_however_it_is_cut) {
                 q.options.n_threads = i < 3 ? threads[i] : 1 + (i & 1);
                 q.options.chunk_rows = i < 3 ? 0 : chunks[i - 3];
                 busy_run(&q, NULL, &other, other_loss);
-                CHECK(same(&one, &other) && !memcmp(loss, other_loss, sizeof loss), "rule %d f%d: %d threads, chunks of %d", r, bits,
-                      q.options.n_threads, (int)q.options.chunk_rows);
+                CHECK(same(&one, &other) && !memcmp(loss, other_loss, sizeof loss), "rule %d f%d: %d threads, chunks of %d", r,
+                      bits, q.options.n_threads, (int)q.options.chunk_rows);
                 free(other.regions);
             }
             free(one.regions);
@@ -172,7 +173,7 @@ TEST(the_same_bits_however_it_is_cut) {
 
 /* Batches that are no multiple of anything, cut into chunks or not, evaluated in one go or in many. */
 TEST(odd_batches_in_chunks) {
-    for (int64_t batch = 1; batch < 120; batch += 1 + batch / 2) {
+    for (int64_t batch = 1; batch < 120; batch += (SLOW ? 40 : 1) + batch / 2) {
         snapshot one = {0}, other;
         double loss[2] = {0}, other_loss[2];
         for (int64_t chunk = 0; chunk <= 24; chunk += 8) {
@@ -191,7 +192,8 @@ TEST(odd_batches_in_chunks) {
                 one = other;
                 memcpy(loss, other_loss, sizeof loss);
             } else {
-                CHECK(same(&one, &other) && !memcmp(loss, other_loss, sizeof loss), "batch %d, chunk %d", (int)batch, (int)chunk);
+                CHECK(same(&one, &other) && !memcmp(loss, other_loss, sizeof loss), "batch %d, chunk %d", (int)batch,
+                      (int)chunk);
                 free(other.regions);
             }
             ae_trainer_free(t);
@@ -251,7 +253,8 @@ TEST(two_stages_are_single_steps_in_turn) {
             CHECK(fabs(of_both - of_first - of_second) <= 1e-14, "loss %.17g, not %.17g", of_both, of_first + of_second);
             snapshot a = snapshot_of(both), b = snapshot_of(first), c = snapshot_of(second);
             const size_t one = (size_t)ae_trainer_net(both)->parameter_reals * 8;
-            CHECK(!memcmp(a.regions, b.regions, one) && !memcmp(a.regions, c.regions, one), "weights after step %d, across %d", i, across);
+            CHECK(!memcmp(a.regions, b.regions, one) && !memcmp(a.regions, c.regions, one), "weights after step %d, across %d",
+                  i, across);
             free(a.regions);
             free(b.regions);
             free(c.regions);
@@ -278,8 +281,8 @@ TEST(stages_do_not_depend_on_chunks) {
                 one = end;
                 memcpy(loss, now, sizeof loss);
             } else {
-                CHECK(same(&one, &end) && !memcmp(loss, now, sizeof loss), "across %d, chunk %d: %.17g %.17g, not %.17g %.17g", across,
-                      (int)chunk, now[0], now[1], loss[0], loss[1]);
+                CHECK(same(&one, &end) && !memcmp(loss, now, sizeof loss), "across %d, chunk %d: %.17g %.17g, not %.17g %.17g",
+                      across, (int)chunk, now[0], now[1], loss[0], loss[1]);
                 free(end.regions);
             }
             ae_trainer_free(t);
@@ -324,8 +327,8 @@ TEST(no_memory_at_any_place) {
             const ae_status status = program_trainer(&context, &p, &t);
             ae_alloc_fail_after(-1);
             done = status == AE_OK;
-            CHECK(done ? t != NULL : status == AE_ERR_MEMORY && !t && strstr(context.message, "allocate"), "place %d: status %d, '%s'", n,
-                  (int)status, context.message);
+            CHECK(done ? t != NULL : status == AE_ERR_MEMORY && !t && strstr(context.message, "allocate"),
+                  "place %d: status %d, '%s'", n, (int)status, context.message);
             if (done)
                 ae_trainer_free(t);
             CHECK(ae_alloc_live() == live, "place %d: %d blocks are left", n, (int)(ae_alloc_live() - live));
@@ -405,7 +408,8 @@ TEST(an_interruption_costs_an_epoch_at_most) {
     stopper s = {0, 2};
     ae_context context;
     double loss = 5;
-    CHECK(t && ae_trainer_evaluate(&context, t, 0, 0, ROWS, false, stop, &s, &loss) == AE_ERR_INTERRUPTED && loss == 5, "evaluate");
+    CHECK(t && ae_trainer_evaluate(&context, t, 0, 0, ROWS, false, stop, &s, &loss) == AE_ERR_INTERRUPTED && loss == 5,
+          "evaluate");
     ae_trainer_free(t);
 }
 
@@ -443,7 +447,8 @@ TEST(divergence_returns_to_the_last_epoch) {
         if (!t)
             return;
         before = snapshot_of(t);
-        CHECK(ae_trainer_epoch(&context, t, NULL, NULL, &result) == AE_ERR_NONFINITE && is_at(t, &before), "f%d: weights overflow", bits);
+        CHECK(ae_trainer_epoch(&context, t, NULL, NULL, &result) == AE_ERR_NONFINITE && is_at(t, &before),
+              "f%d: weights overflow", bits);
         free(before.regions);
         ae_trainer_free(t);
     }
@@ -469,12 +474,13 @@ TEST(divergence_returns_to_the_last_epoch) {
 
 TEST(training_goes_on_elsewhere) {
     static const char *const rules[] = {"sgd", "adam", "rmsprop"};
-    for (int r = 0; r < 3; r++) {
+    for (int r = 0; r < (SLOW ? 1 : 3); r++) {
         program p = busy_program(32, rules[r]);
         p.options.batch_size = 64;
         p.options.rule_options.amsgrad = true;
         p.options.schedule = (ae_schedule){AE_SCHEDULE_COSINE, 0.01, 0.01, 0, 1, 3, 25};
-        ae_trainer *whole = started(&p, ROWS, row_weights), *start = started(&p, ROWS, row_weights), *end = started(&p, ROWS, row_weights);
+        ae_trainer *whole = started(&p, ROWS, row_weights), *start = started(&p, ROWS, row_weights),
+                   *end = started(&p, ROWS, row_weights);
         if (!whole || !start || !end)
             return;
         for (int i = 0; i < 5; i++)
@@ -551,9 +557,12 @@ TEST(lbfgs_follows_changes) {
         ae_trainer_keep_best(t);
         epoch(t);
         if (change == 0)
-            CHECK(ae_trainer_bind(&context, t, 0, data, 2, NULL) == AE_OK && ae_trainer_bind(&context, fresh, 0, data, 2, NULL) == AE_OK, "bind");
+            CHECK(ae_trainer_bind(&context, t, 0, data, 2, NULL) == AE_OK &&
+                      ae_trainer_bind(&context, fresh, 0, data, 2, NULL) == AE_OK,
+                  "bind");
         else if (change == 1)
-            CHECK(ae_trainer_subset(&context, t, 20, 200, false) == AE_OK && ae_trainer_subset(&context, fresh, 20, 200, false) == AE_OK,
+            CHECK(ae_trainer_subset(&context, t, 20, 200, false) == AE_OK &&
+                      ae_trainer_subset(&context, fresh, 20, 200, false) == AE_OK,
                   "subset");
         else if (change == 2)
             ae_trainer_restore_best(t);

@@ -2,6 +2,7 @@
  * refuses. */
 #include "harness.h"
 #include "networks.h"
+#include "optim/lbfgs.h"
 
 #define ROWS 40
 #define COLUMNS 33
@@ -47,6 +48,72 @@ static program small_program(int bits, const char *rule, int64_t columns, int64_
     return p;
 }
 
+/* A rate of next to nothing, so that only the draws can make a difference. */
+TEST(dropout_draws_afresh_at_each_step) {
+    double loss[2][3];
+    for (int run = 0; run < 2; run++) {
+        program p = {.options = plain_options(64)};
+        int in = network_input(&p.net, 12, 0), h = network_dropout(&p.net, in, 0.5);
+        h = network_dense(&p.net, h, 12, AE_IDENTITY);
+        program_loss(&p, "squared_error", h, in, 1);
+        program_stage(&p, "sgd");
+        p.options.schedule.base = 1e-300;
+        p.options.batch_size = ROWS;
+        ae_trainer *t = started(&p, x, ROWS, 12, NULL);
+        if (!t)
+            return;
+        for (int e = 0; e < 3; e++)
+            loss[run][e] = epoch(t).loss;
+        ae_trainer_free(t);
+    }
+    CHECK(loss[0][0] != loss[0][1] && loss[0][1] != loss[0][2] && loss[0][0] != loss[0][2], "the same masks: %.17g",
+          loss[0][0]);
+    CHECK(!memcmp(loss[0], loss[1], sizeof loss[0]), "other masks in the second run");
+}
+
+/* The trainer's iterations against the method itself, fed from another trainer's gradients. */
+TEST(lbfgs_by_hand) {
+    for (int bits = 32; bits <= 64; bits += 32) {
+        program p = small_program(bits, NULL, COLUMNS, 9);
+        p.net.node[1].activation = AE_GELU;
+        p.options.lbfgs_gtol = 1e-7;
+        ae_trainer *t = started(&p, x, ROWS, COLUMNS, row_weights), *other = started(&p, x, ROWS, COLUMNS, row_weights);
+        if (!t || !other)
+            return;
+        const ae_net *net = ae_trainer_net(other);
+        const size_t bytes = (size_t)net->parameter_reals * net->real_size;
+        ae_context context;
+        ae_lbfgs *method;
+        char *at = malloc(bytes), *gradient = malloc(bytes);
+        const void *region;
+        double value;
+        CHECK(ae_lbfgs_new(&context, &method, bits, net->isa, net->parameter_reals, p.options.lbfgs_memory,
+                           p.options.lbfgs_max_evaluations, p.options.lbfgs_gtol) == AE_OK,
+              "%s", context.message);
+        memcpy(at, net->parameter_base, bytes);
+        ae_trainer_gradient(&context, other, 0, true, &value, &region);
+        memcpy(gradient, region, bytes);
+        for (int e = 0; e < 8; e++) {
+            ae_lbfgs_request request;
+            while ((request = ae_lbfgs_advance(method, at, &value, gradient)) == AE_LBFGS_EVALUATE) {
+                memcpy(net->parameter_base, at, bytes);
+                ae_net_pack_all(net);
+                ae_trainer_gradient(&context, other, 0, true, &value, &region);
+                memcpy(gradient, region, bytes);
+            }
+            const ae_epoch_result result = epoch(t);
+            CHECK(request == AE_LBFGS_ITERATED && !result.converged && result.loss == value && result.steps == e + 1,
+                  "iteration %d: loss %.17g, not %.17g", e, result.loss, value);
+            CHECK(!memcmp(ae_trainer_net(t)->parameter_base, at, bytes), "f%d, iteration %d: weights", bits, e);
+        }
+        free(at);
+        free(gradient);
+        ae_lbfgs_free(method);
+        ae_trainer_free(t);
+        ae_trainer_free(other);
+    }
+}
+
 /* y = w x + b with squared error, three minibatches an epoch, by hand. */
 TEST(plain_descent_by_hand) {
     program p = {.options = plain_options(64)};
@@ -86,7 +153,8 @@ TEST(plain_descent_by_hand) {
         const ae_epoch_result result = epoch(t);
         ae_net_get_parameter(ae_trainer_net(t), 0, &got_w);
         ae_net_get_parameter(ae_trainer_net(t), 1, &got_b);
-        CHECK(fabs(got_w - w) < 1e-14 && fabs(got_b - b) < 1e-14, "epoch %d: %.17g %.17g, not %.17g %.17g", e, got_w, got_b, w, b);
+        CHECK(fabs(got_w - w) < 1e-14 && fabs(got_b - b) < 1e-14, "epoch %d: %.17g %.17g, not %.17g %.17g", e, got_w, got_b, w,
+              b);
         CHECK(fabs(result.loss - loss) < 1e-14 && fabs(result.rate - rate) < 1e-17 && result.steps == step && !result.converged,
               "epoch %d: loss %.17g, not %.17g; rate %g, not %g", e, result.loss, loss, result.rate, rate);
     }
@@ -194,10 +262,13 @@ TEST(subsets_are_disjoint_and_cover) {
             CHECK(ae_trainer_evaluate(&context, t, 0, rest, count, split, NULL, NULL, &kept) == AE_OK, "%s", context.message);
             CHECK(ae_trainer_moments(&context, t, 0, &mean, &variance) == AE_OK, "%s", context.message);
             const uint64_t out = rows_of(held_out, rest), in_use = rows_of(kept, count), all = ((uint64_t)1 << ROWS) - 1;
-            CHECK((out & in_use) == 0 && (out | in_use) == all, "held out %llx, kept %llx", (unsigned long long)out, (unsigned long long)in_use);
+            CHECK((out & in_use) == 0 && (out | in_use) == all, "held out %llx, kept %llx", (unsigned long long)out,
+                  (unsigned long long)in_use);
             CHECK(split != (out == ((uint64_t)1 << rest) - 1), "split %d: held out %llx", split, (unsigned long long)out);
             CHECK(rows_of(mean, count) == in_use, "moments of %llx", (unsigned long long)rows_of(mean, count));
             CHECK(rows_of(epoch(t).loss, count) == in_use, "training on other rows than %llx", (unsigned long long)in_use);
+            CHECK(ae_trainer_moments(&context, t, 0, &mean, &variance) == AE_OK && rows_of(mean, count) == in_use,
+                  "the split moves on");
             ae_trainer_free(t);
         }
 }
@@ -215,7 +286,8 @@ TEST(moments_by_their_definition) {
             return;
         CHECK(ae_trainer_subset(&context, t, first, count, false) == AE_OK, "%s", context.message);
         CHECK(ae_trainer_moments(&context, t, 0, mean, variance) == AE_OK, "%s", context.message);
-        CHECK(ae_trainer_moments(&context, t, 1, mean, variance) == AE_ERR_VALUE && ae_trainer_source_width(t, 1) == 0, "no such source");
+        CHECK(ae_trainer_moments(&context, t, 1, mean, variance) == AE_ERR_VALUE && ae_trainer_source_width(t, 1) == 0,
+              "no such source");
         for (int64_t i = first; i < first + count; i++)
             total += row_weights[i];
         for (int c = 0; c < COLUMNS; c++) {
@@ -224,7 +296,8 @@ TEST(moments_by_their_definition) {
                 m += row_weights[i] / total * x[i * COLUMNS + c];
             for (int64_t i = first; i < first + count; i++)
                 v += row_weights[i] / total * (x[i * COLUMNS + c] - m) * (x[i * COLUMNS + c] - m);
-            CHECK(fabs(mean[c] - m) < 1e-15 && fabs(variance[c] - v) < 1e-15, "column %d: %g %g, not %g %g", c, mean[c], variance[c], m, v);
+            CHECK(fabs(mean[c] - m) < 1e-15 && fabs(variance[c] - v) < 1e-15, "column %d: %g %g, not %g %g", c, mean[c],
+                  variance[c], m, v);
         }
         ae_trainer_free(t);
     }
@@ -253,13 +326,14 @@ TEST(rows_without_weight_are_not_there) {
         int64_t n;
         ae_trainer_gradient(&context, all, 0, false, &loss_all, &region_all);
         ae_trainer_gradient(&context, few, 0, false, &loss_few, &region_few);
-        double *g_all = copy_weights(ae_trainer_net(all), region_all, &n), *g_few = copy_weights(ae_trainer_net(few), region_few, &n);
+        double *g_all = copy_weights(ae_trainer_net(all), region_all, &n),
+               *g_few = copy_weights(ae_trainer_net(few), region_few, &n);
         for (int64_t i = 0; i < n; i++) {
             worst = fmax(worst, fabs(g_all[i] - g_few[i]));
             largest = fmax(largest, fabs(g_all[i]));
         }
-        CHECK(fabs(loss_all - loss_few) <= 1e-13 * loss_all && worst <= 1e-12 * largest && largest > 1e-3, "loss %.17g and %.17g, gradients differ by %g of %g",
-              loss_all, loss_few, worst, largest);
+        CHECK(fabs(loss_all - loss_few) <= 1e-13 * loss_all && worst <= 1e-12 * largest && largest > 1e-3,
+              "loss %.17g and %.17g, gradients differ by %g of %g", loss_all, loss_few, worst, largest);
         free(g_all);
         free(g_few);
         epoch(all);
@@ -348,10 +422,12 @@ TEST(padding_stays_zero) {
                 for (int64_t panel = 0; q->transposed_offset >= 0 && panel < ae_panels(q->request.rows); panel++)
                     for (int64_t row = 0; row < q->request.columns; row++)
                         for (int c = ae_panel_columns(q->request.rows, panel); c < AE_PANEL; c++)
-                            wrong_transpose += padded(net, net->transposed_base,
-                                                      q->transposed_offset + (panel * q->request.columns + row) * AE_PANEL + c) != 0;
-                CHECK(!wrong && !wrong_state && !wrong_transpose, "f%d way %d: %s: %d of weights, %d of state, %d of the transpose", bits,
-                      way, q->name, (int)wrong, (int)wrong_state, (int)wrong_transpose);
+                            wrong_transpose +=
+                                padded(net, net->transposed_base,
+                                       q->transposed_offset + (panel * q->request.columns + row) * AE_PANEL + c) != 0;
+                CHECK(!wrong && !wrong_state && !wrong_transpose,
+                      "f%d way %d: %s: %d of weights, %d of state, %d of the transpose", bits, way, q->name, (int)wrong,
+                      (int)wrong_state, (int)wrong_transpose);
             }
             ae_trainer_free(t);
         }
@@ -359,15 +435,15 @@ TEST(padding_stays_zero) {
 
 /* ---- what a trainer refuses ---- */
 
-#define WRONG(change, wanted)                                                                                              \
-    do {                                                                                                                   \
-        program p = small_program(64, "adam", 3, 2);                                                                       \
-        ae_context context = {AE_OK, ""};                                                                                  \
-        ae_trainer *t = NULL;                                                                                              \
-        change;                                                                                                            \
-        const ae_status status = program_trainer(&context, &p, &t);                                                        \
+#define WRONG(change, wanted)                                                                                                \
+    do {                                                                                                                     \
+        program p = small_program(64, "adam", 3, 2);                                                                         \
+        ae_context context = {AE_OK, ""};                                                                                    \
+        ae_trainer *t = NULL;                                                                                                \
+        change;                                                                                                              \
+        const ae_status status = program_trainer(&context, &p, &t);                                                          \
         CHECK(status == (wanted) && !t && context.message[0], "%s: status %d, '%s'", #change, (int)status, context.message); \
-        ae_trainer_free(t);                                                                                                \
+        ae_trainer_free(t);                                                                                                  \
     } while (0)
 
 TEST(wrong_programs_are_refused) {
@@ -442,14 +518,19 @@ TEST(wrong_calls_are_refused) {
     CHECK(ae_trainer_moments(&context, t, 0, mean, mean) == AE_ERR_VALUE, "moments without data");
     CHECK(ae_trainer_gradient(&context, t, 0, false, &loss, &region) == AE_ERR_STATE, "gradient without data");
     ae_data d[2] = {dense_data(x, AE_F64, ROWS, 3), dense_data(x, AE_F64, ROWS, 4)};
-    CHECK(ae_trainer_bind(&context, t, 2, d, 1, NULL) == AE_ERR_VALUE && ae_trainer_bind(&context, t, -1, d, 1, NULL) == AE_ERR_VALUE, "slot");
-    CHECK(ae_trainer_bind(&context, t, 0, d, 0, NULL) == AE_ERR_VALUE && ae_trainer_bind(&context, t, 0, d, 5, NULL) == AE_ERR_VALUE, "sources");
+    CHECK(ae_trainer_bind(&context, t, 2, d, 1, NULL) == AE_ERR_VALUE &&
+              ae_trainer_bind(&context, t, -1, d, 1, NULL) == AE_ERR_VALUE,
+          "slot");
+    CHECK(ae_trainer_bind(&context, t, 0, d, 0, NULL) == AE_ERR_VALUE &&
+              ae_trainer_bind(&context, t, 0, d, 5, NULL) == AE_ERR_VALUE,
+          "sources");
     CHECK(ae_trainer_bind(&context, t, 0, d + 1, 1, NULL) == AE_ERR_VALUE, "4 features where 3 are wanted");
     d[1].rows--;
     CHECK(ae_trainer_bind(&context, t, 0, d, 2, NULL) == AE_ERR_VALUE, "numbers of rows that differ");
     d[1].rows = 0;
     CHECK(ae_trainer_bind(&context, t, 0, d + 1, 1, NULL) == AE_ERR_VALUE, "no rows");
-    CHECK(ae_trainer_bind(&context, t, 0, d, 1, NULL) == AE_OK && ae_trainer_initialize(&context, t) == AE_OK, "%s", context.message);
+    CHECK(ae_trainer_bind(&context, t, 0, d, 1, NULL) == AE_OK && ae_trainer_initialize(&context, t) == AE_OK, "%s",
+          context.message);
     CHECK(ae_trainer_evaluate(&context, t, 0, 0, ROWS, false, NULL, NULL, &loss) == AE_OK, "%s", context.message);
     /* A bind that fails leaves the data of before, as the caller may free what it refused. */
     double *gone = calloc(3 * 7, sizeof *gone);
@@ -460,12 +541,15 @@ TEST(wrong_calls_are_refused) {
     CHECK(ae_trainer_bind(&context, t, 0, &refused, 1, broken) == AE_ERR_VALUE, "a weight that is infinite");
     free(gone);
     double again;
-    CHECK(ae_trainer_evaluate(&context, t, 0, 0, ROWS, false, NULL, NULL, &again) == AE_OK && again == loss, "the data of before");
+    CHECK(ae_trainer_evaluate(&context, t, 0, 0, ROWS, false, NULL, NULL, &again) == AE_OK && again == loss,
+          "the data of before");
     CHECK(ae_trainer_epoch(&context, t, NULL, NULL, &result) == AE_OK && result.steps == 2, "%s", context.message);
-    static const int64_t wrong[][2] = {{-1, 2}, {0, 0}, {0, ROWS + 1}, {ROWS, 1}, {1, ROWS}, {INT64_MAX, 2}, {5, INT64_MAX}, {3, INT64_MIN}};
+    static const int64_t wrong[][2] = {{-1, 2},   {0, 0},         {0, ROWS + 1},  {ROWS, 1},
+                                       {1, ROWS}, {INT64_MAX, 2}, {5, INT64_MAX}, {3, INT64_MIN}};
     for (int i = 0; i < 8; i++) {
         CHECK(ae_trainer_subset(&context, t, wrong[i][0], wrong[i][1], false) == AE_ERR_VALUE, "subset %d", i);
-        CHECK(ae_trainer_evaluate(&context, t, 0, wrong[i][0], wrong[i][1], false, NULL, NULL, &loss) == AE_ERR_VALUE, "evaluate %d", i);
+        CHECK(ae_trainer_evaluate(&context, t, 0, wrong[i][0], wrong[i][1], false, NULL, NULL, &loss) == AE_ERR_VALUE,
+              "evaluate %d", i);
     }
     CHECK(ae_trainer_evaluate(&context, t, 1, 0, 1, false, NULL, NULL, &loss) == AE_ERR_VALUE, "a slot without data");
     CHECK(ae_trainer_evaluate(&context, t, 2, 0, 1, false, NULL, NULL, &loss) == AE_ERR_VALUE, "no such slot");
@@ -483,6 +567,8 @@ TEST(wrong_calls_are_refused) {
 int main(void) {
     unsetenv("AUTOENC_ISA");
     fill_data();
+    RUN(dropout_draws_afresh_at_each_step);
+    RUN(lbfgs_by_hand);
     RUN(plain_descent_by_hand);
     RUN(clipping_by_hand);
     RUN(max_norm_bounds_units);
