@@ -56,7 +56,7 @@ TEST(a_row_is_a_row) {
                 return;
             for (int what = AE_PREDICT_VALUES; what <= AE_PREDICT_TERMS; what++) {
                 ae_data sources[2] = {dense_data(x, AE_F64, ROWS, COLUMNS), dense_data(y, AE_F64, ROWS, COLUMNS)};
-                ae_predict_call call = {sources, 2, -1, what == AE_PREDICT_VALUES ? CODE : OUT, (ae_predict_what)what, 1, AE_F64, (char *)all};
+                ae_predict_call call = {sources, 2, -1, what == AE_PREDICT_VALUES ? CODE : OUT, (ae_predict_what)what, 1, AE_F64, (char *)all, false};
                 const size_t bytes = bytes_of(&call);
                 run(one, &call);
                 call.out = (char *)other;
@@ -104,7 +104,7 @@ TEST(instruction_sets_agree) {
                 if (!p)
                     return;
                 const ae_data sources[2] = {dense_data(x, AE_F64, ROWS, COLUMNS), dense_data(y, AE_F64, ROWS, COLUMNS)};
-                const ae_predict_call call = {sources, 2, -1, OUT, (ae_predict_what)what, 1, AE_F64, (char *)(n ? now : first)};
+                const ae_predict_call call = {sources, 2, -1, OUT, (ae_predict_what)what, 1, AE_F64, (char *)(n ? now : first), false};
                 run(p, &call);
                 CHECK(!n++ || !memcmp(first, now, bytes_of(&call) * ROWS), "f%d, %d: %s", bits, what, *isa);
                 ae_predictor_free(p);
@@ -120,12 +120,12 @@ TEST(a_middle_node_may_be_the_start) {
             return;
         ae_data source = dense_data(x, AE_F64, ROWS, COLUMNS);
         /* float64 holds either precision, so nothing is lost on the way. */
-        run(p, &(ae_predict_call){&source, 1, -1, CODE, AE_PREDICT_VALUES, 0, AE_F64, (char *)code});
-        run(p, &(ae_predict_call){&source, 1, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)whole});
+        run(p, &(ae_predict_call){&source, 1, -1, CODE, AE_PREDICT_VALUES, 0, AE_F64, (char *)code, false});
+        run(p, &(ae_predict_call){&source, 1, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)whole, false});
         source = dense_data(code, AE_F64, ROWS, 3);
-        run(p, &(ae_predict_call){&source, 1, CODE, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)half});
+        run(p, &(ae_predict_call){&source, 1, CODE, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)half, false});
         CHECK(!memcmp(whole, half, sizeof half), "f%d: decoded", bits);
-        run(p, &(ae_predict_call){&source, 1, CODE, CODE, AE_PREDICT_VALUES, 0, AE_F64, (char *)half});
+        run(p, &(ae_predict_call){&source, 1, CODE, CODE, AE_PREDICT_VALUES, 0, AE_F64, (char *)half, false});
         CHECK(!memcmp(code, half, sizeof code), "f%d: a node from itself", bits);
         ae_predictor_free(p);
     }
@@ -139,8 +139,8 @@ TEST(types_of_the_output) {
         if (!p)
             return;
         const ae_data source = dense_data(x, AE_F64, ROWS, COLUMNS);
-        run(p, &(ae_predict_call){&source, 1, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)wide});
-        run(p, &(ae_predict_call){&source, 1, -1, OUT, AE_PREDICT_VALUES, 0, AE_F32, (char *)narrow});
+        run(p, &(ae_predict_call){&source, 1, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)wide, false});
+        run(p, &(ae_predict_call){&source, 1, -1, OUT, AE_PREDICT_VALUES, 0, AE_F32, (char *)narrow, false});
         bool equal = true;
         for (int i = 0; i < ROWS * COLUMNS; i++)
             equal &= (float)wide[i] == narrow[i] && (bits == 64 || (double)narrow[i] == wide[i]);
@@ -157,10 +157,10 @@ TEST(links_losses_and_terms) {
         if (!p)
             return;
         const ae_data sources[2] = {dense_data(x, AE_F64, ROWS, COLUMNS), dense_data(y, AE_F64, ROWS, COLUMNS)};
-        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)value});
-        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_LINKED, 0, AE_F64, (char *)linked});
-        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_LOSS, 1, AE_F32, (char *)loss});
-        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_TERMS, 1, AE_F64, (char *)terms});
+        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)value, false});
+        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_LINKED, 0, AE_F64, (char *)linked, false});
+        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_LOSS, 1, AE_F32, (char *)loss, false});
+        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_TERMS, 1, AE_F64, (char *)terms, false});
         double mean = 0;
         for (int r = 0; r < ROWS; r++) {
             double powers = 0, sum = 0;
@@ -203,7 +203,7 @@ TEST(wrong_calls_are_refused) {
     double out[5 * 50];
     if (!p)
         return;
-    const ae_predict_call good = {two, 2, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)out};
+    const ae_predict_call good = {two, 2, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)out, false};
 #define WRONG(change)                                                                                                        \
     do {                                                                                                                     \
         ae_predict_call call = good;                                                                                         \
@@ -235,11 +235,11 @@ TEST(wrong_calls_are_refused) {
     two[0].columns = COLUMNS - 1;
     WRONG((void)call);
     two[0].columns = COLUMNS;
-    run(p, &(ae_predict_call){two, 2, -1, OTHER, AE_PREDICT_VALUES, 0, AE_F64, (char *)out});
+    run(p, &(ae_predict_call){two, 2, -1, OTHER, AE_PREDICT_VALUES, 0, AE_F64, (char *)out, false});
     /* No rows: nothing happens. */
     const ae_data none[2] = {dense_data(x, AE_F64, 0, COLUMNS), dense_data(y, AE_F64, 0, COLUMNS)};
     out[0] = 77;
-    run(p, &(ae_predict_call){none, 2, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)out});
+    run(p, &(ae_predict_call){none, 2, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)out, false});
     CHECK(out[0] == 77, "no rows");
     ae_predictor_free(p);
     ae_predictor_free(NULL);
@@ -293,7 +293,7 @@ TEST(a_long_call_can_be_interrupted) {
     CHECK(ae_predictor_new(&context, &p, 32, net.node, net.n, 0, 0, 2) == AE_OK, "%s", context.message);
     const ae_data source = dense_data(data, AE_F64, LONG, 4);
     out[LONG - 1] = 77;
-    const ae_predict_call call = {&source, 1, -1, 3, AE_PREDICT_VALUES, 0, AE_F32, (char *)out};
+    const ae_predict_call call = {&source, 1, -1, 3, AE_PREDICT_VALUES, 0, AE_F32, (char *)out, false};
     CHECK(ae_predictor_run(&context, p, &call, yes, &asked) == AE_ERR_INTERRUPTED && asked == 1 && out[LONG - 1] == 77 && context.message[0],
           "asked %d times", asked);
     run(p, &call);

@@ -325,8 +325,8 @@ TEST(padding_stays_zero) {
             program_stage(&p, rules[way % 3]);
             p.options.batch_size = 24;
             p.options.chunk_rows = way / 3 & 1 ? 8 : 0;
-            p.options.clip_norm = way / 6 ? 0.5 : INFINITY;
-            p.options.max_norm = way / 6 ? 3 : INFINITY;
+            p.options.clip_norm = way / 6 && rules[way % 3] ? 0.5 : INFINITY;
+            p.options.max_norm = way / 6 && rules[way % 3] ? 3 : INFINITY;
             p.options.l2 = 1e-3;
             ae_trainer *t = started(&p, x, ROWS, COLUMNS, row_weights);
             if (!t)
@@ -420,6 +420,10 @@ TEST(wrong_programs_are_refused) {
     WRONG(p.stage[0].rate_factor = 0, AE_ERR_VALUE);
     WRONG(p.stage[0].rate_factor = NAN, AE_ERR_VALUE);
     WRONG((p.stage[1] = p.stage[0], p.stage[1].rule = -1, p.n_stages = 2), AE_ERR_VALUE);
+    WRONG((p.stage[0].rule = -1, p.options.l1 = 1e-3), AE_ERR_VALUE);
+    WRONG((p.stage[0].rule = -1, p.options.max_norm = 3), AE_ERR_VALUE);
+    WRONG((p.stage[0].rule = -1, p.options.clip_value = 1), AE_ERR_VALUE);
+    WRONG((p.stage[0].rule = -1, p.options.clip_norm = 1), AE_ERR_VALUE);
     WRONG((p.stage[0].rule = -1, p.options.lbfgs_memory = 0), AE_ERR_VALUE);
     WRONG((p.stage[0].rule = -1, p.options.lbfgs_max_evaluations = 0), AE_ERR_VALUE);
     WRONG(p.net.node[1].inputs[0] = 1, AE_ERR_VALUE);
