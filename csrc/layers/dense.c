@@ -27,8 +27,8 @@ static ae_status dense_plan(ae_context *context, ae_layer_plan *plan) {
         ae_initializer_resolve((ae_initializer)desc->initializer, (ae_activation)desc->activation);
     plan->out = (ae_shape){units, plan->in[0].multiplicity};
     plan->n_parameters = 2;
-    plan->parameter[WEIGHT] = (ae_parameter_request){"weight", inputs, units, inputs, units, initializer, true, true};
-    plan->parameter[BIAS] = (ae_parameter_request){"bias", 1, units, inputs, units, AE_INIT_ZERO, false, false};
+    plan->parameter[WEIGHT] = (ae_parameter_request){"weight", inputs, units, inputs, units, initializer, true, true, AE_UPDATE_RULE};
+    plan->parameter[BIAS] = (ae_parameter_request){"bias", 1, units, inputs, units, AE_INIT_ZERO, false, false, AE_UPDATE_RULE};
     plan->cache_width = ae_activation_keeps_slope((ae_activation)desc->activation) ? units : 0;
     plan->table_bytes = sizeof(dense_table);
     plan->flops_per_row = 2.0 * (double)inputs * (double)units;
@@ -90,8 +90,30 @@ static void dense_backward_data(const ae_binding *binding, const ae_block *block
                            (real *)in->gradient + p * in->stride + row0 * AE_PANEL);
 }
 
+/* A tile of the transpose of W, as the layer that shares it has its weight: rows are units here and columns inputs, so the two
+ * operands change places. */
+static void transposed_tile(const ae_binding *binding, const ae_tile *tile, int64_t rows, bool accumulate, real *gradient) {
+    const ae_value *in = &binding->in[0], *out = &binding->out;
+    const ae_gemm over_rows = {1, (int32_t)rows, (int32_t)rows, NULL, NULL, 0, 0};
+    const int columns = ae_panel_columns(in->shape.width, tile->panel);
+    for (int64_t row = tile->row0; row < tile->row1; row += AE_PANEL) {
+        const int64_t height = tile->row1 - row < AE_PANEL ? tile->row1 - row : AE_PANEL;
+        AE_V(ae_gemm_columns)(&over_rows, (int)height, columns, (const real *)out->gradient + row / AE_PANEL * out->stride,
+                              (const real *)in->data + tile->panel * in->stride, accumulate ? AE_START_C : AE_START_ZERO,
+                              gradient + (row - tile->row0) * AE_PANEL);
+    }
+    /* The padding of activations is not zero, that of a gradient is. */
+    if (columns < AE_PANEL)
+        for (int64_t row = 0; row < tile->row1 - tile->row0; row++)
+            memset(gradient + row * AE_PANEL + columns, 0, (size_t)(AE_PANEL - columns) * sizeof(real));
+}
+
 static void dense_backward_weights(const ae_binding *binding, const ae_tile *tile, int64_t rows, bool accumulate,
                                    void *gradient) {
+    if (tile->transposed) {
+        transposed_tile(binding, tile, rows, accumulate, gradient);
+        return;
+    }
     const ae_value *in = &binding->in[0], *out = &binding->out;
     const real *delta = (const real *)out->gradient + tile->panel * out->stride;
     if (tile->parameter == BIAS) {
@@ -113,6 +135,7 @@ const ae_layer_ops AE_V(ae_layer_dense) = {
     .name = "dense",
     .min_inputs = 1,
     .max_inputs = 1,
+    .flags = AE_LAYER_TRANSPOSES,
     .plan = dense_plan,
     .prepare = dense_prepare,
     .forward = dense_forward,

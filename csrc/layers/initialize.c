@@ -74,6 +74,12 @@ ae_status AE_V(ae_initialize)(ae_context *context, const ae_parameter_request *r
     const ae_initializer kind = request->initializer;
     if (kind == AE_INIT_ZERO)
         return AE_OK;
+    if (kind == AE_INIT_ONE) {
+        for (int64_t row = 0; row < request->rows; row++)
+            for (int64_t column = 0; column < request->columns; column++)
+                *element(panels, request->rows, row, column) = 1;
+        return AE_OK;
+    }
     if (kind == AE_INIT_ORTHOGONAL)
         return fill_orthogonal(context, request, key, panels);
     if (kind == AE_INIT_SPARSE) {

@@ -7,7 +7,11 @@
  * A training step is two kinds of phase. By rows: a block of rows of the minibatch goes forward through all nodes, through
  * the losses, and backward_data through all nodes in reverse; weights are read only. By weights: a tile of one parameter
  * gets its gradient over all rows (backward_weights), then its update, then its packs. All operations must give bits
- * that do not depend on how rows are cut into blocks or parameters into tiles.
+ * that do not depend on how rows are cut into blocks or parameters into tiles. A layer that couples rows (batch norm) cuts
+ * the phase by rows before its forward and before its backward_data, and works there by parts over all rows.
+ *
+ * A node may use the parameters of an earlier one (ae_node_desc.shares). Layers do not notice: parameter and transposed
+ * point to what the node calls its parameter and its transpose.
  *
  * Values are panel matrices (math/panel.h) of multiplicity * rows rows: multiplicity 1 for ordinary features, k for k
  * samples, T for time steps; row r of the minibatch owns rows r * multiplicity to (r + 1) * multiplicity - 1.
@@ -27,6 +31,7 @@
 #define AE_MAX_INPUTS 4
 #define AE_MAX_PARAMETERS 4
 #define AE_NAME_SIZE 40
+#define AE_ROLE_SIZE 16
 
 typedef enum ae_initializer {
     AE_INIT_AUTO = 0, /* he for relu and leaky_relu, lecun for selu, glorot for the rest: on small tables the
@@ -37,7 +42,8 @@ typedef enum ae_initializer {
     AE_INIT_ORTHOGONAL, /* orthonormal rows or columns (Saxe et al. 2014) */
     AE_INIT_SPARSE,   /* 15 inputs a unit, normal, variance 1; other weights zero (Martens 2010) */
     AE_INIT_ZERO,
-    AE_INIT_COUNT
+    AE_INIT_COUNT,
+    AE_INIT_ONE = AE_INIT_COUNT /* asked for by layers only: descriptions cannot name it */
 } ae_initializer;
 
 /* A node as it travels from Python: plain data, validated in C (net/net.h). Fields that a kind does not use are zero. */
@@ -50,7 +56,13 @@ typedef struct ae_node_desc {
     int32_t initializer;           /* ae_initializer */
     int32_t source;                /* input: which of the bound data sets */
     int32_t group;                 /* of its parameters, 0 .. 31: stages name the groups they update */
+    int32_t shares;                /* 1 + the earlier node whose parameters it uses; 0: none */
+    int32_t shares_transposed;     /* 0: all of them, from a node of the same kind and shapes. 1: only the first, as its
+                                      transpose (tied weights); the others are its own */
+    int64_t multiplicity;          /* rows of a value for one row of data, where a layer sets them */
+    int32_t size[8];               /* lengths and counts: of images, kernels, steps, prefixes; samples, components kept */
     double rate;                   /* dropout: probability of zero */
+    double value[2];               /* batch_norm: momentum, epsilon; 0 means the default */
     char name[AE_NAME_SIZE];       /* unique, not empty, NUL-terminated: names its random streams and parameters */
 } ae_node_desc;
 
@@ -59,14 +71,24 @@ typedef struct ae_shape {
     int64_t multiplicity;
 } ae_shape;
 
+/* What a step does to a parameter. Only what goes by the rule has a gradient and optimiser state and is subject to
+ * clipping, decay and max-norm; the rest is kept, loaded and taken back with it. */
+typedef enum ae_update {
+    AE_UPDATE_RULE = 0, /* backward_weights gives its gradient, the update rule changes it */
+    AE_UPDATE_ASSIGN,   /* backward_weights gives its new value (running statistics, averages), once a step of training. It
+                           reads the old one; operations on other parameters must not. Forbids chunks */
+    AE_UPDATE_NEVER     /* constant to training (thresholds, tables of positions) */
+} ae_update;
+
 /* A parameter that a layer asks for: a matrix (rows, columns) kept in panels, [panel][row][32]. */
 typedef struct ae_parameter_request {
-    const char *role;            /* "weight", "bias": part of its name */
+    const char *role;            /* "weight", "bias": part of its name, at most AE_ROLE_SIZE - 1 bytes */
     int64_t rows, columns;
     int64_t fan_in, fan_out;
     ae_initializer initializer;  /* not auto */
     bool decays;                 /* subject to alpha and max-norm */
     bool wants_transpose;        /* backward_data reads the panels of the transpose */
+    ae_update update;
 } ae_parameter_request;
 
 typedef struct ae_layer_plan {
@@ -79,6 +101,8 @@ typedef struct ae_layer_plan {
     ae_parameter_request parameter[AE_MAX_PARAMETERS];
     int64_t cache_width;   /* columns of a panel matrix, shaped like out, kept from forward to backward; 0: none */
     int64_t scratch_reals; /* a worker's own memory during one call */
+    int64_t coupling_reals; /* memory that is not by row, while training, for layers that couple rows */
+    int64_t coupling_parts; /* independent parts, panels for instance, in which `couple` and `couple_backward` do their work */
     int64_t table_bytes;   /* constant memory that `prepare` fills: descriptors of products, offsets */
     double flops_per_row;  /* of forward, to choose the number of threads */
 } ae_layer_plan;
@@ -99,8 +123,10 @@ typedef struct ae_binding {
     int64_t parameter_rows[AE_MAX_PARAMETERS];
     void *transposed[AE_MAX_PARAMETERS]; /* panels of the transpose, or NULL */
     void *cache;
+    void *coupling; /* NULL where nothing is trained */
     void *table;
-    ae_key key; /* the node's corruption stream */
+    ae_key key;         /* the node's stream of ops->stream */
+    ae_key scoring_key; /* for draws where `sampling`: by sample and column, never by row, so that each row has the same */
 } ae_binding;
 
 /* A block of rows of the minibatch. */
@@ -109,33 +135,44 @@ typedef struct ae_block {
     uint64_t step;       /* counter of the random streams */
     int64_t first_row;   /* position of row 0 in the minibatch (a minibatch may pass in chunks): draws are by first_row + row */
     bool training;       /* stochastic layers act */
-    bool keep;           /* backward follows: caches are filled */
+    bool keep;           /* backward follows: caches are filled, and `couple` has been called */
+    bool sampling;       /* scoring by samples: layers that sample draw from scoring_key; the others rest */
     void *scratch;
 } ae_block;
 
 /* A tile of one parameter: rows row0 .. row1 - 1 of one panel. row0 is a multiple of 32. */
 typedef struct ae_tile {
-    int parameter;
+    int parameter;   /* slot of the layer */
+    bool transposed; /* the tile is one of the transpose of what the layer calls the parameter: rows are its columns */
     int64_t panel, row0, row1;
 } ae_tile;
 
 enum {
     AE_LAYER_STOCHASTIC = 1,   /* draws from its key when training */
     AE_LAYER_COUPLES_ROWS = 2, /* needs all rows of the minibatch at once: no chunks */
-    AE_LAYER_SOURCE = 4        /* has no inputs: filled from bound data */
+    AE_LAYER_SOURCE = 4,       /* has no inputs: filled from bound data */
+    AE_LAYER_TRANSPOSES = 8    /* its first parameter may be the transpose of another node's: knows ae_tile.transposed */
 };
 
 typedef struct ae_layer_ops {
     const char *name;
     int min_inputs, max_inputs;
     unsigned flags;
+    ae_stream stream; /* of draws when training; 0: corruption */
     ae_status (*plan)(ae_context *context, ae_layer_plan *plan);
     void (*prepare)(const ae_binding *binding); /* fills binding->table; NULL where table_bytes is 0 */
     void (*forward)(const ae_binding *binding, const ae_block *block);
     /* out.gradient may be overwritten (a dense layer leaves the gradient before its activation there, for its weights). */
     void (*backward_data)(const ae_binding *binding, const ae_block *block);
-    /* gradient: (row1 - row0, 32) over rows 0 .. rows - 1 of the values; NULL op: no parameters. */
+    /* gradient: (row1 - row0, 32) over rows 0 .. rows - 1 of the values; NULL op: no parameters. Of an assigned parameter: its
+     * new value. */
     void (*backward_weights)(const ae_binding *binding, const ae_tile *tile, int64_t rows, bool accumulate, void *gradient);
+    /* For layers that couple rows, NULL elsewhere: one part of what all rows of the minibatch have to say, into
+     * binding->coupling. `couple` runs before the forward of any row, when the inputs of all are complete; couple_backward before the
+     * backward_data of any row, when out.gradient is complete. rows as in backward_weights. Only where backward follows: in
+     * evaluation and inference `forward` finds block->keep false and manages without. */
+    void (*couple)(const ae_binding *binding, int64_t rows, int64_t part, bool training);
+    void (*couple_backward)(const ae_binding *binding, int64_t rows, int64_t part, bool training);
 } ae_layer_ops;
 
 /* By position, NULL beyond the last. */

@@ -8,7 +8,8 @@
     X(dense)       \
     X(dropout)     \
     X(add)         \
-    X(concatenate)
+    X(concatenate) \
+    X(batch_norm)
 
 #define DECLARE(layer) extern const ae_layer_ops AE_V(ae_layer_##layer);
 LAYERS(DECLARE)

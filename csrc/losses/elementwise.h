@@ -78,16 +78,19 @@ AE_INLINE void elementwise_rows(const ae_loss_call *call, elementwise_term term,
     const int64_t full = call->width / AE_PANEL;
     const int columns = (int)(call->width % AE_PANEL);
     const vec parameter = v_set1((real)call->parameter);
-    for (int64_t row = call->row0; row < call->row1; row += LOSS_ROWS) {
-        const int64_t rows = call->row1 - row < LOSS_ROWS ? call->row1 - row : LOSS_ROWS;
+    for (int64_t row = call->row0, rows; row < call->row1; row += rows) {
+        rows = call->row1 - row < LOSS_ROWS ? call->row1 - row : LOSS_ROWS;
         elementwise_sums sums;
         real factor[LOSS_ROWS];
         memset(sums.term, 0, sizeof sums.term);
         if (has_excess)
             memset(sums.excess, 0, sizeof sums.excess);
         loss_row_factors(call, row, rows, factor);
+        rows = loss_alike_rows(factor, rows);
         const real *p = (const real *)call->prediction + row * AE_PANEL, *t = (const real *)call->target + row * AE_PANEL;
-        real *g = call->gradient ? (real *)call->gradient + row * AE_PANEL : NULL;
+        real *g = call->gradient && factor[0] != 0 ? (real *)call->gradient + row * AE_PANEL : NULL;
+        if (call->gradient && !g)
+            loss_clear_gradient(call, row, rows);
         for (int64_t panel = 0; panel < full; panel++) {
             elementwise_panel(term, has_excess, false, AE_PANEL, rows, p, t, parameter, factor, &sums, g, call->accumulate);
             p += call->prediction_stride;

@@ -28,7 +28,8 @@ typedef struct ae_loss_call {
     const double *row_weight;                       /* by row (indexed row0 .. row1 - 1); NULL: all one */
     double *row_loss;                               /* out, by row: mean over features, not weighted. May be NULL */
     void *gradient;                                 /* out: panels of prediction_stride: d(scale * weight * row_loss)/d prediction,
-                                                       padding columns zero. NULL: not wanted. May not alias target */
+                                                       padding columns zero, rows without weight zero even where their
+                                                       loss overflows. NULL: not wanted. May not alias target */
     bool accumulate;                                /* add to gradient instead of writing it */
 } ae_loss_call;
 

@@ -94,19 +94,23 @@ AE_INLINE vec multinomial_term(vec above, vec target, real log_sum, vmask holds)
 
 static void rows(const ae_loss_call *call) {
     const int64_t panels = ae_panels(call->width);
-    for (int64_t row = call->row0; row < call->row1; row += LOSS_ROWS) {
-        const int64_t count = call->row1 - row < LOSS_ROWS ? call->row1 - row : LOSS_ROWS;
+    for (int64_t row = call->row0, count; row < call->row1; row += count) {
+        count = call->row1 - row < LOSS_ROWS ? call->row1 - row : LOSS_ROWS;
         softmax_group group;
-        group_measure(call, row, count, &group);
         real sums[LOSS_ROWS * AE_PANEL] = {0}, of_power[LOSS_ROWS], of_target[LOSS_ROWS];
         loss_row_factors(call, row, count, of_target);
+        count = loss_alike_rows(of_target, count);
+        void *gradient = of_target[0] != 0 ? call->gradient : NULL;
+        if (call->gradient && !gradient)
+            loss_clear_gradient(call, row, count);
+        group_measure(call, row, count, &group);
         LOSS_NO_UNROLL
         for (int64_t r = 0; r < count; r++)
             of_power[r] = (real)((double)of_target[r] * group.target_sum[r] / group.exp_sum[r]);
         for (int64_t panel = 0; panel < panels; panel++) {
             const real *z = (const real *)call->prediction + panel * call->prediction_stride + row * AE_PANEL;
             const real *t = (const real *)call->target + panel * call->target_stride + row * AE_PANEL;
-            real *g = call->gradient ? (real *)call->gradient + panel * call->prediction_stride + row * AE_PANEL : NULL;
+            real *g = gradient ? (real *)gradient + panel * call->prediction_stride + row * AE_PANEL : NULL;
             LOSS_NO_UNROLL
             for (int v = 0; v < LOSS_VECTORS; v++) {
                 const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);

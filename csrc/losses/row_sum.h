@@ -2,6 +2,8 @@
 #ifndef AE_LOSSES_ROW_SUM_H
 #define AE_LOSSES_ROW_SUM_H
 
+#include <string.h>
+
 #include "losses/loss.h"
 #include "math/panel.h"
 #include "math/vec.h"
@@ -24,6 +26,20 @@ static void loss_row_factors(const ae_loss_call *call, int64_t row, int64_t rows
     LOSS_NO_UNROLL
     for (int64_t r = 0; r < rows; r++)
         factor[r] = (real)(call->row_weight ? share * call->row_weight[row + r] : share);
+}
+
+/* Rows from the first on that all have a factor, or all have none. Those without get a gradient of zero, not zero times a
+ * derivative that may have overflowed; they are walked apart, which costs the others nothing. */
+static int64_t loss_alike_rows(const real *factor, int64_t rows) {
+    int64_t alike = 1;
+    while (alike < rows && (factor[alike] == 0) == (factor[0] == 0))
+        alike++;
+    return alike;
+}
+
+static __attribute__((noinline)) void loss_clear_gradient(const ae_loss_call *call, int64_t row, int64_t rows) {
+    for (int64_t panel = 0; panel < ae_panels(call->width) && !call->accumulate; panel++)
+        memset((real *)call->gradient + panel * call->prediction_stride + row * AE_PANEL, 0, (size_t)(rows * AE_PANEL) * sizeof(real));
 }
 
 /* Sum of 32 lanes in double: lane i with lane i + 16, then + 8, + 4, + 2, + 1. Not inline, or the compiler transposes

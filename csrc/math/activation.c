@@ -136,7 +136,8 @@ void AE_V(ae_activation_backward)(ae_activation activation, int64_t n, const rea
         EACH(v_mul(d, v_fnma(x, x, x)))
         break;
     case AE_EXP:
-        EACH(v_mul(d, x))
+        /* A value that has overflowed stays without effect where nothing flows into it. */
+        EACH(v_select(v_eq(d, zero), zero, v_mul(d, x)))
         break;
     case AE_IDENTITY:
     case AE_SOFTMAX:

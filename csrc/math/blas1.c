@@ -179,6 +179,6 @@ void AE_V(ae_row_gather_csr)(ae_dtype dtype, const char *values, int index_bits,
             value = (real)((const any_f64 *)values)[k];
         else
             value = (real)((const any_u8 *)values)[k];
-        at[column / AE_PANEL * stride + column % AE_PANEL] += value; /* an index listed twice adds up, as in SciPy */
+        at[column / AE_PANEL * stride + column % AE_PANEL] += value;
     }
 }

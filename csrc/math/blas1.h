@@ -29,8 +29,8 @@ void AE_V(ae_row_gather)(ae_dtype dtype, const char *source, int64_t column_byte
 /* The way back: row `row` to destination + c * column_bytes as f32 or f64. */
 void AE_V(ae_row_scatter)(ae_dtype dtype, const real *panels, int64_t width, int64_t stride, int64_t row, char *destination,
                           int64_t column_bytes);
-/* One CSR row: the listed columns, zero elsewhere; a column listed twice adds up. Indices are int32 (index_bits 32) or int64,
- * checked before. */
+/* One CSR row: the listed columns, zero elsewhere. A column listed twice would add up, as in SciPy; what users bind has none
+ * (ae_data_check refuses it). Indices are int32 (index_bits 32) or int64, in any order, checked to lie inside. */
 void AE_V(ae_row_gather_csr)(ae_dtype dtype, const char *values, int index_bits, const char *columns, int64_t count,
                              int64_t width, int64_t stride, int64_t row, real *panels);
 

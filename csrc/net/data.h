@@ -23,8 +23,8 @@ typedef struct ae_data {
     int64_t n_stored;
 } ae_data;
 
-/* CSR: row starts rise from 0 to n_stored, columns lie inside and no row names one twice or is unsorted (sorted indices
- * are what scikit-learn's validation gives). Dense: nothing to check. The message names row and value. */
+/* CSR: row starts rise from 0 to n_stored, columns lie inside and rise within a row: duplicates and unsorted rows are refused,
+ * though ae_row_gather_csr would take both (sorted indices are what scikit-learn's validation gives). Dense: nothing to check. The message names row and value. */
 ae_status ae_data_check(ae_context *context, const ae_data *data, const char *name);
 
 /* First row and column of a value that is infinite or not a number, or row = -1. In row order. */

@@ -42,31 +42,70 @@ static ae_status panel_reals(ae_context *context, const char *name, int64_t rows
 }
 
 static ae_status add_parameter(ae_context *context, ae_net *net, int node, int slot) {
-    const ae_node *n = &net->nodes[node];
+    ae_node *n = &net->nodes[node];
     ae_parameter *p = &net->parameters[net->n_parameters];
-    ae_status status;
     p->request = n->plan.parameter[slot];
+    const size_t length = strlen(n->desc.name), role = strlen(p->request.role);
+    if (role >= AE_ROLE_SIZE)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': the role '%s' has more than %d bytes", n->desc.name, p->request.role,
+                       AE_ROLE_SIZE - 1);
     p->group = n->desc.group;
-    p->use = (ae_use){node, slot};
-    p->offset = net->parameter_reals;
-    p->transposed_offset = -1;
-    size_t length = strlen(n->desc.name);
+    p->n_uses = 1;
+    p->use[0] = (ae_use){node, slot, false};
     memcpy(p->name, n->desc.name, length);
     p->name[length] = '.';
-    memcpy(p->name + length + 1, p->request.role, strlen(p->request.role) + 1);
-    AE_TRY(panel_reals(context, n->desc.name, p->request.rows, p->request.columns, &p->size));
-    if (!ae_add_i64(net->parameter_reals, p->size, &net->parameter_reals))
-        return ae_fail(context, AE_ERR_OVERFLOW, "node '%s': the parameters together do not fit into memory", n->desc.name);
-    if (p->request.wants_transpose) {
-        int64_t size;
-        AE_TRY(panel_reals(context, n->desc.name, p->request.columns, p->request.rows, &size));
-        p->transposed_offset = net->transposed_reals;
-        if (!ae_add_i64(net->transposed_reals, size, &net->transposed_reals))
-            return ae_fail(context, AE_ERR_OVERFLOW, "node '%s': the parameters together do not fit into memory", n->desc.name);
-    }
-    net->n_parameters++;
-cleanup:
-    return status;
+    memcpy(p->name + length + 1, p->request.role, role + 1);
+    n->parameter[slot] = net->n_parameters++;
+    return AE_OK;
+}
+
+bool ae_net_sees_transpose(const ae_net *net, const ae_node *node, int slot) {
+    const ae_parameter *p = &net->parameters[node->parameter[slot]];
+    for (int i = 0; i < p->n_uses; i++)
+        if (&net->nodes[p->use[i].node] == node && p->use[i].slot == slot)
+            return p->use[i].transposed;
+    return false;
+}
+
+/* The node's slot is the same slot of another node. */
+static ae_status share_parameter(ae_context *context, ae_net *net, int node, int slot) {
+    ae_node *n = &net->nodes[node];
+    const int other = n->desc.shares - 1;
+    const bool swap = n->desc.shares_transposed;
+    const ae_parameter_request *mine = &n->plan.parameter[slot], *its = &net->nodes[other].plan.parameter[slot];
+    const int64_t rows = swap ? its->columns : its->rows, columns = swap ? its->rows : its->columns;
+    ae_parameter *p = &net->parameters[net->nodes[other].parameter[slot]];
+    if (mine->rows != rows || mine->columns != columns)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': its %s is %lld x %lld and what it shares of node '%s' is %lld x %lld%s", n->desc.name,
+                       mine->role, (long long)mine->rows, (long long)mine->columns, net->nodes[other].desc.name, (long long)rows,
+                       (long long)columns, swap ? ", transposed" : "");
+    if (p->n_uses == AE_MAX_USES)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': '%s' is used by %d nodes; more are not possible", n->desc.name, p->name,
+                       AE_MAX_USES);
+    p->use[p->n_uses++] = (ae_use){node, slot, ae_net_sees_transpose(net, &net->nodes[other], slot) != swap};
+    n->parameter[slot] = net->nodes[other].parameter[slot];
+    return AE_OK;
+}
+
+static ae_status check_sharing(ae_context *context, const ae_net *net, const ae_node *node) {
+    const ae_node_desc *d = &node->desc;
+    if (!d->shares)
+        return d->shares_transposed == 0 ? AE_OK
+                                         : ae_fail(context, AE_ERR_VALUE, "node '%s': shares_transposed is %d and it shares nothing", d->name,
+                                                   d->shares_transposed);
+    const int i = (int)(node - net->nodes);
+    if (d->shares < 0 || d->shares > i)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': it shares with node %lld; that must be an earlier node (0 to %d)", d->name,
+                       (long long)d->shares - 1, i - 1);
+    if (d->shares_transposed < 0 || d->shares_transposed > 1)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': shares_transposed is %d; it must be 0 or 1", d->name, d->shares_transposed);
+    const ae_node *other = &net->nodes[d->shares - 1];
+    if (other->desc.kind != d->kind || !node->plan.n_parameters || node->plan.n_parameters != other->plan.n_parameters)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s' (%s) cannot use parameters of node '%s' (%s): kinds must be equal, with parameters",
+                       d->name, node->ops->name, other->desc.name, other->ops->name);
+    if (d->shares_transposed && !(node->ops->flags & AE_LAYER_TRANSPOSES))
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': a layer of kind '%s' cannot use a transpose", d->name, node->ops->name);
+    return AE_OK;
 }
 
 static ae_status plan_node(ae_context *context, ae_net *net, int i) {
@@ -82,15 +121,50 @@ static ae_status plan_node(ae_context *context, ae_net *net, int i) {
     if (plan->out.width > AE_MAX_WIDTH)
         return ae_fail(context, AE_ERR_OVERFLOW, "node '%s' has %lld features; at most %lld are possible", node->desc.name,
                        (long long)plan->out.width, (long long)AE_MAX_WIDTH);
-    node->first_parameter = net->n_parameters;
+    AE_TRY(check_sharing(context, net, node));
     /* A transpose serves the gradient of the input; an input that no parameter stands before has none. */
     bool input_has_gradient = node->depends_on_parameters;
     for (int slot = 0; slot < plan->n_parameters; slot++) {
         plan->parameter[slot].wants_transpose &= input_has_gradient;
-        AE_TRY(add_parameter(context, net, i, slot));
+        if (node->desc.shares && (slot == 0 || !node->desc.shares_transposed))
+            AE_TRY(share_parameter(context, net, i, slot));
+        else
+            AE_TRY(add_parameter(context, net, i, slot));
+        node->depends_on_parameters |= plan->parameter[slot].update == AE_UPDATE_RULE;
     }
-    node->depends_on_parameters |= plan->n_parameters > 0;
     net->flops_per_row += plan->flops_per_row * (double)plan->in[0].multiplicity;
+cleanup:
+    return status;
+}
+
+/* Whether any use reads the panels of the transpose: as its parameter, or on the way back. */
+static bool needs_transpose(const ae_net *net, const ae_parameter *p) {
+    bool needs = false;
+    for (int i = 0; i < p->n_uses; i++)
+        needs |= p->use[i].transposed || net->nodes[p->use[i].node].plan.parameter[p->use[i].slot].wants_transpose;
+    return needs;
+}
+
+/* Offsets of the parameters that go by the rule, or of the others. */
+static ae_status lay_out(ae_context *context, ae_net *net, bool by_rule) {
+    ae_status status = AE_OK;
+    for (int i = 0; i < net->n_parameters; i++) {
+        ae_parameter *p = &net->parameters[i];
+        const char *name = net->nodes[p->use[0].node].desc.name;
+        int64_t transposed = 0, further;
+        if ((p->request.update == AE_UPDATE_RULE) != by_rule)
+            continue;
+        AE_TRY(panel_reals(context, name, p->request.rows, p->request.columns, &p->size));
+        if (needs_transpose(net, p))
+            AE_TRY(panel_reals(context, name, p->request.columns, p->request.rows, &transposed));
+        p->offset = net->parameter_reals;
+        p->transposed_offset = transposed ? net->transposed_reals : -1;
+        p->further_offset = net->further_reals;
+        if (!ae_add_i64(net->parameter_reals, p->size, &net->parameter_reals) ||
+            !ae_add_i64(net->transposed_reals, transposed, &net->transposed_reals) || !ae_mul_i64(p->size, p->n_uses - 1, &further) ||
+            !ae_add_i64(net->further_reals, further, &net->further_reals))
+            return ae_fail(context, AE_ERR_OVERFLOW, "node '%s': the parameters together do not fit into memory", name);
+    }
 cleanup:
     return status;
 }
@@ -124,6 +198,9 @@ ae_status ae_net_new(ae_context *context, ae_net **out, int bits, ae_isa isa, co
         net->n_nodes = i + 1;
         AE_TRY(plan_node(context, net, i));
     }
+    AE_TRY(lay_out(context, net, true));
+    net->trained_reals = net->parameter_reals;
+    AE_TRY(lay_out(context, net, false));
     AE_TRY(ae_arena_reserve(&net->weights, context, (size_t)net->parameter_reals, net->real_size, &offset));
     AE_TRY(ae_arena_reserve(&net->weights, context, (size_t)net->transposed_reals, net->real_size, &offset));
     AE_TRY(ae_arena_commit(&net->weights, context));
@@ -147,8 +224,11 @@ void ae_net_free(ae_net *net) {
 }
 
 void ae_net_seed(ae_net *net, uint64_t seed) {
-    for (int i = 0; i < net->n_nodes; i++)
-        net->nodes[i].binding.key = ae_key_of(seed, AE_STREAM_CORRUPTION, net->nodes[i].desc.name);
+    for (int i = 0; i < net->n_nodes; i++) {
+        ae_node *node = &net->nodes[i];
+        node->binding.key = ae_key_of(seed, node->ops->stream ? node->ops->stream : AE_STREAM_CORRUPTION, node->desc.name);
+        node->binding.scoring_key = ae_key_of(seed, AE_STREAM_SCORING, node->desc.name);
+    }
 }
 
 ae_status ae_net_initialize(ae_context *context, ae_net *net, uint64_t seed) {

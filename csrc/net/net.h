@@ -17,26 +17,32 @@
 #define AE_MAX_NODES 4096
 #define AE_MAX_WIDTH INT32_MAX /* columns of a value: random streams count them in 32 bits */
 
-/* A use of a parameter by a node: backward_weights of every use is summed, in this order. */
+#define AE_MAX_USES 16
+
+/* A use of a parameter by a node. The gradient is the sum over the uses, in this order, of what backward_weights of each
+ * gives over all rows. */
 typedef struct ae_use {
-    int node, slot; /* slot: number of the parameter within its layer */
+    int node, slot;  /* slot: number of the parameter within its layer */
+    bool transposed; /* the node sees the transpose */
 } ae_use;
 
 typedef struct ae_parameter {
     char name[AE_NAME_SIZE + 16];  /* "<node>.<role>" */
     ae_parameter_request request;
     int group;
-    ae_use use;
+    int n_uses;
+    ae_use use[AE_MAX_USES];   /* the first is the node that it is named after, whose request it is */
     int64_t size;              /* reals: panels * rows * 32, padding included */
     int64_t offset;            /* reals from the start of the parameter region; the same in gradients and optimiser state */
     int64_t transposed_offset; /* reals from the start of the region of transposes, or -1 */
+    int64_t further_offset;    /* likewise of a region with the gradients of the second and later uses, size reals each */
 } ae_parameter;
 
 typedef struct ae_node {
     ae_node_desc desc;
     const ae_layer_ops *ops;
     ae_layer_plan plan;
-    int first_parameter;
+    int parameter[AE_MAX_PARAMETERS]; /* numbers in the table, by slot */
     bool depends_on_parameters; /* itself or an ancestor has some: its value has room for a gradient */
     bool reached;               /* while a range is bound: something has written its gradient */
     bool active;                /* in the bound range and on a way from updated parameters to a loss: backward runs */
@@ -50,7 +56,8 @@ typedef struct ae_net {
     int n_nodes, n_parameters;
     ae_node *nodes;
     ae_parameter *parameters;
-    int64_t parameter_reals, transposed_reals;
+    int64_t parameter_reals, transposed_reals, further_reals;
+    int64_t trained_reals;    /* of the parameters that go by the rule: they come first */
     ae_arena weights;         /* parameters, then transposes */
     char *parameter_base, *transposed_base;
     ae_arena values;          /* one block for all values, gradients, caches, tables and scratch */
@@ -66,6 +73,9 @@ typedef struct ae_net {
 ae_status ae_net_new(ae_context *context, ae_net **out, int bits, ae_isa isa, const ae_node_desc *descs, int n_nodes);
 /* Accepts NULL. */
 void ae_net_free(ae_net *net);
+
+/* Whether a node sees the parameter in a slot as its transpose. */
+bool ae_net_sees_transpose(const ae_net *net, const ae_node *node, int slot);
 
 /* Memory for `rows` rows of values, for gradients too where asked, and for n_workers workers. Replaces an earlier plan;
  * on failure the earlier plan is gone and the net can only be planned again or freed. */

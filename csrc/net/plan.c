@@ -5,7 +5,7 @@
 #include "net/net.h"
 
 typedef struct offsets {
-    size_t data, gradient, cache, table;
+    size_t data, gradient, cache, coupling, table;
 } offsets;
 
 /* Rounded up so that workers do not share cache lines. */
@@ -34,6 +34,8 @@ static ae_status reserve_node(ae_context *context, ae_net *net, ae_node *node, i
         AE_TRY(reserve_matrix(context, net, plan->out.width, binding->out.stride, &o->gradient));
     if (gradients && plan->cache_width)
         AE_TRY(reserve_matrix(context, net, plan->cache_width, binding->out.stride, &o->cache));
+    if (gradients && plan->coupling_reals)
+        AE_TRY(ae_arena_reserve(&net->values, context, (size_t)plan->coupling_reals, net->real_size, &o->coupling));
     AE_TRY(ae_arena_reserve(&net->values, context, (size_t)plan->table_bytes, 1, &o->table));
     net->value_reals_per_row += (ae_panels(plan->out.width) * (gradients ? 2 : 1) + ae_panels(plan->cache_width)) * AE_PANEL *
                                 plan->out.multiplicity;
@@ -48,17 +50,20 @@ static void bind_node(ae_net *net, ae_node *node, const offsets *o, bool gradien
     binding->out.data = ae_arena_at(&net->values, o->data);
     binding->out.gradient = gradients && node->depends_on_parameters ? ae_arena_at(&net->values, o->gradient) : NULL;
     binding->cache = gradients && node->plan.cache_width ? ae_arena_at(&net->values, o->cache) : NULL;
+    binding->coupling = gradients && node->plan.coupling_reals ? ae_arena_at(&net->values, o->coupling) : NULL;
     binding->table = ae_arena_at(&net->values, o->table);
     for (int k = 0; k < node->desc.n_inputs; k++) {
         binding->in[k] = net->nodes[node->desc.inputs[k]].binding.out;
         binding->accumulate[k] = false;
     }
     for (int slot = 0; slot < node->plan.n_parameters; slot++) {
-        const ae_parameter *p = &net->parameters[node->first_parameter + slot];
-        binding->parameter[slot] = net->parameter_base + (size_t)p->offset * net->real_size;
-        binding->parameter_rows[slot] = p->request.rows;
-        binding->transposed[slot] =
-            p->transposed_offset < 0 ? NULL : net->transposed_base + (size_t)p->transposed_offset * net->real_size;
+        const ae_parameter *p = &net->parameters[node->parameter[slot]];
+        char *plain = net->parameter_base + (size_t)p->offset * net->real_size;
+        char *transposed = p->transposed_offset < 0 ? NULL : net->transposed_base + (size_t)p->transposed_offset * net->real_size;
+        const bool swap = ae_net_sees_transpose(net, node, slot);
+        binding->parameter[slot] = swap ? transposed : plain;
+        binding->transposed[slot] = swap ? plain : transposed;
+        binding->parameter_rows[slot] = node->plan.parameter[slot].rows;
     }
     if (node->ops->prepare)
         node->ops->prepare(binding);
@@ -95,7 +100,11 @@ void ae_net_bind_range(ae_net *net, int first, int last, uint32_t groups, const 
     /* Forward: whose gradient leads to a parameter that is updated. */
     for (int i = 0; i < net->n_nodes; i++) {
         ae_node *node = &net->nodes[i];
-        bool leads = i >= first && node->plan.n_parameters > 0 && (groups >> node->desc.group & 1u);
+        bool leads = false;
+        for (int slot = 0; i >= first && slot < node->plan.n_parameters; slot++) {
+            const ae_parameter *p = &net->parameters[node->parameter[slot]];
+            leads |= p->request.update == AE_UPDATE_RULE && (groups >> p->group & 1u);
+        }
         for (int k = 0; k < node->desc.n_inputs; k++) {
             const ae_node *in = &net->nodes[node->desc.inputs[k]];
             node->binding.in[k].gradient = node->desc.inputs[k] >= first && in->active ? in->binding.out.gradient : NULL;

@@ -73,18 +73,18 @@ typedef struct predict_phase {
     ae_predictor *predictor;
     const ae_predict_call *call;
     int64_t first; /* row of task 0 */
+    const bool *needed; /* by node: what last_node follows from */
 } predict_phase;
 
 /* Rows `from` of the caller become rows at .. at + n - 1 of the plan. */
 static void gather(const predict_phase *phase, int64_t from, int64_t at, int64_t n) {
     const ae_predictor *p = phase->predictor;
     const ae_predict_call *call = phase->call;
-    const int first = call->from_node < 0 ? 0 : call->from_node, last = call->from_node < 0 ? call->last_node : call->from_node;
-    for (int i = first; i <= last; i++) {
+    for (int i = 0; i <= call->last_node; i++) {
         const ae_node *node = &p->net->nodes[i];
-        if (call->from_node < 0 && !(node->ops->flags & AE_LAYER_SOURCE))
+        if (!phase->needed[i] || (i != call->from_node && !(node->ops->flags & AE_LAYER_SOURCE)))
             continue;
-        const ae_data *source = &call->sources[call->from_node < 0 ? node->desc.source : 0];
+        const ae_data *source = &call->sources[i == call->from_node ? 0 : node->desc.source];
         for (int64_t r = 0; r < n; r++)
             ae_data_gather(source, p->kernels, from + r, node->binding.out.stride, at + r, node->binding.out.data);
     }
@@ -108,12 +108,13 @@ static void predict_task(void *argument, int64_t task, int worker) {
     const int64_t total = call->sources[0].rows, width = value->shape.width;
     const int64_t from = phase->first + task * BLOCK_ROWS, n = total - from < BLOCK_ROWS ? total - from : BLOCK_ROWS;
     const int64_t at = worker * (int64_t)BLOCK_ROWS;
-    const ae_block block = {at, at + n, 0, 0, false, false, NULL};
+    const ae_block block = {at, at + n, 0, 0, false, false, call->sampling, NULL};
     gather(phase, from, at, n);
     ae_net_forward(p->net, call->from_node + 1, call->last_node, block, worker);
     const char *result = value->data;
+    const int64_t m = value->shape.multiplicity;
     if (call->what == AE_PREDICT_LINKED)
-        link_values(p, value, at, n);
+        link_values(p, value, at * m, n * m);
     if (call->what == AE_PREDICT_LOSS || call->what == AE_PREDICT_TERMS) {
         for (int64_t r = 0; r < n; r++)
             ae_data_gather(&call->sources[call->target_source], p->kernels, from + r, value->stride, at + r, p->target);
@@ -139,34 +140,41 @@ static void predict_task(void *argument, int64_t task, int worker) {
         result = p->terms;
     }
     const int64_t size = call->out_type == AE_F32 ? 4 : 8;
-    for (int64_t r = 0; r < n; r++)
-        p->kernels->row_scatter(call->out_type, result, width, value->stride, at + r, call->out + (from + r) * width * size, size);
+    for (int64_t r = 0; r < n * m; r++)
+        p->kernels->row_scatter(call->out_type, result, width, value->stride, at * m + r, call->out + (from * m + r) * width * size, size);
 }
 
-/* What last_node needs must follow from from_node alone. */
-static ae_status check_path(ae_context *context, const ae_net *net, int from_node, int last_node) {
-    bool needed[AE_MAX_NODES] = {false};
+/* What last_node needs must follow from from_node and from inputs of the other sources. */
+static ae_status find_path(ae_context *context, const ae_net *net, const ae_predict_call *call, bool *needed) {
+    const int from_node = call->from_node, last_node = call->last_node;
     needed[last_node] = true;
     for (int i = last_node; i > from_node; i--) {
         const ae_node *node = &net->nodes[i];
-        if (!needed[i])
-            continue;
-        if (node->ops->flags & AE_LAYER_SOURCE)
-            return ae_fail(context, AE_ERR_VALUE, "node '%s' does not follow from node '%s' alone: input '%s' is needed too",
-                           net->nodes[last_node].desc.name, net->nodes[from_node].desc.name, node->desc.name);
-        for (int k = 0; k < node->desc.n_inputs; k++) {
+        needed[i] |= from_node < 0 && (node->ops->flags & AE_LAYER_SOURCE);
+        for (int k = 0; needed[i] && k < node->desc.n_inputs; k++) {
             const int input = node->desc.inputs[k];
-            if (input < from_node)
+            if (input < from_node && !(net->nodes[input].ops->flags & AE_LAYER_SOURCE))
                 return ae_fail(context, AE_ERR_VALUE, "node '%s' does not follow from node '%s' alone: '%s' reads '%s'",
                                net->nodes[last_node].desc.name, net->nodes[from_node].desc.name, node->desc.name,
                                net->nodes[input].desc.name);
             needed[input] = true;
         }
     }
+    for (int i = 0; i <= last_node; i++) {
+        const ae_node_desc *d = &net->nodes[i].desc;
+        if (!needed[i] || i == from_node || !(net->nodes[i].ops->flags & AE_LAYER_SOURCE))
+            continue;
+        if (from_node >= 0 && (d->source < 1 || d->source >= call->n_sources))
+            return ae_fail(context, AE_ERR_VALUE, "node '%s' does not follow from node '%s' alone: input '%s' is needed too",
+                           net->nodes[last_node].desc.name, net->nodes[from_node].desc.name, d->name);
+        if (d->source < 0 || d->source >= call->n_sources || call->sources[d->source].columns != d->width)
+            return ae_fail(context, AE_ERR_VALUE, "node '%s' takes %lld features from source %d, which has others", d->name,
+                           (long long)d->width, d->source);
+    }
     return AE_OK;
 }
 
-static ae_status check_call(ae_context *context, const ae_predictor *p, const ae_predict_call *call) {
+static ae_status check_call(ae_context *context, const ae_predictor *p, const ae_predict_call *call, bool *needed) {
     const ae_net *net = p->net;
     if (call->last_node < 0 || call->last_node >= net->n_nodes || call->from_node < -1 || call->from_node >= net->n_nodes)
         return ae_fail(context, AE_ERR_VALUE, "nodes %d to %d; there are %d", call->from_node, call->last_node, net->n_nodes);
@@ -183,15 +191,14 @@ static ae_status check_call(ae_context *context, const ae_predictor *p, const ae
     if (call->from_node >= 0 && call->sources[0].columns != net->nodes[call->from_node].plan.out.width)
         return ae_fail(context, AE_ERR_VALUE, "%lld features; node '%s' has %lld", (long long)call->sources[0].columns,
                        net->nodes[call->from_node].desc.name, (long long)net->nodes[call->from_node].plan.out.width);
-    if (call->from_node >= 0 && check_path(context, net, call->from_node, call->last_node) != AE_OK)
+    if (call->from_node >= 0 && net->nodes[call->from_node].plan.out.multiplicity != 1)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s' has %lld rows a sample; only a node with one can be the start",
+                       net->nodes[call->from_node].desc.name, (long long)net->nodes[call->from_node].plan.out.multiplicity);
+    if (find_path(context, net, call, needed) != AE_OK)
         return AE_ERR_VALUE;
-    for (int i = 0; call->from_node < 0 && i <= call->last_node; i++) {
-        const ae_node_desc *d = &net->nodes[i].desc;
-        if ((net->nodes[i].ops->flags & AE_LAYER_SOURCE) &&
-            (d->source < 0 || d->source >= call->n_sources || call->sources[d->source].columns != d->width))
-            return ae_fail(context, AE_ERR_VALUE, "node '%s' takes %lld features from source %d, which has others", d->name,
-                           (long long)d->width, d->source);
-    }
+    if (call->what >= AE_PREDICT_LOSS && net->nodes[call->last_node].plan.out.multiplicity != 1)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s' has %lld rows a sample; a loss needs one", net->nodes[call->last_node].desc.name,
+                       (long long)net->nodes[call->last_node].plan.out.multiplicity);
     if (call->what >= AE_PREDICT_LOSS && (call->target_source < 0 || call->target_source >= call->n_sources ||
                                           call->sources[call->target_source].columns != width))
         return ae_fail(context, AE_ERR_VALUE, "the target must have the prediction's %lld features", (long long)width);
@@ -200,7 +207,8 @@ static ae_status check_call(ae_context *context, const ae_predictor *p, const ae
 
 ae_status ae_predictor_run(ae_context *context, ae_predictor *p, const ae_predict_call *call, ae_predict_stop stop,
                            void *stop_argument) {
-    ae_status status = check_call(context, p, call);
+    bool needed[AE_MAX_NODES] = {false};
+    ae_status status = check_call(context, p, call, needed);
     if (status != AE_OK)
         return status;
     const int64_t rows = call->sources[0].rows;
@@ -208,7 +216,7 @@ ae_status ae_predictor_run(ae_context *context, ae_predictor *p, const ae_predic
     const double most = 1e9 / (p->net->flops_per_row + 1.0) / BLOCK_ROWS;
     const int64_t tasks_at_once = most < 16 ? 16 : most > 1e6 ? 1000000 : (int64_t)most;
     for (int64_t first = 0; first < rows; first += tasks_at_once * BLOCK_ROWS) {
-        predict_phase phase = {p, call, first};
+        predict_phase phase = {p, call, first, needed};
         const int64_t left = (rows - first + BLOCK_ROWS - 1) / BLOCK_ROWS;
         if (first && stop && stop(stop_argument))
             return ae_fail(context, AE_ERR_INTERRUPTED, "the call was interrupted");

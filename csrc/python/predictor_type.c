@@ -111,9 +111,12 @@ static PyObject *predictor_run(PyObject *object, PyObject *args, PyObject *kwarg
         goto cleanup;
     }
     call.what = (ae_predict_what)what;
-    npy_intp shape[2] = {data[0].rows, net->nodes[call.last_node].plan.out.width};
-    if (what == AE_PREDICT_LOSS)
+    const ae_shape *out = &net->nodes[call.last_node].plan.out;
+    npy_intp shape[2] = {data[0].rows * out->multiplicity, out->width};
+    if (what == AE_PREDICT_LOSS) {
         call.out_type = AE_F64;
+        shape[0] = data[0].rows;
+    }
     result = PyArray_SimpleNew(what == AE_PREDICT_LOSS ? 1 : 2, shape, call.out_type == AE_F32 ? NPY_FLOAT32 : NPY_FLOAT64);
     if (!result)
         goto cleanup;

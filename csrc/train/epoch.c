@@ -45,6 +45,9 @@ static ae_status full_gradient(ae_context *context, ae_trainer *t, int stage_ind
     pass p = train_pass(t, 0, t->first, t->count, t->split);
     loss_sum sum = {{{0}}};
     p.training = training;
+    if (t->whole_only && t->count > t->chunk)
+        return ae_fail(context, AE_ERR_STATE, "a layer needs all %lld rows at once; batch_size is %lld", (long long)t->count,
+                       (long long)t->options.batch_size);
     ae_status status = train_run(context, t, stage_index, &p, 0, t->count, true, NULL, &sum, stop, stop_argument);
     *loss = train_loss(t, stage_index, &sum, (double)t->count);
     return status;
@@ -98,6 +101,11 @@ static ae_status lbfgs_epoch(ae_context *context, ae_trainer *t, ae_stop stop, v
     /* The iterate may be an earlier point than the one evaluated last. */
     ae_net_pack_all(t->net);
     data = objective - l2_penalty(t, false);
+    if (t->stages[0].n_assigned) {
+        double again;
+        AE_TRY(full_gradient(context, t, 0, true, stop, stop_argument, &again));
+        train_assign(t, 0, t->count);
+    }
     t->step++;
     *loss = data;
     t->last_objective = objective;

@@ -9,14 +9,16 @@
 
 typedef struct tile_task {
     int parameter;
-    ae_tile tile;
+    ae_tile tile; /* of the parameter as it lies; each use puts in its slot and flag */
 } tile_task;
 
 typedef struct stage {
     ae_stage_desc desc;
     const ae_rule_ops *rule;
     tile_task *tiles;
-    int64_t n_tiles;
+    int64_t n_tiles;    /* that go by the rule */
+    int64_t n_assigned; /* behind them: whose new value the layer gives */
+    bool couples;       /* a layer of its nodes couples rows */
     bool *seeded;      /* by node */
     bool reads_across; /* a node or a target of its losses is a value of an earlier stage */
 } stage;
@@ -57,6 +59,7 @@ struct ae_trainer {
     int64_t first, count; /* the subset trained on */
     bool split;
     int64_t chunk;
+    bool whole_only; /* a layer needs all rows of a minibatch at once: no chunks */
     int n_state;
     ae_lbfgs *lbfgs;
     bool lbfgs_started;
@@ -65,7 +68,9 @@ struct ae_trainer {
     char *gradient;              /* region shaped like the parameters, or NULL where tiles keep their gradient to themselves */
     char *state[AE_RULE_MAX_STATE];
     char *last, *best;           /* snapshots: parameters, then state; parameters */
-    char *tile_scratch;          /* AE_TILE_ROWS rows for each worker */
+    char *further;               /* gradients of second and later uses of parameters, where `gradient` is kept */
+    char *tile_scratch;          /* a tile for each worker, two where parameters are shared */
+    size_t tile_bytes;           /* of a worker */
     double *row_loss;            /* [loss][chunk] */
     double *row_weight;          /* [chunk] */
     double *tile_sum;            /* squares of the gradient by tile, for the global norm */
@@ -96,6 +101,10 @@ typedef struct update {
  * fit one; the last chunk ends with `update` where given. AE_ERR_NONFINITE before any parameter changed. */
 ae_status train_run(ae_context *context, ae_trainer *trainer, int stage_index, const pass *p, int64_t from, int64_t rows,
                     bool gradients, const update *how, loss_sum *sum, ae_stop stop, void *stop_argument);
+
+/* Gives the parameters that a stage assigns their new values, from a minibatch of `rows` rows that has gone through train_run
+ * (which does it itself where it updates). */
+void train_assign(const ae_trainer *trainer, int stage_index, int64_t rows);
 
 /* The stage's loss from the sums: terms by weight, lanes as a tree, divided by count. */
 double train_loss(const ae_trainer *trainer, int stage_index, const loss_sum *sum, double count);

@@ -1,5 +1,6 @@
 /* One training step: the phase by rows, the phase by weights, and the phases that clipping and max-norm add. */
 #include <math.h>
+#include <string.h>
 #include <time.h>
 
 #include "train/internal.h"
@@ -32,6 +33,11 @@ typedef struct row_phase {
     int64_t first_row;         /* position of the chunk in the minibatch */
     double denominator;
     bool gradients;
+    /* What of the way forward and back is in this phase: all of it, unless layers couple rows. */
+    int first, last;           /* nodes forward; none where last < first */
+    int back_first, back_last; /* nodes in reverse */
+    bool begins;               /* gathers the rows */
+    bool turns;                /* reaches the losses */
 } row_phase;
 
 /* The row of the data that stands at a row of the chunk. */
@@ -69,15 +75,9 @@ static void gather_rows(const row_phase *phase, int64_t row0, int64_t row1) {
     }
 }
 
-static void row_task(void *argument, int64_t task, int worker) {
-    const row_phase *phase = argument;
+static void run_losses(const row_phase *phase, int64_t row0, int64_t row1) {
     const ae_trainer *t = phase->trainer;
     const stage *s = phase->stage;
-    const int64_t row0 = task * phase->block;
-    const int64_t row1 = row0 + phase->block < phase->rows ? row0 + phase->block : phase->rows;
-    const ae_block block = {row0, row1, phase->pass->step, phase->first_row, phase->pass->training, phase->gradients, NULL};
-    gather_rows(phase, row0, row1);
-    ae_net_forward(t->net, s->desc.first_node, s->desc.last_node, block, worker);
     for (int i = 0; i < s->desc.n_losses; i++) {
         const int l = s->desc.first_loss + i;
         const loss_term *term = &t->losses[l];
@@ -102,8 +102,21 @@ static void row_task(void *argument, int64_t task, int worker) {
             .accumulate = accumulate,
         });
     }
+}
+
+static void row_task(void *argument, int64_t task, int worker) {
+    const row_phase *phase = argument;
+    const ae_trainer *t = phase->trainer;
+    const int64_t row0 = task * phase->block;
+    const int64_t row1 = row0 + phase->block < phase->rows ? row0 + phase->block : phase->rows;
+    const ae_block block = {row0, row1, phase->pass->step, phase->first_row, phase->pass->training, phase->gradients, false, NULL};
+    if (phase->begins)
+        gather_rows(phase, row0, row1);
+    ae_net_forward(t->net, phase->first, phase->last, block, worker);
+    if (phase->turns)
+        run_losses(phase, row0, row1);
     if (phase->gradients)
-        ae_net_backward(t->net, s->desc.first_node, s->desc.last_node, block, worker);
+        ae_net_backward(t->net, phase->back_first, phase->back_last, block, worker);
 }
 
 /* Rows of a block: values of a small network stay in the second-level cache from forward to backward; of a wide one the
@@ -132,6 +145,65 @@ static int workers_for(const ae_trainer *t, double flops) {
     return wanted < 1.0 ? 1 : wanted < most ? (int)wanted : most;
 }
 
+/* ---- layers that couple rows ---- */
+
+typedef struct couple_phase {
+    const ae_node *node;
+    int64_t rows;
+    bool training, backward;
+} couple_phase;
+
+static void couple_task(void *argument, int64_t part, int worker) {
+    const couple_phase *phase = argument;
+    const ae_layer_ops *ops = phase->node->ops;
+    (void)worker;
+    (phase->backward ? ops->couple_backward : ops->couple)(&phase->node->binding, phase->rows, part, phase->training);
+}
+
+static void couple(const row_phase *phase, int node, bool backward, int workers) {
+    const ae_node *n = &phase->trainer->net->nodes[node];
+    couple_phase c = {n, phase->rows * n->plan.out.multiplicity, phase->pass->training, backward};
+    ae_pool_run(phase->trainer->pool, couple_task, &c, n->plan.coupling_parts, workers);
+}
+
+static void run_rows(row_phase *phase, int workers) {
+    ae_pool_run(phase->trainer->pool, row_task, phase, (phase->rows + phase->block - 1) / phase->block, workers);
+}
+
+/* The phase by rows: in one piece, or where backward follows and layers couple rows, cut before the forward and before the
+ * backward of each such layer. */
+static void run_by_rows(row_phase *phase, int workers) {
+    const stage *s = phase->stage;
+    const ae_node *nodes = phase->trainer->net->nodes;
+    const int first = s->desc.first_node, last = s->desc.last_node;
+    int forward = first, back = last;
+    phase->begins = true;
+    for (int i = first; s->couples && phase->gradients && i <= last; i++) {
+        if (!nodes[i].ops->couple)
+            continue;
+        phase->first = forward, phase->last = i - 1;
+        phase->back_first = 0, phase->back_last = -1;
+        run_rows(phase, workers);
+        couple(phase, i, false, workers);
+        phase->begins = false;
+        forward = i;
+    }
+    phase->first = forward, phase->last = last;
+    phase->turns = true;
+    for (int i = last; s->couples && phase->gradients && i >= first; i--) {
+        if (!nodes[i].active || !nodes[i].ops->couple_backward)
+            continue;
+        phase->back_first = i + 1, phase->back_last = back;
+        run_rows(phase, workers);
+        couple(phase, i, true, workers);
+        phase->first = 0, phase->last = -1;
+        phase->turns = false;
+        back = i;
+    }
+    phase->back_first = first, phase->back_last = back;
+    run_rows(phase, workers);
+}
+
 /* Sums the losses of a chunk. Lanes go by position in the pass, so the cut into chunks does not show. False where one is not finite. */
 static bool add_losses(const row_phase *phase, loss_sum *sum) {
     const ae_trainer *t = phase->trainer;
@@ -157,6 +229,7 @@ typedef struct weight_phase {
     int64_t rows;
     bool accumulate;   /* onto the gradient of earlier chunks */
     bool keep;         /* gradient goes to its region, not to scratch */
+    bool complete;     /* no chunk follows */
 } weight_phase;
 
 static char *at_tile(const ae_trainer *t, char *region, const tile_task *task) {
@@ -175,17 +248,68 @@ static void update_tile(const ae_trainer *t, const stage *s, const tile_task *ta
     ae_net_pack_tile(t->net, task->parameter, task->tile.panel, task->tile.row0, task->tile.row1);
 }
 
+static void backward_use(const weight_phase *phase, const ae_use *use, const tile_task *task, bool accumulate, char *gradient) {
+    const ae_node *node = &phase->trainer->net->nodes[use->node];
+    ae_tile tile = task->tile;
+    tile.parameter = use->slot;
+    tile.transposed = use->transposed;
+    node->ops->backward_weights(&node->binding, &tile, phase->rows * node->binding.out.shape.multiplicity, accumulate, gradient);
+}
+
+/* The gradient of a tile. Each use has a sum of its own over all rows, which are then added in order, so that the cut of the
+ * rows into chunks does not show. */
+static void sum_uses(const weight_phase *phase, const tile_task *task, char *gradient, char *scratch) {
+    const ae_trainer *t = phase->trainer;
+    const ae_parameter *p = &t->net->parameters[task->parameter];
+    bool first = true;
+    for (int i = 0; i < p->n_uses; i++) {
+        if (!t->net->nodes[p->use[i].node].active)
+            continue;
+        char *further = scratch;
+        if (i > 0 && phase->keep)
+            further = t->further + (size_t)(p->further_offset + (i - 1) * p->size +
+                                            (task->tile.panel * p->request.rows + task->tile.row0) * AE_PANEL) *
+                                       t->net->real_size;
+        backward_use(phase, &p->use[i], task, phase->accumulate, first ? gradient : further);
+        if (!first && phase->complete)
+            t->kernels->axpy((task->tile.row1 - task->tile.row0) * AE_PANEL, 1.0, further, gradient);
+        first = false;
+    }
+}
+
 static void weight_task(void *argument, int64_t index, int worker) {
     const weight_phase *phase = argument;
     const ae_trainer *t = phase->trainer;
     const tile_task *task = &phase->stage->tiles[index];
-    const ae_node *node = &t->net->nodes[t->net->parameters[task->parameter].use.node];
-    char *gradient = phase->keep ? at_tile(t, t->gradient, task)
-                                 : t->tile_scratch + (size_t)worker * AE_TILE_ROWS * AE_PANEL * t->net->real_size;
-    node->ops->backward_weights(&node->binding, &task->tile, phase->rows * node->binding.out.shape.multiplicity,
-                                phase->accumulate, gradient);
+    char *scratch = t->tile_scratch + (size_t)worker * t->tile_bytes;
+    char *gradient = phase->keep ? at_tile(t, t->gradient, task) : scratch;
+    sum_uses(phase, task, gradient, scratch + t->tile_bytes / 2);
     if (phase->how)
         update_tile(t, phase->stage, task, phase->how, gradient);
+}
+
+/* The layer's own new value, read off by the first use in the stage, then in its place. */
+static void assign_task(void *argument, int64_t index, int worker) {
+    const weight_phase *phase = argument;
+    const ae_trainer *t = phase->trainer;
+    const stage *s = phase->stage;
+    const tile_task *task = &s->tiles[s->n_tiles + index];
+    const ae_parameter *p = &t->net->parameters[task->parameter];
+    char *value = t->tile_scratch + (size_t)worker * t->tile_bytes;
+    int use = 0;
+    while (p->use[use].node < s->desc.first_node || p->use[use].node > s->desc.last_node)
+        use++;
+    backward_use(phase, &p->use[use], task, false, value);
+    memcpy(at_tile(t, t->net->parameter_base, task), value,
+           (size_t)((task->tile.row1 - task->tile.row0) * AE_PANEL) * t->net->real_size);
+    ae_net_pack_tile(t->net, task->parameter, task->tile.panel, task->tile.row0, task->tile.row1);
+}
+
+void train_assign(const ae_trainer *t, int stage_index, int64_t rows) {
+    const stage *s = &t->stages[stage_index];
+    weight_phase by_weights = {t, s, NULL, rows, false, false, true};
+    if (s->n_assigned)
+        ae_pool_run(t->pool, assign_task, &by_weights, s->n_assigned, 0);
 }
 
 static void norm_task(void *argument, int64_t index, int worker) {
@@ -239,20 +363,20 @@ ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const p
         t->bound_stage = stage_index;
     }
     for (int64_t done = 0; done < rows; done += t->chunk) {
-        row_phase by_rows = {t, s, p, from + done, rows - done < t->chunk ? rows - done : t->chunk, 0, done, (double)rows, gradients};
+        row_phase by_rows = {t, s, p, from + done, rows - done < t->chunk ? rows - done : t->chunk, 0, done, (double)rows, gradients, 0, 0, 0, 0, false, false};
         by_rows.block = block_rows(t, by_rows.rows, row_workers);
-        ae_pool_run(t->pool, row_task, &by_rows, (by_rows.rows + by_rows.block - 1) / by_rows.block, row_workers);
+        run_by_rows(&by_rows, row_workers);
         if (!add_losses(&by_rows, sum))
             return ae_fail(context, AE_ERR_NONFINITE, "the loss is not finite");
         if (gradients) {
             const bool last = done + t->chunk >= rows;
-            weight_phase by_weights = {t, s, last && !clips ? how : NULL, by_rows.rows, done > 0, !whole || clips || !how};
+            weight_phase by_weights = {t, s, last && !clips ? how : NULL, by_rows.rows, done > 0, !whole || clips || !how, last};
             ae_pool_run(t->pool, weight_task, &by_weights, s->n_tiles, weight_workers);
         }
         AE_TRY(train_ask(context, t, stop, stop_argument));
     }
     if (clips) {
-        weight_phase by_weights = {t, s, how, rows, false, true};
+        weight_phase by_weights = {t, s, how, rows, false, true, true};
         ae_pool_run(t->pool, norm_task, &by_weights, s->n_tiles, weight_workers);
         update scaled = *how;
         scaled.decaying.gradient_scale = scaled.plain.gradient_scale = clipping_scale(t, s);
@@ -262,9 +386,11 @@ ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const p
         ae_pool_run(t->pool, update_task, &by_weights, s->n_tiles, weight_workers);
     }
     if (how && isfinite(t->options.max_norm)) {
-        weight_phase by_weights = {t, s, how, rows, false, false};
+        weight_phase by_weights = {t, s, how, rows, false, false, true};
         ae_pool_run(t->pool, max_norm_task, &by_weights, s->n_tiles, weight_workers);
     }
+    if (how)
+        train_assign(t, stage_index, rows);
 cleanup:
     return status;
 }

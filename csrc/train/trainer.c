@@ -68,6 +68,14 @@ static ae_status check_stage(ae_context *context, ae_trainer *t, int i, const ae
         return ae_fail(context, AE_ERR_VALUE, "stage %d: rule %d is not known", i, d->rule);
     if (d->rule < 0 && n_stages > 1)
         return ae_fail(context, AE_ERR_VALUE, "stage %d: L-BFGS is for programs of one stage", i);
+    const ae_train_options *o = &t->options;
+    if (d->rule < 0 && (o->l1 > 0 || isfinite(o->max_norm) || isfinite(o->clip_value) || isfinite(o->clip_norm)))
+        return ae_fail(context, AE_ERR_VALUE,
+                       "stage %d: L-BFGS needs a smooth objective and its exact gradient; it does not go with %s", i,
+                       o->l1 > 0              ? "l1"
+                       : isfinite(o->max_norm) ? "max_norm"
+                       : isfinite(o->clip_value) ? "clip_value"
+                                                 : "clip_norm");
     return AE_OK;
 }
 
@@ -96,18 +104,29 @@ cleanup:
     return status;
 }
 
-/* Tiles of the parameters that a stage updates. */
-static int64_t list_tiles(const ae_trainer *t, const stage *s, tile_task *out) {
+/* Whether a stage has something for a parameter: gradient flows to a use, or a use assigns. */
+static bool is_used(const ae_trainer *t, const stage *s, const ae_parameter *p) {
+    bool used = false;
+    for (int i = 0; i < p->n_uses; i++) {
+        const int node = p->use[i].node;
+        used |= p->request.update == AE_UPDATE_RULE ? t->net->nodes[node].active
+                                                    : node >= s->desc.first_node && node <= s->desc.last_node;
+    }
+    return used;
+}
+
+/* Tiles of the parameters that a stage updates in one way. */
+static int64_t list_tiles(const ae_trainer *t, const stage *s, ae_update kind, tile_task *out) {
     int64_t n = 0;
     for (int i = 0; i < t->net->n_parameters; i++) {
         const ae_parameter *p = &t->net->parameters[i];
-        if (!(s->desc.groups >> p->group & 1u) || !t->net->nodes[p->use.node].active)
+        if (!(s->desc.groups >> p->group & 1u) || p->request.update != kind || !is_used(t, s, p))
             continue;
         for (int64_t q = 0; q < ae_panels(p->request.columns); q++)
             for (int64_t row = 0; row < p->request.rows; row += AE_TILE_ROWS, n++)
                 if (out) {
                     const int64_t end = p->request.rows - row < AE_TILE_ROWS ? p->request.rows : row + AE_TILE_ROWS;
-                    out[n] = (tile_task){i, {p->use.slot, q, row, end}};
+                    out[n] = (tile_task){i, {p->use[0].slot, false, q, row, end}};
                 }
     }
     return n;
@@ -139,13 +158,17 @@ static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_de
     for (int l = desc->first_loss; l < desc->first_loss + desc->n_losses; l++)
         s->seeded[t->losses[l].desc.prediction] = true;
     ae_net_bind_range(t->net, desc->first_node, desc->last_node, desc->groups, s->seeded);
-    s->n_tiles = list_tiles(t, s, NULL);
+    for (int n = desc->first_node; n <= desc->last_node; n++)
+        s->couples |= t->net->nodes[n].ops->couple != NULL;
+    s->n_tiles = list_tiles(t, s, AE_UPDATE_RULE, NULL);
+    s->n_assigned = list_tiles(t, s, AE_UPDATE_ASSIGN, NULL);
     if (!s->n_tiles)
         return ae_fail(context, AE_ERR_VALUE, "stage %d has no parameters to train", i);
-    AE_TRY(ae_alloc(context, &block, (size_t)s->n_tiles, sizeof *s->tiles));
+    AE_TRY(ae_alloc(context, &block, (size_t)(s->n_tiles + s->n_assigned), sizeof *s->tiles));
     s->tiles = block;
-    list_tiles(t, s, s->tiles);
+    list_tiles(t, s, AE_UPDATE_RULE, s->tiles);
     qsort(s->tiles, (size_t)s->n_tiles, sizeof *s->tiles, by_height);
+    list_tiles(t, s, AE_UPDATE_ASSIGN, s->tiles + s->n_tiles);
     if (s->rule && s->rule->n_state(&t->options.rule_options) > t->n_state)
         t->n_state = s->rule->n_state(&t->options.rule_options);
 cleanup:
@@ -156,23 +179,27 @@ static ae_status reserve(ae_context *context, ae_trainer *t) {
     const size_t reals = (size_t)t->net->parameter_reals, size = t->net->real_size;
     const bool keeps_gradient = !t->stages[0].rule || t->options.batch_size > t->chunk || isfinite(t->options.clip_norm);
     ae_status status;
-    size_t gradient = 0, state[AE_RULE_MAX_STATE] = {0}, last, best = 0, scratch, row_loss, row_weight, tile_sum;
+    size_t gradient = 0, further = 0, state[AE_RULE_MAX_STATE] = {0}, last, best = 0, scratch, row_loss, row_weight, tile_sum;
     int64_t most_tiles = 0;
     for (int i = 0; i < t->n_stages; i++)
         most_tiles = t->stages[i].n_tiles > most_tiles ? t->stages[i].n_tiles : most_tiles;
     if (keeps_gradient)
         AE_TRY(ae_arena_reserve(&t->memory, context, reals, size, &gradient));
+    if (keeps_gradient && t->net->further_reals)
+        AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)t->net->further_reals, size, &further));
     for (int i = 0; i < t->n_state; i++)
         AE_TRY(ae_arena_reserve(&t->memory, context, reals, size, &state[i]));
     AE_TRY(ae_arena_reserve(&t->memory, context, reals, size * (size_t)(1 + t->n_state), &last));
     if (t->options.keep_best)
         AE_TRY(ae_arena_reserve(&t->memory, context, reals, size, &best));
-    AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)ae_pool_size(t->pool), AE_TILE_ROWS * AE_PANEL * size, &scratch));
+    t->tile_bytes = AE_TILE_ROWS * AE_PANEL * size * (t->net->further_reals ? 2 : 1);
+    AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)ae_pool_size(t->pool), t->tile_bytes, &scratch));
     AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)t->n_losses * (size_t)t->chunk, sizeof(double), &row_loss));
     AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)t->chunk, sizeof(double), &row_weight));
     AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)most_tiles, sizeof(double), &tile_sum));
     AE_TRY(ae_arena_commit(&t->memory, context));
     t->gradient = keeps_gradient ? ae_arena_at(&t->memory, gradient) : NULL;
+    t->further = keeps_gradient && t->net->further_reals ? ae_arena_at(&t->memory, further) : NULL;
     for (int i = 0; i < t->n_state; i++)
         t->state[i] = ae_arena_at(&t->memory, state[i]);
     t->last = ae_arena_at(&t->memory, last);
@@ -185,13 +212,22 @@ cleanup:
     return status;
 }
 
-/* Rows that pass at once: the minibatch, or as many as the budget holds. A layer that couples rows needs them all,
- * and so does a stage that reads values which an earlier one left. */
+/* Layers that couple rows, and those that give new values of parameters. */
+static bool needs_all_rows(const ae_net *net) {
+    bool needs = false;
+    for (int i = 0; i < net->n_nodes; i++)
+        needs |= (net->nodes[i].ops->flags & AE_LAYER_COUPLES_ROWS) != 0;
+    for (int i = 0; i < net->n_parameters; i++)
+        needs |= net->parameters[i].request.update == AE_UPDATE_ASSIGN;
+    return needs;
+}
+
+/* Rows that pass at once: the minibatch, or as many as the budget holds. Some layers need them all, and so does a stage that
+ * reads values which an earlier one left. */
 static int64_t choose_chunk(const ae_trainer *t, int n_stages, int64_t bytes_per_row) {
     const int64_t batch = t->options.batch_size;
-    for (int i = 0; i < t->net->n_nodes; i++)
-        if (t->net->nodes[i].ops->flags & AE_LAYER_COUPLES_ROWS)
-            return batch;
+    if (t->whole_only)
+        return batch;
     for (int i = 0; i < n_stages; i++)
         if (t->stages[i].reads_across)
             return batch;
@@ -226,13 +262,14 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     AE_TRY(check_stages(context, t, stages, n_stages));
     /* Planned for one row first: it tells the bytes of a row, which tell the chunk. */
     AE_TRY(ae_net_plan_rows(context, t->net, 1, true, 1));
+    t->whole_only = needs_all_rows(t->net);
     t->chunk = choose_chunk(t, n_stages, t->net->value_reals_per_row * (int64_t)t->net->real_size);
     AE_TRY(ae_net_plan_rows(context, t->net, t->chunk, true, options->n_threads));
     for (int i = 0; i < n_stages; i++)
         AE_TRY(new_stage(context, t, &stages[i]));
     AE_TRY(reserve(context, t));
     if (!t->stages[0].rule)
-        AE_TRY(ae_lbfgs_new(context, &t->lbfgs, options->bits, isa, t->net->parameter_reals, options->lbfgs_memory,
+        AE_TRY(ae_lbfgs_new(context, &t->lbfgs, options->bits, isa, t->net->trained_reals, options->lbfgs_memory,
                             options->lbfgs_max_evaluations, options->lbfgs_gtol));
     ae_net_seed(t->net, options->seed);
     *out = t;

@@ -39,7 +39,8 @@ typedef struct ae_stage_desc {
     int32_t first_node, last_node;
     int32_t first_loss, n_losses;
     uint32_t groups;
-    int32_t rule;       /* position in the registry; -1: L-BFGS over the full batch, one iteration an epoch, single stage */
+    int32_t rule;       /* position in the registry; -1: L-BFGS over the full batch, one iteration an epoch, single stage, without
+                           l1, max_norm and clipping */
     double rate_factor; /* of the schedule's rate; > 0 */
 } ae_stage_desc;
 

@@ -20,8 +20,9 @@ static void fill_data(void) {
 static ae_trainer *ready(program *p, int64_t columns, int64_t target_columns, const double *row_weight) {
     ae_context context;
     ae_trainer *t = NULL;
-    /* A finite limit makes the trainer keep the whole gradient. */
-    p->options.clip_norm = 1e300;
+    /* A finite limit makes the trainer keep the whole gradient; L-BFGS keeps it anyway. */
+    if (p->stage[0].rule >= 0)
+        p->options.clip_norm = 1e300;
     if (program_trainer(&context, p, &t) != AE_OK) {
         CHECK(0, "%s", context.message);
         return NULL;
@@ -68,6 +69,11 @@ static void check_trainer(const char *what, ae_trainer *t, bool training, int64_
         const int64_t n = p->request.rows * p->request.columns, step = n > most ? n / most : 1;
         double *w = malloc((size_t)n * sizeof *w), *g = malloc((size_t)n * sizeof *g);
         double norm = 0, error = 0, all = 0, noise = 0;
+        if (p->request.update != AE_UPDATE_RULE) {
+            free(w);
+            free(g);
+            continue;
+        }
         ae_net_get_parameter(net, i, w);
         loss_of(t, training); /* the region holds the gradient where it was asked for last */
         ae_net_unpack(net, i, region, g);
@@ -285,6 +291,69 @@ TEST(frozen_groups) {
     }
 }
 
+static int tied_to(network *net, int from, int other, ae_activation activation) {
+    const int node = network_dense(net, from, 1, activation);
+    net->node[node].width = net->node[net->node[other].inputs[0]].width;
+    net->node[node].shares = 1 + other;
+    net->node[node].shares_transposed = 1;
+    return node;
+}
+
+/* Decoders that use the transposes of their encoders, with biases of their own; a layer of its own after them. */
+TEST(tied_weights) {
+    static const int64_t widths[][3] = {{5, 3, 2}, {33, 17, 31}, {32, 64, 1}, {65, 33, 34}};
+    for (int i = 0; i < 4; i++)
+        for (int chunk = 0; chunk < 2; chunk++)
+            for (int depth = 1; depth <= 3; depth++) {
+                program p = double_program();
+                int x = network_input(&p.net, widths[i][0], 0), encoder[3], h = x;
+                for (int l = 0; l < depth; l++)
+                    h = encoder[l] = network_dense(&p.net, h, widths[i][(l + 1) % 3], l ? AE_TANH : AE_GELU);
+                for (int l = depth; l-- > 0;)
+                    h = tied_to(&p.net, h, encoder[l], l == 1 ? AE_SOFTMAX : AE_TANH);
+                p.options.chunk_rows = chunk ? 8 : 0;
+                if (i == 3)
+                    h = network_dense(&p.net, h, widths[i][0], AE_IDENTITY);
+                program_loss(&p, "squared_error", h, x, 1);
+                program_stage(&p, "sgd");
+                check_program("tied", &p, widths[i][0], 0, weights, false, 12, NULL);
+            }
+}
+
+/* A whole layer used three times, once within a tied pair of pairs. */
+TEST(layers_used_again) {
+    for (int chunk = 0; chunk < 2; chunk++) {
+        program p = double_program();
+        int x = network_input(&p.net, 19, 0), a = network_dense(&p.net, x, 19, AE_TANH), b = network_dense(&p.net, a, 19, AE_SILU);
+        int c = network_dense(&p.net, b, 19, AE_TANH), d = tied_to(&p.net, c, a, AE_TANH), e = network_dense(&p.net, d, 19, AE_IDENTITY);
+        p.net.node[b].shares = p.net.node[c].shares = 1 + a;
+        p.net.node[e].shares = 1 + d;
+        p.options.chunk_rows = chunk ? 8 : 0;
+        program_loss(&p, "squared_error", e, x, 1);
+        program_loss(&p, "log_cosh", b, x, 0.5);
+        program_stage(&p, "sgd");
+        check_program("used again", &p, 19, 0, weights, false, 40, NULL);
+    }
+}
+
+TEST(batch_norm_over_rows) {
+    static const int64_t widths[] = {1, 5, 32, 33, 65};
+    for (int i = 0; i < 5; i++)
+        for (int training = 0; training < 2; training++) {
+            program p = double_program();
+            int x = network_input(&p.net, 6, 0), first = network_add(&p.net, "batch_norm", NULL, 1, x), h;
+            int a = network_dense(&p.net, first, widths[i], AE_TANH), b = network_add(&p.net, "batch_norm", NULL, 1, a);
+            int c = network_add(&p.net, "batch_norm", NULL, 1, a), d = network_add(&p.net, "add", NULL, 3, a, b, c);
+            p.net.node[b].value[1] = 0.3;
+            h = network_dense(&p.net, d, 6, AE_SILU);
+            h = network_add(&p.net, "batch_norm", NULL, 1, h);
+            program_loss(&p, "squared_error", h, x, 1);
+            program_loss(&p, "log_cosh", first, x, 0.3);
+            program_stage(&p, "sgd");
+            check_program("batch norm", &p, 6, 0, weights, training, 30, NULL);
+        }
+}
+
 /* Several layers of one program at random: the graphs that nobody thought of. */
 TEST(random_graphs) {
     static const ae_activation smooth[] = {AE_IDENTITY, AE_ELU,  AE_GELU,     AE_SILU,
@@ -406,6 +475,9 @@ int main(void) {
     RUN(a_residual_network);
     RUN(a_branch_that_no_loss_reaches);
     RUN(frozen_groups);
+    RUN(tied_weights);
+    RUN(layers_used_again);
+    RUN(batch_norm_over_rows);
     RUN(random_graphs);
     RUN(l2_penalty_of_lbfgs);
     return harness_finish("test_gradients");

@@ -45,7 +45,7 @@ TEST(wrong_descriptions_are_refused) {
     REFUSED(net.n = -1, AE_ERR_VALUE, "-1 nodes");
     REFUSED(net.n = AE_MAX_NODES + 1, AE_ERR_VALUE, "4097 nodes");
     REFUSED(d[FIRST].kind = -1, AE_ERR_VALUE, "kind -1");
-    REFUSED(d[FIRST].kind = 5, AE_ERR_VALUE, "kind 5");
+    REFUSED(d[FIRST].kind = 99, AE_ERR_VALUE, "kind 99");
     REFUSED(d[FIRST].kind = INT32_MAX, AE_ERR_VALUE, "kind");
     REFUSED(d[SECOND].name[0] = 0, AE_ERR_VALUE, "node 3: the name");
     REFUSED(memset(d[SECOND].name, 'a', AE_NAME_SIZE), AE_ERR_VALUE, "node 3: the name");
@@ -351,18 +351,17 @@ TEST(streams_hang_on_names) {
 
 TEST(names_are_found) {
     static const char *const initializers[] = {"auto", "glorot", "he", "lecun", "orthogonal", "sparse", "zero"};
-    static const char *const layers[] = {"input", "dense", "dropout", "add", "concatenate"};
+    static const char *const layers[] = {"input", "dense", "dropout", "add", "concatenate", "batch_norm"};
     for (int i = 0; i < AE_INIT_COUNT; i++)
         CHECK(ae_initializer_find(initializers[i]) == i && !strcmp(ae_initializer_name((ae_initializer)i), initializers[i]),
               "%s", initializers[i]);
     CHECK(ae_initializer_find("xavier") == -1 && !ae_initializer_name(AE_INIT_COUNT), "unknown initialiser");
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         for (int isa = 0; isa < AE_ISA_COUNT; isa++) {
             const ae_layer_ops *ops = ae_layer_get(32, (ae_isa)isa, i);
             CHECK(ae_layer_find(layers[i]) == i && (!ops || !strcmp(ops->name, layers[i])), "%s", layers[i]);
         }
-    CHECK(ae_layer_find("convolution") == -1 && !ae_layer_get(32, AE_ISA_REF, 5) && !ae_layer_get(32, AE_ISA_REF, -1),
-          "unknown layer");
+    CHECK(ae_layer_find("convolution") == -1 && !ae_layer_get(32, AE_ISA_REF, 6) && !ae_layer_get(32, AE_ISA_REF, -1), "unknown layer");
 }
 
 /* x - a - b, c, d (all from a); e = b + c + b; f = (d, a); losses at e, f and a. */

@@ -343,6 +343,112 @@ TEST(rows_without_weight_are_not_there) {
     ae_trainer_free(few);
 }
 
+/* Rows without weight whose prediction overflows: their derivative is infinite, their gradient nothing. */
+TEST(rows_without_weight_may_overflow) {
+    static const char *const losses[] = {"poisson", "squared_error", "poisson", "multinomial", "log_cosh"};
+    for (int bits = 32; bits <= 64; bits += 32)
+        for (int l = 0; l < 5; l++) {
+            double tame[ROWS * 3], wild[ROWS * 3], zeros[ROWS];
+            for (int i = 0; i < ROWS * 3; i++) {
+                zeros[i / 3] = i / 3 % 7 == 1 || i / 3 % 7 > 4 ? 0 : row_weights[i / 3];
+                tame[i] = wild[i] = 1 + x[i];
+                if (zeros[i / 3] == 0)
+                    wild[i] = bits == 32 ? 1e30 : 1e300;
+            }
+            program p = {.options = plain_options(bits)};
+            int in = network_input(&p.net, 3, 0), h = network_dense(&p.net, in, 3, l == 1 ? AE_EXP : AE_IDENTITY);
+            program_loss(&p, losses[l], h, in, 1);
+            if (l == 2)
+                program_loss(&p, "poisson", h, in, 0.5); /* adds to the gradient of the first */
+            program_stage(&p, "sgd");
+            p.options.batch_size = 16;
+            p.options.schedule.base = 1e-3;
+            ae_trainer *a = started(&p, tame, ROWS, 3, zeros), *b = started(&p, wild, ROWS, 3, zeros);
+            if (!a || !b)
+                return;
+            double w[9] = {1, 0.1, 0.2, 0.3, 0.9, 0.2, 0.1, 0.4, 0.8};
+            float w32[9];
+            for (int i = 0; i < 9; i++)
+                w32[i] = (float)w[i];
+            ae_net_set_parameter(ae_trainer_net(a), 0, bits == 32 ? (void *)w32 : (void *)w);
+            ae_net_set_parameter(ae_trainer_net(b), 0, bits == 32 ? (void *)w32 : (void *)w);
+            for (int e = 0; e < 3; e++)
+                CHECK(epoch(a).loss == epoch(b).loss, "f%d %s: another loss", bits, losses[l]);
+            CHECK(!memcmp(ae_trainer_net(a)->parameter_base, ae_trainer_net(b)->parameter_base,
+                          (size_t)ae_trainer_net(a)->parameter_reals * ae_trainer_net(a)->real_size),
+                  "f%d %s: other weights", bits, losses[l]);
+            ae_trainer_free(a);
+            ae_trainer_free(b);
+        }
+}
+
+/* What exp leaves in the padding of 10 units (e^0 = 1) reaches nothing: neither the products nor the norm to clip by. */
+TEST(a_hidden_layer_of_exp) {
+    for (int bits = 32; bits <= 64; bits += 32)
+        for (int clips = 0; clips < 2; clips++) {
+            program p = {.options = plain_options(bits)};
+            int in = network_input(&p.net, 5, 0), h = network_dense(&p.net, in, 10, AE_EXP);
+            h = network_dense(&p.net, h, 5, AE_IDENTITY);
+            program_loss(&p, "squared_error", h, in, 1);
+            program_stage(&p, "sgd");
+            p.options.rule_options.momentum = 0;
+            p.options.batch_size = ROWS;
+            p.options.schedule.base = 0.05;
+            p.options.clip_norm = clips ? 0.3 : INFINITY;
+            ae_trainer *t = started(&p, x, ROWS, 5, NULL);
+            if (!t)
+                return;
+            int64_t n;
+            double *w = copy_weights(ae_trainer_net(t), NULL, &n), first = 0, last = 0, worst = 0;
+            const double *b0 = w + 50, *w1 = w + 60, *b1 = w + 110;
+            double g[115] = {0}, norm = 0, loss = 0;
+            CHECK(n == 115, "%d weights", (int)n);
+            for (int r = 0; r < ROWS; r++) {
+                double hidden[10], delta[5];
+                for (int j = 0; j < 10; j++) {
+                    hidden[j] = b0[j];
+                    for (int i = 0; i < 5; i++)
+                        hidden[j] += x[r * 5 + i] * w[i * 10 + j];
+                    hidden[j] = exp(hidden[j]);
+                }
+                for (int k = 0; k < 5; k++) {
+                    double y = b1[k];
+                    for (int j = 0; j < 10; j++)
+                        y += hidden[j] * w1[j * 5 + k];
+                    loss += (y - x[r * 5 + k]) * (y - x[r * 5 + k]) / 5 / ROWS;
+                    delta[k] = 2 * (y - x[r * 5 + k]) / 5 / ROWS;
+                    g[110 + k] += delta[k];
+                }
+                for (int j = 0; j < 10; j++) {
+                    double back = 0;
+                    for (int k = 0; k < 5; k++) {
+                        g[60 + j * 5 + k] += hidden[j] * delta[k];
+                        back += w1[j * 5 + k] * delta[k];
+                    }
+                    g[50 + j] += back * hidden[j];
+                    for (int i = 0; i < 5; i++)
+                        g[i * 10 + j] += x[r * 5 + i] * back * hidden[j];
+                }
+            }
+            for (int i = 0; i < 115; i++)
+                norm += g[i] * g[i];
+            CHECK(sqrt(norm) > 0.3, "the limit matters for %g", sqrt(norm));
+            const double scale = clips ? 0.3 / sqrt(norm) : 1, tolerance = bits == 32 ? 2e-6 : 1e-14;
+            first = epoch(t).loss;
+            double *after = copy_weights(ae_trainer_net(t), NULL, &n);
+            for (int i = 0; i < 115; i++)
+                worst = fmax(worst, fabs(w[i] - 0.05 * scale * g[i] - after[i]));
+            CHECK(worst < tolerance && fabs(first - loss) < tolerance * (1 + loss), "f%d, clips %d: off by %g; loss %.17g, not %.17g", bits, clips,
+                  worst, first, loss);
+            for (int e = 0; e < 40; e++)
+                last = epoch(t).loss;
+            CHECK(last < 0.8 * first, "f%d, clips %d: from %g to %g", bits, clips, first, last);
+            free(w);
+            free(after);
+            ae_trainer_free(t);
+        }
+}
+
 TEST(one_row_and_batches_beyond_the_rows) {
     static const int64_t rows[] = {1, 2, 7};
     for (int k = 0; k < 3; k++) {
@@ -399,8 +505,8 @@ TEST(padding_stays_zero) {
             program_stage(&p, rules[way % 3]);
             p.options.batch_size = 24;
             p.options.chunk_rows = way / 3 & 1 ? 8 : 0;
-            p.options.clip_norm = way / 6 ? 0.5 : INFINITY;
-            p.options.max_norm = way / 6 ? 3 : INFINITY;
+            p.options.clip_norm = way / 6 && rules[way % 3] ? 0.5 : INFINITY;
+            p.options.max_norm = way / 6 && rules[way % 3] ? 3 : INFINITY;
             p.options.l2 = 1e-3;
             ae_trainer *t = started(&p, x, ROWS, COLUMNS, row_weights);
             if (!t)
@@ -496,6 +602,10 @@ TEST(wrong_programs_are_refused) {
     WRONG(p.stage[0].rate_factor = 0, AE_ERR_VALUE);
     WRONG(p.stage[0].rate_factor = NAN, AE_ERR_VALUE);
     WRONG((p.stage[1] = p.stage[0], p.stage[1].rule = -1, p.n_stages = 2), AE_ERR_VALUE);
+    WRONG((p.stage[0].rule = -1, p.options.l1 = 1e-3), AE_ERR_VALUE);
+    WRONG((p.stage[0].rule = -1, p.options.max_norm = 3), AE_ERR_VALUE);
+    WRONG((p.stage[0].rule = -1, p.options.clip_value = 1), AE_ERR_VALUE);
+    WRONG((p.stage[0].rule = -1, p.options.clip_norm = 1), AE_ERR_VALUE);
     WRONG((p.stage[0].rule = -1, p.options.lbfgs_memory = 0), AE_ERR_VALUE);
     WRONG((p.stage[0].rule = -1, p.options.lbfgs_max_evaluations = 0), AE_ERR_VALUE);
     WRONG(p.net.node[1].inputs[0] = 1, AE_ERR_VALUE);
@@ -575,6 +685,8 @@ int main(void) {
     RUN(subsets_are_disjoint_and_cover);
     RUN(moments_by_their_definition);
     RUN(rows_without_weight_are_not_there);
+    RUN(rows_without_weight_may_overflow);
+    RUN(a_hidden_layer_of_exp);
     RUN(one_row_and_batches_beyond_the_rows);
     RUN(padding_stays_zero);
     RUN(wrong_programs_are_refused);
