@@ -270,6 +270,35 @@ TEST(the_same_bits_however_it_is_cut) {
         }
 }
 
+/* What logistic leaves in the padding of activations (1/2) does not reach weights by way of the transposed use. */
+TEST(padding_stays_zero) {
+    for (int clips = 0; clips < 2; clips++) {
+        program p = {.options = plain_options(64)};
+        p.net = sample(true);
+        p.net.node[ENCODER].activation = p.net.node[CODE].activation = p.net.node[DECODER].activation = AE_LOGISTIC;
+        program_loss(&p, "squared_error", OUT, INPUT, 1);
+        program_stage(&p, "adam");
+        p.options.clip_norm = clips ? 0.1 : INFINITY;
+        ae_trainer *t = started(&p, ROWS);
+        if (!t)
+            return;
+        const ae_net *net = ae_trainer_net(t);
+        ae_context context;
+        ae_epoch_result e;
+        CHECK(ae_trainer_epoch(&context, t, NULL, NULL, &e) == AE_OK, "%s", context.message);
+        for (int i = 0; i < net->n_parameters; i++) {
+            const ae_parameter *q = &net->parameters[i];
+            int64_t wrong = 0;
+            for (int64_t panel = 0; panel < ae_panels(q->request.columns); panel++)
+                for (int64_t row = 0; row < q->request.rows; row++)
+                    for (int c = ae_panel_columns(q->request.columns, panel); c < AE_PANEL; c++)
+                        wrong += ((const double *)(const void *)net->parameter_base)[q->offset + (panel * q->request.rows + row) * AE_PANEL + c] != 0;
+            CHECK(!wrong, "%s: %d of the padding", q->name, (int)wrong);
+        }
+        ae_trainer_free(t);
+    }
+}
+
 /* Stages that train one side only take that side's part of the gradient; a frozen group is not touched through another use. */
 TEST(groups_and_stages_of_shared_parameters) {
     for (int frozen = 0; frozen < 2; frozen++) {
@@ -306,6 +335,7 @@ int main(void) {
     RUN(wrong_sharing_is_refused);
     RUN(gradients_are_sums_over_copies);
     RUN(the_same_bits_however_it_is_cut);
+    RUN(padding_stays_zero);
     RUN(groups_and_stages_of_shared_parameters);
     return harness_finish("test_sharing");
 }
