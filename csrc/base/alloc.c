@@ -100,8 +100,7 @@ ae_status ae_alloc(ae_context *context, void **out, size_t count, size_t size) {
     size_t bytes;
     *out = NULL;
     if (!ae_mul_size(count, size, &bytes))
-        return ae_fail(context, AE_ERR_OVERFLOW, "%zu elements of %zu bytes are more than can be addressed", count,
-                       size);
+        return ae_fail(context, AE_ERR_OVERFLOW, "%zu elements of %zu bytes are more than can be addressed", count, size);
     if (bytes == 0)
         bytes = AE_ALIGNMENT;
     char *block = NULL;

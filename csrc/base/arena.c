@@ -13,13 +13,11 @@ ae_status ae_arena_reserve(ae_arena *arena, ae_context *context, size_t count, s
     if (arena->base != NULL)
         return ae_fail(context, AE_ERR_STATE, "memory was reserved in an arena that is already allocated");
     if (!ae_mul_size(count, size, &bytes) || __builtin_add_overflow(bytes, (size_t)AE_ALIGNMENT - 1, &padded))
-        return ae_fail(context, AE_ERR_OVERFLOW, "%zu elements of %zu bytes are more than can be addressed", count,
-                       size);
+        return ae_fail(context, AE_ERR_OVERFLOW, "%zu elements of %zu bytes are more than can be addressed", count, size);
     padded -= padded % AE_ALIGNMENT;
     if (__builtin_add_overflow(arena->size, padded, &end))
-        return ae_fail(context, AE_ERR_OVERFLOW,
-                       "%zu elements of %zu bytes after %zu bytes are more than can be addressed", count, size,
-                       arena->size);
+        return ae_fail(context, AE_ERR_OVERFLOW, "%zu elements of %zu bytes after %zu bytes are more than can be addressed",
+                       count, size, arena->size);
     *offset = arena->size;
     arena->size = end;
     return AE_OK;

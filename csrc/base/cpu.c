@@ -102,8 +102,7 @@ ae_status ae_isa_select(ae_context *context, ae_isa *out) {
         }
         return ae_fail(context, AE_ERR_UNAVAILABLE, "AUTOENC_ISA=%s: this build does not contain it", wish);
     }
-    return ae_fail(context, AE_ERR_VALUE, "AUTOENC_ISA='%.40s' is not known; use 'ref', 'avx2', 'avx512' or 'neon'",
-                   wish);
+    return ae_fail(context, AE_ERR_VALUE, "AUTOENC_ISA='%.40s' is not known; use 'ref', 'avx2', 'avx512' or 'neon'", wish);
 }
 
 long ae_cpu_l2_bytes(void) {

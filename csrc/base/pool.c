@@ -83,9 +83,7 @@ static ae_status watch_forks(ae_context *context) {
     return AE_OK;
 }
 
-static bool is_own_process(const ae_pool *pool) {
-    return pool->process == atomic_load_explicit(&forks, memory_order_relaxed);
-}
+static bool is_own_process(const ae_pool *pool) { return pool->process == atomic_load_explicit(&forks, memory_order_relaxed); }
 
 static int n_processors(void) {
 #if defined(__linux__)
@@ -271,8 +269,7 @@ ae_status ae_pool_new(ae_context *context, ae_pool **out, int n_threads) {
     void *block;
     *out = NULL;
     if (n_threads < 1 || n_threads > AE_POOL_MAX_THREADS)
-        return ae_fail(context, AE_ERR_VALUE, "a pool of %d threads; allowed are 1 to %d", n_threads,
-                       AE_POOL_MAX_THREADS);
+        return ae_fail(context, AE_ERR_VALUE, "a pool of %d threads; allowed are 1 to %d", n_threads, AE_POOL_MAX_THREADS);
     AE_TRY(watch_forks(context));
     AE_TRY(ae_alloc(context, &block, 1, sizeof *pool));
     pool = block;

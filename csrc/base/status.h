@@ -32,11 +32,11 @@ typedef struct ae_context {
 ae_status ae_fail(ae_context *context, ae_status status, const char *format, ...) AE_PRINTF(3, 4);
 
 /* Inside a function with `ae_status status` and a `cleanup` label. */
-#define AE_TRY(call)                                                                                                   \
-    do {                                                                                                               \
-        status = (call);                                                                                               \
-        if (status != AE_OK)                                                                                           \
-            goto cleanup;                                                                                              \
+#define AE_TRY(call)         \
+    do {                     \
+        status = (call);     \
+        if (status != AE_OK) \
+            goto cleanup;    \
     } while (0)
 
 #endif

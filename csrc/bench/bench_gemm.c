@@ -39,8 +39,8 @@ static double gflops(const gemm_bench *b, int what, int64_t m, int64_t k, int64_
 }
 
 int main(void) {
-    static const int64_t shapes[][3] = {{32, 30, 64},    {256, 30, 64},    {32, 64, 32},     {256, 64, 32},
-                                        {256, 784, 32},  {256, 32, 784},   {100, 784, 200},  {128, 784, 1000},
+    static const int64_t shapes[][3] = {{32, 30, 64},     {256, 30, 64},   {32, 64, 32},     {256, 64, 32},
+                                        {256, 784, 32},   {256, 32, 784},  {100, 784, 200},  {128, 784, 1000},
                                         {128, 1000, 500}, {128, 500, 250}, {256, 784, 1000}, {1, 64, 32}};
     ae_isa isa;
     ae_context context;
@@ -58,8 +58,9 @@ int main(void) {
             size_t size = (size_t)bits / 8;
             gemm_operands o = {0};
             void *block[5];
-            size_t count[5] = {(size_t)(ae_panels(k) * stride), (size_t)(ae_panels(n) * k * AE_PANEL), (size_t)(ae_panels(n) * stride),
-                               (size_t)(ae_panels(k) * n * AE_PANEL), (size_t)(ae_panels(n) * k * AE_PANEL)};
+            size_t count[5] = {(size_t)(ae_panels(k) * stride), (size_t)(ae_panels(n) * k * AE_PANEL),
+                               (size_t)(ae_panels(n) * stride), (size_t)(ae_panels(k) * n * AE_PANEL),
+                               (size_t)(ae_panels(n) * k * AE_PANEL)};
             for (int i = 0; i < 5; i++)
                 if (ae_alloc(&context, &block[i], count[i], size) != AE_OK)
                     return 1;

@@ -46,8 +46,9 @@ static void run(int what, int64_t m, int64_t k, int64_t n, const gemm_operands *
     else
         for (int64_t q = 0; q < np; q++)
             for (int64_t p = 0; p < kp; p++)
-                AE_V(ae_gemm_columns)(&weights, ae_panel_columns(k, p), ae_panel_columns(n, q), x + p * stride, y + q * stride,
-                                      AE_START_ZERO, g + q * k * AE_PANEL + p * AE_PANEL * AE_PANEL);
+                AE_V(ae_gemm_columns)
+                (&weights, ae_panel_columns(k, p), ae_panel_columns(n, q), x + p * stride, y + q * stride, AE_START_ZERO,
+                 g + q * k * AE_PANEL + p * AE_PANEL * AE_PANEL);
 }
 
 extern const gemm_bench AE_V(gemm_bench);

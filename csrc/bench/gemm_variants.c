@@ -8,7 +8,7 @@
 AE_FOR_EACH_VARIANT(DECLARE)
 
 const gemm_bench *gemm_bench_get(int bits, ae_isa isa) {
-#define MATCH(suffix, its_bits, its_isa)     \
+#define MATCH(suffix, its_bits, its_isa)    \
     if (bits == its_bits && isa == its_isa) \
         return &gemm_bench_##suffix;
     AE_FOR_EACH_VARIANT(MATCH)

@@ -6,8 +6,8 @@ static ae_status add_plan(ae_context *context, ae_layer_plan *plan) {
     for (int i = 1; i < plan->desc->n_inputs; i++)
         if (plan->in[i].width != plan->in[0].width || plan->in[i].multiplicity != plan->in[0].multiplicity)
             return ae_fail(context, AE_ERR_VALUE,
-                           "node '%s': input %d has %lld features and input 0 has %lld; they must be equal", plan->desc->name, i,
-                           (long long)plan->in[i].width, (long long)plan->in[0].width);
+                           "node '%s': input %d has %lld features and input 0 has %lld; they must be equal", plan->desc->name,
+                           i, (long long)plan->in[i].width, (long long)plan->in[0].width);
     plan->out = plan->in[0];
     return AE_OK;
 }

@@ -31,8 +31,9 @@ static ae_status batch_norm_plan(ae_context *context, ae_layer_plan *plan) {
     const double momentum = momentum_of(desc), epsilon = epsilon_of(desc);
     const int64_t width = plan->in[0].width;
     if (!(momentum > 0.0 && momentum <= 1.0) || !(epsilon > 0.0 && isfinite(epsilon)))
-        return ae_fail(context, AE_ERR_VALUE, "node '%s': momentum is %g and epsilon %g; 0 < momentum <= 1 and epsilon > 0 are allowed",
-                       desc->name, momentum, epsilon);
+        return ae_fail(context, AE_ERR_VALUE,
+                       "node '%s': momentum is %g and epsilon %g; 0 < momentum <= 1 and epsilon > 0 are allowed", desc->name,
+                       momentum, epsilon);
     plan->out = plan->in[0];
     plan->n_parameters = 4;
     plan->parameter[GAMMA] = (ae_parameter_request){"gamma", 1, width, 1, 1, AE_INIT_ONE, false, false, AE_UPDATE_RULE};
@@ -100,7 +101,8 @@ static void batch_norm_forward(const ae_binding *binding, const ae_block *block)
             for (int j = 0; j < AE_PANEL; j += VL) {
                 const vec x = v_load((const real *)in->data + p * in->stride + row * AE_PANEL + j);
                 const vec scaled = v_mul(v_sub(x, v_load(mean + j)), v_load(factor + j));
-                v_store((real *)out->data + p * out->stride + row * AE_PANEL + j, v_fma(scaled, v_load(gamma + j), v_load(beta + j)));
+                v_store((real *)out->data + p * out->stride + row * AE_PANEL + j,
+                        v_fma(scaled, v_load(gamma + j), v_load(beta + j)));
             }
     }
 }
@@ -147,7 +149,8 @@ static void batch_norm_backward_data(const ae_binding *binding, const ae_block *
     }
 }
 
-static void batch_norm_backward_weights(const ae_binding *binding, const ae_tile *tile, int64_t rows, bool accumulate, void *gradient) {
+static void batch_norm_backward_weights(const ae_binding *binding, const ae_tile *tile, int64_t rows, bool accumulate,
+                                        void *gradient) {
     const panel_numbers *numbers = (const panel_numbers *)binding->coupling + tile->panel;
     const real *before = parameter_panel(binding, tile->parameter, tile->panel);
     const real *of[] = {numbers->sum_x, numbers->sum, numbers->mean, numbers->variance}, *from = of[tile->parameter];

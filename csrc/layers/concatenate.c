@@ -9,7 +9,8 @@ static ae_status concatenate_plan(ae_context *context, ae_layer_plan *plan) {
     plan->out = (ae_shape){0, plan->in[0].multiplicity};
     for (int i = 0; i < plan->desc->n_inputs; i++) {
         if (plan->in[i].multiplicity != plan->in[0].multiplicity)
-            return ae_fail(context, AE_ERR_VALUE, "node '%s': input %d has %lld rows a sample and input 0 has %lld; they must be equal",
+            return ae_fail(context, AE_ERR_VALUE,
+                           "node '%s': input %d has %lld rows a sample and input 0 has %lld; they must be equal",
                            plan->desc->name, i, (long long)plan->in[i].multiplicity, (long long)plan->in[0].multiplicity);
         if (__builtin_add_overflow(plan->out.width, plan->in[i].width, &plan->out.width))
             return ae_fail(context, AE_ERR_OVERFLOW, "node '%s': the sum of the widths does not fit", plan->desc->name);

@@ -23,11 +23,11 @@ static ae_status dense_plan(ae_context *context, ae_layer_plan *plan) {
     int64_t inputs = plan->in[0].width, units = desc->width;
     if (units < 1)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': width is %lld; it must be at least 1", desc->name, (long long)units);
-    ae_initializer initializer =
-        ae_initializer_resolve((ae_initializer)desc->initializer, (ae_activation)desc->activation);
+    ae_initializer initializer = ae_initializer_resolve((ae_initializer)desc->initializer, (ae_activation)desc->activation);
     plan->out = (ae_shape){units, plan->in[0].multiplicity};
     plan->n_parameters = 2;
-    plan->parameter[WEIGHT] = (ae_parameter_request){"weight", inputs, units, inputs, units, initializer, true, true, AE_UPDATE_RULE};
+    plan->parameter[WEIGHT] =
+        (ae_parameter_request){"weight", inputs, units, inputs, units, initializer, true, true, AE_UPDATE_RULE};
     plan->parameter[BIAS] = (ae_parameter_request){"bias", 1, units, inputs, units, AE_INIT_ZERO, false, false, AE_UPDATE_RULE};
     plan->cache_width = ae_activation_keeps_slope((ae_activation)desc->activation) ? units : 0;
     plan->table_bytes = sizeof(dense_table);
@@ -57,8 +57,9 @@ static void dense_forward(const ae_binding *binding, const ae_block *block) {
     for (int64_t q = 0; q < ae_panels(out->shape.width); q++) {
         const int64_t at = q * out->stride + row0 * AE_PANEL;
         real *y = (real *)out->data + at;
-        AE_V(ae_gemm_rows)(&table->forward, row1 - row0, ae_panel_columns(out->shape.width, q), x,
-                           weight + q * in->shape.width * AE_PANEL, AE_START_BIAS, bias + q * AE_PANEL, y);
+        AE_V(ae_gemm_rows)
+        (&table->forward, row1 - row0, ae_panel_columns(out->shape.width, q), x, weight + q * in->shape.width * AE_PANEL,
+         AE_START_BIAS, bias + q * AE_PANEL, y);
         if (activation != AE_SOFTMAX && activation != AE_IDENTITY)
             AE_V(ae_activation_forward)(activation, (row1 - row0) * AE_PANEL, y, slope ? slope + at : NULL);
     }
@@ -84,10 +85,10 @@ static void dense_backward_data(const ae_binding *binding, const ae_block *block
         return;
     const real *transposed = binding->transposed[WEIGHT];
     for (int64_t p = 0; p < ae_panels(in->shape.width); p++)
-        AE_V(ae_gemm_rows)(&table->backward_data, row1 - row0, ae_panel_columns(in->shape.width, p), delta + row0 * AE_PANEL,
-                           transposed + p * out->shape.width * AE_PANEL,
-                           binding->accumulate[0] ? AE_START_C : AE_START_ZERO, NULL,
-                           (real *)in->gradient + p * in->stride + row0 * AE_PANEL);
+        AE_V(ae_gemm_rows)
+        (&table->backward_data, row1 - row0, ae_panel_columns(in->shape.width, p), delta + row0 * AE_PANEL,
+         transposed + p * out->shape.width * AE_PANEL, binding->accumulate[0] ? AE_START_C : AE_START_ZERO, NULL,
+         (real *)in->gradient + p * in->stride + row0 * AE_PANEL);
 }
 
 /* A tile of the transpose of W, as the layer that shares it has its weight: rows are units here and columns inputs, so the two
@@ -98,9 +99,10 @@ static void transposed_tile(const ae_binding *binding, const ae_tile *tile, int6
     const int columns = ae_panel_columns(in->shape.width, tile->panel);
     for (int64_t row = tile->row0; row < tile->row1; row += AE_PANEL) {
         const int64_t height = tile->row1 - row < AE_PANEL ? tile->row1 - row : AE_PANEL;
-        AE_V(ae_gemm_columns)(&over_rows, (int)height, columns, (const real *)out->gradient + row / AE_PANEL * out->stride,
-                              (const real *)in->data + tile->panel * in->stride, accumulate ? AE_START_C : AE_START_ZERO,
-                              gradient + (row - tile->row0) * AE_PANEL);
+        AE_V(ae_gemm_columns)
+        (&over_rows, (int)height, columns, (const real *)out->gradient + row / AE_PANEL * out->stride,
+         (const real *)in->data + tile->panel * in->stride, accumulate ? AE_START_C : AE_START_ZERO,
+         gradient + (row - tile->row0) * AE_PANEL);
     }
     /* The padding of activations is not zero, that of a gradient is. */
     if (columns < AE_PANEL)
@@ -126,8 +128,9 @@ static void dense_backward_weights(const ae_binding *binding, const ae_tile *til
     const int columns = ae_panel_columns(out->shape.width, tile->panel);
     for (int64_t row = tile->row0; row < tile->row1; row += AE_PANEL) {
         const int64_t height = tile->row1 - row < AE_PANEL ? tile->row1 - row : AE_PANEL;
-        AE_V(ae_gemm_columns)(&over_rows, (int)height, columns, (const real *)in->data + row / AE_PANEL * in->stride, delta,
-                              accumulate ? AE_START_C : AE_START_ZERO, (real *)gradient + (row - tile->row0) * AE_PANEL);
+        AE_V(ae_gemm_columns)
+        (&over_rows, (int)height, columns, (const real *)in->data + row / AE_PANEL * in->stride, delta,
+         accumulate ? AE_START_C : AE_START_ZERO, (real *)gradient + (row - tile->row0) * AE_PANEL);
     }
 }
 

@@ -9,7 +9,8 @@
 static ae_status dropout_plan(ae_context *context, ae_layer_plan *plan) {
     double rate = plan->desc->rate;
     if (!(rate >= 0.0 && rate < 1.0))
-        return ae_fail(context, AE_ERR_VALUE, "node '%s': rate is %g; it must be at least 0 and below 1", plan->desc->name, rate);
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': rate is %g; it must be at least 0 and below 1", plan->desc->name,
+                       rate);
     plan->out = plan->in[0];
     plan->cache_width = plan->in[0].width;
     plan->scratch_reals = ae_panels(plan->in[0].width) * AE_PANEL;
@@ -23,7 +24,8 @@ static void dropout_forward(const ae_binding *binding, const ae_block *block) {
     const double rate = binding->desc->rate;
     if (!block->training || rate == 0.0) {
         for (int64_t p = 0; p < panels; p++)
-            memcpy((real *)out->data + p * out->stride + row0 * AE_PANEL, (const real *)in->data + p * in->stride + row0 * AE_PANEL,
+            memcpy((real *)out->data + p * out->stride + row0 * AE_PANEL,
+                   (const real *)in->data + p * in->stride + row0 * AE_PANEL,
                    (size_t)((row1 - row0) * AE_PANEL) * sizeof(real));
         if (block->keep)
             for (int64_t p = 0; p < panels; p++)
@@ -35,8 +37,8 @@ static void dropout_forward(const ae_binding *binding, const ae_block *block) {
     const real kept = (real)(1.0 / (1.0 - rate));
     real *mask = block->scratch;
     for (int64_t row = row0; row < row1; row++) {
-        AE_V(ae_random_mask)(binding->key, block->step, (uint32_t)(block->first_row * m + row), out->shape.width, threshold, kept,
-                             mask);
+        AE_V(ae_random_mask)
+        (binding->key, block->step, (uint32_t)(block->first_row * m + row), out->shape.width, threshold, kept, mask);
         for (int64_t p = 0; p < panels; p++) {
             const int64_t at = p * out->stride + row * AE_PANEL;
             const real *x = (const real *)in->data + p * in->stride + row * AE_PANEL;

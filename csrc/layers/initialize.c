@@ -41,7 +41,8 @@ static ae_status fill_orthogonal(ae_context *context, const ae_parameter_request
     void *block = NULL;
     int64_t size;
     if (!ae_mul_i64(count, length, &size) || !ae_add_i64(size, room, &size))
-        return ae_fail(context, AE_ERR_OVERFLOW, "orthogonal start: %lld x %lld does not fit", (long long)rows, (long long)columns);
+        return ae_fail(context, AE_ERR_OVERFLOW, "orthogonal start: %lld x %lld does not fit", (long long)rows,
+                       (long long)columns);
     ae_status status = ae_alloc(context, &block, (size_t)size, sizeof(double));
     if (status != AE_OK)
         return status;

@@ -34,13 +34,13 @@
 #define AE_ROLE_SIZE 16
 
 typedef enum ae_initializer {
-    AE_INIT_AUTO = 0, /* he for relu and leaky_relu, lecun for selu, glorot for the rest: on small tables the
+    AE_INIT_AUTO = 0,   /* he for relu and leaky_relu, lecun for selu, glorot for the rest: on small tables the
                          smooth activations reach a lower held-out error from glorot's smaller weights */
-    AE_INIT_GLOROT,   /* uniform, variance 2 / (fan_in + fan_out) (Glorot and Bengio 2010, eq. 16) */
-    AE_INIT_HE,       /* normal, variance 2 / fan_in (He et al. 2015, eq. 10) */
-    AE_INIT_LECUN,    /* normal, variance 1 / fan_in (LeCun et al. 1998) */
+    AE_INIT_GLOROT,     /* uniform, variance 2 / (fan_in + fan_out) (Glorot and Bengio 2010, eq. 16) */
+    AE_INIT_HE,         /* normal, variance 2 / fan_in (He et al. 2015, eq. 10) */
+    AE_INIT_LECUN,      /* normal, variance 1 / fan_in (LeCun et al. 1998) */
     AE_INIT_ORTHOGONAL, /* orthonormal rows or columns (Saxe et al. 2014) */
-    AE_INIT_SPARSE,   /* 15 inputs a unit, normal, variance 1; other weights zero (Martens 2010) */
+    AE_INIT_SPARSE,     /* 15 inputs a unit, normal, variance 1; other weights zero (Martens 2010) */
     AE_INIT_ZERO,
     AE_INIT_COUNT,
     AE_INIT_ONE = AE_INIT_COUNT /* asked for by layers only: descriptions cannot name it */
@@ -48,7 +48,7 @@ typedef enum ae_initializer {
 
 /* A node as it travels from Python: plain data, validated in C (net/net.h). Fields that a kind does not use are zero. */
 typedef struct ae_node_desc {
-    int32_t kind;                  /* position in the registry */
+    int32_t kind; /* position in the registry */
     int32_t n_inputs;
     int32_t inputs[AE_MAX_INPUTS]; /* earlier nodes */
     int64_t width;                 /* features out, where the layer does not derive it */
@@ -82,12 +82,12 @@ typedef enum ae_update {
 
 /* A parameter that a layer asks for: a matrix (rows, columns) kept in panels, [panel][row][32]. */
 typedef struct ae_parameter_request {
-    const char *role;            /* "weight", "bias": part of its name, at most AE_ROLE_SIZE - 1 bytes */
+    const char *role; /* "weight", "bias": part of its name, at most AE_ROLE_SIZE - 1 bytes */
     int64_t rows, columns;
     int64_t fan_in, fan_out;
-    ae_initializer initializer;  /* not auto */
-    bool decays;                 /* subject to alpha and max-norm */
-    bool wants_transpose;        /* backward_data reads the panels of the transpose */
+    ae_initializer initializer; /* not auto */
+    bool decays;                /* subject to alpha and max-norm */
+    bool wants_transpose;       /* backward_data reads the panels of the transpose */
     ae_update update;
 } ae_parameter_request;
 
@@ -99,12 +99,12 @@ typedef struct ae_layer_plan {
     ae_shape out;
     int n_parameters;
     ae_parameter_request parameter[AE_MAX_PARAMETERS];
-    int64_t cache_width;   /* columns of a panel matrix, shaped like out, kept from forward to backward; 0: none */
-    int64_t scratch_reals; /* a worker's own memory during one call */
+    int64_t cache_width;    /* columns of a panel matrix, shaped like out, kept from forward to backward; 0: none */
+    int64_t scratch_reals;  /* a worker's own memory during one call */
     int64_t coupling_reals; /* memory that is not by row, while training, for layers that couple rows */
     int64_t coupling_parts; /* independent parts, panels for instance, in which `couple` and `couple_backward` do their work */
-    int64_t table_bytes;   /* constant memory that `prepare` fills: descriptors of products, offsets */
-    double flops_per_row;  /* of forward, to choose the number of threads */
+    int64_t table_bytes;    /* constant memory that `prepare` fills: descriptors of products, offsets */
+    double flops_per_row;   /* of forward, to choose the number of threads */
 } ae_layer_plan;
 
 typedef struct ae_value {
@@ -132,11 +132,11 @@ typedef struct ae_binding {
 /* A block of rows of the minibatch. */
 typedef struct ae_block {
     int64_t row0, row1;
-    uint64_t step;       /* counter of the random streams */
-    int64_t first_row;   /* position of row 0 in the minibatch (a minibatch may pass in chunks): draws are by first_row + row */
-    bool training;       /* stochastic layers act */
-    bool keep;           /* backward follows: caches are filled, and `couple` has been called */
-    bool sampling;       /* scoring by samples: layers that sample draw from scoring_key; the others rest */
+    uint64_t step;     /* counter of the random streams */
+    int64_t first_row; /* position of row 0 in the minibatch (a minibatch may pass in chunks): draws are by first_row + row */
+    bool training;     /* stochastic layers act */
+    bool keep;         /* backward follows: caches are filled, and `couple` has been called */
+    bool sampling;     /* scoring by samples: layers that sample draw from scoring_key; the others rest */
     void *scratch;
 } ae_block;
 

@@ -10,7 +10,7 @@
 AE_FOR_EACH_VARIANT(DECLARE)
 
 static const ae_layer_ops *const *layers_of(int bits, ae_isa isa) {
-#define MATCH(suffix, its_bits, its_isa)     \
+#define MATCH(suffix, its_bits, its_isa)    \
     if (bits == its_bits && isa == its_isa) \
         return ae_layers_##suffix;
     AE_FOR_EACH_VARIANT(MATCH)
@@ -35,7 +35,7 @@ int ae_layer_find(const char *name) {
 
 ae_status ae_initialize(ae_context *context, int bits, ae_isa isa, const ae_parameter_request *request, ae_key key,
                         void *panels) {
-#define CALL(suffix, its_bits, its_isa)      \
+#define CALL(suffix, its_bits, its_isa)     \
     if (bits == its_bits && isa == its_isa) \
         return ae_initialize_##suffix(context, request, key, panels);
     AE_FOR_EACH_VARIANT(CALL)

@@ -19,18 +19,18 @@ typedef enum ae_loss_target { AE_TARGET_ANY = 0, AE_TARGET_UNIT_INTERVAL, AE_TAR
 
 /* One block of rows. Pointers to reals of the variant's precision. */
 typedef struct ae_loss_call {
-    const void *prediction, *target;                /* panel matrices (rows, width) */
-    int64_t prediction_stride, target_stride;       /* reals between panels */
-    int64_t width;                                  /* > 0 */
+    const void *prediction, *target;          /* panel matrices (rows, width) */
+    int64_t prediction_stride, target_stride; /* reals between panels */
+    int64_t width;                            /* > 0 */
     int64_t row0, row1;
-    double parameter;                               /* huber's delta; ignored elsewhere */
-    double scale;                                   /* factor of every row's gradient, e.g. weight of the term / rows of the batch */
-    const double *row_weight;                       /* by row (indexed row0 .. row1 - 1); NULL: all one */
-    double *row_loss;                               /* out, by row: mean over features, not weighted. May be NULL */
-    void *gradient;                                 /* out: panels of prediction_stride: d(scale * weight * row_loss)/d prediction,
+    double parameter;         /* huber's delta; ignored elsewhere */
+    double scale;             /* factor of every row's gradient, e.g. weight of the term / rows of the batch */
+    const double *row_weight; /* by row (indexed row0 .. row1 - 1); NULL: all one */
+    double *row_loss;         /* out, by row: mean over features, not weighted. May be NULL */
+    void *gradient;           /* out: panels of prediction_stride: d(scale * weight * row_loss)/d prediction,
                                                        padding columns zero, rows without weight zero even where their
                                                        loss overflows. NULL: not wanted. May not alias target */
-    bool accumulate;                                /* add to gradient instead of writing it */
+    bool accumulate;          /* add to gradient instead of writing it */
 } ae_loss_call;
 
 typedef struct ae_loss_ops {

@@ -39,7 +39,8 @@ static int64_t loss_alike_rows(const real *factor, int64_t rows) {
 
 static __attribute__((noinline)) void loss_clear_gradient(const ae_loss_call *call, int64_t row, int64_t rows) {
     for (int64_t panel = 0; panel < ae_panels(call->width) && !call->accumulate; panel++)
-        memset((real *)call->gradient + panel * call->prediction_stride + row * AE_PANEL, 0, (size_t)(rows * AE_PANEL) * sizeof(real));
+        memset((real *)call->gradient + panel * call->prediction_stride + row * AE_PANEL, 0,
+               (size_t)(rows * AE_PANEL) * sizeof(real));
 }
 
 /* Sum of 32 lanes in double: lane i with lane i + 16, then + 8, + 4, + 2, + 1. Not inline, or the compiler transposes

@@ -21,8 +21,8 @@ typedef enum ae_activation {
     AE_SOFTPLUS,
     AE_TANH,
     AE_LOGISTIC,
-    AE_EXP,        /* the inverse link of a log-rate */
-    AE_SOFTMAX,    /* over the features of a row */
+    AE_EXP,     /* the inverse link of a log-rate */
+    AE_SOFTMAX, /* over the features of a row */
     AE_ACTIVATION_COUNT
 } ae_activation;
 

@@ -113,7 +113,7 @@ typedef int64_t any_i64 __attribute__((aligned(1), may_alias));
                 to[c] = (real)from[p * AE_PANEL + c];                                                      \
         }                                                                                                  \
         if (sizeof(type) == sizeof(real))                                                                  \
-            memcpy(at + whole * stride, from + whole * AE_PANEL, (size_t)left * sizeof(real));              \
+            memcpy(at + whole * stride, from + whole * AE_PANEL, (size_t)left * sizeof(real));             \
         else                                                                                               \
             for (int c = 0; c < left; c++)                                                                 \
                 at[whole * stride + c] = (real)from[whole * AE_PANEL + c];                                 \

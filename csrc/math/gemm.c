@@ -85,40 +85,41 @@ AE_INLINE void micro(const int mr, const int nv, const int64_t rs, const int64_t
 typedef void (*micro_kernel)(const ae_gemm *, const span *, const real *, const real *, ae_gemm_start, const real *, real *);
 
 /* One function per tile shape. Heights that are not in the list are composed of those that are. */
-#define MICRO(mr, nv)                                                                                                    \
-    static void rows_##mr##_##nv(const ae_gemm *g, const span *s, const real *a, const real *b, ae_gemm_start start,     \
-                                 const real *bias, real *c) {                                                            \
-        micro(mr, nv, AE_PANEL, 1, g, s, a, b, start, bias, c);                                                          \
-    }                                                                                                                    \
-    static void columns_##mr##_##nv(const ae_gemm *g, const span *s, const real *a, const real *b, ae_gemm_start start,  \
-                                    const real *bias, real *c) {                                                         \
-        micro(mr, nv, 1, AE_PANEL, g, s, a, b, start, bias, c);                                                          \
+#define MICRO(mr, nv)                                                                                                   \
+    static void rows_##mr##_##nv(const ae_gemm *g, const span *s, const real *a, const real *b, ae_gemm_start start,    \
+                                 const real *bias, real *c) {                                                           \
+        micro(mr, nv, AE_PANEL, 1, g, s, a, b, start, bias, c);                                                         \
+    }                                                                                                                   \
+    static void columns_##mr##_##nv(const ae_gemm *g, const span *s, const real *a, const real *b, ae_gemm_start start, \
+                                    const real *bias, real *c) {                                                        \
+        micro(mr, nv, 1, AE_PANEL, g, s, a, b, start, bias, c);                                                         \
     }
 
-#define ROW_TABLE(nv) {rows_1_##nv, rows_2_##nv, rows_4_##nv, rows_6_##nv, rows_8_##nv, rows_12_##nv}
-#define COLUMN_TABLE(nv) {columns_1_##nv, columns_2_##nv, columns_4_##nv, columns_6_##nv, columns_8_##nv, columns_12_##nv}
-#define SMALL_ROW_TABLE(nv) {rows_1_##nv, rows_2_##nv, rows_4_##nv, rows_6_##nv}
-#define SMALL_COLUMN_TABLE(nv) {columns_1_##nv, columns_2_##nv, columns_4_##nv, columns_6_##nv}
+#define ROW_TABLE(nv) \
+    { rows_1_##nv, rows_2_##nv, rows_4_##nv, rows_6_##nv, rows_8_##nv, rows_12_##nv }
+#define COLUMN_TABLE(nv) \
+    { columns_1_##nv, columns_2_##nv, columns_4_##nv, columns_6_##nv, columns_8_##nv, columns_12_##nv }
+#define SMALL_ROW_TABLE(nv) \
+    { rows_1_##nv, rows_2_##nv, rows_4_##nv, rows_6_##nv }
+#define SMALL_COLUMN_TABLE(nv) \
+    { columns_1_##nv, columns_2_##nv, columns_4_##nv, columns_6_##nv }
 
 #if MR == 12
-MICRO(1, 1) MICRO(2, 1) MICRO(4, 1) MICRO(6, 1) MICRO(8, 1) MICRO(12, 1)
-MICRO(1, 2) MICRO(2, 2) MICRO(4, 2) MICRO(6, 2) MICRO(8, 2) MICRO(12, 2)
-static const int heights[] = {1, 2, 4, 6, 8, 12};
+MICRO(1, 1)
+MICRO(2, 1) MICRO(4, 1) MICRO(6, 1) MICRO(8, 1) MICRO(12, 1) MICRO(1, 2) MICRO(2, 2) MICRO(4, 2) MICRO(6, 2) MICRO(8, 2)
+    MICRO(12, 2) static const int heights[] = {1, 2, 4, 6, 8, 12};
 static const micro_kernel row_kernels[2][6] = {ROW_TABLE(1), ROW_TABLE(2)};
 static const micro_kernel column_kernels[2][6] = {COLUMN_TABLE(1), COLUMN_TABLE(2)};
 #elif NV == 2
-MICRO(1, 2) MICRO(2, 2) MICRO(4, 2) MICRO(6, 2)
-static const int heights[] = {1, 2, 4, 6};
+MICRO(1, 2) MICRO(2, 2) MICRO(4, 2) MICRO(6, 2) static const int heights[] = {1, 2, 4, 6};
 static const micro_kernel row_kernels[1][4] = {SMALL_ROW_TABLE(2)};
 static const micro_kernel column_kernels[1][4] = {SMALL_COLUMN_TABLE(2)};
 #elif MR == 6
-MICRO(1, 4) MICRO(2, 4) MICRO(4, 4) MICRO(6, 4)
-static const int heights[] = {1, 2, 4, 6};
+MICRO(1, 4) MICRO(2, 4) MICRO(4, 4) MICRO(6, 4) static const int heights[] = {1, 2, 4, 6};
 static const micro_kernel row_kernels[1][4] = {SMALL_ROW_TABLE(4)};
 static const micro_kernel column_kernels[1][4] = {SMALL_COLUMN_TABLE(4)};
 #else
-MICRO(1, 4) MICRO(2, 4)
-static const int heights[] = {1, 2};
+MICRO(1, 4) MICRO(2, 4) static const int heights[] = {1, 2};
 static const micro_kernel row_kernels[1][2] = {{rows_1_4, rows_2_4}};
 static const micro_kernel column_kernels[1][2] = {{columns_1_4, columns_2_4}};
 #endif

@@ -30,10 +30,10 @@ _Static_assert(sizeof ae_linalg_names / sizeof ae_linalg_names[0] == N_ROUTINES 
 #define LENGTHS_2
 #endif
 
-typedef void svd_routine(char *jobz, int *m, int *n, double *a, int *lda, double *s, double *u, int *ldu, double *vt,
-                         int *ldvt, double *work, int *lwork, int *iwork, int *info LENGTH_TYPES_1);
-typedef void eigh_routine(char *jobz, char *uplo, int *n, double *a, int *lda, double *w, double *work, int *lwork,
-                          int *iwork, int *liwork, int *info LENGTH_TYPES_2);
+typedef void svd_routine(char *jobz, int *m, int *n, double *a, int *lda, double *s, double *u, int *ldu, double *vt, int *ldvt,
+                         double *work, int *lwork, int *iwork, int *info LENGTH_TYPES_1);
+typedef void eigh_routine(char *jobz, char *uplo, int *n, double *a, int *lda, double *w, double *work, int *lwork, int *iwork,
+                          int *liwork, int *info LENGTH_TYPES_2);
 typedef void cholesky_routine(char *uplo, int *n, double *a, int *lda, int *info LENGTH_TYPES_1);
 typedef void cholesky_solve_routine(char *uplo, int *n, int *nrhs, double *a, int *lda, double *b, int *ldb,
                                     int *info LENGTH_TYPES_1);
@@ -72,20 +72,18 @@ bool ae_linalg_ready(void) {
 
 #endif
 
-static ae_status check_matrix(ae_context *context, const char *what, int64_t rows, int64_t columns,
-                              const double *matrix) {
+static ae_status check_matrix(ae_context *context, const char *what, int64_t rows, int64_t columns, const double *matrix) {
     if (rows < 0 || columns < 0)
         return ae_fail(context, AE_ERR_VALUE, "%s: a matrix of %lld rows and %lld columns", what, (long long)rows,
                        (long long)columns);
     if (rows > INT32_MAX || columns > INT32_MAX)
-        return ae_fail(context, AE_ERR_OVERFLOW,
-                       "%s: %lld rows and %lld columns do not fit into LAPACK's 32-bit integers", what, (long long)rows,
-                       (long long)columns);
+        return ae_fail(context, AE_ERR_OVERFLOW, "%s: %lld rows and %lld columns do not fit into LAPACK's 32-bit integers",
+                       what, (long long)rows, (long long)columns);
     for (int64_t i = 0; i < rows; i++) {
         for (int64_t j = 0; j < columns; j++) {
             if (!isfinite(matrix[i * columns + j]))
-                return ae_fail(context, AE_ERR_VALUE, "%s: NaN or infinity in row %lld, column %lld", what,
-                               (long long)i, (long long)j);
+                return ae_fail(context, AE_ERR_VALUE, "%s: NaN or infinity in row %lld, column %lld", what, (long long)i,
+                               (long long)j);
         }
     }
     return AE_OK;
@@ -95,17 +93,15 @@ static ae_status check_ready(ae_context *context, const char *what) {
     if (ae_linalg_ready())
         return AE_OK;
     return ae_fail(context, AE_ERR_UNAVAILABLE,
-                   "%s: no LAPACK; its routines come from SciPy (scipy.linalg.cython_lapack), which was not loaded",
-                   what);
+                   "%s: no LAPACK; its routines come from SciPy (scipy.linalg.cython_lapack), which was not loaded", what);
 }
 
 /* LAPACK computes the size of its work space in its own integers, so what is too large must be found before it is
  * asked. */
 static ae_status check_work(ae_context *context, const char *what, int64_t n, int64_t squares, int64_t lines) {
     if (n > 32768 || squares * n * n + lines * n > INT32_MAX)
-        return ae_fail(context, AE_ERR_OVERFLOW,
-                       "%s: the work space for order %lld does not fit into LAPACK's 32-bit integers", what,
-                       (long long)n);
+        return ae_fail(context, AE_ERR_OVERFLOW, "%s: the work space for order %lld does not fit into LAPACK's 32-bit integers",
+                       what, (long long)n);
     return AE_OK;
 }
 
@@ -114,8 +110,8 @@ static ae_status check_work(ae_context *context, const char *what, int64_t n, in
 static ae_status work_size(ae_context *context, const char *what, double answer, int *size) {
     double wanted = ceil(answer * (1 + 0x1p-23));
     if (!(wanted < INT32_MAX))
-        return ae_fail(context, AE_ERR_OVERFLOW,
-                       "%s: a work space of %.0f numbers does not fit into LAPACK's 32-bit integers", what, answer);
+        return ae_fail(context, AE_ERR_OVERFLOW, "%s: a work space of %.0f numbers does not fit into LAPACK's 32-bit integers",
+                       what, answer);
     *size = wanted < 1 ? 1 : (int)wanted;
     return AE_OK;
 }
@@ -146,9 +142,8 @@ ae_status ae_linalg_svd(ae_context *context, int64_t m, int64_t n, double *a, do
         routine("S", &rows, &columns, a, &rows, s, vt, &rows, u, &thin, work, &lwork, integers, &info LENGTHS_1);
     }
     if (info != 0)
-        status =
-            ae_fail(context, AE_ERR_VALUE, "%s of a matrix of %lld rows and %lld columns failed (LAPACK dgesdd: %d)",
-                    what, (long long)m, (long long)n, info);
+        status = ae_fail(context, AE_ERR_VALUE, "%s of a matrix of %lld rows and %lld columns failed (LAPACK dgesdd: %d)", what,
+                         (long long)m, (long long)n, info);
 cleanup:
     ae_free(work);
     ae_free(integers);
@@ -181,8 +176,8 @@ ae_status ae_linalg_eigh(ae_context *context, int64_t n, double *a, double *w) {
         routine("V", "L", &order, a, &order, w, work, &lwork, integers, &liwork, &info LENGTHS_2);
     }
     if (info != 0)
-        status = ae_fail(context, AE_ERR_VALUE, "%s of a matrix of order %lld failed (LAPACK dsyevd: %d)", what,
-                         (long long)n, info);
+        status =
+            ae_fail(context, AE_ERR_VALUE, "%s of a matrix of order %lld failed (LAPACK dsyevd: %d)", what, (long long)n, info);
 cleanup:
     ae_free(work);
     ae_free(integers);
@@ -220,16 +215,15 @@ ae_status ae_linalg_solve_positive(ae_context *context, int64_t n, int64_t m, do
     int order = (int)n, n_right = (int)m, info = 0;
     ROUTINE(cholesky_routine, ROUTINE_CHOLESKY, dpotrf_)("L", &order, a, &order, &info LENGTHS_1);
     if (info != 0) {
-        status =
-            ae_fail(context, AE_ERR_VALUE, "%s: the matrix of order %lld is not positive definite (leading minor %d)",
-                    what, (long long)n, info);
+        status = ae_fail(context, AE_ERR_VALUE, "%s: the matrix of order %lld is not positive definite (leading minor %d)",
+                         what, (long long)n, info);
         goto cleanup;
     }
     if (m == 0)
         goto cleanup;
     if (!ae_mul_size((size_t)n, (size_t)m, &count)) {
-        status = ae_fail(context, AE_ERR_OVERFLOW, "%s: %lld right-hand sides of %lld numbers", what, (long long)m,
-                         (long long)n);
+        status =
+            ae_fail(context, AE_ERR_OVERFLOW, "%s: %lld right-hand sides of %lld numbers", what, (long long)m, (long long)n);
         goto cleanup;
     }
     double *columns = b;
@@ -241,8 +235,7 @@ ae_status ae_linalg_solve_positive(ae_context *context, int64_t n, int64_t m, do
     ROUTINE(cholesky_solve_routine, ROUTINE_CHOLESKY_SOLVE, dpotrs_)
     ("L", &order, &n_right, a, &order, columns, &order, &info LENGTHS_1);
     if (info != 0)
-        status =
-            ae_fail(context, AE_ERR_VALUE, "%s of order %lld failed (LAPACK dpotrs: %d)", what, (long long)n, info);
+        status = ae_fail(context, AE_ERR_VALUE, "%s of order %lld failed (LAPACK dpotrs: %d)", what, (long long)n, info);
     else if (m > 1)
         transpose(m, n, columns, b);
 cleanup:

@@ -13,22 +13,22 @@
 
 /* X(suffix, bits, isa) for every variant in this build. */
 #if defined(__x86_64__) || defined(_M_X64)
-#define AE_FOR_EACH_VARIANT(X)            \
-    X(f32_ref, 32, AE_ISA_REF)            \
-    X(f64_ref, 64, AE_ISA_REF)            \
-    X(f32_avx2, 32, AE_ISA_AVX2)          \
-    X(f64_avx2, 64, AE_ISA_AVX2)          \
-    X(f32_avx512, 32, AE_ISA_AVX512)      \
+#define AE_FOR_EACH_VARIANT(X)       \
+    X(f32_ref, 32, AE_ISA_REF)       \
+    X(f64_ref, 64, AE_ISA_REF)       \
+    X(f32_avx2, 32, AE_ISA_AVX2)     \
+    X(f64_avx2, 64, AE_ISA_AVX2)     \
+    X(f32_avx512, 32, AE_ISA_AVX512) \
     X(f64_avx512, 64, AE_ISA_AVX512)
 #elif defined(__aarch64__) || defined(_M_ARM64)
-#define AE_FOR_EACH_VARIANT(X)            \
-    X(f32_ref, 32, AE_ISA_REF)            \
-    X(f64_ref, 64, AE_ISA_REF)            \
-    X(f32_neon, 32, AE_ISA_NEON)          \
+#define AE_FOR_EACH_VARIANT(X)   \
+    X(f32_ref, 32, AE_ISA_REF)   \
+    X(f64_ref, 64, AE_ISA_REF)   \
+    X(f32_neon, 32, AE_ISA_NEON) \
     X(f64_neon, 64, AE_ISA_NEON)
 #else
-#define AE_FOR_EACH_VARIANT(X)            \
-    X(f32_ref, 32, AE_ISA_REF)            \
+#define AE_FOR_EACH_VARIANT(X) \
+    X(f32_ref, 32, AE_ISA_REF) \
     X(f64_ref, 64, AE_ISA_REF)
 #endif
 

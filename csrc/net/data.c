@@ -45,12 +45,13 @@ ae_status ae_data_check(ae_context *context, const ae_data *data, const char *na
         for (int64_t i = start; i < end; i++) {
             int64_t column = index_at(data, data->column_index, i);
             if (column < 0 || column >= data->columns)
-                return ae_fail(context, AE_ERR_VALUE, "%s: malformed CSR: row %lld has column index %lld; it must be from 0 to %lld",
-                               name, (long long)row, (long long)column, (long long)data->columns - 1);
+                return ae_fail(context, AE_ERR_VALUE,
+                               "%s: malformed CSR: row %lld has column index %lld; it must be from 0 to %lld", name,
+                               (long long)row, (long long)column, (long long)data->columns - 1);
             if (column <= before)
                 return ae_fail(context, AE_ERR_VALUE,
-                               "%s: malformed CSR: row %lld has column %lld after %lld; indices must be sorted without repeats", name,
-                               (long long)row, (long long)column, (long long)before);
+                               "%s: malformed CSR: row %lld has column %lld after %lld; indices must be sorted without repeats",
+                               name, (long long)row, (long long)column, (long long)before);
             before = column;
         }
         start = end;

@@ -16,12 +16,12 @@ static ae_status check_desc(ae_context *context, const ae_node_desc *descs, int 
         if (!strcmp(descs[j].name, d->name))
             return ae_fail(context, AE_ERR_VALUE, "nodes %d and %d have the same name '%s'", j, i, d->name);
     if (d->n_inputs < ops->min_inputs || d->n_inputs > ops->max_inputs)
-        return ae_fail(context, AE_ERR_VALUE, "node '%s' (%s) has %d inputs; %d to %d are allowed", d->name, ops->name, d->n_inputs,
-                       ops->min_inputs, ops->max_inputs);
+        return ae_fail(context, AE_ERR_VALUE, "node '%s' (%s) has %d inputs; %d to %d are allowed", d->name, ops->name,
+                       d->n_inputs, ops->min_inputs, ops->max_inputs);
     for (int k = 0; k < d->n_inputs; k++)
         if (d->inputs[k] < 0 || d->inputs[k] >= i)
-            return ae_fail(context, AE_ERR_VALUE, "node '%s': input %d is node %d; it must be an earlier node (0 to %d)", d->name, k,
-                           d->inputs[k], i - 1);
+            return ae_fail(context, AE_ERR_VALUE, "node '%s': input %d is node %d; it must be an earlier node (0 to %d)",
+                           d->name, k, d->inputs[k], i - 1);
     if (d->activation < 0 || d->activation >= AE_ACTIVATION_COUNT)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': activation %d is not known", d->name, d->activation);
     if (d->initializer < 0 || d->initializer >= AE_INIT_COUNT)
@@ -76,12 +76,13 @@ static ae_status share_parameter(ae_context *context, ae_net *net, int node, int
     const int64_t rows = swap ? its->columns : its->rows, columns = swap ? its->rows : its->columns;
     ae_parameter *p = &net->parameters[net->nodes[other].parameter[slot]];
     if (mine->rows != rows || mine->columns != columns)
-        return ae_fail(context, AE_ERR_VALUE, "node '%s': its %s is %lld x %lld and what it shares of node '%s' is %lld x %lld%s", n->desc.name,
-                       mine->role, (long long)mine->rows, (long long)mine->columns, net->nodes[other].desc.name, (long long)rows,
-                       (long long)columns, swap ? ", transposed" : "");
+        return ae_fail(context, AE_ERR_VALUE,
+                       "node '%s': its %s is %lld x %lld and what it shares of node '%s' is %lld x %lld%s", n->desc.name,
+                       mine->role, (long long)mine->rows, (long long)mine->columns, net->nodes[other].desc.name,
+                       (long long)rows, (long long)columns, swap ? ", transposed" : "");
     if (p->n_uses == AE_MAX_USES)
-        return ae_fail(context, AE_ERR_VALUE, "node '%s': '%s' is used by %d nodes; more are not possible", n->desc.name, p->name,
-                       AE_MAX_USES);
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': '%s' is used by %d nodes; more are not possible", n->desc.name,
+                       p->name, AE_MAX_USES);
     p->use[p->n_uses++] = (ae_use){node, slot, ae_net_sees_transpose(net, &net->nodes[other], slot) != swap};
     n->parameter[slot] = net->nodes[other].parameter[slot];
     return AE_OK;
@@ -90,21 +91,25 @@ static ae_status share_parameter(ae_context *context, ae_net *net, int node, int
 static ae_status check_sharing(ae_context *context, const ae_net *net, const ae_node *node) {
     const ae_node_desc *d = &node->desc;
     if (!d->shares)
-        return d->shares_transposed == 0 ? AE_OK
-                                         : ae_fail(context, AE_ERR_VALUE, "node '%s': shares_transposed is %d and it shares nothing", d->name,
-                                                   d->shares_transposed);
+        return d->shares_transposed == 0
+                   ? AE_OK
+                   : ae_fail(context, AE_ERR_VALUE, "node '%s': shares_transposed is %d and it shares nothing", d->name,
+                             d->shares_transposed);
     const int i = (int)(node - net->nodes);
     if (d->shares < 0 || d->shares > i)
-        return ae_fail(context, AE_ERR_VALUE, "node '%s': it shares with node %lld; that must be an earlier node (0 to %d)", d->name,
-                       (long long)d->shares - 1, i - 1);
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': it shares with node %lld; that must be an earlier node (0 to %d)",
+                       d->name, (long long)d->shares - 1, i - 1);
     if (d->shares_transposed < 0 || d->shares_transposed > 1)
-        return ae_fail(context, AE_ERR_VALUE, "node '%s': shares_transposed is %d; it must be 0 or 1", d->name, d->shares_transposed);
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': shares_transposed is %d; it must be 0 or 1", d->name,
+                       d->shares_transposed);
     const ae_node *other = &net->nodes[d->shares - 1];
     if (other->desc.kind != d->kind || !node->plan.n_parameters || node->plan.n_parameters != other->plan.n_parameters)
-        return ae_fail(context, AE_ERR_VALUE, "node '%s' (%s) cannot use parameters of node '%s' (%s): kinds must be equal, with parameters",
-                       d->name, node->ops->name, other->desc.name, other->ops->name);
+        return ae_fail(context, AE_ERR_VALUE,
+                       "node '%s' (%s) cannot use parameters of node '%s' (%s): kinds must be equal, with parameters", d->name,
+                       node->ops->name, other->desc.name, other->ops->name);
     if (d->shares_transposed && !(node->ops->flags & AE_LAYER_TRANSPOSES))
-        return ae_fail(context, AE_ERR_VALUE, "node '%s': a layer of kind '%s' cannot use a transpose", d->name, node->ops->name);
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': a layer of kind '%s' cannot use a transpose", d->name,
+                       node->ops->name);
     return AE_OK;
 }
 
@@ -161,8 +166,8 @@ static ae_status lay_out(ae_context *context, ae_net *net, bool by_rule) {
         p->transposed_offset = transposed ? net->transposed_reals : -1;
         p->further_offset = net->further_reals;
         if (!ae_add_i64(net->parameter_reals, p->size, &net->parameter_reals) ||
-            !ae_add_i64(net->transposed_reals, transposed, &net->transposed_reals) || !ae_mul_i64(p->size, p->n_uses - 1, &further) ||
-            !ae_add_i64(net->further_reals, further, &net->further_reals))
+            !ae_add_i64(net->transposed_reals, transposed, &net->transposed_reals) ||
+            !ae_mul_i64(p->size, p->n_uses - 1, &further) || !ae_add_i64(net->further_reals, further, &net->further_reals))
             return ae_fail(context, AE_ERR_OVERFLOW, "node '%s': the parameters together do not fit into memory", name);
     }
 cleanup:

@@ -27,7 +27,7 @@ typedef struct ae_use {
 } ae_use;
 
 typedef struct ae_parameter {
-    char name[AE_NAME_SIZE + 16];  /* "<node>.<role>" */
+    char name[AE_NAME_SIZE + 16]; /* "<node>.<role>" */
     ae_parameter_request request;
     int group;
     int n_uses;
@@ -43,9 +43,9 @@ typedef struct ae_node {
     const ae_layer_ops *ops;
     ae_layer_plan plan;
     int parameter[AE_MAX_PARAMETERS]; /* numbers in the table, by slot */
-    bool depends_on_parameters; /* itself or an ancestor has some: its value has room for a gradient */
-    bool reached;               /* while a range is bound: something has written its gradient */
-    bool active;                /* in the bound range and on a way from updated parameters to a loss: backward runs */
+    bool depends_on_parameters;       /* itself or an ancestor has some: its value has room for a gradient */
+    bool reached;                     /* while a range is bound: something has written its gradient */
+    bool active;                      /* in the bound range and on a way from updated parameters to a loss: backward runs */
     ae_binding binding;
 } ae_node;
 
@@ -57,15 +57,15 @@ typedef struct ae_net {
     ae_node *nodes;
     ae_parameter *parameters;
     int64_t parameter_reals, transposed_reals, further_reals;
-    int64_t trained_reals;    /* of the parameters that go by the rule: they come first */
-    ae_arena weights;         /* parameters, then transposes */
+    int64_t trained_reals; /* of the parameters that go by the rule: they come first */
+    ae_arena weights;      /* parameters, then transposes */
     char *parameter_base, *transposed_base;
-    ae_arena values;          /* one block for all values, gradients, caches, tables and scratch */
+    ae_arena values; /* one block for all values, gradients, caches, tables and scratch */
     int64_t row_capacity;
-    int64_t scratch_bytes;    /* of one worker */
+    int64_t scratch_bytes; /* of one worker */
     char *scratch_base;
     int n_workers;
-    double flops_per_row;     /* of forward over all nodes */
+    double flops_per_row; /* of forward over all nodes */
     int64_t value_reals_per_row;
 } ae_net;
 

@@ -37,8 +37,8 @@ static ae_status reserve_node(ae_context *context, ae_net *net, ae_node *node, i
     if (gradients && plan->coupling_reals)
         AE_TRY(ae_arena_reserve(&net->values, context, (size_t)plan->coupling_reals, net->real_size, &o->coupling));
     AE_TRY(ae_arena_reserve(&net->values, context, (size_t)plan->table_bytes, 1, &o->table));
-    net->value_reals_per_row += (ae_panels(plan->out.width) * (gradients ? 2 : 1) + ae_panels(plan->cache_width)) * AE_PANEL *
-                                plan->out.multiplicity;
+    net->value_reals_per_row +=
+        (ae_panels(plan->out.width) * (gradients ? 2 : 1) + ae_panels(plan->cache_width)) * AE_PANEL * plan->out.multiplicity;
     const int64_t scratch = padded_reals(plan->scratch_reals) * (int64_t)net->real_size;
     net->scratch_bytes = scratch > net->scratch_bytes ? scratch : net->scratch_bytes;
 cleanup:
@@ -59,7 +59,8 @@ static void bind_node(ae_net *net, ae_node *node, const offsets *o, bool gradien
     for (int slot = 0; slot < node->plan.n_parameters; slot++) {
         const ae_parameter *p = &net->parameters[node->parameter[slot]];
         char *plain = net->parameter_base + (size_t)p->offset * net->real_size;
-        char *transposed = p->transposed_offset < 0 ? NULL : net->transposed_base + (size_t)p->transposed_offset * net->real_size;
+        char *transposed =
+            p->transposed_offset < 0 ? NULL : net->transposed_base + (size_t)p->transposed_offset * net->real_size;
         const bool swap = ae_net_sees_transpose(net, node, slot);
         binding->parameter[slot] = swap ? transposed : plain;
         binding->transposed[slot] = swap ? plain : transposed;

@@ -72,7 +72,7 @@ ae_net *ae_predictor_net(ae_predictor *p) { return p->net; }
 typedef struct predict_phase {
     ae_predictor *predictor;
     const ae_predict_call *call;
-    int64_t first; /* row of task 0 */
+    int64_t first;      /* row of task 0 */
     const bool *needed; /* by node: what last_node follows from */
 } predict_phase;
 
@@ -97,7 +97,8 @@ static void link_values(const ae_predictor *p, const ae_value *value, int64_t at
     else if (link != AE_IDENTITY)
         for (int64_t q = 0; q < ae_panels(value->shape.width); q++)
             p->kernels->activation_forward(
-                link, n * AE_PANEL, (char *)value->data + (size_t)(q * value->stride + at * AE_PANEL) * p->net->real_size, NULL);
+                link, n * AE_PANEL, (char *)value->data + (size_t)(q * value->stride + at * AE_PANEL) * p->net->real_size,
+                NULL);
 }
 
 static void predict_task(void *argument, int64_t task, int worker) {
@@ -141,7 +142,8 @@ static void predict_task(void *argument, int64_t task, int worker) {
     }
     const int64_t size = call->out_type == AE_F32 ? 4 : 8;
     for (int64_t r = 0; r < n * m; r++)
-        p->kernels->row_scatter(call->out_type, result, width, value->stride, at * m + r, call->out + (from * m + r) * width * size, size);
+        p->kernels->row_scatter(call->out_type, result, width, value->stride, at * m + r,
+                                call->out + (from * m + r) * width * size, size);
 }
 
 /* What last_node needs must follow from from_node and from inputs of the other sources. */
@@ -197,8 +199,8 @@ static ae_status check_call(ae_context *context, const ae_predictor *p, const ae
     if (find_path(context, net, call, needed) != AE_OK)
         return AE_ERR_VALUE;
     if (call->what >= AE_PREDICT_LOSS && net->nodes[call->last_node].plan.out.multiplicity != 1)
-        return ae_fail(context, AE_ERR_VALUE, "node '%s' has %lld rows a sample; a loss needs one", net->nodes[call->last_node].desc.name,
-                       (long long)net->nodes[call->last_node].plan.out.multiplicity);
+        return ae_fail(context, AE_ERR_VALUE, "node '%s' has %lld rows a sample; a loss needs one",
+                       net->nodes[call->last_node].desc.name, (long long)net->nodes[call->last_node].plan.out.multiplicity);
     if (call->what >= AE_PREDICT_LOSS && (call->target_source < 0 || call->target_source >= call->n_sources ||
                                           call->sources[call->target_source].columns != width))
         return ae_fail(context, AE_ERR_VALUE, "the target must have the prediction's %lld features", (long long)width);

@@ -29,13 +29,13 @@ typedef struct ae_predict_call {
     const ae_data *sources; /* by source number; where from_node >= 0 the first becomes that node's value, and inputs of the
                                others (conditions) take theirs as usual */
     int n_sources;
-    int from_node;          /* -1: from the inputs; else a node with one row a sample */
+    int from_node; /* -1: from the inputs; else a node with one row a sample */
     int last_node;
     ae_predict_what what;
-    int target_source;      /* loss and terms: what the prediction is compared with */
-    ae_dtype out_type;      /* f32 or f64 */
-    char *out;              /* row-major, contiguous: rows x multiplicity of the last node */
-    bool sampling;          /* layers that sample draw (ae_block.sampling), after ae_net_seed of the predictor's net */
+    int target_source; /* loss and terms: what the prediction is compared with */
+    ae_dtype out_type; /* f32 or f64 */
+    char *out;         /* row-major, contiguous: rows x multiplicity of the last node */
+    bool sampling;     /* layers that sample draw (ae_block.sampling), after ae_net_seed of the predictor's net */
 } ae_predict_call;
 
 /* True ends the call with AE_ERR_INTERRUPTED; asked about every 50 ms. */

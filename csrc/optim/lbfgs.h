@@ -20,8 +20,8 @@ typedef enum ae_lbfgs_request {
 } ae_lbfgs_request;
 
 /* n reals (multiple of 32), `memory` >= 1 pairs, at most max_evaluations a line search. All memory is taken here. */
-ae_status ae_lbfgs_new(ae_context *context, ae_lbfgs **out, int bits, ae_isa isa, int64_t n, int memory,
-                       int max_evaluations, double gtol);
+ae_status ae_lbfgs_new(ae_context *context, ae_lbfgs **out, int bits, ae_isa isa, int64_t n, int memory, int max_evaluations,
+                       double gtol);
 void ae_lbfgs_free(ae_lbfgs *lbfgs);
 /* Forget the past: the next advance treats (x, f, g) as a fresh start. */
 void ae_lbfgs_reset(ae_lbfgs *lbfgs);

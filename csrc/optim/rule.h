@@ -24,12 +24,12 @@ typedef struct ae_rule_options {
 
 /* What holds for one step, the same for all runs of one parameter. */
 typedef struct ae_rule_step {
-    double rate;            /* learning rate after the schedule */
-    int64_t step;           /* 1 for the first */
-    double l2;              /* added to the gradient: l2 * w (decoupled in adamw: w -= rate * l2 * w before the update) */
-    double l1;              /* added to the gradient: l1 * sign(w), 0 at 0; in adamw too */
-    double gradient_scale;  /* factor of the gradient, applied first (global-norm clipping); 1 elsewhere */
-    double clip_value;      /* then clipped to [-clip_value, clip_value]; infinity: not. Before l1 and l2 */
+    double rate;           /* learning rate after the schedule */
+    int64_t step;          /* 1 for the first */
+    double l2;             /* added to the gradient: l2 * w (decoupled in adamw: w -= rate * l2 * w before the update) */
+    double l1;             /* added to the gradient: l1 * sign(w), 0 at 0; in adamw too */
+    double gradient_scale; /* factor of the gradient, applied first (global-norm clipping); 1 elsewhere */
+    double clip_value;     /* then clipped to [-clip_value, clip_value]; infinity: not. Before l1 and l2 */
 } ae_rule_step;
 
 typedef struct ae_rule_ops {

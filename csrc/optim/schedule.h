@@ -9,8 +9,8 @@ typedef enum ae_schedule_kind {
     AE_SCHEDULE_STEP,        /* times factor every `period` steps */
     AE_SCHEDULE_EXPONENTIAL, /* falls geometrically from 1 to final_ratio over the steps after warm-up */
     AE_SCHEDULE_COSINE,      /* half a cosine from 1 to final_ratio (Loshchilov and Hutter 2017, without restarts) */
-    AE_SCHEDULE_ONE_CYCLE,   /* cosine up from 1/25 to 1 over the first 30 %, cosine down to final_ratio (Smith and Topin 2019) */
-    AE_SCHEDULE_LINEAR,      /* straight from 1 to final_ratio */
+    AE_SCHEDULE_ONE_CYCLE, /* cosine up from 1/25 to 1 over the first 30 %, cosine down to final_ratio (Smith and Topin 2019) */
+    AE_SCHEDULE_LINEAR,    /* straight from 1 to final_ratio */
     AE_SCHEDULE_KINDS
 } ae_schedule_kind;
 

@@ -63,7 +63,8 @@ static PyObject *core_svd(PyObject *module, PyObject *argument) {
         return NULL;
     npy_intp m = PyArray_DIM(a, 0), n = PyArray_DIM(a, 1), r = m < n ? m : n;
     if (r < 1) {
-        PyErr_Format(PyExc_ValueError, "svd of a %zd x %zd matrix; it must have rows and columns", (Py_ssize_t)m, (Py_ssize_t)n);
+        PyErr_Format(PyExc_ValueError, "svd of a %zd x %zd matrix; it must have rows and columns", (Py_ssize_t)m,
+                     (Py_ssize_t)n);
         goto failed;
     }
     if (!(u = (PyArrayObject *)PyArray_SimpleNew(2, ((npy_intp[]){m, r}), NPY_FLOAT64)) ||
@@ -71,10 +72,9 @@ static PyObject *core_svd(PyObject *module, PyObject *argument) {
         !(vt = (PyArrayObject *)PyArray_SimpleNew(2, ((npy_intp[]){r, n}), NPY_FLOAT64)))
         goto failed;
     ae_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = ae_linalg_svd(&context, m, n, PyArray_DATA(a), PyArray_DATA(u), PyArray_DATA(s), PyArray_DATA(vt));
-    Py_END_ALLOW_THREADS
-    if (status != AE_OK) {
+    Py_BEGIN_ALLOW_THREADS status =
+        ae_linalg_svd(&context, m, n, PyArray_DATA(a), PyArray_DATA(u), PyArray_DATA(s), PyArray_DATA(vt));
+    Py_END_ALLOW_THREADS if (status != AE_OK) {
         binding_raise(NULL, &context, status);
         goto failed;
     }
@@ -106,12 +106,10 @@ static PyObject *core_find_nonfinite(PyObject *module, PyObject *argument) {
     if (!binding_source(argument, &data, &keep))
         return NULL;
     ae_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = ae_data_check(&context, &data, "X");
+    Py_BEGIN_ALLOW_THREADS status = ae_data_check(&context, &data, "X");
     if (status == AE_OK)
         ae_data_find_nonfinite(&data, &row, &column, &value);
-    Py_END_ALLOW_THREADS
-    Py_DECREF(keep);
+    Py_END_ALLOW_THREADS Py_DECREF(keep);
     return status == AE_OK ? place(row, column, value) : binding_raise(NULL, &context, status);
 }
 
@@ -125,12 +123,10 @@ static PyObject *core_find_outside(PyObject *module, PyObject *arguments) {
     if (!PyArg_ParseTuple(arguments, "Odd:find_outside", &object, &low, &high) || !binding_source(object, &data, &keep))
         return NULL;
     ae_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = ae_data_check(&context, &data, "X");
+    Py_BEGIN_ALLOW_THREADS status = ae_data_check(&context, &data, "X");
     if (status == AE_OK)
         ae_data_find_outside(&data, low, high, &row, &column, &value);
-    Py_END_ALLOW_THREADS
-    Py_DECREF(keep);
+    Py_END_ALLOW_THREADS Py_DECREF(keep);
     return status == AE_OK ? place(row, column, value) : binding_raise(NULL, &context, status);
 }
 

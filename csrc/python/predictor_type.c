@@ -2,8 +2,7 @@
 #include "python/binding.h"
 
 typedef struct predictor_object {
-    PyObject_HEAD
-    ae_predictor *predictor;
+    PyObject_HEAD ae_predictor *predictor;
     PyThread_type_lock lock; /* calls take turns */
     int bits;
 } predictor_object;
@@ -18,9 +17,10 @@ static ae_status fill(ae_context *context, ae_net *net, PyObject *sequence) {
         PyObject *item = PySequence_Fast_GET_ITEM(sequence, i);
         PyArrayObject *array = (PyArrayObject *)item;
         if (!PyArray_Check(item) || PyArray_TYPE(array) != BINDING_NUMPY_TYPE(net->bits) || PyArray_NDIM(array) != 2 ||
-            PyArray_DIM(array, 0) != p->request.rows || PyArray_DIM(array, 1) != p->request.columns || !PyArray_ISCARRAY_RO(array))
-            return ae_fail(context, AE_ERR_VALUE, "parameter '%s' must be a C-contiguous float%d array of shape (%lld, %lld)", p->name,
-                           net->bits, (long long)p->request.rows, (long long)p->request.columns);
+            PyArray_DIM(array, 0) != p->request.rows || PyArray_DIM(array, 1) != p->request.columns ||
+            !PyArray_ISCARRAY_RO(array))
+            return ae_fail(context, AE_ERR_VALUE, "parameter '%s' must be a C-contiguous float%d array of shape (%lld, %lld)",
+                           p->name, net->bits, (long long)p->request.rows, (long long)p->request.columns);
         if (!kernels->all_finite(PyArray_SIZE(array), PyArray_DATA(array)))
             return ae_fail(context, AE_ERR_VALUE, "parameter '%s' has a value that is not finite", p->name);
         ae_net_set_parameter(net, i, PyArray_DATA(array));
@@ -106,8 +106,8 @@ static PyObject *predictor_run(PyObject *object, PyObject *args, PyObject *kwarg
         return NULL;
     const ae_net *net = ae_predictor_net(self->predictor);
     if (what < AE_PREDICT_VALUES || what > AE_PREDICT_TERMS || call.last_node < 0 || call.last_node >= net->n_nodes) {
-        PyErr_Format(PyExc_ValueError, "what is %d and last_node %d; what must be 0 to 3 and last_node 0 to %d", what, call.last_node,
-                     net->n_nodes - 1);
+        PyErr_Format(PyExc_ValueError, "what is %d and last_node %d; what must be 0 to 3 and last_node 0 to %d", what,
+                     call.last_node, net->n_nodes - 1);
         goto cleanup;
     }
     call.what = (ae_predict_what)what;

@@ -4,31 +4,35 @@
 #include <math.h>
 
 typedef struct trainer_object {
-    PyObject_HEAD
-    ae_trainer *trainer;
+    PyObject_HEAD ae_trainer *trainer;
     PyObject *kept[2]; /* owners of the data bound to each slot, and of its row weights */
     bool busy;         /* a method runs without the GIL */
 } trainer_object;
 
 static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"nodes", "losses", "stages", "precision", "n_threads", "batch_size", "seed", "shuffle", "keep_best",
-                            "chunk_rows", "momentum", "nesterov", "beta_1", "beta_2", "epsilon", "amsgrad", "schedule", "rate",
-                            "final_ratio", "factor", "period", "warmup_steps", "total_steps", "l1", "l2", "max_norm",
-                            "clip_value", "clip_norm", "lbfgs_memory", "lbfgs_max_evaluations", "lbfgs_gtol", NULL};
+    static char *names[] = {"nodes",       "losses",   "stages",     "precision",    "n_threads",    "batch_size",
+                            "seed",        "shuffle",  "keep_best",  "chunk_rows",   "momentum",     "nesterov",
+                            "beta_1",      "beta_2",   "epsilon",    "amsgrad",      "schedule",     "rate",
+                            "final_ratio", "factor",   "period",     "warmup_steps", "total_steps",  "l1",
+                            "l2",          "max_norm", "clip_value", "clip_norm",    "lbfgs_memory", "lbfgs_max_evaluations",
+                            "lbfgs_gtol",  NULL};
     PyObject *nodes, *losses, *stages;
     long long batch_size = 0, chunk_rows = 0, period = 1, warmup_steps = 0, total_steps = 1;
     unsigned long long seed = 0;
     int shuffle = 1, keep_best = 0, nesterov = 0, amsgrad = 0, schedule = 0, precision = 0, n_nodes, n_losses, n_stages;
-    ae_train_options o = {.max_norm = INFINITY, .clip_value = INFINITY, .clip_norm = INFINITY, .lbfgs_memory = 10,
+    ae_train_options o = {.max_norm = INFINITY,
+                          .clip_value = INFINITY,
+                          .clip_norm = INFINITY,
+                          .lbfgs_memory = 10,
                           .lbfgs_max_evaluations = 25,
                           .rule_options = {.momentum = 0.9, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8},
                           .schedule = {.base = 1e-3, .factor = 0.1}};
-    if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "OOO|$iiLKppLdpdddpidddLLLdddddiid:Trainer", names, &nodes, &losses, &stages, &precision, &o.n_threads,
-            &batch_size, &seed, &shuffle, &keep_best, &chunk_rows, &o.rule_options.momentum, &nesterov, &o.rule_options.beta1,
-            &o.rule_options.beta2, &o.rule_options.epsilon, &amsgrad, &schedule, &o.schedule.base, &o.schedule.final_ratio,
-            &o.schedule.factor, &period, &warmup_steps, &total_steps, &o.l1, &o.l2, &o.max_norm, &o.clip_value, &o.clip_norm,
-            &o.lbfgs_memory, &o.lbfgs_max_evaluations, &o.lbfgs_gtol))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO|$iiLKppLdpdddpidddLLLdddddiid:Trainer", names, &nodes, &losses, &stages,
+                                     &precision, &o.n_threads, &batch_size, &seed, &shuffle, &keep_best, &chunk_rows,
+                                     &o.rule_options.momentum, &nesterov, &o.rule_options.beta1, &o.rule_options.beta2,
+                                     &o.rule_options.epsilon, &amsgrad, &schedule, &o.schedule.base, &o.schedule.final_ratio,
+                                     &o.schedule.factor, &period, &warmup_steps, &total_steps, &o.l1, &o.l2, &o.max_norm,
+                                     &o.clip_value, &o.clip_norm, &o.lbfgs_memory, &o.lbfgs_max_evaluations, &o.lbfgs_gtol))
         return NULL;
     const ae_node_desc *node = binding_structures(nodes, "nodes", sizeof *node, AE_MAX_NODES, &n_nodes);
     const ae_loss_desc *loss = node ? binding_structures(losses, "losses", sizeof *loss, AE_MAX_LOSSES, &n_losses) : NULL;
@@ -52,10 +56,9 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         return NULL;
     ae_context context;
     ae_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = ae_trainer_new(&context, &self->trainer, node, n_nodes, loss, n_losses, stage, n_stages, &o);
-    Py_END_ALLOW_THREADS
-    if (status != AE_OK) {
+    Py_BEGIN_ALLOW_THREADS status =
+        ae_trainer_new(&context, &self->trainer, node, n_nodes, loss, n_losses, stage, n_stages, &o);
+    Py_END_ALLOW_THREADS if (status != AE_OK) {
         Py_DECREF(self);
         return binding_raise(type, &context, status);
     }
@@ -66,10 +69,8 @@ static void trainer_dealloc(PyObject *object) {
     trainer_object *self = (trainer_object *)object;
     PyTypeObject *type = Py_TYPE(object);
     ae_trainer *trainer = self->trainer;
-    Py_BEGIN_ALLOW_THREADS
-    ae_trainer_free(trainer);
-    Py_END_ALLOW_THREADS
-    Py_XDECREF(self->kept[0]);
+    Py_BEGIN_ALLOW_THREADS ae_trainer_free(trainer);
+    Py_END_ALLOW_THREADS Py_XDECREF(self->kept[0]);
     Py_XDECREF(self->kept[1]);
     type->tp_free(object);
     Py_DECREF(type);
@@ -93,10 +94,8 @@ static PyObject *trainer_initialize(PyObject *object, PyObject *unused) {
     if (!self)
         return NULL;
     self->busy = true;
-    Py_BEGIN_ALLOW_THREADS
-    status = ae_trainer_initialize(&context, self->trainer);
-    Py_END_ALLOW_THREADS
-    self->busy = false;
+    Py_BEGIN_ALLOW_THREADS status = ae_trainer_initialize(&context, self->trainer);
+    Py_END_ALLOW_THREADS self->busy = false;
     if (status != AE_OK)
         return binding_raise(Py_TYPE(object), &context, status);
     Py_RETURN_NONE;
@@ -147,8 +146,8 @@ static bool fits(const ae_net *net, int index, PyObject *value) {
     if (PyArray_Check(value) && PyArray_TYPE(array) == BINDING_NUMPY_TYPE(net->bits) && PyArray_NDIM(array) == 2 &&
         PyArray_DIM(array, 0) == p->request.rows && PyArray_DIM(array, 1) == p->request.columns && PyArray_ISCARRAY_RO(array))
         return true;
-    PyErr_Format(PyExc_ValueError, "parameter '%s' must be a C-contiguous float%d array of shape (%lld, %lld)", p->name, net->bits,
-                 (long long)p->request.rows, (long long)p->request.columns);
+    PyErr_Format(PyExc_ValueError, "parameter '%s' must be a C-contiguous float%d array of shape (%lld, %lld)", p->name,
+                 net->bits, (long long)p->request.rows, (long long)p->request.columns);
     return false;
 }
 
@@ -189,7 +188,8 @@ static PyObject *trainer_set_state(PyObject *object, PyObject *args) {
         !good_index(ae_trainer_net(self->trainer), index) || !good_state(self, which) ||
         !fits(ae_trainer_net(self->trainer), index, value))
         return NULL;
-    ae_net_pack(ae_trainer_net(self->trainer), index, PyArray_DATA((PyArrayObject *)value), ae_trainer_state(self->trainer, which));
+    ae_net_pack(ae_trainer_net(self->trainer), index, PyArray_DATA((PyArrayObject *)value),
+                ae_trainer_state(self->trainer, which));
     ae_trainer_commit(self->trainer);
     Py_RETURN_NONE;
 }
@@ -207,14 +207,16 @@ static PyObject *trainer_bind(PyObject *object, PyObject *args) {
         PyArrayObject *array = (PyArrayObject *)weights;
         if (!PyArray_Check(weights) || PyArray_TYPE(array) != NPY_FLOAT64 || PyArray_NDIM(array) != 1 ||
             PyArray_DIM(array, 0) != data[0].rows || !PyArray_ISCARRAY_RO(array)) {
-            PyErr_Format(PyExc_ValueError, "row weights must be a contiguous float64 array of %lld entries", (long long)data[0].rows);
+            PyErr_Format(PyExc_ValueError, "row weights must be a contiguous float64 array of %lld entries",
+                         (long long)data[0].rows);
             goto failed;
         }
         row_weight = PyArray_DATA(array);
         for (int64_t i = 0; i < data[0].rows; i++)
             if (!(row_weight[i] >= 0 && row_weight[i] < INFINITY)) {
                 PyObject *shown = PyFloat_FromDouble(row_weight[i]);
-                PyErr_Format(PyExc_ValueError, "the weight of row %lld is %R; it must be finite and not negative", (long long)i, shown);
+                PyErr_Format(PyExc_ValueError, "the weight of row %lld is %R; it must be finite and not negative", (long long)i,
+                             shown);
                 Py_XDECREF(shown);
                 goto failed;
             }
@@ -225,10 +227,8 @@ static PyObject *trainer_bind(PyObject *object, PyObject *args) {
     Py_CLEAR(keep);
     ae_status status;
     self->busy = true;
-    Py_BEGIN_ALLOW_THREADS
-    status = ae_trainer_bind(&context, self->trainer, slot, data, n, row_weight);
-    Py_END_ALLOW_THREADS
-    self->busy = false;
+    Py_BEGIN_ALLOW_THREADS status = ae_trainer_bind(&context, self->trainer, slot, data, n, row_weight);
+    Py_END_ALLOW_THREADS self->busy = false;
     if (status != AE_OK) {
         Py_DECREF(kept);
         return binding_raise(Py_TYPE(object), &context, status);
@@ -265,11 +265,9 @@ static PyObject *trainer_moments(PyObject *object, PyObject *argument) {
         goto failed;
     ae_status status;
     self->busy = true;
-    Py_BEGIN_ALLOW_THREADS
-    status = ae_trainer_moments(&context, self->trainer, source, PyArray_DATA((PyArrayObject *)mean),
-                                PyArray_DATA((PyArrayObject *)variance));
-    Py_END_ALLOW_THREADS
-    self->busy = false;
+    Py_BEGIN_ALLOW_THREADS status = ae_trainer_moments(&context, self->trainer, source, PyArray_DATA((PyArrayObject *)mean),
+                                                       PyArray_DATA((PyArrayObject *)variance));
+    Py_END_ALLOW_THREADS self->busy = false;
     if (status == AE_OK)
         return Py_BuildValue("NN", mean, variance);
     binding_raise(Py_TYPE(object), &context, status);
@@ -308,7 +306,8 @@ static PyObject *trainer_evaluate(PyObject *object, PyObject *args) {
         return NULL;
     self->busy = true;
     signals.thread = PyEval_SaveThread();
-    const ae_status status = ae_trainer_evaluate(&context, self->trainer, slot, first, count, split, binding_stop, &signals, &loss);
+    const ae_status status =
+        ae_trainer_evaluate(&context, self->trainer, slot, first, count, split, binding_stop, &signals, &loss);
     PyEval_RestoreThread(signals.thread);
     self->busy = false;
     return status == AE_OK ? PyFloat_FromDouble(loss) : binding_raise(Py_TYPE(object), &context, status);
@@ -375,10 +374,8 @@ static PyObject *trainer_gradient(PyObject *object, PyObject *args, PyObject *kw
         return NULL;
     ae_status status;
     self->busy = true;
-    Py_BEGIN_ALLOW_THREADS
-    status = ae_trainer_gradient(&context, self->trainer, stage, training, &loss, &gradient);
-    Py_END_ALLOW_THREADS
-    self->busy = false;
+    Py_BEGIN_ALLOW_THREADS status = ae_trainer_gradient(&context, self->trainer, stage, training, &loss, &gradient);
+    Py_END_ALLOW_THREADS self->busy = false;
     if (status != AE_OK)
         return binding_raise(Py_TYPE(object), &context, status);
     const ae_net *net = ae_trainer_net(self->trainer);
@@ -400,7 +397,8 @@ static PyObject *trainer_n_state(PyObject *object, void *unused) {
 
 static PyMethodDef trainer_methods[] = {
     {"initialize", trainer_initialize, METH_NOARGS, PyDoc_STR("initialize($self)\n--\n\nDraws all weights from the seed.")},
-    {"parameters", trainer_parameters, METH_NOARGS, PyDoc_STR("parameters($self)\n--\n\n(name, rows, columns) of each parameter.")},
+    {"parameters", trainer_parameters, METH_NOARGS,
+     PyDoc_STR("parameters($self)\n--\n\n(name, rows, columns) of each parameter.")},
     {"get", trainer_get, METH_O, PyDoc_STR("get($self, index, /)\n--\n\nA copy of a parameter.")},
     {"set", trainer_set, METH_VARARGS, PyDoc_STR("set($self, index, value, /)\n--\n\nReplaces a parameter.")},
     {"get_state", trainer_get_state, METH_VARARGS,
@@ -427,8 +425,11 @@ static PyGetSetDef trainer_getset[] = {{"n_state", trainer_n_state, NULL, PyDoc_
                                        {NULL, NULL, NULL, NULL, NULL}};
 
 static PyType_Slot trainer_slots[] = {
-    {Py_tp_new, trainer_new},         {Py_tp_dealloc, trainer_dealloc}, {Py_tp_methods, trainer_methods},
-    {Py_tp_getset, trainer_getset},   {Py_tp_doc, (void *)PyDoc_STR("One fit: network, optimiser, threads.")},
+    {Py_tp_new, trainer_new},
+    {Py_tp_dealloc, trainer_dealloc},
+    {Py_tp_methods, trainer_methods},
+    {Py_tp_getset, trainer_getset},
+    {Py_tp_doc, (void *)PyDoc_STR("One fit: network, optimiser, threads.")},
     {0, NULL},
 };
 

@@ -7,7 +7,9 @@
 #include "train/internal.h"
 
 static update step_update(const ae_trainer *t, const stage *s) {
-    ae_rule_step plain = {.rate = t->last_rate * s->desc.rate_factor, .step = t->step + 1, .gradient_scale = 1.0,
+    ae_rule_step plain = {.rate = t->last_rate * s->desc.rate_factor,
+                          .step = t->step + 1,
+                          .gradient_scale = 1.0,
                           .clip_value = t->options.clip_value};
     ae_rule_step decaying = plain;
     decaying.l1 = t->options.l1;
@@ -20,7 +22,8 @@ static ae_status minibatch_epoch(ae_context *context, ae_trainer *t, ae_stop sto
     ae_status status = AE_OK;
     double total = 0.0;
     if (t->options.shuffle)
-        ae_permutation_init(&p.shuffle, (uint64_t)t->count, ae_key_of(t->options.seed, AE_STREAM_SHUFFLE, ""), (uint64_t)t->epoch);
+        ae_permutation_init(&p.shuffle, (uint64_t)t->count, ae_key_of(t->options.seed, AE_STREAM_SHUFFLE, ""),
+                            (uint64_t)t->epoch);
     p.training = true;
     for (int64_t from = 0; from < t->count; from += t->options.batch_size) {
         const int64_t rows = t->count - from < t->options.batch_size ? t->count - from : t->options.batch_size;
@@ -142,12 +145,13 @@ ae_status ae_trainer_epoch(ae_context *context, ae_trainer *t, ae_stop stop, voi
     return status;
 }
 
-ae_status ae_trainer_evaluate(ae_context *context, ae_trainer *t, int which, int64_t first, int64_t count, bool split, ae_stop stop,
-                              void *stop_argument, double *loss) {
+ae_status ae_trainer_evaluate(ae_context *context, ae_trainer *t, int which, int64_t first, int64_t count, bool split,
+                              ae_stop stop, void *stop_argument, double *loss) {
     ae_fpstate saved;
     ae_status status = AE_OK;
     if (which < 0 || which > 1 || !t->slots[which].n_sources || first < 0 || count < 1 || first > t->slots[which].rows - count)
-        return ae_fail(context, AE_ERR_VALUE, "slot %d has no %lld rows from row %lld on", which, (long long)count, (long long)first);
+        return ae_fail(context, AE_ERR_VALUE, "slot %d has no %lld rows from row %lld on", which, (long long)count,
+                       (long long)first);
     pass p = train_pass(t, which, first, count, split);
     loss_sum sum[AE_MAX_STAGES] = {{{{0}}}};
     double total = 0.0;
@@ -158,8 +162,8 @@ ae_status ae_trainer_evaluate(ae_context *context, ae_trainer *t, int which, int
     /* A chunk goes through all stages, because a later one may read values of an earlier one. */
     for (int64_t from = 0; from < count; from += t->chunk)
         for (int i = 0; i < t->n_stages; i++)
-            AE_TRY(train_run(context, t, i, &p, from, count - from < t->chunk ? count - from : t->chunk, false, NULL, &sum[i], stop,
-                             stop_argument));
+            AE_TRY(train_run(context, t, i, &p, from, count - from < t->chunk ? count - from : t->chunk, false, NULL, &sum[i],
+                             stop, stop_argument));
     for (int i = 0; i < t->n_stages; i++)
         total += train_loss(t, i, &sum[i], (double)count);
     *loss = total;
@@ -173,7 +177,8 @@ ae_status ae_trainer_gradient(ae_context *context, ae_trainer *t, int stage_inde
     if (stage_index < 0 || stage_index >= t->n_stages || !t->slots[0].n_sources || !t->gradient)
         return ae_fail(context, AE_ERR_STATE, "no gradient is kept for stage %d", stage_index);
     if (t->stages[stage_index].reads_across)
-        return ae_fail(context, AE_ERR_STATE, "stage %d reads values of another stage and has no gradient of its own", stage_index);
+        return ae_fail(context, AE_ERR_STATE, "stage %d reads values of another stage and has no gradient of its own",
+                       stage_index);
     ae_fpstate saved;
     ae_fpstate_enter(&saved);
     const ae_status status = full_gradient(context, t, stage_index, training, NULL, NULL, loss);
@@ -211,7 +216,8 @@ static void moment_rows(void *argument, int64_t task, int worker) {
     const ae_value *value = source_value(t, phase->source);
     (void)worker;
     for (int64_t row = task * 64; row < phase->rows && row < (task + 1) * 64; row++) {
-        const int64_t index = (int64_t)ae_permutation_at(&phase->pass->split, (uint64_t)(phase->pass->first + phase->from + row));
+        const int64_t index =
+            (int64_t)ae_permutation_at(&phase->pass->split, (uint64_t)(phase->pass->first + phase->from + row));
         ae_data_gather(&data->sources[phase->source], t->kernels, index, value->stride, row, value->data);
         t->row_weight[row] = data->row_weight ? data->row_weight[index] * phase->pass->weight_scale : 1.0;
     }

@@ -19,8 +19,8 @@ typedef struct stage {
     int64_t n_tiles;    /* that go by the rule */
     int64_t n_assigned; /* behind them: whose new value the layer gives */
     bool couples;       /* a layer of its nodes couples rows */
-    bool *seeded;      /* by node */
-    bool reads_across; /* a node or a target of its losses is a value of an earlier stage */
+    bool *seeded;       /* by node */
+    bool reads_across;  /* a node or a target of its losses is a value of an earlier stage */
 } stage;
 
 typedef struct loss_term {
@@ -41,8 +41,8 @@ typedef struct pass {
     const slot *data;
     ae_permutation shuffle, split;
     int64_t first, count;
-    bool training; /* corruption, dropout */
-    uint64_t step; /* of the random streams */
+    bool training;       /* corruption, dropout */
+    uint64_t step;       /* of the random streams */
     double weight_scale; /* makes the mean row weight of the pass one */
 } pass;
 
@@ -65,22 +65,22 @@ struct ae_trainer {
     bool lbfgs_started;
 
     ae_arena memory;
-    char *gradient;              /* region shaped like the parameters, or NULL where tiles keep their gradient to themselves */
+    char *gradient; /* region shaped like the parameters, or NULL where tiles keep their gradient to themselves */
     char *state[AE_RULE_MAX_STATE];
-    char *last, *best;           /* snapshots: parameters, then state; parameters */
-    char *further;               /* gradients of second and later uses of parameters, where `gradient` is kept */
-    char *tile_scratch;          /* a tile for each worker, two where parameters are shared */
-    size_t tile_bytes;           /* of a worker */
-    double *row_loss;            /* [loss][chunk] */
-    double *row_weight;          /* [chunk] */
-    double *tile_sum;            /* squares of the gradient by tile, for the global norm */
-    int bound_stage;             /* whose backward range the net is bound to, or -1 */
+    char *last, *best;  /* snapshots: parameters, then state; parameters */
+    char *further;      /* gradients of second and later uses of parameters, where `gradient` is kept */
+    char *tile_scratch; /* a tile for each worker, two where parameters are shared */
+    size_t tile_bytes;  /* of a worker */
+    double *row_loss;   /* [loss][chunk] */
+    double *row_weight; /* [chunk] */
+    double *tile_sum;   /* squares of the gradient by tile, for the global norm */
+    int bound_stage;    /* whose backward range the net is bound to, or -1 */
 
     int64_t step, epoch, last_step, last_epoch;
     double rate_scale, last_rate;
-    double last_objective;       /* L-BFGS: loss and penalties at the iterate */
-    bool committed, has_best;    /* `last` and `best` hold something */
-    double asked;                /* clock of the last question to `stop` */
+    double last_objective;    /* L-BFGS: loss and penalties at the iterate */
+    bool committed, has_best; /* `last` and `best` hold something */
+    double asked;             /* clock of the last question to `stop` */
 };
 
 /* Rows of a tile: small enough that parameter, gradient, two states and transpose of 32 columns stay in the second level

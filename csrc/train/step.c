@@ -109,7 +109,8 @@ static void row_task(void *argument, int64_t task, int worker) {
     const ae_trainer *t = phase->trainer;
     const int64_t row0 = task * phase->block;
     const int64_t row1 = row0 + phase->block < phase->rows ? row0 + phase->block : phase->rows;
-    const ae_block block = {row0, row1, phase->pass->step, phase->first_row, phase->pass->training, phase->gradients, false, NULL};
+    const ae_block block = {row0,  row1, phase->pass->step, phase->first_row, phase->pass->training, phase->gradients,
+                            false, NULL};
     if (phase->begins)
         gather_rows(phase, row0, row1);
     ae_net_forward(t->net, phase->first, phase->last, block, worker);
@@ -227,9 +228,9 @@ typedef struct weight_phase {
     const stage *stage;
     const update *how; /* NULL: gradient only */
     int64_t rows;
-    bool accumulate;   /* onto the gradient of earlier chunks */
-    bool keep;         /* gradient goes to its region, not to scratch */
-    bool complete;     /* no chunk follows */
+    bool accumulate; /* onto the gradient of earlier chunks */
+    bool keep;       /* gradient goes to its region, not to scratch */
+    bool complete;   /* no chunk follows */
 } weight_phase;
 
 static char *at_tile(const ae_trainer *t, char *region, const tile_task *task) {
@@ -253,7 +254,8 @@ static void backward_use(const weight_phase *phase, const ae_use *use, const til
     ae_tile tile = task->tile;
     tile.parameter = use->slot;
     tile.transposed = use->transposed;
-    node->ops->backward_weights(&node->binding, &tile, phase->rows * node->binding.out.shape.multiplicity, accumulate, gradient);
+    node->ops->backward_weights(&node->binding, &tile, phase->rows * node->binding.out.shape.multiplicity, accumulate,
+                                gradient);
 }
 
 /* The gradient of a tile. Each use has a sum of its own over all rows, which are then added in order, so that the cut of the
@@ -363,14 +365,17 @@ ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const p
         t->bound_stage = stage_index;
     }
     for (int64_t done = 0; done < rows; done += t->chunk) {
-        row_phase by_rows = {t, s, p, from + done, rows - done < t->chunk ? rows - done : t->chunk, 0, done, (double)rows, gradients, 0, 0, 0, 0, false, false};
+        row_phase by_rows = {
+            t, s, p,     from + done, rows - done < t->chunk ? rows - done : t->chunk, 0, done, (double)rows, gradients, 0, 0,
+            0, 0, false, false};
         by_rows.block = block_rows(t, by_rows.rows, row_workers);
         run_by_rows(&by_rows, row_workers);
         if (!add_losses(&by_rows, sum))
             return ae_fail(context, AE_ERR_NONFINITE, "the loss is not finite");
         if (gradients) {
             const bool last = done + t->chunk >= rows;
-            weight_phase by_weights = {t, s, last && !clips ? how : NULL, by_rows.rows, done > 0, !whole || clips || !how, last};
+            weight_phase by_weights = {t,   s, last && !clips ? how : NULL, by_rows.rows, done > 0, !whole || clips || !how,
+                                       last};
             ae_pool_run(t->pool, weight_task, &by_weights, s->n_tiles, weight_workers);
         }
         AE_TRY(train_ask(context, t, stop, stop_argument));

@@ -16,10 +16,12 @@ static ae_status check_options(ae_context *context, const ae_train_options *o) {
     if (o->batch_size < 1)
         return ae_fail(context, AE_ERR_VALUE, "batch_size is %lld; it must be at least 1", (long long)o->batch_size);
     if (o->chunk_rows < 0 || o->chunk_rows % AE_LOSS_LANES)
-        return ae_fail(context, AE_ERR_VALUE, "chunk_rows is %lld; it must be a multiple of %d", (long long)o->chunk_rows, AE_LOSS_LANES);
+        return ae_fail(context, AE_ERR_VALUE, "chunk_rows is %lld; it must be a multiple of %d", (long long)o->chunk_rows,
+                       AE_LOSS_LANES);
     if ((unsigned)o->schedule.kind >= AE_SCHEDULE_KINDS || !(o->schedule.base > 0) || o->schedule.total_steps < 1 ||
         (o->schedule.kind == AE_SCHEDULE_STEP && o->schedule.period < 1))
-        return ae_fail(context, AE_ERR_VALUE, "the schedule needs a known kind, a positive rate, at least one step and a period of at least one");
+        return ae_fail(context, AE_ERR_VALUE,
+                       "the schedule needs a known kind, a positive rate, at least one step and a period of at least one");
     if (!(o->l1 >= 0) || !(o->l2 >= 0) || !isfinite(o->l1) || !isfinite(o->l2))
         return ae_fail(context, AE_ERR_VALUE, "l1 is %g and l2 is %g; both must be finite and not negative", o->l1, o->l2);
     if (!(o->max_norm > 0) || !(o->clip_value > 0) || !(o->clip_norm > 0))
@@ -36,15 +38,16 @@ static ae_status check_losses(ae_context *context, ae_trainer *t, const ae_loss_
         if (!ops)
             return ae_fail(context, AE_ERR_VALUE, "loss %d: kind %d is not known", i, d->loss);
         if (d->prediction < 0 || d->prediction >= t->net->n_nodes || d->target < 0 || d->target >= t->net->n_nodes)
-            return ae_fail(context, AE_ERR_VALUE, "loss %d: prediction %d and target %d must be nodes (0 to %d)", i, d->prediction,
-                           d->target, t->net->n_nodes - 1);
+            return ae_fail(context, AE_ERR_VALUE, "loss %d: prediction %d and target %d must be nodes (0 to %d)", i,
+                           d->prediction, d->target, t->net->n_nodes - 1);
         const ae_shape *p = &t->net->nodes[d->prediction].plan.out, *q = &t->net->nodes[d->target].plan.out;
         if (p->width != q->width || p->multiplicity != 1 || q->multiplicity != 1)
-            return ae_fail(context, AE_ERR_VALUE, "loss %d: the prediction has %lld features and the target %lld; they must be equal",
-                           i, (long long)p->width, (long long)q->width);
+            return ae_fail(context, AE_ERR_VALUE,
+                           "loss %d: the prediction has %lld features and the target %lld; they must be equal", i,
+                           (long long)p->width, (long long)q->width);
         if (!(d->weight >= 0) || !isfinite(d->weight) || (ops->has_parameter && !(d->parameter > 0 && isfinite(d->parameter))))
-            return ae_fail(context, AE_ERR_VALUE, "loss %d: weight %g must not be negative and parameter %g must be positive", i,
-                           d->weight, d->parameter);
+            return ae_fail(context, AE_ERR_VALUE, "loss %d: weight %g must not be negative and parameter %g must be positive",
+                           i, d->weight, d->parameter);
         t->losses[i] = (loss_term){*d, ops};
     }
     t->n_losses = n_losses;
@@ -56,12 +59,12 @@ static ae_status check_stage(ae_context *context, ae_trainer *t, int i, const ae
         return ae_fail(context, AE_ERR_VALUE, "stage %d: nodes %d to %d; they must rise within 0 to %d", i, d->first_node,
                        d->last_node, t->net->n_nodes - 1);
     if (d->first_loss < 0 || d->n_losses < 1 || d->n_losses > t->n_losses - d->first_loss)
-        return ae_fail(context, AE_ERR_VALUE, "stage %d: %d losses from loss %d on; there are %d", i, d->n_losses, d->first_loss,
-                       t->n_losses);
+        return ae_fail(context, AE_ERR_VALUE, "stage %d: %d losses from loss %d on; there are %d", i, d->n_losses,
+                       d->first_loss, t->n_losses);
     for (int l = d->first_loss; l < d->first_loss + d->n_losses; l++)
         if (t->losses[l].desc.prediction < d->first_node || t->losses[l].desc.prediction > d->last_node)
-            return ae_fail(context, AE_ERR_VALUE, "stage %d: the prediction of loss %d is node %d, outside its range %d to %d", i, l,
-                           t->losses[l].desc.prediction, d->first_node, d->last_node);
+            return ae_fail(context, AE_ERR_VALUE, "stage %d: the prediction of loss %d is node %d, outside its range %d to %d",
+                           i, l, t->losses[l].desc.prediction, d->first_node, d->last_node);
     if (!(d->rate_factor > 0) || !isfinite(d->rate_factor))
         return ae_fail(context, AE_ERR_VALUE, "stage %d: rate_factor is %g; it must be positive", i, d->rate_factor);
     if (d->rule >= 0 && !ae_rule_get(t->net->bits, t->net->isa, d->rule))
@@ -72,8 +75,8 @@ static ae_status check_stage(ae_context *context, ae_trainer *t, int i, const ae
     if (d->rule < 0 && (o->l1 > 0 || isfinite(o->max_norm) || isfinite(o->clip_value) || isfinite(o->clip_norm)))
         return ae_fail(context, AE_ERR_VALUE,
                        "stage %d: L-BFGS needs a smooth objective and its exact gradient; it does not go with %s", i,
-                       o->l1 > 0              ? "l1"
-                       : isfinite(o->max_norm) ? "max_norm"
+                       o->l1 > 0                 ? "l1"
+                       : isfinite(o->max_norm)   ? "max_norm"
                        : isfinite(o->clip_value) ? "clip_value"
                                                  : "clip_norm");
     return AE_OK;
@@ -362,7 +365,8 @@ ae_status ae_trainer_bind(ae_context *context, ae_trainer *t, int which, const a
                        AE_MAX_SOURCES);
     for (int i = 0; i < n_sources; i++) {
         if (sources[i].rows != sources[0].rows || sources[i].rows < 1)
-            return ae_fail(context, AE_ERR_VALUE, "source %d has %lld rows and source 0 has %lld; they must be equal and at least 1", i,
+            return ae_fail(context, AE_ERR_VALUE,
+                           "source %d has %lld rows and source 0 has %lld; they must be equal and at least 1", i,
                            (long long)sources[i].rows, (long long)sources[0].rows);
         AE_TRY(ae_data_check(context, &sources[i], i ? "source" : "X"));
     }
@@ -371,8 +375,8 @@ ae_status ae_trainer_bind(ae_context *context, ae_trainer *t, int which, const a
         if (!(t->net->nodes[i].ops->flags & AE_LAYER_SOURCE))
             continue;
         if (d->source < 0 || d->source >= n_sources || sources[d->source].columns != d->width)
-            return ae_fail(context, AE_ERR_VALUE, "node '%s' takes %lld features from source %d, which is not bound so", d->name,
-                           (long long)d->width, d->source);
+            return ae_fail(context, AE_ERR_VALUE, "node '%s' takes %lld features from source %d, which is not bound so",
+                           d->name, (long long)d->width, d->source);
     }
     slot bound = {.n_sources = n_sources, .rows = sources[0].rows, .row_weight = row_weight, .weight_scale = 1.0};
     memcpy(bound.sources, sources, (size_t)n_sources * sizeof *sources);

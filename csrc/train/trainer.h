@@ -39,7 +39,7 @@ typedef struct ae_stage_desc {
     int32_t first_node, last_node;
     int32_t first_loss, n_losses;
     uint32_t groups;
-    int32_t rule;       /* position in the registry; -1: L-BFGS over the full batch, one iteration an epoch, single stage, without
+    int32_t rule; /* position in the registry; -1: L-BFGS over the full batch, one iteration an epoch, single stage, without
                            l1, max_norm and clipping */
     double rate_factor; /* of the schedule's rate; > 0 */
 } ae_stage_desc;
@@ -47,15 +47,15 @@ typedef struct ae_stage_desc {
 typedef struct ae_train_options {
     int bits;
     int n_threads;
-    int64_t batch_size;    /* >= 1 */
-    bool keep_best;        /* room for ae_trainer_keep_best */
-    int64_t chunk_rows;    /* rows of a minibatch that pass at once; 0: chosen by memory. Does not change the bits */
+    int64_t batch_size; /* >= 1 */
+    bool keep_best;     /* room for ae_trainer_keep_best */
+    int64_t chunk_rows; /* rows of a minibatch that pass at once; 0: chosen by memory. Does not change the bits */
     uint64_t seed;
     bool shuffle;
     ae_rule_options rule_options;
     ae_schedule schedule;
-    double l1, l2;         /* of parameters that decay; see ae_rule_step */
-    double max_norm;       /* of the incoming weights of a unit, after each update; infinity: none */
+    double l1, l2;                /* of parameters that decay; see ae_rule_step */
+    double max_norm;              /* of the incoming weights of a unit, after each update; infinity: none */
     double clip_value, clip_norm; /* of gradients; infinity: none */
     int32_t lbfgs_memory, lbfgs_max_evaluations;
     double lbfgs_gtol;
@@ -93,10 +93,10 @@ int64_t ae_trainer_source_width(const ae_trainer *trainer, int source);
 ae_status ae_trainer_moments(ae_context *context, ae_trainer *trainer, int source, double *mean, double *variance);
 
 typedef struct ae_epoch_result {
-    double loss;       /* mean over the epoch's rows of the data terms, penalties left out; L-BFGS: at the new iterate */
-    double rate;       /* last learning rate */
-    int64_t steps;     /* done so far, over all epochs */
-    bool converged;    /* L-BFGS cannot improve */
+    double loss;    /* mean over the epoch's rows of the data terms, penalties left out; L-BFGS: at the new iterate */
+    double rate;    /* last learning rate */
+    int64_t steps;  /* done so far, over all epochs */
+    bool converged; /* L-BFGS cannot improve */
 } ae_epoch_result;
 
 /* One pass over the subset (L-BFGS: one iteration). On AE_ERR_INTERRUPTED and AE_ERR_NONFINITE weights and optimiser

@@ -12,29 +12,29 @@ static long harness_checks, harness_failures;
 
 #define TEST(name) static void name(void)
 
-#define RUN(name)                                                                                    \
-    do {                                                                                             \
-        long before_ = harness_failures, checks_ = harness_checks;                                   \
-        name();                                                                                      \
-        if (harness_checks == checks_) {                                                             \
-            harness_failures++;                                                                      \
-            printf("  %s: checked nothing\n", #name);                                                \
-        }                                                                                            \
-        printf("  %-52s %s\n", #name, harness_failures == before_ ? "ok" : "FAILED");                \
-        fflush(stdout);                                                                              \
+#define RUN(name)                                                                     \
+    do {                                                                              \
+        long before_ = harness_failures, checks_ = harness_checks;                    \
+        name();                                                                       \
+        if (harness_checks == checks_) {                                              \
+            harness_failures++;                                                       \
+            printf("  %s: checked nothing\n", #name);                                 \
+        }                                                                             \
+        printf("  %-52s %s\n", #name, harness_failures == before_ ? "ok" : "FAILED"); \
+        fflush(stdout);                                                               \
     } while (0)
 
 /* CHECK(condition, "format", ...): at most 20 failures are printed for a program. */
-#define CHECK(condition, ...)                                                                        \
-    do {                                                                                             \
-        harness_checks++;                                                                            \
-        if (!(condition)) {                                                                          \
-            if (harness_failures++ < 20) {                                                           \
-                printf("%s:%d: %s: ", __FILE__, __LINE__, #condition);                               \
-                printf(__VA_ARGS__);                                                                 \
-                printf("\n");                                                                        \
-            }                                                                                        \
-        }                                                                                            \
+#define CHECK(condition, ...)                                          \
+    do {                                                               \
+        harness_checks++;                                              \
+        if (!(condition)) {                                            \
+            if (harness_failures++ < 20) {                             \
+                printf("%s:%d: %s: ", __FILE__, __LINE__, #condition); \
+                printf(__VA_ARGS__);                                   \
+                printf("\n");                                          \
+            }                                                          \
+        }                                                              \
     } while (0)
 
 static inline int harness_finish(const char *program) {

@@ -59,8 +59,8 @@ static bool is_zero(const char *block, size_t bytes) {
 }
 
 TEST(alloc_zeroed_and_aligned) {
-    const size_t sizes[] = {
-        0, 1, 63, 64, 65, 4096, 100000, ((size_t)4 << 20) - 1, (size_t)4 << 20, ((size_t)4 << 20) + 1, 9000001};
+    const size_t sizes[] = {0,      1, 63, 64, 65, 4096, 100000, ((size_t)4 << 20) - 1, (size_t)4 << 20, ((size_t)4 << 20) + 1,
+                            9000001};
     const int64_t live = ae_alloc_live(), count = ae_alloc_count();
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         for (int again = 0; again < 2; again++) { /* memory that was used before is zeroed as well */
@@ -69,8 +69,7 @@ TEST(alloc_zeroed_and_aligned) {
             size_t bytes = sizes[i] ? sizes[i] : AE_ALIGNMENT;
             CHECK((uintptr_t)block % AE_ALIGNMENT == 0, "%zu bytes at %p", sizes[i], block);
 #if defined(__linux__) && !defined(SANITIZED)
-            CHECK(bytes < (size_t)4 << 20 || (uintptr_t)block % ((size_t)2 << 20) == 0, "%zu bytes at %p", sizes[i],
-                  block);
+            CHECK(bytes < (size_t)4 << 20 || (uintptr_t)block % ((size_t)2 << 20) == 0, "%zu bytes at %p", sizes[i], block);
 #endif
             CHECK(is_zero(block, bytes), "%zu bytes not zeroed", sizes[i]);
             memset(block, 0xff, bytes);
@@ -235,16 +234,14 @@ TEST(cpu_and_isa) {
     unsetenv("AUTOENC_ISA");
     CHECK(ae_isa_select(&context, &best) == AE_OK && ae_cpu_has(best), "default");
     for (int i = 0; i < AE_ISA_COUNT; i++)
-        CHECK(!ae_cpu_has((ae_isa)i) || best >= (ae_isa)i, "%s is better than %s", ae_isa_name((ae_isa)i),
-              ae_isa_name(best));
+        CHECK(!ae_cpu_has((ae_isa)i) || best >= (ae_isa)i, "%s is better than %s", ae_isa_name((ae_isa)i), ae_isa_name(best));
     for (int i = 0; i < AE_ISA_COUNT; i++) {
         setenv("AUTOENC_ISA", ae_isa_name((ae_isa)i), 1);
         ae_status status = ae_isa_select(&context, &isa);
         if (ae_cpu_has((ae_isa)i))
             CHECK(status == AE_OK && isa == (ae_isa)i, "%s", ae_isa_name((ae_isa)i));
         else
-            CHECK(status == AE_ERR_UNAVAILABLE && strstr(context.message, ae_isa_name((ae_isa)i)), "%s",
-                  context.message);
+            CHECK(status == AE_ERR_UNAVAILABLE && strstr(context.message, ae_isa_name((ae_isa)i)), "%s", context.message);
     }
     setenv("AUTOENC_ISA", "sse9", 1);
     CHECK(ae_isa_select(&context, &isa) == AE_ERR_VALUE && strstr(context.message, "sse9"), "%s", context.message);
@@ -261,10 +258,10 @@ TEST(cpu_and_isa) {
 /* Random123 1.14, tests/kat_vectors, lines "philox4x32 10": counter, key, result. */
 TEST(philox_known_answers) {
     static const uint32_t vectors[3][10] = {{0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
-                                            {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff,
-                                             0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
-                                            {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0,
-                                             0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}};
+                                            {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d,
+                                             0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
+                                            {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09,
+                                             0x94fdcceb, 0x5001e420, 0x24126ea1}};
     for (int v = 0; v < 3; v++) {
         uint32_t out[4];
         ae_philox((ae_key){{vectors[v][4], vectors[v][5]}}, vectors[v], out);
@@ -281,18 +278,9 @@ TEST(philox_known_answers) {
 }
 
 TEST(streams_differ) {
-    static const char *const names[] = {"",
-                                        "a",
-                                        "b",
-                                        "ab",
-                                        "ba",
-                                        "encoder/1",
-                                        "encoder/2",
-                                        "encoder/10",
-                                        "abcdefgh",
-                                        "abcdefghi",
-                                        "abcdefghabcdefgh",
-                                        "\xc3\xa9"};
+    static const char *const names[] = {
+        "",        "a", "b", "ab", "ba", "encoder/1", "encoder/2", "encoder/10", "abcdefgh", "abcdefghi", "abcdefghabcdefgh",
+        "\xc3\xa9"};
     enum { N_NAMES = sizeof names / sizeof names[0], N_SEEDS = 3, N_KEYS = N_NAMES * N_SEEDS * AE_STREAM_SCORING };
     static const uint64_t seeds[N_SEEDS] = {0, 1, (uint64_t)1 << 32};
     static ae_key keys[N_KEYS];
@@ -467,12 +455,10 @@ TEST(permutation_by_epoch_and_key) {
         fixed += at == i;
         identical += ae_permutation_at(&identity, i) == i;
     }
-    CHECK(ab < 12 && ac < 12 && fixed < 12, "%d equal by epoch, %d by key, %d fixed of 1000 (1 expected)", ab, ac,
-          fixed);
+    CHECK(ab < 12 && ac < 12 && fixed < 12, "%d equal by epoch, %d by key, %d fixed of 1000 (1 expected)", ab, ac, fixed);
     CHECK(same == N, "%d the same", same);
     CHECK(identical == N, "identity");
-    uint64_t sum =
-        0; /* fits saved today go on with the same order tomorrow: computed by this code when it was written */
+    uint64_t sum = 0; /* fits saved today go on with the same order tomorrow: computed by this code when it was written */
     for (uint64_t i = 0; i < N; i++)
         sum = sum * 31 + ae_permutation_at(&a, i);
     CHECK(sum == 0x46891a3682b8d1b4u, "0x%llxu", (unsigned long long)sum);

@@ -82,7 +82,8 @@ TEST(training_and_inference_by_formula) {
                 for (int64_t r = from; r < from + n; r++)
                     square += (x[r * COLUMNS + c] - mu) * (x[r * COLUMNS + c] - mu);
                 for (int64_t r = from; r < from + n; r++) {
-                    const double scaled = (x[r * COLUMNS + c] - mu) / sqrt(square / (double)n + eps), weight = row_weights[r] / total;
+                    const double scaled = (x[r * COLUMNS + c] - mu) / sqrt(square / (double)n + eps),
+                                 weight = row_weights[r] / total;
                     const double off = gamma[c] * scaled + beta[c] - x[r * COLUMNS + c];
                     want += weight * off * off / COLUMNS / ROWS;
                     of_gamma += weight * 2 * off / COLUMNS / (double)n * scaled;
@@ -102,8 +103,8 @@ TEST(training_and_inference_by_formula) {
             for (int c = 0; c < COLUMNS; c++)
                 worst = fmax(worst, fabs(got[i][c] - wanted[i][c]));
         }
-        CHECK(worst < 1e-13 && fabs(loss - want) < 1e-13, "batch %d: off by %g, loss %.17g, not %.17g", (int)p.options.batch_size, worst, loss,
-              want);
+        CHECK(worst < 1e-13 && fabs(loss - want) < 1e-13, "batch %d: off by %g, loss %.17g, not %.17g",
+              (int)p.options.batch_size, worst, loss, want);
         /* Evaluation and the predictor: running numbers, each row alone; nothing is assigned. */
         double of_rows = 0, out[ROWS * COLUMNS];
         for (int r = 0; r < ROWS; r++)
@@ -128,7 +129,8 @@ TEST(training_and_inference_by_formula) {
         worst = 0;
         for (int r = 0; r < ROWS; r++)
             for (int c = 0; c < COLUMNS; c++)
-                worst = fmax(worst, fabs(out[r * COLUMNS + c] - gamma[c] * (x[r * COLUMNS + c] - mean[c]) / sqrt(variance[c] + eps) - beta[c]));
+                worst = fmax(worst, fabs(out[r * COLUMNS + c] -
+                                         gamma[c] * (x[r * COLUMNS + c] - mean[c]) / sqrt(variance[c] + eps) - beta[c]));
         CHECK(worst < 1e-11, "predicted values are off by %g", worst);
         ae_predictor_free(predictor);
         ae_trainer_free(t);
@@ -186,8 +188,8 @@ TEST(the_same_bits_however_it_is_cut) {
             CHECK(isfinite(loss[1]) && loss[0] > 0 && loss[0] < 1 && loss[1] != loss[0], "losses %g and %g", loss[0], loss[1]);
             for (const char *const *isa = usable_isas(); *isa; isa++) {
                 char *other = trained(&p, *isa, other_loss, &other_bytes);
-                CHECK(bytes == other_bytes && !memcmp(one, other, bytes) && !memcmp(loss, other_loss, sizeof loss), "rule %d f%d: %s", r, bits,
-                      *isa);
+                CHECK(bytes == other_bytes && !memcmp(one, other, bytes) && !memcmp(loss, other_loss, sizeof loss),
+                      "rule %d f%d: %s", r, bits, *isa);
                 free(other);
             }
             static const int threads[] = {2, 3, 8, 1};
@@ -196,8 +198,8 @@ TEST(the_same_bits_however_it_is_cut) {
                 q.options.n_threads = threads[i];
                 q.options.chunk_rows = i == 3 ? 8 : 0; /* asked for in vain */
                 char *other = trained(&q, NULL, other_loss, &other_bytes);
-                CHECK(bytes == other_bytes && !memcmp(one, other, bytes) && !memcmp(loss, other_loss, sizeof loss), "rule %d f%d: %d threads", r,
-                      bits, threads[i]);
+                CHECK(bytes == other_bytes && !memcmp(one, other, bytes) && !memcmp(loss, other_loss, sizeof loss),
+                      "rule %d f%d: %d threads", r, bits, threads[i]);
                 free(other);
             }
             free(one);
@@ -269,17 +271,19 @@ TEST(frozen_layers_and_parts_of_the_rows) {
     CHECK(!memcmp(before, after, sizeof before), "frozen");
     get(t, "batch_norm3.mean", after);
     CHECK(memcmp(before, after, sizeof before), "not frozen");
-    CHECK(ae_trainer_gradient(&context, t, 0, true, &loss, &region) == AE_ERR_STATE && strstr(context.message, "all 203 rows"), "%s",
-          context.message);
-    CHECK(ae_trainer_subset(&context, t, 0, 101, false) == AE_OK && ae_trainer_gradient(&context, t, 0, true, &loss, &region) == AE_OK, "%s",
-          context.message);
+    CHECK(ae_trainer_gradient(&context, t, 0, true, &loss, &region) == AE_ERR_STATE && strstr(context.message, "all 203 rows"),
+          "%s", context.message);
+    CHECK(ae_trainer_subset(&context, t, 0, 101, false) == AE_OK &&
+              ae_trainer_gradient(&context, t, 0, true, &loss, &region) == AE_OK,
+          "%s", context.message);
     get(t, "batch_norm3.mean", before);
     CHECK(!memcmp(before, after, 130 * sizeof *before), "a gradient assigns nothing");
     ae_trainer_free(t);
     const double wrong[][2] = {{-0.1, 0}, {1.5, 0}, {NAN, 0}, {0, -1}, {0, NAN}, {0, INFINITY}};
     for (int i = 0; i < 6; i++) {
         program q = lone_layer(wrong[i][0], wrong[i][1]);
-        CHECK(program_trainer(&context, &q, &t) == AE_ERR_VALUE && strstr(context.message, "'norm': momentum is"), "%s", context.message);
+        CHECK(program_trainer(&context, &q, &t) == AE_ERR_VALUE && strstr(context.message, "'norm': momentum is"), "%s",
+              context.message);
     }
 }
 

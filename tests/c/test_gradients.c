@@ -324,8 +324,10 @@ TEST(tied_weights) {
 TEST(layers_used_again) {
     for (int chunk = 0; chunk < 2; chunk++) {
         program p = double_program();
-        int x = network_input(&p.net, 19, 0), a = network_dense(&p.net, x, 19, AE_TANH), b = network_dense(&p.net, a, 19, AE_SILU);
-        int c = network_dense(&p.net, b, 19, AE_TANH), d = tied_to(&p.net, c, a, AE_TANH), e = network_dense(&p.net, d, 19, AE_IDENTITY);
+        int x = network_input(&p.net, 19, 0), a = network_dense(&p.net, x, 19, AE_TANH),
+            b = network_dense(&p.net, a, 19, AE_SILU);
+        int c = network_dense(&p.net, b, 19, AE_TANH), d = tied_to(&p.net, c, a, AE_TANH),
+            e = network_dense(&p.net, d, 19, AE_IDENTITY);
         p.net.node[b].shares = p.net.node[c].shares = 1 + a;
         p.net.node[e].shares = 1 + d;
         p.options.chunk_rows = chunk ? 8 : 0;

@@ -47,12 +47,10 @@ static void fill(double *x, int64_t count, uint64_t seed) {
         x[i] = (double)ae_rng_word(key, 0, 0, (uint32_t)i) * 0x1p-31 - 1;
 }
 
-static double a[MOST * MOST], kept[MOST * MOST], u[MOST * MOST], s[MOST], vt[MOST * MOST], b[MOST * MOST],
-    x[MOST * MOST];
+static double a[MOST * MOST], kept[MOST * MOST], u[MOST * MOST], s[MOST], vt[MOST * MOST], b[MOST * MOST], x[MOST * MOST];
 
 TEST(svd_multiplies_back) {
-    static const int64_t sizes[][2] = {{1, 1},  {1, 7},  {7, 1},   {5, 3},   {3, 5},
-                                       {70, 4}, {4, 70}, {40, 33}, {33, 40}, {70, 70}};
+    static const int64_t sizes[][2] = {{1, 1}, {1, 7}, {7, 1}, {5, 3}, {3, 5}, {70, 4}, {4, 70}, {40, 33}, {33, 40}, {70, 70}};
     for (size_t t = 0; t < sizeof sizes / sizeof sizes[0]; t++) {
         const int64_t m = sizes[t][0], n = sizes[t][1], r = m < n ? m : n;
         fill(a, m * n, t);
@@ -80,8 +78,7 @@ TEST(svd_multiplies_back) {
                 orthogonal = fmax(orthogonal, fmax(fabs(left - (k == l)), fabs(right - (k == l))));
             }
         }
-        CHECK(worst < 1e-12 && orthogonal < 1e-12, "%lld by %lld: %g, %g", (long long)m, (long long)n, worst,
-              orthogonal);
+        CHECK(worst < 1e-12 && orthogonal < 1e-12, "%lld by %lld: %g, %g", (long long)m, (long long)n, worst, orthogonal);
     }
 }
 

@@ -73,8 +73,8 @@ static void run_and_check(ae_pool *pool, int64_t n_tasks, int n_workers) {
         once += r->done[i] == (i < n_tasks);
     for (int i = 0; i < MOST_WORKERS; i++)
         sum += r->by_worker[i];
-    CHECK(once == MOST_TASKS, "%d threads, %lld tasks, %d workers: %lld wrong counts", size, (long long)n_tasks,
-          n_workers, (long long)(MOST_TASKS - once));
+    CHECK(once == MOST_TASKS, "%d threads, %lld tasks, %d workers: %lld wrong counts", size, (long long)n_tasks, n_workers,
+          (long long)(MOST_TASKS - once));
     CHECK(sum == n_tasks, "%lld tasks noted", (long long)sum);
     CHECK(atomic_load(&r->wrong) == 0, "%d threads, %lld tasks, %d workers: %d wrong workers", size, (long long)n_tasks,
           n_workers, atomic_load(&r->wrong));
@@ -243,8 +243,7 @@ TEST(failures_leave_nothing) {
             break;
         failed++;
         CHECK(status == AE_ERR_MEMORY && pool == NULL, "failure %lld: status %d", (long long)n, (int)status);
-        CHECK(ae_alloc_live() == live, "failure %lld: %lld blocks left", (long long)n,
-              (long long)(ae_alloc_live() - live));
+        CHECK(ae_alloc_live() == live, "failure %lld: %lld blocks left", (long long)n, (long long)(ae_alloc_live() - live));
         CHECK(threads_come_down_to(threads), "failure %lld: %d threads left", (long long)n, n_threads_now() - threads);
     }
     CHECK(failed >= 2, "only %d points of failure", failed);

@@ -56,7 +56,9 @@ TEST(a_row_is_a_row) {
                 return;
             for (int what = AE_PREDICT_VALUES; what <= AE_PREDICT_TERMS; what++) {
                 ae_data sources[2] = {dense_data(x, AE_F64, ROWS, COLUMNS), dense_data(y, AE_F64, ROWS, COLUMNS)};
-                ae_predict_call call = {sources, 2, -1, what == AE_PREDICT_VALUES ? CODE : OUT, (ae_predict_what)what, 1, AE_F64, (char *)all, false};
+                ae_predict_call call = {
+                    sources, 2,           -1,   what == AE_PREDICT_VALUES ? CODE : OUT, (ae_predict_what)what, 1,
+                    AE_F64,  (char *)all, false};
                 const size_t bytes = bytes_of(&call);
                 run(one, &call);
                 call.out = (char *)other;
@@ -105,7 +107,8 @@ TEST(instruction_sets_agree) {
                 if (!p)
                     return;
                 const ae_data sources[2] = {dense_data(x, AE_F64, ROWS, COLUMNS), dense_data(y, AE_F64, ROWS, COLUMNS)};
-                const ae_predict_call call = {sources, 2, -1, OUT, (ae_predict_what)what, 1, AE_F64, (char *)(n ? now : first), false};
+                const ae_predict_call call = {sources, 2, -1, OUT, (ae_predict_what)what, 1, AE_F64, (char *)(n ? now : first),
+                                              false};
                 run(p, &call);
                 CHECK(!n++ || !memcmp(first, now, bytes_of(&call) * ROWS), "f%d, %d: %s", bits, what, *isa);
                 ae_predictor_free(p);
@@ -208,17 +211,20 @@ TEST(links_losses_and_terms) {
 TEST(conditions_reach_the_decoder) {
     network net = {.n = 0};
     const int in = network_input(&net, COLUMNS, 0), before = network_input(&net, 2, 1);
-    const int code = network_dense(&net, network_add(&net, "concatenate", NULL, 2, in, before), 3, AE_TANH), behind = network_input(&net, 4, 2);
+    const int code = network_dense(&net, network_add(&net, "concatenate", NULL, 2, in, before), 3, AE_TANH),
+              behind = network_input(&net, 4, 2);
     const int out = network_dense(&net, network_add(&net, "concatenate", NULL, 3, code, before, behind), COLUMNS, AE_IDENTITY);
     const int again = network_add(&net, "add", NULL, 2, out, in);
     ae_context context;
     ae_predictor *p;
-    CHECK(ae_predictor_new(&context, &p, 64, net.node, net.n, 0, 0, 2) == AE_OK && ae_net_initialize(&context, ae_predictor_net(p), 3) == AE_OK,
+    CHECK(ae_predictor_new(&context, &p, 64, net.node, net.n, 0, 0, 2) == AE_OK &&
+              ae_net_initialize(&context, ae_predictor_net(p), 3) == AE_OK,
           "%s", context.message);
     if (!p)
         return;
     double codes[ROWS * 3], whole[ROWS * COLUMNS], half[ROWS * COLUMNS];
-    ae_data sources[3] = {dense_data(x, AE_F64, ROWS, COLUMNS), dense_data(y, AE_F64, ROWS, 2), dense_data(y + 900, AE_F64, ROWS, 4)};
+    ae_data sources[3] = {dense_data(x, AE_F64, ROWS, COLUMNS), dense_data(y, AE_F64, ROWS, 2),
+                          dense_data(y + 900, AE_F64, ROWS, 4)};
     run(p, &(ae_predict_call){sources, 3, -1, code, AE_PREDICT_VALUES, 0, AE_F64, (char *)codes, false});
     run(p, &(ae_predict_call){sources, 3, -1, out, AE_PREDICT_VALUES, 0, AE_F64, (char *)whole, false});
     sources[0] = dense_data(codes, AE_F64, ROWS, 3);
@@ -226,14 +232,16 @@ TEST(conditions_reach_the_decoder) {
     run(p, &call);
     CHECK(!memcmp(whole, half, sizeof half), "decoded from code and conditions");
     call.n_sources = 2;
-    CHECK(ae_predictor_run(&context, p, &call, NULL, NULL) == AE_ERR_VALUE && strstr(context.message, "is needed too"), "%s", context.message);
+    CHECK(ae_predictor_run(&context, p, &call, NULL, NULL) == AE_ERR_VALUE && strstr(context.message, "is needed too"), "%s",
+          context.message);
     call.n_sources = 3;
     sources[1].columns = 1;
-    CHECK(ae_predictor_run(&context, p, &call, NULL, NULL) == AE_ERR_VALUE && strstr(context.message, "takes 2 features"), "%s", context.message);
+    CHECK(ae_predictor_run(&context, p, &call, NULL, NULL) == AE_ERR_VALUE && strstr(context.message, "takes 2 features"), "%s",
+          context.message);
     sources[1].columns = 2;
     call.last_node = again;
-    CHECK(ae_predictor_run(&context, p, &call, NULL, NULL) == AE_ERR_VALUE && strstr(context.message, "is needed too"), "the data itself: %s",
-          context.message);
+    CHECK(ae_predictor_run(&context, p, &call, NULL, NULL) == AE_ERR_VALUE && strstr(context.message, "is needed too"),
+          "the data itself: %s", context.message);
     ae_predictor_free(p);
 }
 
@@ -245,7 +253,8 @@ static void spread(const ae_binding *binding, const ae_block *block) {
         for (int64_t s = 0; s < SAMPLES; s++)
             for (int64_t c = 0; c < binding->out.shape.width; c++) {
                 const int64_t column = c % AE_PANEL, panel = c / AE_PANEL;
-                const double draw = block->sampling ? ae_rng_word(binding->scoring_key, 0, (uint32_t)s, (uint32_t)c) * 0x1p-32 : 0;
+                const double draw =
+                    block->sampling ? ae_rng_word(binding->scoring_key, 0, (uint32_t)s, (uint32_t)c) * 0x1p-32 : 0;
                 ((double *)binding->out.data)[panel * binding->out.stride + (row * SAMPLES + s) * AE_PANEL + column] =
                     draw + ((const double *)binding->in[0].data)[panel * binding->in[0].stride + row * AE_PANEL + column];
             }
@@ -254,7 +263,8 @@ static void spread(const ae_binding *binding, const ae_block *block) {
 /* A layer that no file has yet, put into a predictor's net: all rows of a multiplicity come out, and draws do not depend on
  * the row. */
 TEST(samples_of_a_row) {
-    static const ae_layer_ops ops = {.name = "spread", .min_inputs = 1, .max_inputs = 1, .forward = spread, .stream = AE_STREAM_LATENT};
+    static const ae_layer_ops ops = {
+        .name = "spread", .min_inputs = 1, .max_inputs = 1, .forward = spread, .stream = AE_STREAM_LATENT};
     static double out[ROWS * SAMPLES * COLUMNS], some[ROWS * SAMPLES * COLUMNS];
     network net = {.n = 0};
     network_dropout(&net, network_dropout(&net, network_input(&net, COLUMNS, 0), 0.5), 0.5);
@@ -268,7 +278,8 @@ TEST(samples_of_a_row) {
     n->nodes[2].plan.out.multiplicity = SAMPLES;
     CHECK(ae_net_plan_rows(&context, n, n->row_capacity, false, 2) == AE_OK, "%s", context.message);
     ae_net_seed(n, 77);
-    const ae_key latent = ae_key_of(77, AE_STREAM_LATENT, "dropout2"), corruption = ae_key_of(77, AE_STREAM_CORRUPTION, "dropout1");
+    const ae_key latent = ae_key_of(77, AE_STREAM_LATENT, "dropout2"),
+                 corruption = ae_key_of(77, AE_STREAM_CORRUPTION, "dropout1");
     const ae_key scoring = ae_key_of(77, AE_STREAM_SCORING, "dropout2");
     CHECK(!memcmp(&n->nodes[2].binding.key, &latent, sizeof latent), "the stream that the layer names");
     CHECK(!memcmp(&n->nodes[1].binding.key, &corruption, sizeof corruption), "corruption where it names none");
@@ -291,16 +302,19 @@ TEST(samples_of_a_row) {
         call.out = (char *)some;
         run(p, &call);
         source = dense_data(x, AE_F64, ROWS, COLUMNS);
-        CHECK(!memcmp(some, out + 50 * SAMPLES * COLUMNS, 100 * SAMPLES * COLUMNS * sizeof *out), "sampling %d: rows elsewhere", sampling);
+        CHECK(!memcmp(some, out + 50 * SAMPLES * COLUMNS, 100 * SAMPLES * COLUMNS * sizeof *out), "sampling %d: rows elsewhere",
+              sampling);
     }
     call.what = AE_PREDICT_LINKED;
     run(p, &call);
     call.what = AE_PREDICT_LOSS;
-    CHECK(ae_predictor_run(&context, p, &call, NULL, NULL) == AE_ERR_VALUE && strstr(context.message, "3 rows a sample; a loss"), "%s",
-          context.message);
+    CHECK(ae_predictor_run(&context, p, &call, NULL, NULL) == AE_ERR_VALUE &&
+              strstr(context.message, "3 rows a sample; a loss"),
+          "%s", context.message);
     call.what = AE_PREDICT_VALUES;
     call.from_node = 2;
-    CHECK(ae_predictor_run(&context, p, &call, NULL, NULL) == AE_ERR_VALUE && strstr(context.message, "can be the start"), "%s", context.message);
+    CHECK(ae_predictor_run(&context, p, &call, NULL, NULL) == AE_ERR_VALUE && strstr(context.message, "can be the start"), "%s",
+          context.message);
     n->nodes[2].plan.out.multiplicity = 1;
     ae_predictor_free(p);
 }
@@ -313,15 +327,16 @@ TEST(wrong_calls_are_refused) {
     if (!p)
         return;
     const ae_predict_call good = {two, 2, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)out, false};
-#define WRONG(change)                                                                                                        \
-    do {                                                                                                                     \
-        ae_predict_call call = good;                                                                                         \
-        ae_context context = {AE_OK, ""};                                                                                    \
-        change;                                                                                                              \
-        for (int i_ = 0; i_ < 5 * 50; i_++)                                                                                  \
-            out[i_] = 77;                                                                                                    \
-        const ae_status status = ae_predictor_run(&context, p, &call, NULL, NULL);                                           \
-        CHECK(status == AE_ERR_VALUE && context.message[0] && out[0] == 77, "%s: status %d, '%s'", #change, (int)status, context.message); \
+#define WRONG(change)                                                                                                    \
+    do {                                                                                                                 \
+        ae_predict_call call = good;                                                                                     \
+        ae_context context = {AE_OK, ""};                                                                                \
+        change;                                                                                                          \
+        for (int i_ = 0; i_ < 5 * 50; i_++)                                                                              \
+            out[i_] = 77;                                                                                                \
+        const ae_status status = ae_predictor_run(&context, p, &call, NULL, NULL);                                       \
+        CHECK(status == AE_ERR_VALUE && context.message[0] && out[0] == 77, "%s: status %d, '%s'", #change, (int)status, \
+              context.message);                                                                                          \
     } while (0)
     run(p, &good);
     WRONG(call.last_node = -1);
@@ -403,7 +418,8 @@ TEST(a_long_call_can_be_interrupted) {
     const ae_data source = dense_data(data, AE_F64, LONG, 4);
     out[LONG - 1] = 77;
     const ae_predict_call call = {&source, 1, -1, 3, AE_PREDICT_VALUES, 0, AE_F32, (char *)out, false};
-    CHECK(ae_predictor_run(&context, p, &call, yes, &asked) == AE_ERR_INTERRUPTED && asked == 1 && out[LONG - 1] == 77 && context.message[0],
+    CHECK(ae_predictor_run(&context, p, &call, yes, &asked) == AE_ERR_INTERRUPTED && asked == 1 && out[LONG - 1] == 77 &&
+              context.message[0],
           "asked %d times", asked);
     run(p, &call);
     CHECK(out[LONG - 1] == 0, "to the end");

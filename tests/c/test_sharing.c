@@ -62,24 +62,27 @@ TEST(the_table_of_shared_parameters) {
     CHECK(ae_net_plan_rows(&context, net, 3, true, 1) == AE_OK, "%s", context.message);
     CHECK(net->n_parameters == 6, "%d parameters: two weights, four biases", net->n_parameters);
     const ae_parameter *w = &net->parameters[parameter_of(net, "dense1.weight")];
-    CHECK(w->n_uses == 2 && w->use[0].node == ENCODER && !w->use[0].transposed && w->use[1].node == OUT && w->use[1].transposed, "uses");
+    CHECK(w->n_uses == 2 && w->use[0].node == ENCODER && !w->use[0].transposed && w->use[1].node == OUT && w->use[1].transposed,
+          "uses");
     CHECK(w->transposed_offset >= 0, "a first layer whose weight is tied has a transpose");
     CHECK(parameter_of(net, "dense4.weight") == -1 && parameter_of(net, "dense4.bias") >= 0, "the bias is the decoder's own");
     const ae_binding *a = &net->nodes[ENCODER].binding, *b = &net->nodes[OUT].binding;
-    CHECK(a->parameter[0] == b->transposed[0] && a->transposed[0] == b->parameter[0] && a->parameter[1] != b->parameter[1], "bound");
+    CHECK(a->parameter[0] == b->transposed[0] && a->transposed[0] == b->parameter[0] && a->parameter[1] != b->parameter[1],
+          "bound");
     CHECK(a->parameter_rows[0] == 33 && b->parameter_rows[0] == 40, "rows as each sees them");
     ae_net_free(net);
 }
 
-#define REFUSED(change, word)                                                                                                      \
-    do {                                                                                                                           \
-        network net = sample(true);                                                                                                \
-        ae_node_desc *d = net.node;                                                                                                \
-        ae_context context = {AE_OK, ""};                                                                                          \
-        ae_net *out = (ae_net *)(uintptr_t)64;                                                                                     \
-        change;                                                                                                                    \
-        const ae_status status = ae_net_new(&context, &out, 32, best_isa(), d, net.n);                                             \
-        CHECK(status == AE_ERR_VALUE && !out && strstr(context.message, word), "%s: status %d, '%s'", #change, (int)status, context.message); \
+#define REFUSED(change, word)                                                                                               \
+    do {                                                                                                                    \
+        network net = sample(true);                                                                                         \
+        ae_node_desc *d = net.node;                                                                                         \
+        ae_context context = {AE_OK, ""};                                                                                   \
+        ae_net *out = (ae_net *)(uintptr_t)64;                                                                              \
+        change;                                                                                                             \
+        const ae_status status = ae_net_new(&context, &out, 32, best_isa(), d, net.n);                                      \
+        CHECK(status == AE_ERR_VALUE && !out && strstr(context.message, word), "%s: status %d, '%s'", #change, (int)status, \
+              context.message);                                                                                             \
     } while (0)
 
 TEST(wrong_sharing_is_refused) {
@@ -98,7 +101,8 @@ TEST(wrong_sharing_is_refused) {
     const int dropout = ae_layer_find("dropout"), norm = ae_layer_find("batch_norm");
     REFUSED((d[CODE].kind = d[DECODER].kind = dropout), "kinds must be equal");
     REFUSED((d[CODE].kind = d[DECODER].kind = norm), "cannot use a transpose");
-    REFUSED((d[CODE].kind = norm, d[DECODER].kind = ae_layer_find("dense")), "(dense) cannot use parameters of node 'dense2' (batch_norm)");
+    REFUSED((d[CODE].kind = norm, d[DECODER].kind = ae_layer_find("dense")),
+            "(dense) cannot use parameters of node 'dense2' (batch_norm)");
     CHECK(ae_alloc_live() == live, "%d blocks are left", (int)(ae_alloc_live() - live));
     /* Seventeen uses of one weight. */
     network net = {.n = 0};
@@ -111,8 +115,8 @@ TEST(wrong_sharing_is_refused) {
     ae_net *out;
     CHECK(ae_net_new(&context, &out, 64, best_isa(), net.node, net.n - 1) == AE_OK, "%s", context.message);
     ae_net_free(out);
-    CHECK(ae_net_new(&context, &out, 64, best_isa(), net.node, net.n) == AE_ERR_VALUE && strstr(context.message, "used by 16"), "%s",
-          context.message);
+    CHECK(ae_net_new(&context, &out, 64, best_isa(), net.node, net.n) == AE_ERR_VALUE && strstr(context.message, "used by 16"),
+          "%s", context.message);
 }
 
 /* A parameter of a region, row-major in double. To be freed. */
@@ -149,7 +153,8 @@ TEST(gradients_are_sums_over_copies) {
             for (int i = 0; i < 2; i++) {
                 const ae_parameter_request *r = &one->parameters[parameter_of(one, weight[i])].request;
                 double *w = matrix(one, weight[i], one->parameter_base);
-                void *transposed = malloc((size_t)(r->rows * r->columns) * 8), *same = malloc((size_t)(r->rows * r->columns) * 8);
+                void *transposed = malloc((size_t)(r->rows * r->columns) * 8),
+                     *same = malloc((size_t)(r->rows * r->columns) * 8);
                 for (int64_t a = 0; a < r->rows; a++)
                     for (int64_t b = 0; b < r->columns; b++) {
                         const double v = w[a * r->columns + b];
@@ -172,7 +177,8 @@ TEST(gradients_are_sums_over_copies) {
             CHECK(loss[0] == loss[1], "losses %.17g and %.17g", loss[0], loss[1]);
             for (int i = 0; i < 2; i++) {
                 const ae_parameter_request *r = &one->parameters[parameter_of(one, weight[i])].request;
-                double *sum = matrix(one, weight[i], g[0]), *first = matrix(two, weight[i], g[1]), *second = matrix(two, copy[i], g[1]);
+                double *sum = matrix(one, weight[i], g[0]), *first = matrix(two, weight[i], g[1]),
+                       *second = matrix(two, copy[i], g[1]);
                 int64_t wrong = 0, zero = 0;
                 for (int64_t a = 0; a < r->rows; a++)
                     for (int64_t b = 0; b < r->columns; b++) {
@@ -219,7 +225,8 @@ static result trained(const program *p, const char *isa) {
     char *transposes = r.weights + (size_t)net->parameter_reals * net->real_size;
     memcpy(transposes, net->transposed_base, (size_t)net->transposed_reals * net->real_size);
     ae_net_pack_all(net);
-    CHECK(!memcmp(transposes, net->transposed_base, (size_t)net->transposed_reals * net->real_size), "transposes follow their weights");
+    CHECK(!memcmp(transposes, net->transposed_base, (size_t)net->transposed_reals * net->real_size),
+          "transposes follow their weights");
     ae_trainer_free(t);
     return r;
 }
@@ -292,7 +299,8 @@ TEST(padding_stays_zero) {
             for (int64_t panel = 0; panel < ae_panels(q->request.columns); panel++)
                 for (int64_t row = 0; row < q->request.rows; row++)
                     for (int c = ae_panel_columns(q->request.columns, panel); c < AE_PANEL; c++)
-                        wrong += ((const double *)(const void *)net->parameter_base)[q->offset + (panel * q->request.rows + row) * AE_PANEL + c] != 0;
+                        wrong += ((const double *)(const void *)
+                                      net->parameter_base)[q->offset + (panel * q->request.rows + row) * AE_PANEL + c] != 0;
             CHECK(!wrong, "%s: %d of the padding", q->name, (int)wrong);
         }
         ae_trainer_free(t);
@@ -314,9 +322,11 @@ TEST(groups_and_stages_of_shared_parameters) {
         const ae_net *net = ae_trainer_net(t);
         ae_context context;
         ae_epoch_result e;
-        double *before = matrix(net, "dense1.weight", net->parameter_base), *bias = matrix(net, "dense4.bias", net->parameter_base);
+        double *before = matrix(net, "dense1.weight", net->parameter_base),
+               *bias = matrix(net, "dense4.bias", net->parameter_base);
         CHECK(ae_trainer_epoch(&context, t, NULL, NULL, &e) == AE_OK, "%s", context.message);
-        double *after = matrix(net, "dense1.weight", net->parameter_base), *bias_after = matrix(net, "dense4.bias", net->parameter_base);
+        double *after = matrix(net, "dense1.weight", net->parameter_base),
+               *bias_after = matrix(net, "dense4.bias", net->parameter_base);
         CHECK(frozen == !memcmp(before, after, 33 * 40 * 8), "the weight is of the encoder's group");
         CHECK(frozen == (memcmp(bias, bias_after, 33 * 8) != 0), "the bias is of the decoder's");
         free(before);

@@ -438,8 +438,8 @@ TEST(a_hidden_layer_of_exp) {
             double *after = copy_weights(ae_trainer_net(t), NULL, &n);
             for (int i = 0; i < 115; i++)
                 worst = fmax(worst, fabs(w[i] - 0.05 * scale * g[i] - after[i]));
-            CHECK(worst < tolerance && fabs(first - loss) < tolerance * (1 + loss), "f%d, clips %d: off by %g; loss %.17g, not %.17g", bits, clips,
-                  worst, first, loss);
+            CHECK(worst < tolerance && fabs(first - loss) < tolerance * (1 + loss),
+                  "f%d, clips %d: off by %g; loss %.17g, not %.17g", bits, clips, worst, first, loss);
             for (int e = 0; e < 40; e++)
                 last = epoch(t).loss;
             CHECK(last < 0.8 * first, "f%d, clips %d: from %g to %g", bits, clips, first, last);
