@@ -1,9 +1,9 @@
 """The C core. Internal: arrays in, arrays out, everything validated once more, nothing about scikit-learn.
 
 A *source* is the user's data: a two-dimensional float32, float64 or uint8 array of any strides, or CSR as a tuple
-``(data, indices, indptr, (n_rows, n_columns))`` with int32 or int64 indices. It is read in place, never copied or modified.
-Node, loss and stage descriptions are structured arrays of ``autoenc._spec`` (the structures of ``csrc/layers/layer.h`` and
-``csrc/train/trainer.h``).
+``(data, indices, indptr, (n_rows, n_columns))`` with int32 or int64 indices. It is read in place, never copied or
+modified. Node, loss and stage descriptions are structured arrays of ``autoenc._spec`` (the structures of
+``csrc/layers/layer.h`` and ``csrc/train/trainer.h``).
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-type Source = NDArray[Any] | tuple[NDArray[Any], NDArray[Any], NDArray[Any], tuple[int, int]]
+type _Source = NDArray[Any] | tuple[NDArray[Any], NDArray[Any], NDArray[Any], tuple[int, int]]
 
 class DivergenceError(ArithmeticError):
     """A loss became infinite or not a number. Weights are those of the last complete epoch."""
@@ -39,10 +39,10 @@ TERMS: int
 def isa() -> str:
     """Instruction set in use: "avx512", "avx2", "neon" or "ref" (environment variable AUTOENC_ISA lowers it)."""
 
-def find_nonfinite(source: Source, /) -> tuple[int, int, float] | None:
+def find_nonfinite(source: _Source, /) -> tuple[int, int, float] | None:
     """First (row, column, value) that is infinite or NaN. Checks CSR structure first (ValueError)."""
 
-def find_outside(source: Source, low: float, high: float, /) -> tuple[int, int, float] | None:
+def find_outside(source: _Source, low: float, high: float, /) -> tuple[int, int, float] | None:
     """First (row, column, value) outside [low, high]; of CSR, stored values only."""
 
 def svd(a: NDArray[np.float64], /) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -99,7 +99,7 @@ class Trainer:
     def n_state(self) -> int: ...
     def get_state(self, which: int, index: int, /) -> NDArray[Any]: ...
     def set_state(self, which: int, index: int, value: NDArray[Any], /) -> None: ...
-    def bind(self, slot: int, sources: Sequence[Source], row_weight: NDArray[np.float64] | None = None, /) -> None:
+    def bind(self, slot: int, sources: Sequence[_Source], row_weight: NDArray[np.float64] | None = None, /) -> None:
         """slot 0: training data, 1: validation data. Keeps references."""
     def subset(self, first: int, count: int, split: bool, /) -> None: ...
     def moments(self, source: int, /) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -130,10 +130,10 @@ class Predictor:
         loss_parameter: float = 1.0,
         n_threads: int = 1,
     ) -> Predictor:
-        """parameters: in the order of Trainer.parameters, two-dimensional, of the precision. ValueError where one is not finite."""
+        """parameters: ordered as by Trainer.parameters, two-dimensional, of the precision, finite."""
     def run(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[_Source],
         last_node: int,
         what: int = 0,
         *,
@@ -141,5 +141,5 @@ class Predictor:
         target_source: int = 0,
         dtype: Any = None,  # numpy float32 or float64; None: that of the precision
     ) -> NDArray[Any]:
-        """VALUES, LINKED, TERMS: (rows, width of last_node); LOSS: (rows,) float64. from_node >= 0: sources[0] is the value of
-        that node. Releases the GIL; a lock makes concurrent calls take turns."""
+        """VALUES, LINKED, TERMS: (rows, width of last_node); LOSS: (rows,) float64. from_node >= 0: sources[0] is the
+        value of that node. Releases the GIL; a lock makes concurrent calls take turns."""

@@ -99,7 +99,13 @@ def compile_jobs(sources: list[Path], out: Path, machine: str, flags: list[str])
 
 
 def compile_all(
-    sources: list[Path], out: Path, *, cc: list[str], flags: list[str], machine: str | None = None, jobs: int | None = None
+    sources: list[Path],
+    out: Path,
+    *,
+    cc: list[str],
+    flags: list[str],
+    machine: str | None = None,
+    jobs: int | None = None,
 ) -> list[Path]:
     """Compiles in parallel what is older than its source or any header; returns the objects. Raises SystemExit with the
     compiler's message on failure. ``out`` is specific to the flags."""
@@ -131,7 +137,7 @@ def compile_all(
 
 
 def build_programs(kind: str, arguments: argparse.Namespace) -> list[Path]:
-    """Builds each tests/c/test_*.c or csrc/bench/bench_*.c as a program, linked with the core and the folder's other sources."""
+    """Builds each tests/c/test_*.c or csrc/bench/bench_*.c, linked with the core and the folder's other sources."""
     machine = arguments.machine or platform.machine()
     blas_compile, blas_link = blas_flags(arguments.blas)
     flags = [*CFLAGS, *sanitize_flags(arguments.sanitize), *blas_compile]
@@ -170,7 +176,9 @@ def main() -> int:
     parser.add_argument("--blas", default=os.environ.get("AUTOENC_BLAS", "scipy"))
     parser.add_argument("--cc", default=os.environ.get("CC", "cc"))
     parser.add_argument("--machine", default="", help="cross-compile for this machine, e.g. aarch64")
-    parser.add_argument("--runner", default="", help="what runs the programs, e.g. 'qemu-aarch64 -L /usr/aarch64-linux-gnu'")
+    parser.add_argument(
+        "--runner", default="", help="what runs the programs, e.g. 'qemu-aarch64 -L /usr/aarch64-linux-gnu'"
+    )
     parser.add_argument("--only", default="", help="regular expression of program names")
     parser.add_argument("--werror", action="store_true", help="all warnings, as errors")
     arguments = parser.parse_args()
@@ -180,7 +188,11 @@ def main() -> int:
     failed = 0
     programs = build_programs(arguments.kind, arguments)
     for program in programs:
-        command = [*shlex.split(arguments.runner), str(program), *(bench_arguments if arguments.kind == "bench" else [])]
+        command = [
+            *shlex.split(arguments.runner),
+            str(program),
+            *(bench_arguments if arguments.kind == "bench" else []),
+        ]
         code = subprocess.run(command).returncode
         if code:
             print(f"{program.name}: exit status {code}", file=sys.stderr)

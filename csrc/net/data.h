@@ -36,12 +36,12 @@ void ae_data_find_outside(const ae_data *data, double low, double high, int64_t 
 /* Row `index` of the data into row `row` of a panel matrix of data->columns columns. */
 void ae_data_gather(const ae_data *data, const ae_kernels *kernels, int64_t index, int64_t stride, int64_t row, void *panels);
 
-/* Asks for the first lines of a dense row; the processor's own prefetch follows a long one. */
+/* Asks for the first lines of a dense row, into the second-level cache. */
 static inline void ae_data_prefetch(const ae_data *data, int64_t index) {
-    const int64_t bytes = data->column_bytes * data->columns, most = 16 * AE_ALIGNMENT;
+    const int64_t bytes = data->column_bytes * data->columns, most = 64 * AE_ALIGNMENT;
     const char *row = data->base + index * data->row_bytes;
     for (int64_t at = 0; !data->sparse && at < bytes && at < most; at += AE_ALIGNMENT)
-        __builtin_prefetch(row + at);
+        __builtin_prefetch(row + at, 0, 2);
 }
 
 #endif
