@@ -1,6 +1,7 @@
 """The command line: ``python -m autoenc demo`` trains on handwritten digits and writes a picture."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -8,7 +9,10 @@ from autoenc import __version__
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} given; a whole number is needed") from None
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} given; at least 1 is needed")
     return value
@@ -30,17 +34,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo.add_argument("--quick", action="store_true", help="a tenth of the epochs: shows that it runs, not how well")
     chosen = parser.parse_args(arguments)
 
-    from autoenc import _demo
-
     try:
-        _demo.check_output(chosen.output)
-        _demo.run(chosen.output, n_components=chosen.components, quick=chosen.quick)
-    except _demo.DemoError as error:
-        print(f"python -m autoenc demo: {error}", file=sys.stderr)
-        return 1
+        from autoenc import _demo  # takes seconds, in which Ctrl-C may come
+
+        try:
+            _demo.check_output(chosen.output)
+            _demo.run(chosen.output, n_components=chosen.components, quick=chosen.quick)
+            sys.stdout.flush()
+        except _demo.DemoError as error:
+            print(f"python -m autoenc demo: {error}", file=sys.stderr)
+            return 1
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # The reader has gone, as `head` does. What is left in the buffer must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 

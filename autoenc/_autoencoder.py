@@ -1,6 +1,6 @@
 """The autoencoder of dense layers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Integral
 from typing import Any, ClassVar, Literal
 
@@ -14,7 +14,8 @@ from autoenc._training import type_callback
 
 def _widths(name: str, sizes: Any) -> list[int]:
     """A tuple of widths from what a user may write: a sequence or one number."""
-    values = list(sizes) if isinstance(sizes, Iterable) else [sizes]
+    ordered = isinstance(sizes, Iterable) and not isinstance(sizes, (Set, Mapping)) and getattr(sizes, "ndim", 1) > 0
+    values = list(sizes) if ordered else [sizes]
     for value in values:
         if not isinstance(value, Integral) or isinstance(value, (bool, np.bool_)) or value < 1:
             raise ValueError(
@@ -58,7 +59,8 @@ default="squared_error"
     dropout : float, default=0.0
         Probability with which an output of a hidden layer is zero in a training step.
     init : {"auto", "glorot", "he", "lecun", "orthogonal", "sparse"}, default="auto"
-        First weights. "auto" goes by activation: he for relu and leaky_relu, lecun for selu, glorot for the rest. Biases start at zero, those of the output at the feature means.
+        First weights. "auto" goes by activation: he for relu and leaky_relu, lecun for selu, glorot for the rest.
+        Biases start at zero, those of the output at the feature means.
     alpha : float, default=1e-4
         Strength of the penalty on weights, never on biases. For adamw decoupled weight decay, for the others the
         gradient of ``alpha * (l1_ratio * |w| + (1 - l1_ratio) / 2 * w ** 2)``.
@@ -70,7 +72,8 @@ default="squared_error"
         Limits of each entry of the gradient, and of the norm of the whole.
     solver : {"sgd", "rmsprop", "adagrad", "adam", "adamw", "lbfgs"}, default="adamw"
         Optimiser. "lbfgs" takes all rows at once, one iteration an epoch, until it cannot improve; it excludes dropout,
-        l1_ratio, max_norm and clipping, and ignores batch_size and learning rates.
+        l1_ratio, max_norm and clipping, and ignores batch_size and learning rates. Up to 65,536 rows it works on a copy
+        in which equal rows are merged, so that weights are the same as repetitions (see `fit`).
     learning_rate_init : float or None, default=None
         The highest learning rate. None: adamw and adam 3e-3, rmsprop 1e-3, adagrad 3e-2, sgd 5e-2.
     learning_rate : {"constant", "step", "exponential", "cosine", "one_cycle", "linear", "plateau"}, default="cosine"
@@ -124,7 +127,7 @@ default="squared_error"
         does not depend on it.
     callbacks : callable, list of callables or None, default=None
         Called after each epoch with a state that has the attributes ``estimator``, ``epoch``, ``n_epochs``, ``loss``,
-        ``validation_loss`` and ``learning_rate``. One that returns True ends the fit.
+        ``validation_loss`` and ``learning_rate``. One that returns True ends the fit; other values do not.
 
     Attributes
     ----------
@@ -142,10 +145,10 @@ default="squared_error"
         Mean loss of the validation rows after each epoch. Only where there are some.
     best_loss_ : float
         Lowest of the validation losses, or of `loss_curve_`.
-    components_ : ndarray of shape (n_components, n_outputs)
+    components_ : ndarray of shape (min(n_components, n_outputs), n_outputs)
         Linear networks only (identity activations, squared_error): principal axes of the reconstructions, by falling
         variance, the largest loading of each positive; PCA's, where the fit has converged.
-    explained_variance_ratio_ : ndarray of shape (n_components,)
+    explained_variance_ratio_ : ndarray of shape (min(n_components, n_outputs),)
         Linear networks only: share of the data's variance that each of them restores.
     n_features_in_ : int
         Features of X.
@@ -162,8 +165,7 @@ default="squared_error"
     .. [1] Hinton, G. E. and Salakhutdinov, R. R. (2006). Reducing the dimensionality of data with neural networks.
        Science 313, 504-507.
     .. [2] Bourlard, H. and Kamp, Y. (1988). Auto-association by multilayer perceptrons and singular value
-    decomposition.
-       Biological Cybernetics 59, 291-294.
+       decomposition. Biological Cybernetics 59, 291-294.
 
     Examples
     --------

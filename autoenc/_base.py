@@ -1,15 +1,18 @@
 """What every estimator shares: data in, training, codes and scores out, state."""
 
 import math
+import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
-from types import MethodType
+from pathlib import Path
+from types import FrameType, MethodType
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import scipy.sparse as sp
+import sklearn
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
@@ -26,7 +29,29 @@ from autoenc._training import History, Plan, train
 LEARNING_RATES = {"adam": 3e-3, "adamw": 3e-3, "rmsprop": 1e-3, "adagrad": 3e-2, "sgd": 5e-2, "lbfgs": 1.0}
 SCHEDULES = ("constant", "step", "exponential", "cosine", "one_cycle", "linear", "plateau")
 SCALE_RATIO = 1e3  # of standard deviations of columns, above which there is a warning
+MOST = 2**31 - 1  # of what is counted: epochs, rows of a batch
+MOST_WEIGHTS = 2**55  # with their gradients and the states of the optimiser
+FEATURES = ("n_features_in_", "feature_names_in_")
 ROWS_AT_ONCE = 4096  # where Python passes over the data
+
+
+_NAMES = {  # of parameters, by key of a description
+    "encoder": "hidden_layer_sizes",
+    "decoder": "decoder_hidden_layer_sizes",
+    "loss_parameter": "huber_delta",
+}
+# Folders, with a separator behind.
+_NOT_THE_USERS = tuple(str(Path(file).parent / "_")[:-1] for file in (__file__, str(sklearn.__file__)))
+
+
+def _warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warns at the line of the user: the first outside of this package and scikit-learn."""
+    level = 1
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
+        frame = frame.f_back
+        level += 1
+    warnings.warn(message, category, stacklevel=level - (frame is None))
 
 
 class _NotWithTheseParameters(AttributeError, ValueError):
@@ -87,7 +112,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         "learning_rate_init": [Interval(Real, 0, None, closed="neither"), None],
         "learning_rate": [StrOptions(set(SCHEDULES))],
         "final_learning_rate_ratio": [Interval(Real, 0, 1, closed="both")],
-        "step_size": [Interval(Integral, 1, None, closed="left"), None],
+        "step_size": [Interval(Integral, 1, MOST, closed="both"), None],
         "step_factor": [Interval(Real, 0, 1, closed="right")],
         "warmup_fraction": [Interval(Real, 0, 1, closed="left")],
         "momentum": [Interval(Real, 0, 1, closed="left")],
@@ -96,10 +121,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         "beta_2": [Interval(Real, 0, 1, closed="left")],
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "amsgrad": ["boolean"],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, MOST, closed="both")],
+        "max_iter": [Interval(Integral, 1, MOST, closed="both")],
         "tol": [Interval(Real, 0, 1, closed="left"), None],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, MOST, closed="both")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "shuffle": ["boolean"],
@@ -136,6 +161,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     # ---- state ----
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return "coefs_" in vars(self)
+
+    def __copy__(self) -> Self:
+        # Not by __setstate__, which makes arrays read-only that are the user's own where they have been put in.
+        new = type(self).__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        return new
+
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         state["_autoenc_version"] = __version__
@@ -145,11 +179,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         state = dict(state)
         written = state.pop("_autoenc_version", __version__)
         if _release(written) > _release(__version__):
-            warnings.warn(
+            _warn(
                 f"this {type(self).__name__} was pickled by autoenc {written}; this is {__version__}, "
-                "which may read it wrongly",
-                UserWarning,
-                stacklevel=2,
+                "which may read it wrongly"
             )
         super().__setstate__(state)
         for array in (*state.get("coefs_", ()), *state.get("intercepts_", ())):
@@ -205,6 +237,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         constant: bool = False,
         keep_best: bool = False,
     ) -> _core.Trainer:
+        n_weights = sum((n_in + 1) * n_out for n_in, n_out in _spec.shapes(spec))
+        if n_weights > MOST_WEIGHTS:
+            sizes = getattr(self, "hidden_layer_sizes", ())
+            raise ValueError(
+                f"n_components={self.n_components!r} and hidden_layer_sizes={sizes!r} mean {n_weights} weights; "
+                f"at most {MOST_WEIGHTS} can be addressed"
+            )
         batch = self._batch_size(n_rows)
         steps = -(-n_rows // batch)
         total = n_epochs * steps
@@ -258,6 +297,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 if not isinstance(X_val, tuple) or len(X_val) != 2:
                     raise ValueError("with X_clean, X_val must be a tuple of two: features and their clean targets")
                 X_val, clean = X_val
+            elif isinstance(X_val, tuple):
+                raise ValueError(
+                    "X_val is a tuple, which is for a fit with X_clean; allowed without X_clean: an array or matrix of "
+                    "rows"
+                )
             X_val = _data.check_features(self, X_val, reset=False, precision=precision, name="X_val")
             if target is None:
                 _data.check_target(X_val, self.loss, "X_val")
@@ -310,24 +354,36 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _warn_of_scales(self, mean: NDArray[np.float64], variance: NDArray[np.float64]) -> None:
         # A constant column has the rounding errors of its mean's square for a variance.
-        spread = np.sqrt(variance[variance > 1e-12 * mean * mean])
+        varies = variance > 1e-12 * mean * mean
+        spread = np.sqrt(variance[varies])
         if spread.size and spread.max() > SCALE_RATIO * spread.min():
-            warnings.warn(
+            _warn(
                 f"the standard deviations of the columns of X reach from {spread.min():.3g} to {spread.max():.3g}: "
                 "the loss hardly sees the small ones. Scale the columns first, for instance by StandardScaler in a "
-                "pipeline.",
-                UserWarning,
-                stacklevel=2,
+                "pipeline."
+            )
+        column = int(np.abs(np.where(varies, mean, 0.0)).argmax())
+        if spread.size and abs(mean[column]) > SCALE_RATIO * np.median(spread):
+            _warn(
+                f"column {column} of X has a mean of {mean[column]:.3g}, and the columns have standard deviations of "
+                f"about {np.median(spread):.3g}: the first layer sees little but the mean. Centre the columns first, "
+                "for instance by StandardScaler in a pipeline."
             )
 
     def _resume(self, trainer: _core.Trainer, spec: Spec) -> None:
         """Sets the weights of the fitted estimator."""
-        old = _spec.shapes(self._spec)
-        new = _spec.shapes(spec)
-        if old != new:
+        old: dict[str, Any] = {**self._spec}
+        new: dict[str, Any] = {**spec}
+        # Precision may change, and whether there are targets; the rest is the network.
+        changed = [
+            f"{_NAMES.get(key, key)} from {old[key]!r} to {new[key]!r}"
+            for key in new
+            if key not in ("precision", "clean") and old[key] != new[key]
+        ]
+        if changed:
             raise ValueError(
-                f"the fitted network has layers of shapes {old}, the parameters and data now mean {new}; training can "
-                "only go on with the same (clone the estimator or set warm_start=False to start again)"
+                f"the fitted network differs from what parameters and data now mean: {', '.join(changed)}; training "
+                "can only go on with the same (clone the estimator or set warm_start=False to start again)"
             )
         _predictor.build(self._spec, self.coefs_, self.intercepts_, 1)  # refuses weights that are not finite
         dtype = _spec.dtype(spec)
@@ -335,15 +391,31 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             trainer.set(2 * i, np.asarray(weight, dtype=dtype, order="C"))
             trainer.set(2 * i + 1, np.asarray(bias, dtype=dtype, order="C")[np.newaxis])
 
+    def _withhold_names(self, before: dict[str, Any]) -> dict[str, Any]:
+        """Puts back the number and names of features of before; returns those of the new data, for `_learn`."""
+        new = {name: self.__dict__.pop(name) for name in FEATURES if name in self.__dict__}
+        for name in FEATURES:
+            if name in before:
+                setattr(self, name, before[name])
+        return new
+
+    def _merge(self, data: _Fit) -> _Fit:
+        """What is trained on: for L-BFGS equal rows are one."""
+        if self.solver != "lbfgs" or data.X.shape[0] > _data.MERGED_ROWS:
+            return data
+        return _Fit(*_data.merge_rows(data.X, data.target, data.weights), data.validation)
+
     def _fit(self, X: Any, X_clean: Any, X_val: Any, sample_weight: Any) -> _Fit:
         """`fit` on a fresh or a warm network. Whatever fails leaves the estimator as it was."""
         before = dict(vars(self))
         try:
             self._check_options()
             resumes = bool(self.warm_start) and hasattr(self, "coefs_")
-            data = self._check_fit_data(X, X_clean, X_val, sample_weight, reset=True)
+            given = self._check_fit_data(X, X_clean, X_val, sample_weight, reset=True)
+            features = self._withhold_names(before)
+            spec = self._describe(given.X.shape[1], None if given.target is None else given.target.shape[1])
+            data = self._merge(given)
             n = data.X.shape[0]
-            spec = self._describe(data.X.shape[1], None if data.target is None else data.target.shape[1])
             validates = self.early_stopping or data.validation is not None
             n_train = n - self._n_validation(n) if self.early_stopping and data.validation is None else n
             seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -363,32 +435,52 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 callbacks=self._callbacks(),
                 verbose=int(self.verbose),
             )
-            history = train(trainer, plan, self)
+            try:
+                history = train(trainer, plan, self)
+            except ValueError as error:
+                # The core's word for validation rows whose weights are all zero.
+                if validation is None or data.weights is None or "add up to" not in str(error):
+                    raise
+                raise ValueError(
+                    f"early_stopping with validation_fraction={self.validation_fraction!r} held out rows that all have "
+                    "a sample_weight of zero; hold out more, or pass validation rows by X_val"
+                ) from error
             self._forget()
-            self._learn(trainer, spec, history)
-            if _spec.is_linear(spec):
-                self._find_components(trainer, data)
+            self._learn(trainer, spec, history, features)
         except BaseException:
             self.__dict__ = before
             raise
+        # What is learned stays, whatever happens from here on.
+        if _spec.is_linear(spec):
+            try:
+                self._find_components(trainer, data)
+            except KeyboardInterrupt:
+                _warn("fitting was interrupted after the training; the estimator has no components_")
         self._report(history)
-        return data
+        return given
 
     def _report(self, history: History) -> None:
         if history.error is not None:
             raise history.error
-        if history.interrupted:
-            warnings.warn(
-                f"fitting was interrupted; the estimator is as after {self.n_iter_} complete epochs",
-                UserWarning,
-                stacklevel=5,
+        if history.interrupted and history.best_epoch is not None:
+            _warn(
+                f"fitting was interrupted after {self.n_iter_} complete epochs; the estimator has the weights of epoch "
+                f"{history.best_epoch}, the best on the validation rows"
             )
-        elif self.tol is not None and not history.converged and len(history.loss) == self.max_iter:
-            warnings.warn(
+        elif history.interrupted:
+            _warn(f"fitting was interrupted; the estimator is as after {self.n_iter_} complete epochs")
+        elif history.converged or len(history.epochs) < self.max_iter:
+            return
+        elif self.solver == "lbfgs":
+            _warn(
+                f"lbfgs has not converged within max_iter={self.max_iter} iterations; more may improve the loss",
+                ConvergenceWarning,
+            )
+        elif self.tol is not None:
+            _warn(
                 f"max_iter={self.max_iter} epochs passed, and the loss was still improving by more than "
                 f"tol={self.tol:g}",
                 ConvergenceWarning,
-                stacklevel=5,
             )
 
     def _forget(self) -> None:
@@ -404,11 +496,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         ):
             self.__dict__.pop(name, None)
 
-    def _learn(self, trainer: _core.Trainer, spec: Spec, history: History) -> None:
+    def _learn(self, trainer: _core.Trainer, spec: Spec, history: History, features: dict[str, Any]) -> None:
         self._take_weights(trainer, spec)
-        self.loss_curve_ = history.loss
-        self.n_iter_ = len(history.loss)
-        curve = history.loss
+        for name in FEATURES:
+            self.__dict__.pop(name, None)
+        self.__dict__.update(features)
+        curve = self.loss_curve_ = history.loss
+        self.n_iter_ = len(curve)
         if history.validation_loss:
             curve = self.validation_loss_curve_ = history.validation_loss
         self.best_loss_ = min(curve)
@@ -467,7 +561,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training rows. float32, float64 and uint8 arrays and CSR matrices are read in place, never copied or
-            changed.
+            changed; only ``solver="lbfgs"`` copies up to 65,536 rows (see Notes).
         y : ignored
             For pipelines, which pass labels to every step.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
@@ -495,6 +589,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Ctrl-C ends the fit with a warning and leaves the estimator as of the last complete epoch; before the end of the
         first, KeyboardInterrupt is raised and the estimator is as it was. Where rows are held out the best epoch
         counts, not the last.
+
+        With ``solver="lbfgs"`` and up to 65,536 rows, rows without weight are left out and equal rows (with equal rows
+        of X_clean) are merged into one of their summed weights, in an order that depends on the rows alone; rows are
+        held out among the merged ones. A repeated row is then the same as a weighted one to the bit: the objective is
+        the same anyway, but rounding differences grow with the iterations. With more rows they are read in place, and
+        the two agree up to rounding. The other solvers draw minibatches from the rows as they are.
+
+        There is no argument for conditions, that is for inputs that are known and not to be restored: append them to X
+        as columns and pass the rows without them as X_clean.
         """
         self._fit(X, X_clean, X_val, sample_weight)
         return self
@@ -505,7 +608,17 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     ) -> NDArray[Any]:
         """Fit to X and return its codes: the same as ``fit(X, ...).transform(X)``.
 
-        Parameters are those of `fit`.
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows.
+        y : ignored
+        X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
+            What each row is to be turned into. Default: X.
+        X_val : {array-like, sparse matrix} of shape (n_validation, n_features), default=None
+            Rows to validate on; with X_clean a tuple of two, the rows and their clean targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Nonnegative weights of the rows.
 
         Returns
         -------
@@ -537,23 +650,30 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Raises
         ------
         ValueError
-            With ``solver="lbfgs"``, ``early_stopping=True``, after a fit with X_clean, or where parameters that shape
-            the network have changed.
+            With ``solver="lbfgs"``, ``early_stopping=True``, after a fit with X_clean, or where parameters that
+            describe the network have changed.
+        KeyboardInterrupt
+            By Ctrl-C. A pass that was complete is kept; within a pass the estimator stays as it was.
         """
         before = dict(vars(self))
         try:
-            self._partial_fit(X, sample_weight)
+            trainer, data, interrupted = self._partial_fit(X, sample_weight, before)
         except BaseException:
             self.__dict__ = before
             raise
+        if interrupted:
+            raise KeyboardInterrupt
+        if _spec.is_linear(self._spec):
+            self._find_components(trainer, data)
         return self
 
-    def _partial_fit(self, X: Any, sample_weight: Any) -> None:
+    def _partial_fit(self, X: Any, sample_weight: Any, before: dict[str, Any]) -> tuple[_core.Trainer, _Fit, bool]:
         self._check_options()
         first = not hasattr(self, "coefs_")
         if not first and self._spec["clean"]:
             raise ValueError("partial_fit does not go on after a fit with X_clean: it takes no targets")
         data = self._check_fit_data(X, None, None, sample_weight, reset=first)
+        features = self._withhold_names(before)
         spec = self._describe(data.X.shape[1], None)
         goes_on = not first and getattr(self, "_solver", None) == self.solver
         seed = self._seed if goes_on else int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -572,15 +692,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         loss_curve = list(self.loss_curve_) if goes_on else []
         history = train(trainer, Plan(max_iter=1, callbacks=self._callbacks(), verbose=int(self.verbose)), self)
         self._forget()
-        history.loss[:0] = loss_curve
-        self._learn(trainer, spec, history)
+        history.earlier = loss_curve
+        self._learn(trainer, spec, history, features)
         self._optimizer_state = [
             trainer.get_state(which, i) for which in range(trainer.n_state) for i in range(n_parameters)
         ]
         self._step, self._epoch = trainer.position()
         self._seed, self._solver = seed, self.solver
-        if _spec.is_linear(spec):
-            self._find_components(trainer, data)
+        return trainer, data, history.interrupted
 
     # ---- the fitted network ----
 
@@ -706,6 +825,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def score(self, X: Any, y: Any = None, *, X_clean: Any = None, sample_weight: Any = None) -> float:
         """Mean of `score_samples`: minus the loss, without penalties and dropout. Higher is better.
+
+        It is in the unit of the loss, so that estimators of different `loss` or `huber_delta` cannot be compared by it:
+        a grid search over those needs a scorer of its own.
 
         Parameters
         ----------

@@ -8,6 +8,7 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,20 +20,22 @@ from autoenc._threads import n_threads
 
 
 class _Entry(NamedTuple):
+    estimator: "weakref.ref[Any]"
     core: _core.Predictor
     spec: Spec
     n_jobs: int | None
     arrays: tuple[NDArray[Any], ...]
 
 
-_entries: "weakref.WeakKeyDictionary[Any, _Entry]" = weakref.WeakKeyDictionary()
+# By id, because an estimator may define what equal means, and is then perhaps not hashable.
+_entries: dict[int, _Entry] = {}
 _lock = threading.Lock()
 
 
 def _after_fork() -> None:
     """Another thread of the parent may have held the lock, or have been inside a predictor."""
     global _entries, _lock
-    _entries, _lock = weakref.WeakKeyDictionary(), threading.Lock()
+    _entries, _lock = {}, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -53,7 +56,19 @@ def _frozen(array: Any) -> bool:
         if base.flags.writeable:
             return False
         base = base.base
-    return True
+    if base is None:
+        return True
+    try:
+        with memoryview(base) as view:
+            return view.readonly
+    except TypeError:  # memory of somebody who does not say
+        return False
+
+
+def _drop(key: int, reference: "weakref.ref[Any]") -> None:
+    entry = _entries.get(key)
+    if entry is not None and entry.estimator is reference:
+        _entries.pop(key, None)
 
 
 def core_predictor(
@@ -61,18 +76,22 @@ def core_predictor(
 ) -> _core.Predictor:
     """The core's predictor of an estimator's present weights."""
     arrays = (*coefs, *intercepts)
-    entry = _entries.get(estimator)
+    key = id(estimator)
+    n_jobs = estimator.n_jobs
+    entry = _entries.get(key)
     if (
         entry is not None
+        and entry.estimator() is estimator
         and entry.spec is spec
-        and entry.n_jobs == estimator.n_jobs
+        and entry.n_jobs == n_jobs
         and len(entry.arrays) == len(arrays)
         and all(a is b for a, b in zip(entry.arrays, arrays, strict=True))
         and all(map(_frozen, arrays))
     ):
         return entry.core
-    core = _predictor.build(spec, coefs, intercepts, n_threads(estimator.n_jobs))
+    core = _predictor.build(spec, coefs, intercepts, n_threads(n_jobs))
     if all(map(_frozen, arrays)):
         with _lock:
-            _entries[estimator] = _Entry(core, spec, estimator.n_jobs, arrays)
+            reference = weakref.ref(estimator, partial(_drop, key))
+            _entries[key] = _Entry(reference, core, spec, n_jobs, arrays)
     return core

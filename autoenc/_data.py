@@ -1,5 +1,7 @@
 """What users pass as data, checked, as the C core reads it: in place wherever the core can."""
 
+import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -7,83 +9,57 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
-from autoenc import _core
+from autoenc._checks import FLOATS, canonical, check_compressed, check_finite, check_target, source
 
-_RANGES = {"unit_interval": (0.0, 1.0, "[0, 1]"), "nonnegative": (0.0, np.inf, "[0, inf)")}
-_REMEDIES = {"unit_interval": "scale the features, for instance by MinMaxScaler", "nonnegative": "shift or clip them"}
+__all__ = ["check_features", "check_other", "check_target", "check_weights", "merge_rows", "source"]
+
+MERGED_ROWS = 65_536  # up to which solver="lbfgs" merges equal rows
+_ROWS_AT_ONCE = 256
+# Sums of weights beyond these bring the products of weights and data near what float64 holds.
+_LEAST_SUM, _LARGEST_SUM = 1e-150, 1e150
+
+
+def _as_array(X: Any) -> Any:
+    """Lists of floats as arrays, so that they count as float64; what is no array of numbers is left to later checks."""
+    if not isinstance(X, (list, tuple)):
+        return X
+    try:
+        array = np.asarray(X)
+    except (TypeError, ValueError):
+        return X
+    return array if array.dtype.kind == "f" else X
 
 
 def _dtypes(X: Any, precision: str) -> list[Any]:
     """Types that the core reads, the one that others are converted to in front."""
     known: list[Any] = [np.dtype(precision), *(np.dtype(t) for t in ("float32", "float64", "uint8") if t != precision)]
     dtype = getattr(X, "dtype", None)
-    if isinstance(dtype, np.dtype) and not dtype.isnative and dtype.newbyteorder("=") in known:
-        return [dtype.newbyteorder("=")]
-    return known
-
-
-def _check_compressed(X: Any, name: str) -> None:
-    """Refuses what SciPy's conversions and sorting, which trust their input, would crash on."""
-    if not sp.issparse(X) or X.format not in ("csr", "csc"):
-        return
-    major, minor = X.shape if X.format == "csr" else X.shape[::-1]
-    starts, indices = X.indptr, X.indices
-    label = f"malformed {X.format.upper()} in {name}"
-    if starts.shape != (major + 1,):
-        raise ValueError(f"{label}: indptr has {starts.size} entries; a shape of {X.shape} needs {major + 1}")
-    if indices.shape != X.data.shape:
-        raise ValueError(f"{label}: data has {X.data.size} values and indices {indices.size}; they must be equal")
-    if starts[0] != 0 or starts[-1] != len(indices) or (len(starts) > 1 and (np.diff(starts) < 0).any()):
-        raise ValueError(f"{label}: indptr must rise from 0 to {len(indices)}, the number of stored values")
-    if len(indices) and not (indices.min() >= 0 and indices.max() < minor):
-        at = int(np.flatnonzero((indices < 0) | (indices >= minor))[0])
-        raise ValueError(f"{label}: indices[{at}] is {indices[at]}; allowed are 0 to {minor - 1}")
-
-
-def source(X: Any) -> Any:
-    """The same data as the core takes it."""
-    return (X.data, X.indices, X.indptr, X.shape) if sp.issparse(X) else X
-
-
-def _canonical(X: Any) -> Any:
-    """CSR with sorted columns, none named twice. The user's matrix is left alone."""
-    if not sp.issparse(X) or X.has_canonical_format:
-        return X
-    own = X.copy()
-    own.sum_duplicates()
-    return own
-
-
-def _check_finite(X: Any, precision: str, name: str) -> None:
-    values = X.data if sp.issparse(X) else X
-    if values.dtype == np.uint8:
-        return
-    if values.dtype == np.float64 and precision == "float32":
-        # One pass for NaN, infinity and what becomes infinity.
-        largest = float(np.finfo(np.float32).max)
-        found = _core.find_outside(source(X), -largest, largest)
-    else:
-        found = _core.find_nonfinite(source(X))
-    if found is None:
-        return
-    row, column, value = found
-    if np.isfinite(value):
-        raise ValueError(
-            f"Input {name} contains {value!r} at row {row}, column {column}, which is infinity in float32; "
-            "scale the column or set precision='float64'."
-        )
-    what = "NaN" if np.isnan(value) else "infinity"
-    raise ValueError(f"Input {name} contains {what} at row {row}, column {column}; every value must be finite.")
+    if isinstance(dtype, np.dtype):
+        if not dtype.isnative and dtype.newbyteorder("=") in known:
+            return [dtype.newbyteorder("=")]
+        return [FLOATS[1]] if dtype.kind == "O" else known
+    # Frames, whose types need not be NumPy's: "Float64" of pandas and polars, "double[pyarrow]".
+    types = {str(t).lower().removesuffix("[pyarrow]") for t in getattr(X, "dtypes", ())}
+    if types & {"float64", "double", "object"}:
+        return [FLOATS[1]]
+    return [FLOATS[0]] if types and types <= {"float32", "float"} else known
 
 
 def check_features(estimator: Any, X: Any, *, reset: bool, precision: str, name: str = "X") -> Any:
     """X of `fit` (``reset``) or of a fitted estimator: ndarray of float32, float64 or uint8, or CSR."""
-    _check_compressed(X, name)
-    checked = validate_data(
-        estimator, X, reset=reset, accept_sparse="csr", dtype=_dtypes(X, precision), ensure_all_finite=False
-    )
-    checked = _canonical(checked)
-    _check_finite(checked, precision, name)
+    check_compressed(X, name)
+    X = _as_array(X)
+    try:
+        checked = validate_data(
+            estimator, X, reset=reset, accept_sparse="csr", dtype=_dtypes(X, precision), ensure_all_finite=False
+        )
+    except ValueError as error:
+        if name == "X":
+            raise
+        message = str(error).replace("X has ", f"{name} has ")  # scikit-learn's word for all features
+        raise ValueError(message if name in message else f"{name}: {message}") from error
+    checked = canonical(checked)
+    check_finite(checked, precision, name)
     return checked
 
 
@@ -91,38 +67,88 @@ def check_other(
     X: Any, *, precision: str, name: str, n_rows: int | None = None, n_columns: int | None = None, of: str = ""
 ) -> Any:
     """Data that is not of the estimator's features: targets, codes."""
-    _check_compressed(X, name)
+    check_compressed(X, name)
+    X = _as_array(X)
     checked = check_array(X, accept_sparse="csr", dtype=_dtypes(X, precision), ensure_all_finite=False, input_name=name)
-    checked = _canonical(checked)
+    checked = canonical(checked)
     if n_rows is not None and checked.shape[0] != n_rows:
         raise ValueError(f"{name} has {checked.shape[0]} rows and X has {n_rows}; they must be pairs")
     if n_columns is not None and checked.shape[1] != n_columns:
         raise ValueError(f"{name} has {checked.shape[1]} columns; {of} has {n_columns}")
-    _check_finite(checked, precision, name)
+    check_finite(checked, precision, name)
     return checked
 
 
-def check_target(X: Any, loss: str, name: str) -> None:
-    """Refuses values that the loss is not defined for."""
-    kind = _core.LOSS_TARGETS[_core.LOSSES.index(loss)]
-    if kind == "any":
-        return
-    low, high, text = _RANGES[kind]
-    found = _core.find_outside(source(X), low, high)
-    if found is not None:
-        row, column, value = found
-        hint = "" if np.isnan(value) else f"; {_REMEDIES[kind]}"
-        negative = "Negative values in data: " if value < 0 else ""
-        raise ValueError(
-            f"{negative}loss={loss!r} needs targets in {text}, but {name} has {value!r} at row {row}, "
-            f"column {column}{hint}."
-        )
-
-
 def check_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
+    """Weights as the core takes them: finite, nonnegative, not all zero, of a sum that float64 holds."""
     if sample_weight is None:
         return None
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    if not np.isfinite(weights.sum()):
-        raise ValueError("the sum of sample_weight is not finite; divide the weights by a constant")
+    largest = weights.max()
+    if not largest > 0.0:
+        raise ValueError("sample_weight is zero for every row; at least one weight must be positive")
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not _LEAST_SUM < total < _LARGEST_SUM:
+        weights = weights / largest
     return np.ascontiguousarray(weights)
+
+
+def _digests(X: Any) -> NDArray[np.uint64]:
+    """128 bits of every row, (n, 2): of columns and values of what is not zero.
+
+    They depend on the values alone, not on their type, the array's layout, the sign of zeros or stored zeros.
+    """
+    parts = []
+    for first in range(0, X.shape[0], _ROWS_AT_ONCE):
+        block = X[first : first + _ROWS_AT_ONCE]
+        stored: Iterable[tuple[Any, Any]]
+        if sp.issparse(block):
+            values, columns, ends = block.data.astype(np.float64), block.indices.astype(np.int64), block.indptr[1:-1]
+            stored = zip(np.split(columns, ends), np.split(values, ends), strict=True)
+        else:
+            dense = np.ascontiguousarray(block, dtype=np.float64)
+            stored = ((np.arange(dense.shape[1], dtype=np.int64), row) for row in dense)
+        for columns, values in stored:
+            used = values != 0.0
+            digest = hashlib.blake2b(columns[used].tobytes(), digest_size=16)
+            digest.update(values[used].tobytes())
+            parts.append(digest.digest())
+    return np.frombuffer(b"".join(parts), dtype="<u8").reshape(-1, 2)
+
+
+def _rows(X: Any, which: NDArray[np.intp]) -> Any:
+    """A copy of some rows, every zero a positive one that is not stored."""
+    own = X[which]
+    values = own.data if sp.issparse(own) else own
+    if values.dtype.kind == "f":
+        values += 0.0
+    if sp.issparse(own):
+        own.eliminate_zeros()
+    return own
+
+
+def merge_rows(X: Any, target: Any, weights: NDArray[np.float64] | None) -> tuple[Any, Any, Any]:
+    """Each pair of a row and its target once, with the sum of its weights, in an order that depends on the pairs alone.
+
+    A repeated row and a row of twice the weight are the same objective, but sums over them round differently, and a
+    second-order method on an objective that is not convex makes any difference large. Merged, they are the same to the
+    bit. Rows without weight are left out. The order is that of the rows' digests (BLAKE2, 128 bits), so it costs one
+    pass over the data and no memory to speak of. The results are copies.
+    """
+    rows = np.arange(X.shape[0]) if weights is None else np.flatnonzero(weights)
+    amount = np.ones(len(rows)) if weights is None else weights[rows]
+    keys = [key[rows] for part in (X, target) if part is not None for key in _digests(part).T]
+    order = np.lexsort((amount, *keys))  # equal rows side by side, their weights in an order of their own
+    new = np.ones(len(rows), dtype=bool)
+    new[1:] = False
+    for key in keys:
+        new[1:] |= np.diff(key[order]) != 0
+    starts = np.flatnonzero(new)
+    merged = np.add.reduceat(amount[order], starts)
+    which = rows[order[starts]]
+    return (
+        _rows(X, which),
+        None if target is None else _rows(target, which),
+        None if (merged == 1.0).all() else merged,
+    )

@@ -1,8 +1,10 @@
 """The demonstration behind ``python -m autoenc demo``: digits in, codes and reconstructions out, beside PCA."""
 
+import os
 import time
 import warnings
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,8 @@ def check_output(output: str) -> None:
         raise DemoError(f"--output {output}: that is a folder")
     if not path.absolute().parent.is_dir():
         raise DemoError(f"--output {output}: there is no folder {path.absolute().parent}")
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise DemoError(f"--output {output}: no permission to write there")
 
 
 def corrupt(X: Array, rng: np.random.Generator) -> Array:
@@ -93,6 +97,10 @@ def downstream_accuracy(codes: Array, y: Array, held_out_codes: Array, held_out_
 
 def run(output: str = "autoenc-demo.png", *, n_components: int = 16, quick: bool = False) -> Result:
     """Trains, prints the table, writes the picture where matplotlib is installed."""
+    try:
+        import_module("matplotlib.figure")
+    except ImportError:
+        print("matplotlib is not installed, so there will be numbers but no picture: pip install matplotlib")
     digits = load_digits()
     X = (digits.data / 16).astype(np.float32)
     if n_components > X.shape[1]:
@@ -141,7 +149,7 @@ held-out digits, {n_components} components           autoencoder       PCA
     try:
         draw(output, rows, plane.transform(X_test), y_test, result)
     except ImportError:
-        print("No picture: matplotlib is not installed. To get it: pip install matplotlib")
+        print("no picture was written")
     except OSError as error:
         raise DemoError(f"--output {output}: {error.strerror or error}") from error
     else:

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from autoenc import _core, _spec
+from autoenc._checks import FLOATS, canonical, check_compressed, check_finite, check_target, is_sparse, source
 
 _FORMAT = 1  # of the pickled state
-_IN_PLACE = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def build(
@@ -126,66 +126,70 @@ class Predictor:
 
     def _rows(self, X: Any, width: int, name: str = "X") -> tuple[Any, bool, np.dtype[Any]]:
         """As the core takes it; whether it was one row; dtype of the answer."""
-        if getattr(X, "format", None) == "csr":
-            source: Any = (X.data, X.indices, X.indptr, X.shape)
-            found = _core.find_nonfinite(source)
-            shape, single, out = X.shape, False, X.data.dtype if X.data.dtype in _IN_PLACE else self._dtype
+        single = False
+        if is_sparse(X):
+            if len(X.shape) != 2:
+                raise ValueError(f"{name} is sparse with {len(X.shape)} dimension; allowed are 2 (or one dense row)")
+            check_compressed(X, name)
+            values = X.data if hasattr(X, "data") and isinstance(X.data, np.ndarray) else np.empty(0, X.dtype)
+            kept, out = self._dtypes(X.dtype if values.dtype == object else values.dtype, name)
+            if X.format != "csr":
+                X = X.tocsr()
+            X = canonical(X if X.dtype == kept else X.astype(kept))
         else:
             X = np.asarray(X)
-            if X.dtype in _IN_PLACE:
-                out = X.dtype
-            else:
-                out = self._dtype
-                if X.dtype != np.uint8:
-                    if X.dtype.kind == "c":
-                        raise ValueError(f"Complex data not supported: {name} is {X.dtype}")
-                    kept = X.dtype.newbyteorder("=")
-                    out = kept if kept in _IN_PLACE else out
-                    X = X.astype(out)
+            kept, out = self._dtypes(X.dtype, name)
+            X = X if X.dtype == kept else X.astype(kept)
             single = X.ndim == 1
             if single:
                 X = X[np.newaxis]
             elif X.ndim != 2:
                 raise ValueError(f"{name} has {X.ndim} dimensions; allowed are 1 (one row) and 2")
-            source, shape = X, X.shape
-            found = None if X.dtype == np.uint8 else _core.find_nonfinite(X)
-        if shape[1] != width:
-            raise ValueError(f"{name} has {shape[1]} features, but {width} are expected")
-        if found is not None:
-            what = "NaN" if found[2] != found[2] else "infinity"
-            raise ValueError(
-                f"Input {name} contains {what} at row {found[0]}, column {found[1]}; every value must be finite."
-            )
-        return source, single, out
+        if X.shape[1] != width:
+            raise ValueError(f"{name} has {X.shape[1]} features, but {width} are expected")
+        check_finite(X, self._spec["precision"], name)
+        return X, single, out
+
+    def _dtypes(self, dtype: np.dtype[Any], name: str) -> tuple[np.dtype[Any], np.dtype[Any]]:
+        """What data of a type are read as, and the type of the answer."""
+        if dtype in FLOATS:
+            return dtype, dtype
+        if dtype == np.uint8:
+            return dtype, self._dtype
+        if dtype.kind == "c":
+            raise ValueError(f"Complex data not supported: {name} is {dtype}")
+        native = FLOATS[1] if dtype.kind == "O" else dtype.newbyteorder("=")
+        kept = native if native in FLOATS else self._dtype
+        return kept, kept
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
         """Codes.
 
         Parameters
         ----------
-        X : array-like of shape (n_features,) or (n_samples, n_features), or CSR
+        X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
             One row or many.
 
         Returns
         -------
         ndarray of shape (n_components,) or (n_samples, n_components)
         """
-        source, single, out = self._rows(X, self.n_features_in)
-        values = self._run((source,), self._code, dtype=out)
+        rows, single, out = self._rows(X, self.n_features_in)
+        values = self._run((source(rows),), self._code, dtype=out)
         return values[0] if single else values
 
     __call__ = transform
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """Reconstructions from codes of shape (n_components,) or (n_samples, n_components)."""
-        source, single, out = self._rows(X, self.n_components)
-        values = self._run((source,), self._output, _core.LINKED, from_node=self._code, dtype=out)
+        rows, single, out = self._rows(X, self.n_components)
+        values = self._run((source(rows),), self._output, _core.LINKED, from_node=self._code, dtype=out)
         return values[0] if single else values
 
     def reconstruct(self, X: ArrayLike) -> NDArray[Any]:
         """Reconstructions of rows: `transform`, then `inverse_transform`."""
-        source, single, out = self._rows(X, self.n_features_in)
-        values = self._run((source,), self._output, _core.LINKED, dtype=out)
+        rows, single, out = self._rows(X, self.n_features_in)
+        values = self._run((source(rows),), self._output, _core.LINKED, dtype=out)
         return values[0] if single else values
 
     def score_samples(self, X: ArrayLike, *, X_clean: ArrayLike | None = None) -> Any:
@@ -193,19 +197,23 @@ class Predictor:
 
         Parameters
         ----------
-        X : array-like of shape (n_features,) or (n_samples, n_features), or CSR
+        X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
             One row or many.
         X_clean : array-like, shaped like the reconstruction, default=None
             What the reconstruction is compared with. Default: X.
         """
-        source, single, _ = self._rows(X, self.n_features_in)
+        rows, single, _ = self._rows(X, self.n_features_in)
         if X_clean is None:
             if self.n_outputs != self.n_features_in:
                 raise ValueError(
                     f"X_clean is needed: the reconstruction has {self.n_outputs} features, X {self.n_features_in}"
                 )
-            values = self._run((source,), self._output, _core.LOSS)
+            check_target(rows, self._spec["loss"], "X")
+            values = self._run((source(rows),), self._output, _core.LOSS)
         else:
             clean, _, _ = self._rows(X_clean, self.n_outputs, "X_clean")
-            values = self._run((source, clean), self._output, _core.LOSS, target_source=1)
+            if clean.shape[0] != rows.shape[0]:
+                raise ValueError(f"X_clean has {clean.shape[0]} rows and X has {rows.shape[0]}; they must be pairs")
+            check_target(clean, self._spec["loss"], "X_clean")
+            values = self._run((source(rows), source(clean)), self._output, _core.LOSS, target_source=1)
         return -float(values[0]) if single else -values

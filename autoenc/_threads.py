@@ -2,9 +2,13 @@
 
 import multiprocessing
 import os
+from numbers import Integral
+from typing import Any
 
 import joblib
 from joblib.parallel import get_active_backend
+
+MAX_THREADS = 1024
 
 
 def _from_environment() -> int | None:
@@ -13,18 +17,22 @@ def _from_environment() -> int | None:
     return int(first) if first.isdigit() and int(first) > 0 else None
 
 
-def n_threads(n_jobs: int | None) -> int:
+def n_threads(n_jobs: Any) -> int:
     """Threads for ``n_jobs``, as joblib counts: -1 is all, -2 all but one.
 
     None takes the processors that affinity and cgroups leave, no more than OMP_NUM_THREADS (which joblib sets in its
     worker processes), and one inside a nested worker, where the other processors have work already.
     """
     if n_jobs is not None:
+        allowed = f"allowed: None, 1 to {MAX_THREADS} threads, or a negative whole number (-1: all processors)"
+        if not isinstance(n_jobs, Integral) or isinstance(n_jobs, bool):
+            raise ValueError(f"n_jobs={n_jobs!r} is not a whole number; {allowed}")
+        n_jobs = int(n_jobs)
         if n_jobs == 0:
-            raise ValueError(
-                "n_jobs=0 has no meaning; allowed: None, a positive number, or a negative one (-1: all processors)"
-            )
-        return int(n_jobs) if n_jobs > 0 else max(1, joblib.cpu_count() + 1 + int(n_jobs))
+            raise ValueError(f"n_jobs=0 has no meaning; {allowed}")
+        if n_jobs > MAX_THREADS:
+            raise ValueError(f"n_jobs={n_jobs!r} is too large; {allowed}")
+        return n_jobs if n_jobs > 0 else max(1, joblib.cpu_count() + 1 + n_jobs)
     limit = _from_environment()
     backend, _ = get_active_backend()
     # In a worker process joblib counts one level, but has told it by OMP_NUM_THREADS what it may use.

@@ -5,7 +5,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import starmap
 from typing import Any
+
+import numpy as np
 
 from autoenc import _core
 from autoenc.exceptions import DivergenceError
@@ -62,11 +65,17 @@ class Plan:
 
 @dataclass(slots=True)
 class History:
-    loss: list[float] = field(default_factory=list)
+    earlier: list[float] = field(default_factory=list)  # losses of the passes that this training goes on from
+    epochs: list[tuple[float, float, int, bool]] = field(default_factory=list)  # answers of Trainer.epoch
     validation_loss: list[float] = field(default_factory=list)
     converged: bool = False  # stopped by tol, by early stopping or by the solver
     interrupted: bool = False
+    best_epoch: int | None = None  # of validation; that the trainer was left with
     error: DivergenceError | None = None
+
+    @property
+    def loss(self) -> list[float]:
+        return self.earlier + [epoch[0] for epoch in self.epochs]
 
 
 class Patience:
@@ -83,6 +92,11 @@ class Patience:
             self.count = 0
         else:
             self.count += 1
+
+
+def _says_stop(answer: Any) -> bool:
+    """True alone, for a callback may answer what it likes, such as the loss that it has logged."""
+    return answer is True or (isinstance(answer, np.bool_) and bool(answer))
 
 
 def _in_notebook() -> bool:
@@ -127,10 +141,12 @@ class Progress:
             self._bar.close()
 
 
-def _remedy(epoch: int, done: int, estimator: Any) -> str:
+def _remedy(epoch: int, done: int, best_epoch: int | None, estimator: Any) -> str:
     rate = getattr(estimator, "learning_rate_init", None)
     rate = "learning_rate_init" if rate is None else f"learning_rate_init (now {rate:g})"
     kept = "the weights of the last complete epoch are kept" if done else "the estimator is unchanged"
+    if best_epoch is not None:
+        kept = f"the weights of epoch {best_epoch}, the best on the validation rows, are kept"
     return (
         f"Training diverged in epoch {epoch}: the loss is not finite; {kept}. "
         f"Lower {rate}, set clip_norm, or scale the features (for instance by StandardScaler)."
@@ -159,20 +175,22 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
     progress = Progress(plan.verbose, plan.max_iter, type(estimator).__name__)
     try:
         for epoch in range(1, plan.max_iter + 1):
-            loss, rate, _, converged = trainer.epoch()
-            history.loss.append(loss)
+            # In one call, so that Ctrl-C at its end does not lose what a complete epoch answered.
+            history.epochs.extend(starmap(trainer.epoch, ((),)))
+            loss, rate, _, converged = history.epochs[-1]
             validation_loss = None
             if plan.validation is not None:
                 validation_loss = trainer.evaluate(*plan.validation)
                 if validation_loss < best:
                     trainer.keep_best()
                     best = validation_loss
+                    history.best_epoch = epoch
                 history.validation_loss.append(validation_loss)
             watched = loss if validation_loss is None else validation_loss
             state = EpochState(estimator, epoch, plan.max_iter, loss, validation_loss, rate)
             progress.update(state)
             # Every callback is called, whatever the others say.
-            stop = [bool(callback(state)) for callback in plan.callbacks]
+            stop = [_says_stop(callback(state)) for callback in plan.callbacks]
             waiting.update(watched)
             if converged or ((plan.tol is not None or plan.stop_early) and waiting.count >= plan.n_iter_no_change):
                 history.converged = True
@@ -186,14 +204,15 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
                     trainer.scale_rate(scale)
                     plateau.count = 0
     except KeyboardInterrupt:
-        if trainer.position()[1] == before:
+        if not history.epochs:
             raise
         history.interrupted = True
     except _core.DivergenceError as error:
         done = trainer.position()[1] - before
         # Where the validation loss was what overflowed, the epoch itself is complete.
-        failed = done if len(history.loss) > len(history.validation_loss) and plan.validation is not None else done + 1
-        history.error = DivergenceError(_remedy(failed, done, estimator), failed)
+        validating = plan.validation is not None and len(history.epochs) > len(history.validation_loss)
+        failed = done if validating else done + 1
+        history.error = DivergenceError(_remedy(failed, done, history.best_epoch, estimator), failed)
         history.error.__cause__ = error
         if done == 0:
             raise history.error from error

@@ -50,7 +50,7 @@ def test_without_matplotlib_numbers_are_printed(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--quick"]) == 0
     out = capsys.readouterr().out
-    assert "matplotlib is not installed" in out
+    assert out.startswith("matplotlib is not installed")
     assert len(numbers(out, "squared error per pixel")) == 2
     assert list(tmp_path.iterdir()) == []
 
@@ -61,7 +61,7 @@ def test_without_matplotlib_numbers_are_printed(capsys, monkeypatch, tmp_path):
         ([], 2, "the following arguments are required: command"),
         (["paint"], 2, "invalid choice: 'paint'"),
         (["demo", "--components", "0"], 2, "0 given; at least 1 is needed"),
-        (["demo", "--components", "two"], 2, "'two'"),
+        (["demo", "--components", "two"], 2, "'two' given; a whole number is needed"),
         (["demo", "--components", "65"], 1, "64 pixels, so at most 64"),
         (["demo", "--output", "picture.txt"], 1, "must end in .png"),
         (["demo", "--output", "no/such/folder/picture.png"], 1, "there is no folder"),
@@ -99,3 +99,30 @@ def test_interruption_is_quiet(tmp_path, environment):
     assert "Traceback" not in err
     assert err.rstrip().endswith("interrupted")
     assert not (tmp_path / "demo.png").exists()
+
+
+EARLY = """
+import sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "autoenc._demo":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Finder())
+from autoenc.__main__ import main
+sys.exit(main(["demo"]))
+"""
+
+
+def test_interruption_while_modules_load_is_quiet(run_python):
+    done = run_python("-c", EARLY)
+    assert (done.returncode, done.stderr.strip()) == (130, "interrupted")
+
+
+def test_a_reader_that_goes_is_no_error(tmp_path, environment):
+    command = [sys.executable, "-m", "autoenc", "demo", "--quick", "--output", str(tmp_path / "demo.png")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(120) == 1

@@ -56,6 +56,9 @@ def fails(match, X, **parameters):
         ("validation_fraction", 1.0),
         ("precision", "float16"),
         ("n_jobs", 1.5),
+        ("max_iter", 2**31),
+        ("batch_size", 2**31),
+        ("step_size", 2**31),
         ("callbacks", "print"),
         ("hidden_layer_sizes", "many"),
     ],
@@ -64,7 +67,7 @@ def test_constructor_parameters(X, name, value):
     fails(f"The '{name}' parameter of Autoencoder must be .* Got {value!r} instead", X, **{name: value})
 
 
-@pytest.mark.parametrize("value", [(8, 0), (8, 2.5), (-3,), 0, ("8",), (True,)])
+@pytest.mark.parametrize("value", [(8, 0), (8, 2.5), (-3,), 0, ("8",), (True,), {8}, np.array(8)])
 @pytest.mark.parametrize("name", ["hidden_layer_sizes", "decoder_hidden_layer_sizes"])
 def test_widths(X, name, value):
     fails(f"{name} is .*positive whole numbers", X, **{name: value})
@@ -173,7 +176,9 @@ def test_shapes(X):
     fails("1D array", X[0])
     fails("dim 3", X[np.newaxis])
     fails("X_clean has 7 rows and X has 30", X, X_clean=X[:7])
-    fails("X has 3 features, but Autoencoder is expecting 4", X, X_val=X[:, :3])
+    fails("X_val has 3 features, but Autoencoder is expecting 4", X, X_val=X[:, :3])
+    fails("X_val: .*0 sample", X, X_val=X[:0])
+    fails("X_val is a tuple.*X_clean", X, X_val=(X, X))
     estimator = Autoencoder(max_iter=1).fit(X)
     with pytest.raises(ValueError, match="X has 3 features, but Autoencoder is expecting 4"):
         estimator.transform(X[:, :3])
@@ -195,14 +200,39 @@ def test_not_numbers(X):
         (np.full(30, -1.0), "Negative values"),
         (np.full(30, np.nan), "NaN"),
         (np.full(30, np.inf), "infinity"),
-        (np.full(30, 1e308), "sum of sample_weight"),
+        (np.full(30, -5e-324), "Negative values"),
         (np.ones(29), "sample_weight.shape"),
         (np.ones((30, 1)), "1D"),
     ],
 )
 def test_sample_weights(X, weight, match):
-    with np.errstate(over="ignore"):
-        fails(match, X, sample_weight=weight)
+    fails(match, X, sample_weight=weight)
+    estimator = Autoencoder(max_iter=1).fit(X)
+    with pytest.raises(ValueError, match=match):
+        estimator.score(X, sample_weight=weight)
+
+
+@pytest.mark.parametrize("size", [5e-324, 1e-320, 1e-200, 1e200, 1.7e308])
+def test_only_ratios_of_weights_count(X, size):
+    weight = np.where(np.arange(30) < 20, size, 0.0)
+    plain = Autoencoder(max_iter=2, random_state=0).fit(X, sample_weight=weight > 0)
+    scaled = Autoencoder(max_iter=2, random_state=0).fit(X, sample_weight=weight)
+    np.testing.assert_allclose(scaled.loss_curve_, plain.loss_curve_, rtol=1e-6)
+    np.testing.assert_allclose(scaled.score(X, sample_weight=weight), scaled.score(X[:20]), rtol=1e-12)
+
+
+def test_held_out_rows_without_weight(X):
+    weight = np.zeros(30)
+    weight[:3] = 1
+    seeds = range(20)
+    failed = 0
+    for seed in seeds:
+        try:
+            Autoencoder(max_iter=1, early_stopping=True, random_state=seed).fit(X, sample_weight=weight)
+        except ValueError as error:
+            failed += 1
+            assert "early_stopping with validation_fraction=0.1" in str(error) and "X_val" in str(error)
+    assert failed
 
 
 def test_early_stopping_without_training_rows(X):
@@ -259,12 +289,19 @@ def test_unsorted_indices_that_claim_to_be_sorted(X):
 
 
 def test_sizes_whose_product_overflows(X):
-    with pytest.raises((ValueError, OverflowError, MemoryError)):
-        Autoencoder(2**31 - 1, hidden_layer_sizes=(2**31 - 1,), max_iter=1).fit(X)
+    fails(
+        "n_components=2147483647 and hidden_layer_sizes=.* weights; at most",
+        X,
+        n_components=2**31 - 1,
+        hidden_layer_sizes=(2**31 - 1,),
+    )
     fails("n_components has a layer of 18446744073709551616 units", X, n_components=2**64)
     fails("hidden_layer_sizes has a layer of 2147483648 units", X, hidden_layer_sizes=(2**31,))
-    with pytest.raises(ValueError, match="thread"):
-        Autoencoder(n_jobs=10**6, max_iter=1).fit(X)
+    fails("n_jobs=1000000 is too large; allowed: None, 1 to 1024", X, n_jobs=10**6)
+    estimator = Autoencoder(max_iter=1).fit(X)
+    for n_jobs in (10**6, "two", 1.5, 0):
+        with pytest.raises(ValueError, match=f"n_jobs={n_jobs!r} .*allowed"):
+            estimator.predictor(n_jobs=n_jobs)
 
 
 def test_unfitted(X):

@@ -8,10 +8,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy.sparse
 import scipy.special
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.utils.validation import check_is_fitted
 
 from autoenc import Autoencoder, DivergenceError, _core, _spec
 
@@ -185,6 +187,7 @@ def test_decoder_mirrors_the_encoder_unless_given(X):
     assert widths(hidden_layer_sizes=(), decoder_hidden_layer_sizes=[3]) == [2, 3, 6]
 
 
+@pytest.mark.filterwarnings("ignore:lbfgs has not converged")
 @pytest.mark.parametrize("solver", ["sgd", "rmsprop", "adagrad", "adam", "adamw", "lbfgs"])
 def test_every_solver_learns(X, solver):
     estimator = Autoencoder(3, solver=solver, max_iter=60, random_state=0).fit(X)
@@ -290,6 +293,7 @@ def test_plateau_halves_the_rate_down_to_its_floor():
     assert rates == sorted(rates, reverse=True)
 
 
+@pytest.mark.filterwarnings("ignore:lbfgs has not converged")
 def test_alpha_shrinks_weights_and_leaves_biases(X):
     for solver in ("adamw", "adam", "sgd", "lbfgs"):
         norms = []
@@ -484,7 +488,7 @@ def test_warm_start_goes_on(X):
     assert estimator.loss_curve_[0] < 1.5 * first
     cold = clone(estimator).fit(X)
     assert cold.loss_curve_[0] > estimator.loss_curve_[0]
-    with pytest.raises(ValueError, match="layers of shapes"):
+    with pytest.raises(ValueError, match=r"hidden_layer_sizes from \(128,\) to \(3,\)"):
         estimator.set_params(hidden_layer_sizes=(3,)).fit(X)
     assert estimator.coefs_[0].shape == (6, 128)
 
@@ -531,7 +535,9 @@ def test_partial_fit_says_what_cannot_work(X):
     estimator = Autoencoder(2, max_iter=1).fit(X, X_clean=X)
     with pytest.raises(ValueError, match="X_clean"):
         estimator.partial_fit(X)
-    with pytest.raises(ValueError, match="shapes"):
+    with pytest.raises(ValueError, match="activation from 'gelu' to 'relu', loss from 'squared_error' to 'huber'"):
+        Autoencoder(2).partial_fit(X).set_params(activation="relu", loss="huber").partial_fit(X)
+    with pytest.raises(ValueError, match="n_components from 2 to 3"):
         Autoencoder(2).partial_fit(X).set_params(n_components=3).partial_fit(X)
 
 
@@ -579,6 +585,9 @@ def test_scales_are_warned_of_and_only_then(X):
     wide = X * np.array([1, 1, 1, 1, 1, 1e5])
     with pytest.warns(UserWarning, match="StandardScaler"):
         Autoencoder(2, max_iter=1).fit(wide)
+    with pytest.warns(UserWarning, match="column 1 of X has a mean of 2e.04.*StandardScaler") as caught:
+        Autoencoder(2, max_iter=1).fit(X + [0, 2e4, 0, 0, 0, 0])
+    assert [warning.filename for warning in caught] == [__file__]
     constant = X.copy()
     constant[:, 0] = 1e6
     with warnings.catch_warnings():
@@ -760,3 +769,151 @@ def test_predictor_has_the_estimators_bits(X):
 
 def test_structures_match_the_core():
     assert (_spec.NODE.itemsize, _spec.LOSS.itemsize, _spec.STAGE.itemsize) == _core.STRUCT_SIZES
+
+
+MERGED = dict(solver="lbfgs", precision="float64", max_iter=40, random_state=0)
+
+
+@pytest.mark.filterwarnings("ignore:lbfgs has not converged")
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("clean", [False, True])
+def test_lbfgs_repeated_rows_are_weighted_rows_to_the_bit(X, clean, early_stopping):
+    rng = np.random.default_rng(1)
+    X = np.where(X < 0.2, 0.0, X)
+    count = rng.integers(0, 4, len(X))
+    order = rng.permutation(count.sum())
+    repeated = np.repeat(X, count, axis=0)[order]
+    repeated[0, repeated[0] == 0] = -0.0
+    kept = repeated.copy()
+    target = X[:, :3] ** 2
+    fits = []
+    for data, weight, times in ((X, count, np.ones(len(X), int)), (repeated, None, count)):
+        for convert in (np.asarray, scipy.sparse.csr_array):
+            pairs = np.repeat(target, times, axis=0)
+            X_clean = (pairs[order] if weight is None else pairs) if clean else None
+            estimator = Autoencoder(2, early_stopping=early_stopping, **MERGED)
+            fits.append(estimator.fit(convert(data), sample_weight=weight, X_clean=X_clean))
+    assert_array_equal(repeated, kept)
+    assert np.signbit(repeated[0]).any() == np.signbit(kept[0]).any()
+    for other in fits[1:]:
+        assert other.loss_curve_ == fits[0].loss_curve_
+        for a, b in zip(fits[0].coefs_ + fits[0].intercepts_, other.coefs_ + other.intercepts_, strict=True):
+            assert_array_equal(a, b)
+    codes = Autoencoder(2, **MERGED).fit_transform(repeated)
+    assert codes.shape == (len(repeated), 2)
+
+
+def test_lbfgs_without_convergence_is_warned_of_at_the_users_line(X):
+    with pytest.warns(ConvergenceWarning, match="max_iter=2 iterations") as caught:
+        Autoencoder(2, solver="lbfgs", max_iter=2).fit(X)
+    assert caught[0].filename == __file__
+
+
+def test_a_fit_shows_nothing_new_until_it_is_learned(X):
+    seen = []
+
+    def look(state):
+        try:
+            check_is_fitted(state.estimator)
+            seen.append(state.estimator.n_features_in_)
+        except NotFittedError:
+            seen.append(None)
+
+    estimator = Autoencoder(2, max_iter=1, callbacks=look).fit(X)
+    estimator.fit(X[:, :4])
+    assert seen == [None, 6]
+    assert estimator.n_features_in_ == 4
+
+
+def test_only_true_ends_a_fit(X):
+    for answer, n_iter in ((1, 5), ("yes", 5), (np.float64(1), 5), (True, 1), (np.True_, 1)):
+        assert Autoencoder(2, max_iter=5, callbacks=lambda state, answer=answer: answer).fit(X).n_iter_ == n_iter
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_interrupted_pass_that_is_complete_is_kept(X):
+    estimator = Autoencoder(2, random_state=0).partial_fit(X).set_params(callbacks=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        estimator.partial_fit(X)
+    estimator.set_params(callbacks=None).partial_fit(X)
+    plain = Autoencoder(2, random_state=0).partial_fit(X).partial_fit(X).partial_fit(X)
+    assert estimator.loss_curve_ == plain.loss_curve_
+    assert_array_equal(estimator.coefs_[0], plain.coefs_[0])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_training_outlives_what_happens_to_the_components(X, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    estimator = Autoencoder(2, hidden_layer_sizes=(), max_iter=3, random_state=0)
+    plain = clone(estimator).fit(X)
+    monkeypatch.setattr(Autoencoder, "_find_components", fail)
+    if error is KeyboardInterrupt:
+        with pytest.warns(UserWarning, match="no components_"):
+            estimator.fit(X)
+    else:
+        with pytest.raises(MemoryError):
+            estimator.fit(X)
+    assert_array_equal(estimator.coefs_[0], plain.coefs_[0])
+    assert not hasattr(estimator, "components_")
+
+
+def test_interruption_names_the_best_epoch(X):
+    def stop(state):
+        if state.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.warns(UserWarning, match=r"after 3 complete epochs.*weights of epoch [123], the best"):
+        Autoencoder(2, max_iter=9, callbacks=stop, early_stopping=True).fit(X)
+
+
+def test_predictor_checks_like_the_estimator(X):
+    sparse = scipy.sparse
+    X = np.where(X < 0.5, 0.0, X)
+    estimator = Autoencoder(2, loss="log_loss", max_iter=1, random_state=0).fit(X)
+    predictor = estimator.predictor()
+    unsorted = sparse.csr_array(X)
+    start, stop = unsorted.indptr[:2]
+    unsorted.indices[start:stop] = unsorted.indices[start:stop][::-1].copy()
+    unsorted.data[start:stop] = unsorted.data[start:stop][::-1].copy()
+    unsorted.has_sorted_indices = unsorted.has_canonical_format = False
+    whole = sparse.csr_array((X > 0.7).astype(int))
+    for data in (sparse.csc_array(X), sparse.coo_array(X), sparse.lil_array(X), unsorted, whole, X.astype(object)):
+        codes = estimator.transform(data)
+        assert predictor(data).dtype == codes.dtype
+        assert_array_equal(predictor(data), codes)
+    big = X.copy()
+    big[3, 2] = 1e39
+    for call in (predictor, estimator.transform):
+        with pytest.raises(ValueError, match="row 3, column 2, which is infinity in float32"):
+            call(big)
+    for call in (predictor.score_samples, estimator.score_samples):
+        with pytest.raises(ValueError, match="loss='log_loss' needs targets in"):
+            call(2 * X)
+
+
+def test_copies_and_comparable_subclasses(X):
+    class Comparable(Autoencoder):
+        def __eq__(self, other):
+            return isinstance(other, Autoencoder)
+
+    estimator = Comparable(2, hidden_layer_sizes=(), max_iter=1, random_state=0).fit(X)
+    assert_array_equal(
+        estimator.transform(X), Comparable(2, hidden_layer_sizes=(), max_iter=1, random_state=0).fit(X).transform(X)
+    )
+    assert estimator._core_predictor() is estimator._core_predictor()
+    own = np.ones((6, 2), np.float32)
+    estimator.coefs_[0] = own
+    copy.copy(estimator).transform(X)
+    own[:] = 0
+    assert_array_equal(estimator.transform(X), np.broadcast_to(estimator.intercepts_[0], (90, 2)))
+    buffer = bytearray(np.ones(12, np.float32).tobytes())
+    estimator.coefs_[0] = np.frombuffer(buffer, np.float32).reshape(6, 2)
+    estimator.coefs_[0].flags.writeable = False
+    first = estimator.transform(X)
+    buffer[:] = bytes(len(buffer))
+    assert (first != estimator.transform(X)).all()

@@ -218,6 +218,24 @@ def test_uint8_is_trained_as_it_is(small):
     assert fit(X, "float64").transform(X).dtype == np.float64
 
 
+def test_float64_in_float64_out():
+    pandas = pytest.importorskip("pandas")
+    polars = pytest.importorskip("polars")
+    X = np.random.default_rng(0).random((N, D))
+    estimator = fit(X)
+    codes = estimator.transform(X)
+    names = [f"c{i}" for i in range(D)]
+    frames = (pandas.DataFrame(X).astype("Float64"), polars.DataFrame(X, schema=names))
+    for data in (X.tolist(), X.astype(object), *frames):
+        other = fit(data)
+        assert_same(other, estimator)
+        assert other.transform(data).dtype == np.float64
+        assert_array_equal(other.transform(data), codes)
+    single = polars.DataFrame(X.astype(np.float32), schema=names)
+    assert fit(single).transform(single).dtype == np.float32
+
+
+@pytest.mark.filterwarnings("ignore:lbfgs has not converged")
 def test_one_row_one_column_and_no_variance():
     rng = np.random.default_rng(0)
     for X in (rng.normal(size=(1, 4)), rng.normal(size=(30, 1)), np.ones((30, 4)), np.zeros((1, 1))):

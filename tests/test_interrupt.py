@@ -30,7 +30,9 @@ with warnings.catch_warnings(record=True) as caught:
 done = model.n_iter_
 messages = [str(warning.message) for warning in caught]
 assert messages == [f"fitting was interrupted; the estimator is as after {done} complete epochs"], messages
-assert 3 <= done < 100000 and model.loss_curve_ == epochs and len(epochs) == done
+# The signal may come between the end of an epoch and its callback; the epoch counts.
+assert 3 <= done < 100000 and model.loss_curve_[:len(epochs)] == epochs and len(epochs) in (done - 1, done)
+assert len(model.loss_curve_) == done
 # The same weights as of a fit that ended there, and usable.
 other = Autoencoder(16, hidden_layer_sizes=(512,), max_iter=done, random_state=0, learning_rate="constant",
                     warmup_fraction=0).fit(X)

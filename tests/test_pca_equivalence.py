@@ -13,6 +13,7 @@ from autoenc import Autoencoder
 SETS = {"digits": (load_digits, 16), "wine": (load_wine, 2), "breast_cancer": (load_breast_cancer, 2)}
 
 
+@pytest.mark.filterwarnings("ignore:lbfgs has not converged")  # 3000 iterations leave the last digits
 @pytest.mark.parametrize("name", sorted(SETS))
 def test_lbfgs_finds_the_principal_subspace(name):
     load, k = SETS[name]

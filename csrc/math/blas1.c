@@ -173,6 +173,8 @@ void AE_V(ae_row_gather_csr)(ae_dtype dtype, const char *values, int index_bits,
     for (int64_t k = 0; k < count; k++) {
         int64_t column = index_bits == 32 ? ((const any_i32 *)columns)[k] : ((const any_i64 *)columns)[k];
         real value;
+        if ((uint64_t)column >= (uint64_t)width) /* the owner of the matrix has changed it since it was checked */
+            continue;
         if (dtype == AE_F32)
             value = (real)((const any_f32 *)values)[k];
         else if (dtype == AE_F64)

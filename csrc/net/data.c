@@ -15,6 +15,14 @@ static int64_t index_at(const ae_data *data, const char *indices, int64_t i) {
 
 static int64_t value_size(ae_dtype dtype) { return dtype == AE_F32 ? 4 : dtype == AE_F64 ? 8 : 1; }
 
+/* The stored values of a row. The check was at binding; a matrix that its owner changes meanwhile must not lead outside. */
+static void stored_range(const ae_data *data, int64_t row, int64_t *from, int64_t *to) {
+    *from = index_at(data, data->row_start, row);
+    *to = index_at(data, data->row_start, row + 1);
+    if (*from < 0 || *to < *from || *to > data->n_stored)
+        *from = *to = 0;
+}
+
 static double value_at(ae_dtype dtype, const char *at) {
     float f32;
     double f64;
@@ -63,8 +71,9 @@ ae_status ae_data_check(ae_context *context, const ae_data *data, const char *na
 static void find(const ae_data *data, double low, double high, int64_t *row, int64_t *column, double *value) {
     const int64_t size = value_size(data->dtype);
     for (int64_t r = 0; r < data->rows; r++) {
-        const int64_t from = data->sparse ? index_at(data, data->row_start, r) : 0;
-        const int64_t to = data->sparse ? index_at(data, data->row_start, r + 1) : data->columns;
+        int64_t from = 0, to = data->columns;
+        if (data->sparse)
+            stored_range(data, r, &from, &to);
         for (int64_t i = from; i < to; i++) {
             const char *at = data->sparse ? data->base + i * size : data->base + r * data->row_bytes + i * data->column_bytes;
             const double v = value_at(data->dtype, at);
@@ -125,7 +134,8 @@ void ae_data_gather(const ae_data *data, const ae_kernels *kernels, int64_t inde
                             panels);
         return;
     }
-    const int64_t from = index_at(data, data->row_start, index), to = index_at(data, data->row_start, index + 1);
+    int64_t from, to;
+    stored_range(data, index, &from, &to);
     kernels->row_gather_csr(data->dtype, data->base + from * value_size(data->dtype), data->index_bits,
                             data->column_index + from * (data->index_bits / 8), to - from, data->columns, stride, row, panels);
 }

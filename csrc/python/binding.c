@@ -20,7 +20,7 @@ PyObject *binding_raise(PyTypeObject *type, const ae_context *context, ae_status
         break;
     case AE_ERR_NONFINITE:
         state = type ? binding_state_of(type) : NULL;
-        PyErr_SetString(state ? state->divergence_error : PyExc_ArithmeticError, context->message);
+        PyErr_SetString(state && state->divergence_error ? state->divergence_error : PyExc_ArithmeticError, context->message);
         break;
     case AE_ERR_INTERRUPTED:
         if (!PyErr_Occurred()) /* the signal handler has usually set one */
@@ -119,10 +119,10 @@ static bool csr_source(PyObject *tuple, ae_data *data, PyObject **keep) {
         PyErr_SetString(PyExc_TypeError, "malformed CSR: indices and indptr must both be int32 or both be int64");
         goto cleanup;
     }
-    if (rows < 0 || columns < 0 || PyArray_SIZE(starts) != rows + 1 || PyArray_SIZE(indices) != PyArray_SIZE(values)) {
+    if (rows < 0 || columns < 0 || PyArray_SIZE(starts) - 1 != rows || PyArray_SIZE(indices) != PyArray_SIZE(values)) {
         PyErr_Format(PyExc_ValueError,
-                     "malformed CSR: %zd rows need %zd entries of indptr, got %zd; data has %zd values and indices %zd", rows,
-                     rows + 1, (Py_ssize_t)PyArray_SIZE(starts), (Py_ssize_t)PyArray_SIZE(values),
+                     "malformed CSR: %zd rows need one entry of indptr more, got %zd; data has %zd values and indices %zd",
+                     rows, (Py_ssize_t)PyArray_SIZE(starts), (Py_ssize_t)PyArray_SIZE(values),
                      (Py_ssize_t)PyArray_SIZE(indices));
         goto cleanup;
     }

@@ -72,9 +72,10 @@ static PyObject *core_svd(PyObject *module, PyObject *argument) {
         !(vt = (PyArrayObject *)PyArray_SimpleNew(2, ((npy_intp[]){r, n}), NPY_FLOAT64)))
         goto failed;
     ae_status status;
-    Py_BEGIN_ALLOW_THREADS status =
-        ae_linalg_svd(&context, m, n, PyArray_DATA(a), PyArray_DATA(u), PyArray_DATA(s), PyArray_DATA(vt));
-    Py_END_ALLOW_THREADS if (status != AE_OK) {
+    Py_BEGIN_ALLOW_THREADS
+    status = ae_linalg_svd(&context, m, n, PyArray_DATA(a), PyArray_DATA(u), PyArray_DATA(s), PyArray_DATA(vt));
+    Py_END_ALLOW_THREADS
+    if (status != AE_OK) {
         binding_raise(NULL, &context, status);
         goto failed;
     }
@@ -106,10 +107,12 @@ static PyObject *core_find_nonfinite(PyObject *module, PyObject *argument) {
     if (!binding_source(argument, &data, &keep))
         return NULL;
     ae_status status;
-    Py_BEGIN_ALLOW_THREADS status = ae_data_check(&context, &data, "X");
+    Py_BEGIN_ALLOW_THREADS
+    status = ae_data_check(&context, &data, "X");
     if (status == AE_OK)
         ae_data_find_nonfinite(&data, &row, &column, &value);
-    Py_END_ALLOW_THREADS Py_DECREF(keep);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(keep);
     return status == AE_OK ? place(row, column, value) : binding_raise(NULL, &context, status);
 }
 
@@ -123,10 +126,12 @@ static PyObject *core_find_outside(PyObject *module, PyObject *arguments) {
     if (!PyArg_ParseTuple(arguments, "Odd:find_outside", &object, &low, &high) || !binding_source(object, &data, &keep))
         return NULL;
     ae_status status;
-    Py_BEGIN_ALLOW_THREADS status = ae_data_check(&context, &data, "X");
+    Py_BEGIN_ALLOW_THREADS
+    status = ae_data_check(&context, &data, "X");
     if (status == AE_OK)
         ae_data_find_outside(&data, low, high, &row, &column, &value);
-    Py_END_ALLOW_THREADS Py_DECREF(keep);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(keep);
     return status == AE_OK ? place(row, column, value) : binding_raise(NULL, &context, status);
 }
 
@@ -250,7 +255,15 @@ static int core_clear(PyObject *module) {
     return 0;
 }
 
-static PyModuleDef_Slot core_slots[] = {{Py_mod_exec, core_exec}, {0, NULL}};
+static void core_free(void *module) { core_clear(module); }
+
+static PyModuleDef_Slot core_slots[] = {
+    {Py_mod_exec, core_exec},
+#if PY_VERSION_HEX >= 0x030C0000 /* NumPy's table of functions and LAPACK's are one for the process */
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+    {0, NULL},
+};
 
 struct PyModuleDef binding_module = {
     .m_base = PyModuleDef_HEAD_INIT,
@@ -261,6 +274,7 @@ struct PyModuleDef binding_module = {
     .m_slots = core_slots,
     .m_traverse = core_traverse,
     .m_clear = core_clear,
+    .m_free = core_free,
 };
 
 PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&binding_module); }

@@ -1,9 +1,14 @@
 /* _core.Predictor: ae_predictor behind one method. */
 #include "python/binding.h"
 
+#include <stdatomic.h>
+#include <unistd.h>
+
 typedef struct predictor_object {
     PyObject_HEAD ae_predictor *predictor;
     PyThread_type_lock lock; /* calls take turns */
+    atomic_ulong owner;      /* the thread that holds it, or 0 */
+    long process;            /* that made the lock */
     int bits;
 } predictor_object;
 
@@ -48,6 +53,7 @@ static PyObject *predictor_new(PyTypeObject *type, PyObject *args, PyObject *kwa
         PyErr_NoMemory();
         goto failed;
     }
+    self->process = (long)getpid();
     self->bits = precision;
     ae_context context;
     ae_status status = ae_predictor_new(&context, &self->predictor, precision, node, n_nodes, loss, loss_parameter, n_threads);
@@ -93,6 +99,27 @@ static bool out_type(PyObject *dtype, int bits, ae_dtype *out) {
     return true;
 }
 
+/* Whether waiting for the lock can end. A fork may have copied it locked by a thread that the child does not have: the child
+ * makes its own (the old one is left, once a fork). A signal handler that calls the predictor it interrupted would wait
+ * for itself. */
+static bool can_wait(predictor_object *self) {
+    if (self->process != (long)getpid()) {
+        PyThread_type_lock lock = PyThread_allocate_lock();
+        if (!lock) {
+            PyErr_NoMemory();
+            return false;
+        }
+        self->lock = lock;
+        atomic_store_explicit(&self->owner, 0, memory_order_relaxed);
+        self->process = (long)getpid();
+    }
+    if (atomic_load_explicit(&self->owner, memory_order_relaxed) == PyThread_get_thread_ident()) {
+        PyErr_SetString(PyExc_RuntimeError, "this Predictor is in use by this thread: a signal handler or finalizer called it");
+        return false;
+    }
+    return true;
+}
+
 static PyObject *predictor_run(PyObject *object, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"sources", "last_node", "what", "from_node", "target_source", "dtype", NULL};
     predictor_object *self = (predictor_object *)object;
@@ -124,12 +151,18 @@ static PyObject *predictor_run(PyObject *object, PyObject *args, PyObject *kwarg
     ae_context context;
     ae_status status = AE_OK;
     binding_signals signals = {NULL, false};
+    if (!can_wait(self)) {
+        Py_CLEAR(result);
+        goto cleanup;
+    }
     signals.thread = PyEval_SaveThread();
     PyThread_acquire_lock(self->lock, WAIT_LOCK);
+    atomic_store_explicit(&self->owner, PyThread_get_thread_ident(), memory_order_relaxed);
     for (int i = 0; i < call.n_sources && status == AE_OK; i++)
         status = ae_data_check(&context, &data[i], "X");
     if (status == AE_OK)
         status = ae_predictor_run(&context, self->predictor, &call, binding_stop, &signals);
+    atomic_store_explicit(&self->owner, 0, memory_order_relaxed);
     PyThread_release_lock(self->lock);
     PyEval_RestoreThread(signals.thread);
     if (status != AE_OK) {

@@ -1,6 +1,7 @@
 /* _core.Trainer: ae_trainer behind Python methods. */
 #include "python/binding.h"
 
+#include <limits.h>
 #include <math.h>
 
 typedef struct trainer_object {
@@ -56,9 +57,10 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         return NULL;
     ae_context context;
     ae_status status;
-    Py_BEGIN_ALLOW_THREADS status =
-        ae_trainer_new(&context, &self->trainer, node, n_nodes, loss, n_losses, stage, n_stages, &o);
-    Py_END_ALLOW_THREADS if (status != AE_OK) {
+    Py_BEGIN_ALLOW_THREADS
+    status = ae_trainer_new(&context, &self->trainer, node, n_nodes, loss, n_losses, stage, n_stages, &o);
+    Py_END_ALLOW_THREADS
+    if (status != AE_OK) {
         Py_DECREF(self);
         return binding_raise(type, &context, status);
     }
@@ -69,14 +71,17 @@ static void trainer_dealloc(PyObject *object) {
     trainer_object *self = (trainer_object *)object;
     PyTypeObject *type = Py_TYPE(object);
     ae_trainer *trainer = self->trainer;
-    Py_BEGIN_ALLOW_THREADS ae_trainer_free(trainer);
-    Py_END_ALLOW_THREADS Py_XDECREF(self->kept[0]);
+    Py_BEGIN_ALLOW_THREADS
+    ae_trainer_free(trainer);
+    Py_END_ALLOW_THREADS
+    Py_XDECREF(self->kept[0]);
     Py_XDECREF(self->kept[1]);
     type->tp_free(object);
     Py_DECREF(type);
 }
 
-/* Every method begins here: a trainer serves one thread at a time. */
+/* Every method asks here, after its arguments are read (which may run Python code or let another thread in) and before it
+ * touches the trainer: a trainer serves one thread at a time. */
 static trainer_object *idle(PyObject *object) {
     trainer_object *self = (trainer_object *)object;
     if (self->busy) {
@@ -84,6 +89,12 @@ static trainer_object *idle(PyObject *object) {
         return NULL;
     }
     return self;
+}
+
+/* A number that an int does not hold is -1, which no table has. */
+static int int_of(PyObject *object) {
+    const long value = PyLong_AsLong(object);
+    return value < INT_MIN || value > INT_MAX ? -1 : (int)value;
 }
 
 static PyObject *trainer_initialize(PyObject *object, PyObject *unused) {
@@ -94,8 +105,10 @@ static PyObject *trainer_initialize(PyObject *object, PyObject *unused) {
     if (!self)
         return NULL;
     self->busy = true;
-    Py_BEGIN_ALLOW_THREADS status = ae_trainer_initialize(&context, self->trainer);
-    Py_END_ALLOW_THREADS self->busy = false;
+    Py_BEGIN_ALLOW_THREADS
+    status = ae_trainer_initialize(&context, self->trainer);
+    Py_END_ALLOW_THREADS
+    self->busy = false;
     if (status != AE_OK)
         return binding_raise(Py_TYPE(object), &context, status);
     Py_RETURN_NONE;
@@ -152,19 +165,19 @@ static bool fits(const ae_net *net, int index, PyObject *value) {
 }
 
 static PyObject *trainer_get(PyObject *object, PyObject *argument) {
-    trainer_object *self = idle(object);
-    const int index = self ? (int)PyLong_AsLong(argument) : -1;
-    if (!self || PyErr_Occurred() || !good_index(ae_trainer_net(self->trainer), index))
+    const int index = int_of(argument);
+    trainer_object *self = PyErr_Occurred() ? NULL : idle(object);
+    if (!self || !good_index(ae_trainer_net(self->trainer), index))
         return NULL;
     return unpacked(ae_trainer_net(self->trainer), index, ae_trainer_net(self->trainer)->parameter_base);
 }
 
 static PyObject *trainer_set(PyObject *object, PyObject *args) {
-    trainer_object *self = idle(object);
+    trainer_object *self;
     PyObject *value;
     int index;
-    if (!self || !PyArg_ParseTuple(args, "iO:set", &index, &value) || !good_index(ae_trainer_net(self->trainer), index) ||
-        !fits(ae_trainer_net(self->trainer), index, value))
+    if (!PyArg_ParseTuple(args, "iO:set", &index, &value) || !(self = idle(object)) ||
+        !good_index(ae_trainer_net(self->trainer), index) || !fits(ae_trainer_net(self->trainer), index, value))
         return NULL;
     ae_net_set_parameter(ae_trainer_net(self->trainer), index, PyArray_DATA((PyArrayObject *)value));
     ae_trainer_commit(self->trainer);
@@ -172,19 +185,19 @@ static PyObject *trainer_set(PyObject *object, PyObject *args) {
 }
 
 static PyObject *trainer_get_state(PyObject *object, PyObject *args) {
-    trainer_object *self = idle(object);
+    trainer_object *self;
     int which, index;
-    if (!self || !PyArg_ParseTuple(args, "ii:get_state", &which, &index) || !good_index(ae_trainer_net(self->trainer), index) ||
-        !good_state(self, which))
+    if (!PyArg_ParseTuple(args, "ii:get_state", &which, &index) || !(self = idle(object)) ||
+        !good_index(ae_trainer_net(self->trainer), index) || !good_state(self, which))
         return NULL;
     return unpacked(ae_trainer_net(self->trainer), index, ae_trainer_state(self->trainer, which));
 }
 
 static PyObject *trainer_set_state(PyObject *object, PyObject *args) {
-    trainer_object *self = idle(object);
+    trainer_object *self;
     PyObject *value;
     int which, index;
-    if (!self || !PyArg_ParseTuple(args, "iiO:set_state", &which, &index, &value) ||
+    if (!PyArg_ParseTuple(args, "iiO:set_state", &which, &index, &value) || !(self = idle(object)) ||
         !good_index(ae_trainer_net(self->trainer), index) || !good_state(self, which) ||
         !fits(ae_trainer_net(self->trainer), index, value))
         return NULL;
@@ -195,13 +208,15 @@ static PyObject *trainer_set_state(PyObject *object, PyObject *args) {
 }
 
 static PyObject *trainer_bind(PyObject *object, PyObject *args) {
-    trainer_object *self = idle(object);
+    trainer_object *self;
     PyObject *sources, *weights = Py_None, *keep = NULL;
     ae_data data[AE_MAX_SOURCES];
     ae_context context;
     int slot, n;
-    if (!self || !PyArg_ParseTuple(args, "iO|O:bind", &slot, &sources, &weights) || !binding_sources(sources, data, &n, &keep))
+    if (!PyArg_ParseTuple(args, "iO|O:bind", &slot, &sources, &weights) || !binding_sources(sources, data, &n, &keep))
         return NULL;
+    if (!(self = idle(object)))
+        goto failed;
     const double *row_weight = NULL;
     if (weights != Py_None) {
         PyArrayObject *array = (PyArrayObject *)weights;
@@ -227,8 +242,10 @@ static PyObject *trainer_bind(PyObject *object, PyObject *args) {
     Py_CLEAR(keep);
     ae_status status;
     self->busy = true;
-    Py_BEGIN_ALLOW_THREADS status = ae_trainer_bind(&context, self->trainer, slot, data, n, row_weight);
-    Py_END_ALLOW_THREADS self->busy = false;
+    Py_BEGIN_ALLOW_THREADS
+    status = ae_trainer_bind(&context, self->trainer, slot, data, n, row_weight);
+    Py_END_ALLOW_THREADS
+    self->busy = false;
     if (status != AE_OK) {
         Py_DECREF(kept);
         return binding_raise(Py_TYPE(object), &context, status);
@@ -241,11 +258,11 @@ failed:
 }
 
 static PyObject *trainer_subset(PyObject *object, PyObject *args) {
-    trainer_object *self = idle(object);
+    trainer_object *self;
     long long first, count;
     int split;
     ae_context context;
-    if (!self || !PyArg_ParseTuple(args, "LLp:subset", &first, &count, &split))
+    if (!PyArg_ParseTuple(args, "LLp:subset", &first, &count, &split) || !(self = idle(object)))
         return NULL;
     const ae_status status = ae_trainer_subset(&context, self->trainer, first, count, split);
     if (status != AE_OK)
@@ -254,10 +271,10 @@ static PyObject *trainer_subset(PyObject *object, PyObject *args) {
 }
 
 static PyObject *trainer_moments(PyObject *object, PyObject *argument) {
-    trainer_object *self = idle(object);
-    const int source = self ? (int)PyLong_AsLong(argument) : -1;
+    const int source = int_of(argument);
+    trainer_object *self = PyErr_Occurred() ? NULL : idle(object);
     ae_context context;
-    if (!self || PyErr_Occurred())
+    if (!self)
         return NULL;
     npy_intp width = ae_trainer_source_width(self->trainer, source);
     PyObject *mean = PyArray_SimpleNew(1, &width, NPY_FLOAT64), *variance = PyArray_SimpleNew(1, &width, NPY_FLOAT64);
@@ -265,9 +282,11 @@ static PyObject *trainer_moments(PyObject *object, PyObject *argument) {
         goto failed;
     ae_status status;
     self->busy = true;
-    Py_BEGIN_ALLOW_THREADS status = ae_trainer_moments(&context, self->trainer, source, PyArray_DATA((PyArrayObject *)mean),
-                                                       PyArray_DATA((PyArrayObject *)variance));
-    Py_END_ALLOW_THREADS self->busy = false;
+    Py_BEGIN_ALLOW_THREADS
+    status = ae_trainer_moments(&context, self->trainer, source, PyArray_DATA((PyArrayObject *)mean),
+                                PyArray_DATA((PyArrayObject *)variance));
+    Py_END_ALLOW_THREADS
+    self->busy = false;
     if (status == AE_OK)
         return Py_BuildValue("NN", mean, variance);
     binding_raise(Py_TYPE(object), &context, status);
@@ -296,13 +315,13 @@ static PyObject *trainer_epoch(PyObject *object, PyObject *unused) {
 }
 
 static PyObject *trainer_evaluate(PyObject *object, PyObject *args) {
-    trainer_object *self = idle(object);
+    trainer_object *self;
     ae_context context;
     long long first, count;
     int slot, split;
     double loss;
     binding_signals signals = {NULL, false};
-    if (!self || !PyArg_ParseTuple(args, "iLLp:evaluate", &slot, &first, &count, &split))
+    if (!PyArg_ParseTuple(args, "iLLp:evaluate", &slot, &first, &count, &split) || !(self = idle(object)))
         return NULL;
     self->busy = true;
     signals.thread = PyEval_SaveThread();
@@ -332,9 +351,9 @@ static PyObject *trainer_restore_best(PyObject *object, PyObject *unused) {
 }
 
 static PyObject *trainer_scale_rate(PyObject *object, PyObject *argument) {
-    trainer_object *self = idle(object);
-    const double factor = self ? PyFloat_AsDouble(argument) : 0.0;
-    if (!self || PyErr_Occurred())
+    const double factor = PyFloat_AsDouble(argument);
+    trainer_object *self = PyErr_Occurred() ? NULL : idle(object);
+    if (!self)
         return NULL;
     if (!(factor > 0.0 && isfinite(factor)))
         return PyErr_Format(PyExc_ValueError, "factor is %R; it must be positive and finite", argument);
@@ -353,29 +372,32 @@ static PyObject *trainer_position(PyObject *object, PyObject *unused) {
 }
 
 static PyObject *trainer_seek(PyObject *object, PyObject *args) {
-    trainer_object *self = idle(object);
+    trainer_object *self;
     long long step, epoch;
-    if (!self || !PyArg_ParseTuple(args, "LL:seek", &step, &epoch))
+    const long long most = INT64_MAX / 16; /* streams and schedules still count from there */
+    if (!PyArg_ParseTuple(args, "LL:seek", &step, &epoch) || !(self = idle(object)))
         return NULL;
-    if (step < 0 || epoch < 0)
-        return PyErr_Format(PyExc_ValueError, "step %lld and epoch %lld must not be negative", step, epoch);
+    if (step < 0 || epoch < 0 || step > most || epoch > most)
+        return PyErr_Format(PyExc_ValueError, "step is %lld and epoch %lld; both must be from 0 to %lld", step, epoch, most);
     ae_trainer_seek(self->trainer, step, epoch);
     Py_RETURN_NONE;
 }
 
 static PyObject *trainer_gradient(PyObject *object, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"stage", "training", NULL};
-    trainer_object *self = idle(object);
+    trainer_object *self;
     int stage = 0, training = 0;
     ae_context context;
     double loss;
     const void *gradient;
-    if (!self || !PyArg_ParseTupleAndKeywords(args, kwargs, "|ip:gradient", names, &stage, &training))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|ip:gradient", names, &stage, &training) || !(self = idle(object)))
         return NULL;
     ae_status status;
     self->busy = true;
-    Py_BEGIN_ALLOW_THREADS status = ae_trainer_gradient(&context, self->trainer, stage, training, &loss, &gradient);
-    Py_END_ALLOW_THREADS self->busy = false;
+    Py_BEGIN_ALLOW_THREADS
+    status = ae_trainer_gradient(&context, self->trainer, stage, training, &loss, &gradient);
+    Py_END_ALLOW_THREADS
+    self->busy = false;
     if (status != AE_OK)
         return binding_raise(Py_TYPE(object), &context, status);
     const ae_net *net = ae_trainer_net(self->trainer);

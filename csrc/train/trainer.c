@@ -22,6 +22,17 @@ static ae_status check_options(ae_context *context, const ae_train_options *o) {
         (o->schedule.kind == AE_SCHEDULE_STEP && o->schedule.period < 1))
         return ae_fail(context, AE_ERR_VALUE,
                        "the schedule needs a known kind, a positive rate, at least one step and a period of at least one");
+    if (!isfinite(o->schedule.base) || !(o->schedule.final_ratio >= 0) ||
+        (o->schedule.kind == AE_SCHEDULE_STEP && !(o->schedule.factor > 0)) || o->schedule.warmup_steps < 0)
+        return ae_fail(
+            context, AE_ERR_VALUE,
+            "the schedule needs a finite rate, a final_ratio and warmup_steps that are not negative, and a positive factor");
+    const ae_rule_options *rule = &o->rule_options;
+    if (!(rule->momentum >= 0 && rule->momentum < 1) || !(rule->beta1 >= 0 && rule->beta1 < 1) ||
+        !(rule->beta2 >= 0 && rule->beta2 < 1) || !(rule->epsilon >= 0 && isfinite(rule->epsilon)))
+        return ae_fail(context, AE_ERR_VALUE,
+                       "momentum %g, beta1 %g and beta2 %g must be at least 0 and below 1, epsilon %g finite and not negative",
+                       rule->momentum, rule->beta1, rule->beta2, rule->epsilon);
     if (!(o->l1 >= 0) || !(o->l2 >= 0) || !isfinite(o->l1) || !isfinite(o->l2))
         return ae_fail(context, AE_ERR_VALUE, "l1 is %g and l2 is %g; both must be finite and not negative", o->l1, o->l2);
     if (!(o->max_norm > 0) || !(o->clip_value > 0) || !(o->clip_norm > 0))
@@ -334,8 +345,9 @@ ae_status train_weigh(ae_context *context, pass *p) {
     if (!p->data->row_weight)
         return AE_OK;
     const double sum = weight_sum(p, 0, p->count);
-    if (!(sum > 0) || !isfinite(sum))
-        return ae_fail(context, AE_ERR_VALUE, "the sample weights of the %lld rows %s add up to %g; the sum must be positive",
+    if (!(sum > 0) || !isfinite(sum) || !isfinite((double)p->count / sum))
+        return ae_fail(context, AE_ERR_VALUE,
+                       "the sample weights of the %lld rows %s add up to %g; the sum must be positive and not vanishing",
                        (long long)p->count, p->training ? "trained on" : "evaluated", sum);
     p->weight_scale = (double)p->count / sum;
     return AE_OK;
