@@ -1,0 +1,112 @@
+"""The extension against callers that change data under it, fork, or call it from where it is already running."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from autoenc import Autoencoder, _core
+
+
+def run(script):
+    """The script in a process of its own: what is feared is a crash or a hang."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_csr_that_a_callback_damages_leads_nowhere():
+    script = """
+        import numpy as np, scipy.sparse as sp
+        from autoenc import Autoencoder
+        X = sp.random(500, 64, 0.2, "csr", dtype=np.float32, random_state=0)
+        def damage(state):
+            X.indices[:] = 2**30
+            X.indptr[1:-1] = 2**30
+        model = Autoencoder(2, hidden_layer_sizes=(8,), max_iter=4, callbacks=[damage]).fit(X)
+        print(len(model.loss_curve_))
+    """
+    assert run(script) == "4"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_predictor_works_in_a_child_that_was_forked_while_it_ran():
+    script = """
+        import os, threading, time, numpy as np
+        from autoenc import Autoencoder
+        X = np.random.default_rng(0).normal(size=(200, 300)).astype("f4")
+        predictor = Autoencoder(20, hidden_layer_sizes=(600,), max_iter=1, random_state=0).fit(X).predictor()
+        expected, many = predictor(X[:1]), np.tile(X, (300, 1))
+        worker = threading.Thread(target=predictor.reconstruct, args=(many,))
+        worker.start()
+        time.sleep(0.05)
+        running = worker.is_alive()
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if np.array_equal(predictor(X[:1]), expected) else 1)
+        status = os.waitpid(child, 0)[1]
+        worker.join()
+        print(running, status)
+    """
+    assert run(script) == "True 0"
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer")
+def test_a_signal_handler_that_calls_the_predictor_it_interrupts_gets_an_error():
+    script = """
+        import signal, numpy as np
+        from autoenc import Autoencoder
+        X = np.random.default_rng(0).normal(size=(100, 400)).astype("f4")
+        predictor = Autoencoder(40, hidden_layer_sizes=(1500,), max_iter=1, random_state=0).fit(X).predictor()
+        many = np.tile(X, (400, 1))
+        signal.signal(signal.SIGALRM, lambda *_: predictor(X[:1]))
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        try:
+            predictor.reconstruct(many)
+        except RuntimeError as error:
+            print("in use by this thread" in str(error))
+    """
+    assert run(script) == "True"
+
+
+def test_a_trainer_in_use_refuses_other_threads():
+    model = Autoencoder(3, hidden_layer_sizes=(64,), max_iter=1, random_state=0)
+    X = np.random.default_rng(0).normal(size=(40_000, 50)).astype("f4")
+    model.fit(X[:100])
+    trainer = model._trainer(model._spec, len(X), 0, n_epochs=1)
+    trainer.initialize()
+    trainer.bind(0, [X])
+    epoch = threading.Thread(target=trainer.epoch)
+    epoch.start()
+    refused = 0
+    while epoch.is_alive():
+        try:
+            trainer.bind(0, [X[:100].astype(">f4")])
+        except RuntimeError as error:
+            assert "in use by another thread" in str(error)
+            refused += 1
+        time.sleep(0.001)
+    epoch.join()
+    assert refused > 0
+
+
+def test_numbers_that_no_int_holds():
+    model = Autoencoder(2, max_iter=1, random_state=0).fit(np.eye(8))
+    trainer = model._trainer(model._spec, 8, 0, n_epochs=1)
+    with pytest.raises(IndexError):
+        trainer.get(2**32)
+    with pytest.raises(ValueError, match="step is"):
+        trainer.seek(2**63 - 1, 0)
+    with pytest.raises(ValueError, match="malformed CSR"):
+        _core.find_nonfinite((np.zeros(0), np.zeros(0, "i4"), np.zeros(1, "i4"), (2**63 - 1, 5)))
+    X = sp.random(20, 5, 0.5, "csr", random_state=0)
+    assert _core.find_nonfinite((X.data, X.indices.astype("i4"), X.indptr.astype("i4"), X.shape)) is None
