@@ -1,11 +1,19 @@
 """What all tests share. They run from a checkout and, copied elsewhere, against an installed wheel."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """A shell that starts the tests in the background has them ignore Ctrl-C, and every process they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
