@@ -45,10 +45,11 @@ static void run(int what, int64_t m, int64_t k, int64_t n, const gemm_operands *
             AE_V(ae_gemm_rows)(&data, m, ae_panel_columns(k, p), y, wt + p * n * AE_PANEL, AE_START_ZERO, 0, x + p * stride);
     else
         for (int64_t q = 0; q < np; q++)
-            for (int64_t p = 0; p < kp; p++)
+            for (int64_t p = 0; p < kp; p++) {
+                real *tile = g + q * k * AE_PANEL + p * AE_PANEL * AE_PANEL;
                 AE_V(ae_gemm_columns)
-                (&weights, ae_panel_columns(k, p), ae_panel_columns(n, q), x + p * stride, y + q * stride, AE_START_ZERO,
-                 g + q * k * AE_PANEL + p * AE_PANEL * AE_PANEL);
+                (&weights, ae_panel_columns(k, p), ae_panel_columns(n, q), x + p * stride, y + q * stride, AE_START_ZERO, tile);
+            }
 }
 
 extern const gemm_bench AE_V(gemm_bench);

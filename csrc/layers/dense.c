@@ -84,11 +84,14 @@ static void dense_backward_data(const ae_binding *binding, const ae_block *block
     if (!in->gradient)
         return;
     const real *transposed = binding->transposed[WEIGHT];
-    for (int64_t p = 0; p < ae_panels(in->shape.width); p++)
+    for (int64_t p = 0; p < ae_panels(in->shape.width); p++) {
+        const real *panel = transposed + p * out->shape.width * AE_PANEL;
+        real *g = (real *)in->gradient + p * in->stride + row0 * AE_PANEL;
+        const ae_gemm_start start = binding->accumulate[0] ? AE_START_C : AE_START_ZERO;
         AE_V(ae_gemm_rows)
-        (&table->backward_data, row1 - row0, ae_panel_columns(in->shape.width, p), delta + row0 * AE_PANEL,
-         transposed + p * out->shape.width * AE_PANEL, binding->accumulate[0] ? AE_START_C : AE_START_ZERO, NULL,
-         (real *)in->gradient + p * in->stride + row0 * AE_PANEL);
+        (&table->backward_data, row1 - row0, ae_panel_columns(in->shape.width, p), delta + row0 * AE_PANEL, panel, start, NULL,
+         g);
+    }
 }
 
 /* A tile of the transpose of W, as the layer that shares it has its weight: rows are units here and columns inputs, so the two

@@ -106,20 +106,40 @@ typedef void (*micro_kernel)(const ae_gemm *, const span *, const real *, const 
 
 #if MR == 12
 MICRO(1, 1)
-MICRO(2, 1) MICRO(4, 1) MICRO(6, 1) MICRO(8, 1) MICRO(12, 1) MICRO(1, 2) MICRO(2, 2) MICRO(4, 2) MICRO(6, 2) MICRO(8, 2)
-    MICRO(12, 2) static const int heights[] = {1, 2, 4, 6, 8, 12};
+MICRO(2, 1)
+MICRO(4, 1)
+MICRO(6, 1)
+MICRO(8, 1)
+MICRO(12, 1)
+MICRO(1, 2)
+MICRO(2, 2)
+MICRO(4, 2)
+MICRO(6, 2)
+MICRO(8, 2)
+MICRO(12, 2)
+static const int heights[] = {1, 2, 4, 6, 8, 12};
 static const micro_kernel row_kernels[2][6] = {ROW_TABLE(1), ROW_TABLE(2)};
 static const micro_kernel column_kernels[2][6] = {COLUMN_TABLE(1), COLUMN_TABLE(2)};
 #elif NV == 2
-MICRO(1, 2) MICRO(2, 2) MICRO(4, 2) MICRO(6, 2) static const int heights[] = {1, 2, 4, 6};
+MICRO(1, 2)
+MICRO(2, 2)
+MICRO(4, 2)
+MICRO(6, 2)
+static const int heights[] = {1, 2, 4, 6};
 static const micro_kernel row_kernels[1][4] = {SMALL_ROW_TABLE(2)};
 static const micro_kernel column_kernels[1][4] = {SMALL_COLUMN_TABLE(2)};
 #elif MR == 6
-MICRO(1, 4) MICRO(2, 4) MICRO(4, 4) MICRO(6, 4) static const int heights[] = {1, 2, 4, 6};
+MICRO(1, 4)
+MICRO(2, 4)
+MICRO(4, 4)
+MICRO(6, 4)
+static const int heights[] = {1, 2, 4, 6};
 static const micro_kernel row_kernels[1][4] = {SMALL_ROW_TABLE(4)};
 static const micro_kernel column_kernels[1][4] = {SMALL_COLUMN_TABLE(4)};
 #else
-MICRO(1, 4) MICRO(2, 4) static const int heights[] = {1, 2};
+MICRO(1, 4)
+MICRO(2, 4)
+static const int heights[] = {1, 2};
 static const micro_kernel row_kernels[1][2] = {{rows_1_4, rows_2_4}};
 static const micro_kernel column_kernels[1][2] = {{columns_1_4, columns_2_4}};
 #endif
