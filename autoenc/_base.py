@@ -149,7 +149,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     _seed: int
 
     def _describe(self, n_features: int, n_outputs: int | None) -> Spec:
-        raise NotImplementedError
+        """The network of these parameters: what each estimator of the family answers for itself."""
+        raise NotImplementedError(f"{type(self).__name__} must say which network it is")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
