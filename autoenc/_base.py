@@ -1,57 +1,27 @@
-"""What every estimator shares: data in, training, codes and scores out, state."""
+"""What every estimator over flat data shares: parameters, data in, codes and scores out, state."""
 
-import math
-import sys
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import partial
 from numbers import Integral, Real
-from pathlib import Path
-from types import FrameType, MethodType
-from typing import Any, ClassVar, NamedTuple, Self
+from types import MethodType
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import scipy.sparse as sp
-import sklearn
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from autoenc import __version__, _cache, _core, _data, _predictor, _spec
-from autoenc._spec import Spec
+from autoenc import layers as _layers
+from autoenc._declare import estimator
+from autoenc._fitting import LEARNING_RATES, SCHEDULES, Fitting, warn
+from autoenc._spec import Graph, Spec
 from autoenc._threads import n_threads
-from autoenc._training import History, Plan, train
+from autoenc._training import type_callback
 
-# Highest learning rate where none is given.
-LEARNING_RATES = {"adam": 3e-3, "adamw": 3e-3, "rmsprop": 1e-3, "adagrad": 3e-2, "sgd": 5e-2, "lbfgs": 1.0}
-SCHEDULES = ("constant", "step", "exponential", "cosine", "one_cycle", "linear", "plateau")
-SCALE_RATIO = 1e3  # of standard deviations of columns, above which there is a warning
 MOST = 2**31 - 1  # of what is counted: epochs, rows of a batch
-MOST_WEIGHTS = 2**55  # with their gradients and the states of the optimiser
-FEATURES = ("n_features_in_", "feature_names_in_")
-ROWS_AT_ONCE = 4096  # where Python passes over the data
-
-
-_NAMES = {  # of parameters, by key of a description
-    "encoder": "hidden_layer_sizes",
-    "decoder": "decoder_hidden_layer_sizes",
-    "loss_parameter": "huber_delta",
-}
-# Folders, with a separator behind.
-_NOT_THE_USERS = tuple(str(Path(file).parent / "_")[:-1] for file in (__file__, str(sklearn.__file__)))
-
-
-def _warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warns at the line of the user: the first outside of this package and scikit-learn."""
-    level = 1
-    frame: FrameType | None = sys._getframe()
-    while frame is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
-        frame = frame.f_back
-        level += 1
-    warnings.warn(message, category, stacklevel=level - (frame is None))
 
 
 class _NotWithTheseParameters(AttributeError, ValueError):
@@ -73,35 +43,88 @@ class _AvailableIf:
         return MethodType(self._method, instance)
 
 
-def _can_fit_partially(estimator: Any) -> None:
+def _can_fit_partially(model: Any) -> None:
     for name, value, others in (("solver", "lbfgs", "the other solvers"), ("early_stopping", True, "False")):
-        if getattr(estimator, name) == value:
+        if getattr(model, name) == value:
             raise _NotWithTheseParameters(
                 f"partial_fit does not go with {name}={value!r}, which needs all rows at once; allowed: {others}"
             )
 
 
-class _Fit(NamedTuple):
-    """What one fit works on."""
+def widths(name: str, sizes: Any) -> list[int]:
+    """A list of widths from what a user may write: a sequence or one number."""
+    ordered = isinstance(sizes, Iterable) and not isinstance(sizes, (Set, Mapping)) and getattr(sizes, "ndim", 1) > 0
+    values = list(sizes) if ordered else [sizes]
+    for value in values:
+        if not isinstance(value, Integral) or isinstance(value, (bool, np.bool_)) or value < 1:
+            raise ValueError(
+                f"{name} is {sizes!r}; allowed are positive whole numbers, one for each hidden layer, or ()"
+            )
+    values = [int(value) for value in values]
+    _spec.check_widths(name, values)
+    return values
 
-    X: Any
-    target: Any  # None: X itself
-    weights: NDArray[np.float64] | None
-    validation: tuple[Any, Any] | None  # X and target
 
-    def sources(self) -> list[Any]:
-        return [_data.source(self.X)] + ([] if self.target is None else [_data.source(self.target)])
+@estimator
+class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base of the estimators: an encoder, a code and a decoder, trained together.
 
+    A subclass declares its parameters as fields and says by `_add_code`, `_add_output` and `_add_objective` what it
+    puts between encoder and decoder, behind the decoder, and what it minimises.
+    """
 
-class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Base of the estimators. A subclass has a constructor that assigns, and says by `_describe` what network it
-    means."""
+    hidden_layer_sizes: Sequence[int] | int = (128,)
+    decoder_hidden_layer_sizes: Sequence[int] | int | None = None
+    encoder: Sequence[_layers.Layer] | None = None
+    decoder: Sequence[_layers.Layer] | None = None
+    activation: str = "gelu"
+    tied_weights: bool = False
+    dropout: float = 0.0
+    corruption: Any = None
+    missing: Literal["error", "mask"] = "error"
+    init: str = "auto"
+    alpha: float = 1e-4
+    l1_ratio: float = 0.0
+    max_norm: float | None = None
+    clip_value: float | None = None
+    clip_norm: float | None = None
+    solver: str = "adamw"
+    learning_rate_init: float | None = None
+    learning_rate: str = "cosine"
+    final_learning_rate_ratio: float = 0.01
+    step_size: int | None = None
+    step_factor: float = 0.1
+    warmup_fraction: float = 0.05
+    momentum: float = 0.9
+    nesterovs_momentum: bool = True
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    amsgrad: bool = False
+    batch_size: int | Literal["auto"] = "auto"
+    max_iter: int = 200
+    tol: float | None = None
+    n_iter_no_change: int = 10
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    shuffle: bool = True
+    random_state: int | np.random.RandomState | None = None
+    warm_start: bool = False
+    verbose: int = 0
+    precision: str = "float32"
+    n_jobs: int | None = None
+    callbacks: type_callback | Sequence[type_callback] | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "loss": [StrOptions(set(_core.LOSSES))],
-        "huber_delta": [Interval(Real, 0, None, closed="neither")],
+        "hidden_layer_sizes": ["array-like", Integral],
+        "decoder_hidden_layer_sizes": ["array-like", Integral, None],
+        "encoder": [list, tuple, None],
+        "decoder": [list, tuple, None],
+        "activation": [StrOptions(set(_core.ACTIVATIONS))],
+        "tied_weights": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
+        "corruption": [BaseEstimator, None],
+        "missing": [StrOptions({"error", "mask"})],
         "init": [StrOptions(set(_core.INITIALIZERS) - {"zero"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
@@ -136,27 +159,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         "callbacks": [callable, list, tuple, None],
     }
 
-    coefs_: list[NDArray[Any]]
-    intercepts_: list[NDArray[Any]]
-    loss_curve_: list[float]
-    n_iter_: int
-    _spec: Spec
-    # Where partial_fit goes on: arrays by state and parameter, their solver, steps, epochs, seed.
-    _optimizer_state: list[NDArray[Any]]
-    _solver: str
-    _step: int
-    _epoch: int
-    _seed: int
-
-    def _describe(self, n_features: int, n_outputs: int | None) -> Spec:
-        """The network of these parameters: what each estimator of the family answers for itself."""
-        raise NotImplementedError(f"{type(self).__name__} must say which network it is")
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        if self.loss in _core.LOSSES:
-            tags.input_tags.positive_only = _core.LOSS_TARGETS[_core.LOSSES.index(self.loss)] != "any"
+        tags.input_tags.allow_nan = self.missing == "mask"
+        loss = self._target_loss()
+        if loss in _core.LOSSES:
+            tags.input_tags.positive_only = _core.LOSS_TARGETS[_core.LOSSES.index(loss)] != "any"
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -180,382 +189,164 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         state = dict(state)
         written = state.pop("_autoenc_version", __version__)
         if _release(written) > _release(__version__):
-            _warn(
+            warn(
                 f"this {type(self).__name__} was pickled by autoenc {written}; this is {__version__}, "
                 "which may read it wrongly"
             )
         super().__setstate__(state)
-        for array in (*state.get("coefs_", ()), *state.get("intercepts_", ())):
+        others = state.get("other_parameters_", {}).values()
+        for array in (*state.get("coefs_", ()), *state.get("intercepts_", ()), *others):
             _cache.freeze(array)
 
     @property
     def _n_features_out(self) -> int:
         return self._spec["n_components"]
 
-    # ---- fitting ----
+    # ---- the network ----
 
-    def _check_options(self) -> None:
-        """What `_parameter_constraints` cannot say: parameters that exclude each other."""
-        if self.solver == "lbfgs":
-            for name, neutral in (
-                ("l1_ratio", 0.0),
-                ("dropout", 0.0),
-                ("max_norm", None),
-                ("clip_value", None),
-                ("clip_norm", None),
-            ):
-                if getattr(self, name) != neutral:
-                    raise ValueError(
-                        f"{name}={getattr(self, name)!r} does not go with solver='lbfgs', which needs a smooth "
-                        f"objective without randomness; allowed: {neutral!r}"
-                    )
-        for callback in self._callbacks():
-            if not callable(callback):
-                raise ValueError(
-                    f"callbacks has {callback!r}, which is not callable; allowed: a callable or a list of callables"
-                )
+    def _settings(self) -> dict[str, Any]:
+        """Parameters that the fitted network follows from: training goes on only where they are what they were."""
+        return {name: getattr(self, name) for name in ("activation", "tied_weights", "missing")}
 
-    def _callbacks(self) -> list[Any]:
-        if self.callbacks is None:
-            return []
-        return [self.callbacks] if callable(self.callbacks) else list(self.callbacks)
+    def _add_code(self, graph: Graph, node: str) -> tuple[str, str]:
+        """Adds the code behind the encoder; names of what `transform` gives and of what the decoder gets."""
+        raise NotImplementedError(f"{type(self).__name__} must say what its code is")
 
-    def _batch_size(self, n_rows: int) -> int:
-        if self.solver == "lbfgs":
-            return n_rows
-        if self.batch_size == "auto":
-            power = round(math.log2(max(1.0, n_rows / 16)))
-            return min(n_rows, max(16, min(256, 2**power)))
-        return min(n_rows, int(self.batch_size))
+    def _add_output(self, graph: Graph, node: str, width: int) -> str:
+        """Adds the reconstruction behind the decoder, before the link of the loss."""
+        raise NotImplementedError(f"{type(self).__name__} must say what its output is")
 
-    def _trainer(
-        self,
-        spec: Spec,
-        n_rows: int,
-        seed: int,
-        *,
-        n_epochs: int,
-        constant: bool = False,
-        keep_best: bool = False,
-    ) -> _core.Trainer:
-        n_weights = sum((n_in + 1) * n_out for n_in, n_out in _spec.shapes(spec))
-        if n_weights > MOST_WEIGHTS:
-            sizes = getattr(self, "hidden_layer_sizes", ())
-            raise ValueError(
-                f"n_components={self.n_components!r} and hidden_layer_sizes={sizes!r} mean {n_weights} weights; "
-                f"at most {MOST_WEIGHTS} can be addressed"
-            )
-        batch = self._batch_size(n_rows)
-        steps = -(-n_rows // batch)
-        total = n_epochs * steps
-        schedule = "constant" if constant or self.learning_rate == "plateau" else self.learning_rate
-        graph = _spec.nodes(spec, dropout=float(self.dropout), init=self.init, target=spec["clean"])
-        period = self.step_size or max(1, n_epochs // 3)
-        return _core.Trainer(
-            graph,
-            _spec.losses(spec, graph),
-            _spec.stages(graph, self.solver),
-            precision=_spec.bits(spec),
-            n_threads=n_threads(self.n_jobs),
-            batch_size=batch,
-            seed=seed,
-            shuffle=bool(self.shuffle),
-            keep_best=keep_best,
-            momentum=float(self.momentum) if self.solver == "sgd" else 0.0,
-            nesterov=bool(self.nesterovs_momentum),
-            beta_1=float(self.beta_1),
-            beta_2=float(self.beta_2),
-            epsilon=float(self.epsilon),
-            amsgrad=bool(self.amsgrad),
-            schedule=_core.SCHEDULES.index(schedule),
-            rate=float(LEARNING_RATES[self.solver] if self.learning_rate_init is None else self.learning_rate_init),
-            final_ratio=float(self.final_learning_rate_ratio),
-            factor=float(self.step_factor),
-            period=int(period) * steps,
-            warmup_steps=0 if constant or schedule == "one_cycle" else round(self.warmup_fraction * total),
-            total_steps=total,
-            l1=float(self.alpha * self.l1_ratio),
-            l2=float(self.alpha * (1.0 - self.l1_ratio)),
-            max_norm=math.inf if self.max_norm is None else float(self.max_norm),
-            clip_value=math.inf if self.clip_value is None else float(self.clip_value),
-            clip_norm=math.inf if self.clip_norm is None else float(self.clip_norm),
+    def _add_objective(self, graph: Graph, output: str, target: str, entry_weight: str | None) -> None:
+        """Adds the terms of loss and score."""
+        raise NotImplementedError(f"{type(self).__name__} must say what it minimises")
+
+    def _hidden_layers(self) -> tuple[list[_layers.Layer], list[_layers.Layer]]:
+        """Hidden layers of encoder and decoder."""
+        sides: list[list[_layers.Layer]] = []
+        for own, sizes in (("encoder", "hidden_layer_sizes"), ("decoder", "decoder_hidden_layer_sizes")):
+            given, plain = getattr(self, own), getattr(self, sizes)
+            if given is not None:
+                sides.append(_layers.check(own, given))
+            elif plain is not None:
+                dropout = [_layers.Dropout(float(self.dropout))] if self.dropout > 0.0 else []
+                sides.append([part for units in widths(sizes, plain) for part in (_layers.Dense(units), *dropout)])
+            else:
+                sides.append(_layers.mirrored(sides[0]))
+        return sides[0], sides[1]
+
+    def _add_layers(self, graph: Graph, side: str, hidden: Sequence[_layers.Layer], node: str) -> str:
+        defaults = _layers.Defaults(self.activation, self.init)
+        n = 0
+        for layer in hidden:
+            if isinstance(layer, _layers.Dropout) and n > 0:
+                node = layer._add(graph, _unique(graph, f"{node}_dropout"), node, defaults)
+            else:
+                node = layer._add(graph, f"{side}_{n}", node, defaults)
+                n += 1
+        return node
+
+    def _dense(self, graph: Graph, name: str, node: str, width: int, activation: str) -> str:
+        return graph.add("dense", name, node, width=width, activation=activation, initializer=self.init)
+
+    def _describe(self, n_features: int, n_outputs: int | None, n_conditions: int) -> Spec:
+        graph = Graph()
+        clean = n_outputs is not None
+        n_outputs = n_features if n_outputs is None else n_outputs
+        x = seen = graph.add("input", "x", width=n_features, source=0)
+        if self.missing == "mask":
+            x = seen = graph.add("observed", "x_observed", "x")
+        if self.corruption is not None:
+            kind, fields = self.corruption._layer()
+            seen = graph.add(kind, "x_corrupted", x, **fields)
+        condition = []
+        if n_conditions:
+            condition = [graph.add("input", "condition", width=n_conditions, source=1)]
+            seen = graph.add("concatenate", "x_and_condition", seen, *condition, width=n_features + n_conditions)
+        encoder, decoder = self._hidden_layers()
+        code, decoded = self._add_code(graph, self._add_layers(graph, "encoder", encoder, seen))
+        n_components = graph.widths[code]
+        if condition:
+            width = graph.widths[decoded] + n_conditions
+            decoded = graph.add("concatenate", "code_and_condition", decoded, *condition, width=width)
+        output = self._add_output(graph, self._add_layers(graph, "decoder", decoder, decoded), n_outputs)
+        if self.tied_weights:
+            self._tie(graph, n_outputs)
+        target = x
+        if clean:
+            target = raw = graph.add("input", "x_clean", width=n_outputs, source=2 if condition else 1)
+        entry_weight = None
+        if self.missing == "mask":
+            raw = "x"
+            if clean:
+                raw, target = target, graph.add("observed", "x_clean_observed", target)
+            entry_weight = graph.add("present", "x_present", raw, size=(1,))
+        self._add_objective(graph, output, target, entry_weight)
+        if self.corruption is not None and self.corruption.emphasis is not None:
+            self._emphasise(graph, x, entry_weight, clean)
+        return Spec(
+            precision=self.precision,
+            n_features=n_features,
+            n_outputs=n_outputs,
+            n_components=n_components,
+            clean=clean,
+            n_conditions=n_conditions,
+            nodes=graph.nodes,
+            objective=graph.objective,
+            stages=graph.stages,
+            scores=graph.scores,
+            code=code,
+            output=output,
+            settings={
+                "n_features": n_features,
+                "n_outputs": n_outputs,
+                "columns of condition": n_conditions,
+                "n_components": n_components,
+                "hidden_layer_sizes": _plain(encoder),
+                "decoder_hidden_layer_sizes": _plain(decoder),
+                **self._settings(),
+            },
+            parameters=[],
         )
 
-    def _check_fit_data(self, X: Any, X_clean: Any, X_val: Any, sample_weight: Any, *, reset: bool) -> _Fit:
-        precision = self.precision
-        X = _data.check_features(self, X, reset=reset, precision=precision)
-        target = None
-        if X_clean is None:
-            _data.check_target(X, self.loss, "X")
-        else:
-            target = _data.check_other(X_clean, precision=precision, name="X_clean", n_rows=X.shape[0])
-            _data.check_target(target, self.loss, "X_clean")
-        weights = _data.check_weights(sample_weight, X)
-        validation = None
-        if X_val is not None:
-            clean = None
-            if X_clean is not None:
-                if not isinstance(X_val, tuple) or len(X_val) != 2:
-                    raise ValueError("with X_clean, X_val must be a tuple of two: features and their clean targets")
-                X_val, clean = X_val
-            elif isinstance(X_val, tuple):
+    def _tie(self, graph: Graph, n_outputs: int) -> None:
+        """Makes the decoder's dense layers use the encoder's weights, the last the first's and so on."""
+        dense = [node for node in graph.nodes if node["kind"] == "dense"]
+        before, after = dense[: len(dense) // 2], dense[len(dense) // 2 :]
+        for node, other in zip(after, reversed(before), strict=False):
+            shapes = [(graph.widths[n["inputs"][0]], graph.widths[n["name"]]) for n in (node, other)]
+            if len(dense) % 2 or shapes[0] != shapes[1][::-1]:
                 raise ValueError(
-                    "X_val is a tuple, which is for a fit with X_clean; allowed without X_clean: an array or matrix of "
-                    "rows"
+                    f"tied_weights=True needs a decoder that mirrors the encoder; layer {node['name']!r} would be of "
+                    f"shape {shapes[0]} and {other['name']!r} is of shape {shapes[1]}"
                 )
-            X_val = _data.check_features(self, X_val, reset=False, precision=precision, name="X_val")
-            if target is None:
-                _data.check_target(X_val, self.loss, "X_val")
-            else:
-                clean = _data.check_other(
-                    clean,
-                    precision=precision,
-                    name="X_val[1]",
-                    n_rows=X_val.shape[0],
-                    n_columns=target.shape[1],
-                    of="X_clean",
-                )
-                _data.check_target(clean, self.loss, "X_val[1]")
-            validation = (X_val, clean)
-        return _Fit(X, target, weights, validation)
+            node["fields"].update(shares=other["name"], shares_transposed=1)
 
-    def _hold_out(self, trainer: _core.Trainer, data: _Fit) -> tuple[int, int, int, bool] | None:
-        """Binds the data; arguments of `evaluate` for the validation rows."""
-        n = data.X.shape[0]
-        trainer.bind(0, data.sources(), data.weights)
-        if data.validation is not None:
-            held = _Fit(*data.validation, None, None)
-            trainer.bind(1, held.sources())
-            return 1, 0, held.X.shape[0], False
-        if not self.early_stopping:
-            return None
-        n_val = self._n_validation(n)
-        trainer.subset(n_val, n - n_val, True)
-        return 0, 0, n_val, True
-
-    def _n_validation(self, n: int) -> int:
-        n_val = max(1, round(self.validation_fraction * n))
-        if n_val >= n:
+    def _emphasise(self, graph: Graph, x: str, entry_weight: str | None, clean: bool) -> None:
+        """Weighs entries that the corruption has changed differently; in the objective, not in the score."""
+        if clean:
             raise ValueError(
-                f"early_stopping with validation_fraction={self.validation_fraction!r} leaves no training row "
-                f"of n_samples = {n}"
+                f"corruption={self.corruption!r} with emphasis does not go with X_clean, whose entries are not those "
+                "of X; allowed: emphasis=None"
             )
-        return n_val
+        kept = {id(term) for term in graph.scores}
+        weight = graph.add("emphasis", "emphasis", x, "x_corrupted", value=self.corruption.emphasis)
+        if entry_weight is not None:
+            weight = graph.add("multiply", "entry_weight", weight, entry_weight)
+        graph.objective = [{**term, "entry_weight": weight} if id(term) in kept else term for term in graph.objective]
 
-    def _start(self, trainer: _core.Trainer, spec: Spec) -> None:
-        """Draws the weights, sets the output at the mean, looks at the scales."""
-        trainer.initialize()
-        mean, variance = trainer.moments(0)
-        if _core.LOSS_TARGETS[_core.LOSSES.index(spec["loss"])] == "any":
-            self._warn_of_scales(mean, variance)
-        if spec["clean"]:
-            mean, _ = trainer.moments(1)
-        last = len(trainer.parameters()) - 1
-        trainer.set(last, np.ascontiguousarray(_spec.start_of_output(spec, mean)[np.newaxis], dtype=_spec.dtype(spec)))
-
-    def _warn_of_scales(self, mean: NDArray[np.float64], variance: NDArray[np.float64]) -> None:
-        # A constant column has the rounding errors of its mean's square for a variance.
-        varies = variance > 1e-12 * mean * mean
-        spread = np.sqrt(variance[varies])
-        if spread.size and spread.max() > SCALE_RATIO * spread.min():
-            _warn(
-                f"the standard deviations of the columns of X reach from {spread.min():.3g} to {spread.max():.3g}: "
-                "the loss hardly sees the small ones. Scale the columns first, for instance by StandardScaler in a "
-                "pipeline."
-            )
-        column = int(np.abs(np.where(varies, mean, 0.0)).argmax())
-        if spread.size and abs(mean[column]) > SCALE_RATIO * np.median(spread):
-            _warn(
-                f"column {column} of X has a mean of {mean[column]:.3g}, and the columns have standard deviations of "
-                f"about {np.median(spread):.3g}: the first layer sees little but the mean. Centre the columns first, "
-                "for instance by StandardScaler in a pipeline."
-            )
-
-    def _resume(self, trainer: _core.Trainer, spec: Spec) -> None:
-        """Sets the weights of the fitted estimator."""
-        old: dict[str, Any] = {**self._spec}
-        new: dict[str, Any] = {**spec}
-        # Precision may change, and whether there are targets; the rest is the network.
-        changed = [
-            f"{_NAMES.get(key, key)} from {old[key]!r} to {new[key]!r}"
-            for key in new
-            if key not in ("precision", "clean") and old[key] != new[key]
-        ]
-        if changed:
-            raise ValueError(
-                f"the fitted network differs from what parameters and data now mean: {', '.join(changed)}; training "
-                "can only go on with the same (clone the estimator or set warm_start=False to start again)"
-            )
-        _predictor.build(self._spec, self.coefs_, self.intercepts_, 1)  # refuses weights that are not finite
-        dtype = _spec.dtype(spec)
-        for i, (weight, bias) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
-            trainer.set(2 * i, np.asarray(weight, dtype=dtype, order="C"))
-            trainer.set(2 * i + 1, np.asarray(bias, dtype=dtype, order="C")[np.newaxis])
-
-    def _withhold_names(self, before: dict[str, Any]) -> dict[str, Any]:
-        """Puts back the number and names of features of before; returns those of the new data, for `_learn`."""
-        new = {name: self.__dict__.pop(name) for name in FEATURES if name in self.__dict__}
-        for name in FEATURES:
-            if name in before:
-                setattr(self, name, before[name])
-        return new
-
-    def _merge(self, data: _Fit) -> _Fit:
-        """What is trained on: for L-BFGS equal rows are one."""
-        if self.solver != "lbfgs" or data.X.shape[0] > _data.MERGED_ROWS:
-            return data
-        return _Fit(*_data.merge_rows(data.X, data.target, data.weights), data.validation)
-
-    def _fit(self, X: Any, X_clean: Any, X_val: Any, sample_weight: Any) -> _Fit:
-        """`fit` on a fresh or a warm network. Whatever fails leaves the estimator as it was."""
-        before = dict(vars(self))
-        try:
-            self._check_options()
-            resumes = bool(self.warm_start) and hasattr(self, "coefs_")
-            given = self._check_fit_data(X, X_clean, X_val, sample_weight, reset=True)
-            features = self._withhold_names(before)
-            spec = self._describe(given.X.shape[1], None if given.target is None else given.target.shape[1])
-            data = self._merge(given)
-            n = data.X.shape[0]
-            validates = self.early_stopping or data.validation is not None
-            n_train = n - self._n_validation(n) if self.early_stopping and data.validation is None else n
-            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-            trainer = self._trainer(spec, n_train, seed, n_epochs=int(self.max_iter), keep_best=validates)
-            validation = self._hold_out(trainer, data)
-            if resumes:
-                self._resume(trainer, spec)
-            else:
-                self._start(trainer, spec)
-            plan = Plan(
-                max_iter=int(self.max_iter),
-                tol=self.tol,
-                n_iter_no_change=int(self.n_iter_no_change),
-                stop_early=bool(self.early_stopping),
-                validation=validation,
-                lowest_scale=float(self.final_learning_rate_ratio) if self.learning_rate == "plateau" else None,
-                callbacks=self._callbacks(),
-                verbose=int(self.verbose),
-            )
-            try:
-                history = train(trainer, plan, self)
-            except ValueError as error:
-                # The core's word for validation rows whose weights are all zero.
-                if validation is None or data.weights is None or "add up to" not in str(error):
-                    raise
-                raise ValueError(
-                    f"early_stopping with validation_fraction={self.validation_fraction!r} held out rows that all have "
-                    "a sample_weight of zero; hold out more, or pass validation rows by X_val"
-                ) from error
-            self._forget()
-            self._learn(trainer, spec, history, features)
-        except BaseException:
-            self.__dict__ = before
-            raise
-        # What is learned stays, whatever happens from here on.
-        if _spec.is_linear(spec):
-            try:
-                self._find_components(trainer, data)
-            except KeyboardInterrupt:
-                _warn("fitting was interrupted after the training; the estimator has no components_")
-        self._report(history)
-        return given
-
-    def _report(self, history: History) -> None:
-        if history.error is not None:
-            raise history.error
-        if history.interrupted and history.best_epoch is not None:
-            _warn(
-                f"fitting was interrupted after {self.n_iter_} complete epochs; the estimator has the weights of epoch "
-                f"{history.best_epoch}, the best on the validation rows"
-            )
-        elif history.interrupted:
-            _warn(f"fitting was interrupted; the estimator is as after {self.n_iter_} complete epochs")
-        elif history.converged or len(history.epochs) < self.max_iter:
-            return
-        elif self.solver == "lbfgs":
-            _warn(
-                f"lbfgs has not converged within max_iter={self.max_iter} iterations; more may improve the loss",
-                ConvergenceWarning,
-            )
-        elif self.tol is not None:
-            _warn(
-                f"max_iter={self.max_iter} epochs passed, and the loss was still improving by more than "
-                f"tol={self.tol:g}",
-                ConvergenceWarning,
-            )
-
-    def _forget(self) -> None:
-        for name in (
-            "validation_loss_curve_",
-            "components_",
-            "explained_variance_ratio_",
-            "_optimizer_state",
-            "_solver",
-            "_step",
-            "_epoch",
-            "_seed",
-        ):
-            self.__dict__.pop(name, None)
-
-    def _learn(self, trainer: _core.Trainer, spec: Spec, history: History, features: dict[str, Any]) -> None:
-        self._take_weights(trainer, spec)
-        for name in FEATURES:
-            self.__dict__.pop(name, None)
-        self.__dict__.update(features)
-        curve = self.loss_curve_ = history.loss
-        self.n_iter_ = len(curve)
-        if history.validation_loss:
-            curve = self.validation_loss_curve_ = history.validation_loss
-        self.best_loss_ = min(curve)
-
-    def _take_weights(self, trainer: _core.Trainer, spec: Spec) -> None:
-        arrays = [trainer.get(i) for i in range(len(trainer.parameters()))]
-        self._spec = spec
-        self.coefs_ = arrays[::2]
-        self.intercepts_ = [bias[0].copy() for bias in arrays[1::2]]
-        for array in (*self.coefs_, *self.intercepts_):
-            _cache.freeze(array)
-        self.n_parameters_ = sum(array.size for array in arrays)
-
-    def _find_components(self, trainer: _core.Trainer, data: _Fit) -> None:
-        """`components_` of a linear network: principal axes of what it reconstructs.
-
-        The covariance of the codes is summed over blocks of rows about the code of the mean row, so that neither memory
-        nor cancellation grows with the rows.
-        """
-        n = data.X.shape[0]
-        trainer.subset(0, n, False)
-        _, variance = trainer.moments(0 if data.target is None else 1)
-        core = self._core_predictor()
-        code = _spec.code_node(self._spec)
-        k = self._spec["n_components"]
-        decoder = np.eye(k)
-        for weight in self.coefs_[len(self._spec["encoder"]) + 1 :]:
-            decoder = decoder @ weight.astype(np.float64)
-        origin = None
-        square, total, weight_sum = np.zeros((k, k)), np.zeros(k), 0.0
-        for first in range(0, n, ROWS_AT_ONCE):
-            rows = data.X[first : first + ROWS_AT_ONCE]
-            codes = core.run((_data.source(rows),), code, dtype=np.float64)
-            if origin is None:
-                origin = codes.mean(axis=0)
-            codes -= origin
-            weights = np.ones(len(codes)) if data.weights is None else data.weights[first : first + ROWS_AT_ONCE]
-            weighted = codes * weights[:, np.newaxis]
-            square += codes.T @ weighted
-            total += weighted.sum(axis=0)
-            weight_sum += weights.sum()
-        mean = total / weight_sum
-        u, s, _ = _core.svd(np.ascontiguousarray(square / weight_sum - np.outer(mean, mean)))
-        _, singular, axes = _core.svd(np.ascontiguousarray((np.sqrt(s)[:, np.newaxis] * u.T) @ decoder))
-        largest = np.abs(axes).argmax(axis=1)
-        axes *= np.where(axes[np.arange(len(axes)), largest] < 0, -1.0, 1.0)[:, np.newaxis]
-        self.components_ = axes.astype(_spec.dtype(self._spec))
-        whole = variance.sum()
-        self.explained_variance_ratio_ = singular**2 / whole if whole > 0 else np.zeros_like(singular)
+    # ---- fitting ----
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, *, X_clean: Any = None, X_val: Any = None, sample_weight: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        X_clean: Any = None,
+        condition: Any = None,
+        X_val: Any = None,
+        sample_weight: Any = None,
+    ) -> Self:
         """Fit the network to rows of X.
 
         Parameters
@@ -568,9 +359,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What each row is to be turned into, for instance the row without its noise. It may have another number of
             columns. Default: X.
+        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
+            What is known about each row and not to be restored, for instance labels as one-hot columns. Encoder and
+            decoder get it beside row and code; every later method wants it too.
         X_val : {array-like, sparse matrix} of shape (n_validation, n_features), default=None
-            Rows to validate on; they take the place of `validation_fraction`. With X_clean a tuple of two, the rows and
-            their clean targets.
+            Rows to validate on; they take the place of `validation_fraction`. With X_clean or condition a tuple: the
+            rows, their clean targets, their conditions, in this order.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows in loss and means. Only their ratios count.
 
@@ -592,20 +386,24 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         counts, not the last.
 
         With ``solver="lbfgs"`` and up to 65,536 rows, rows without weight are left out and equal rows (with equal rows
-        of X_clean) are merged into one of their summed weights, in an order that depends on the rows alone; rows are
-        held out among the merged ones. A repeated row is then the same as a weighted one to the bit: the objective is
-        the same anyway, but rounding differences grow with the iterations. With more rows they are read in place, and
-        the two agree up to rounding. The other solvers draw minibatches from the rows as they are.
-
-        There is no argument for conditions, that is for inputs that are known and not to be restored: append them to X
-        as columns and pass the rows without them as X_clean.
+        of X_clean and condition) are merged into one of their summed weights, in an order that depends on the rows
+        alone; rows are held out among the merged ones. A repeated row is then the same as a weighted one to the bit:
+        the objective is the same anyway, but rounding differences grow with the iterations. With more rows they are
+        read in place, and the two agree up to rounding. The other solvers draw minibatches from the rows as they are.
         """
-        self._fit(X, X_clean, X_val, sample_weight)
+        self._fit(X, X_clean, condition, X_val, sample_weight)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_transform(
-        self, X: Any, y: Any = None, *, X_clean: Any = None, X_val: Any = None, sample_weight: Any = None
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        X_clean: Any = None,
+        condition: Any = None,
+        X_val: Any = None,
+        sample_weight: Any = None,
     ) -> NDArray[Any]:
         """Fit to X and return its codes: the same as ``fit(X, ...).transform(X)``.
 
@@ -616,8 +414,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         y : ignored
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What each row is to be turned into. Default: X.
+        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
+            What is known about each row.
         X_val : {array-like, sparse matrix} of shape (n_validation, n_features), default=None
-            Rows to validate on; with X_clean a tuple of two, the rows and their clean targets.
+            Rows to validate on; with X_clean or condition a tuple, as in `fit`.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows.
 
@@ -625,12 +425,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         -------
         ndarray of shape (n_samples, n_components)
         """
-        data = self._fit(X, X_clean, X_val, sample_weight)
-        return self._run(data.X, _spec.code_node(self._spec))
+        rows = self._fit(X, X_clean, condition, X_val, sample_weight).rows
+        return self._run(rows.X, self._spec["code"], condition=rows.condition)
 
     @partial(_AvailableIf, check=_can_fit_partially)
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any = None, *, condition: Any = None, sample_weight: Any = None) -> Self:
         """One pass over X at a constant rate of `learning_rate_init`, going on from where the last call stopped.
 
         The first call draws the weights and starts the output at the means of X. After `fit` it goes on with its
@@ -641,6 +441,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows of this pass.
         y : ignored
+        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
+            What is known about each row.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows.
 
@@ -658,70 +460,78 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         before = dict(vars(self))
         try:
-            trainer, data, interrupted = self._partial_fit(X, sample_weight, before)
+            trainer, data, interrupted = self._fit_one_pass(X, condition, sample_weight, before)
         except BaseException:
             self.__dict__ = before
             raise
         if interrupted:
             raise KeyboardInterrupt
-        if _spec.is_linear(self._spec):
-            self._find_components(trainer, data)
+        self._after_fit(trainer, data)
         return self
-
-    def _partial_fit(self, X: Any, sample_weight: Any, before: dict[str, Any]) -> tuple[_core.Trainer, _Fit, bool]:
-        self._check_options()
-        first = not hasattr(self, "coefs_")
-        if not first and self._spec["clean"]:
-            raise ValueError("partial_fit does not go on after a fit with X_clean: it takes no targets")
-        data = self._check_fit_data(X, None, None, sample_weight, reset=first)
-        features = self._withhold_names(before)
-        spec = self._describe(data.X.shape[1], None)
-        goes_on = not first and getattr(self, "_solver", None) == self.solver
-        seed = self._seed if goes_on else int(check_random_state(self.random_state).randint(2**31 - 1))
-        trainer = self._trainer(spec, data.X.shape[0], seed, n_epochs=1, constant=True)
-        self._hold_out(trainer, data)
-        if first:
-            self._start(trainer, spec)
-        else:
-            self._resume(trainer, spec)
-        n_parameters = len(trainer.parameters())
-        if goes_on and len(self._optimizer_state) == trainer.n_state * n_parameters:
-            for i, array in enumerate(self._optimizer_state):
-                value = np.asarray(array, dtype=_spec.dtype(spec), order="C")
-                trainer.set_state(i // n_parameters, i % n_parameters, value)
-            trainer.seek(self._step, self._epoch)
-        loss_curve = list(self.loss_curve_) if goes_on else []
-        history = train(trainer, Plan(max_iter=1, callbacks=self._callbacks(), verbose=int(self.verbose)), self)
-        self._forget()
-        history.earlier = loss_curve
-        self._learn(trainer, spec, history, features)
-        self._optimizer_state = [
-            trainer.get_state(which, i) for which in range(trainer.n_state) for i in range(n_parameters)
-        ]
-        self._step, self._epoch = trainer.position()
-        self._seed, self._solver = seed, self.solver
-        return trainer, data, history.interrupted
 
     # ---- the fitted network ----
 
-    def _core_predictor(self) -> _core.Predictor:
-        return _cache.core_predictor(self, self._spec, self.coefs_, self.intercepts_)
+    def _network(self) -> tuple[_core.Predictor, dict[str, int]]:
+        """The fitted network in the core, and the numbers of its nodes."""
+        return _cache.network(self, self._spec, self.coefs_, self.intercepts_, self.other_parameters_)
 
-    def _run(self, X: Any, node: int, what: int = _core.VALUES, *, start: int = -1, target: Any = None) -> NDArray[Any]:
+    def _core_predictor(self) -> _core.Predictor:
+        return self._network()[0]
+
+    def _run(
+        self,
+        X: Any,
+        node: str,
+        what: int = _core.VALUES,
+        *,
+        start: str | None = None,
+        target: Any = None,
+        condition: Any = None,
+        dtype: Any = None,
+    ) -> NDArray[Any]:
         """Runs checked rows through the network."""
-        values = X.data if sp.issparse(X) else X
-        out = values.dtype if values.dtype.kind == "f" else _spec.dtype(self._spec)
-        sources = [_data.source(X)] + ([] if target is None else [_data.source(target)])
-        return self._core_predictor().run(
-            sources, node, what, from_node=start, target_source=len(sources) - 1, dtype=out
+        if dtype is None:
+            values = X.data if sp.issparse(X) else X
+            dtype = values.dtype if values.dtype.kind == "f" else _spec.dtype(self._spec)
+        sources = [_data.source(part) for part in (X, condition, target) if part is not None]
+        core, at = self._network()
+        return core.run(
+            sources,
+            at[node],
+            what,
+            from_node=-1 if start is None else at[start],
+            target_source=0 if target is None else len(sources) - 1,
+            dtype=dtype,
         )
 
     def _check(self, X: Any) -> Any:
         if not hasattr(self, "coefs_"):  # check_is_fitted asks for all tags first, which takes longer than one row
             check_is_fitted(self)
-        return _data.check_features(self, X, reset=False, precision=self._spec["precision"])
+        return _data.check_features(
+            self, X, reset=False, precision=self._spec["precision"], allow_nan=self.missing == "mask"
+        )
 
-    def transform(self, X: Any) -> NDArray[Any]:
+    def _check_condition(self, condition: Any, n_rows: int) -> Any:
+        """The condition of some rows, which there must be exactly where the fit had one."""
+        n = self._spec["n_conditions"]
+        if condition is None and n == 0:
+            return None
+        if condition is None or n == 0:
+            given = "without" if condition is None else "with"
+            raise ValueError(
+                f"called {given} condition, but the fit had {f'{n} columns of condition' if n else 'none'}; it must be "
+                "given to all or to none"
+            )
+        return _data.check_other(
+            condition,
+            precision=self._spec["precision"],
+            name="condition",
+            n_rows=n_rows,
+            n_columns=n,
+            of="the condition of the fit",
+        )
+
+    def transform(self, X: Any, *, condition: Any = None) -> NDArray[Any]:
         """Codes of rows.
 
         A row's code does not depend on the other rows of the call, on their order or on the number of threads, to the
@@ -731,6 +541,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
+        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
+            What is known about each row, where the fit had it.
 
         Returns
         -------
@@ -738,32 +550,37 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             float32 for float32, float64 for float64, `precision` for everything else.
         """
         X = self._check(X)
-        return self._run(X, _spec.code_node(self._spec))
+        return self._run(X, self._spec["code"], condition=self._check_condition(condition, X.shape[0]))
 
-    def inverse_transform(self, X: Any) -> NDArray[Any]:
+    def inverse_transform(self, X: Any, *, condition: Any = None) -> NDArray[Any]:
         """Reconstructions from codes.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_components)
             Codes, as `transform` gives them.
+        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
+            What is known about each row, where the fit had it.
 
         Returns
         -------
         ndarray of shape (n_samples, n_outputs)
         """
         check_is_fitted(self)
-        k = self._spec["n_components"]
-        X = _data.check_other(X, precision=self._spec["precision"], name="X", n_columns=k, of="a code")
-        return self._run(X, _spec.output_node(self._spec), _core.LINKED, start=_spec.code_node(self._spec))
+        spec = self._spec
+        X = _data.check_other(X, precision=spec["precision"], name="X", n_columns=spec["n_components"], of="a code")
+        condition = self._check_condition(condition, X.shape[0])
+        return self._run(X, spec["output"], _core.LINKED, start=spec["code"], condition=condition)
 
-    def reconstruct(self, X: Any) -> NDArray[Any]:
+    def reconstruct(self, X: Any, *, condition: Any = None) -> NDArray[Any]:
         """Reconstructions of rows: `transform`, then `inverse_transform`.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
+        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
+            What is known about each row, where the fit had it.
 
         Returns
         -------
@@ -771,11 +588,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             On the scale of the data: after the loss's link, where it has one.
         """
         X = self._check(X)
-        return self._run(X, _spec.output_node(self._spec), _core.LINKED)
+        condition = self._check_condition(condition, X.shape[0])
+        return self._run(X, self._spec["output"], _core.LINKED, condition=condition)
 
-    def _compare(self, X: Any, X_clean: Any, what: int) -> NDArray[Any]:
+    def _compare(self, X: Any, X_clean: Any, condition: Any, what: int) -> NDArray[Any]:
         X = self._check(X)
         spec, clean = self._spec, None
+        allow_nan = self.missing == "mask"
         if X_clean is not None:
             clean = _data.check_other(
                 X_clean,
@@ -784,15 +603,18 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 n_rows=X.shape[0],
                 n_columns=spec["n_outputs"],
                 of="the reconstruction",
+                allow_nan=allow_nan,
             )
         elif spec["n_outputs"] != spec["n_features"]:
             raise ValueError(
                 f"X_clean is needed: the reconstruction has {spec['n_outputs']} features and X {spec['n_features']}"
             )
-        _data.check_target(X if clean is None else clean, spec["loss"], "X" if clean is None else "X_clean")
-        return self._run(X, _spec.output_node(spec), what, target=clean)
+        name = "X" if clean is None else "X_clean"
+        _data.check_target(X if clean is None else clean, self._target_loss(), name, allow_nan=allow_nan)
+        condition = self._check_condition(condition, X.shape[0])
+        return self._run(X, spec["output"], what, target=clean, condition=condition)
 
-    def score_samples(self, X: Any, *, X_clean: Any = None) -> NDArray[np.float64]:
+    def score_samples(self, X: Any, *, X_clean: Any = None, condition: Any = None) -> NDArray[np.float64]:
         """Minus the loss of each row: the mean of its `feature_errors`, negated. Higher is better.
 
         Parameters
@@ -801,14 +623,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Rows.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the reconstruction is compared with. Default: X.
+        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
+            What is known about each row, where the fit had it.
 
         Returns
         -------
         ndarray of shape (n_samples,)
         """
-        return -self._compare(X, X_clean, _core.LOSS)
+        return -self._compare(X, X_clean, condition, _core.LOSS)
 
-    def feature_errors(self, X: Any, *, X_clean: Any = None) -> NDArray[Any]:
+    def feature_errors(self, X: Any, *, X_clean: Any = None, condition: Any = None) -> NDArray[Any]:
         """The nonnegative terms of the loss, by feature.
 
         Parameters
@@ -817,18 +641,22 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Rows.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the reconstruction is compared with. Default: X.
+        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
+            What is known about each row, where the fit had it.
 
         Returns
         -------
         ndarray of shape (n_samples, n_outputs)
         """
-        return self._compare(X, X_clean, _core.TERMS)
+        return self._compare(X, X_clean, condition, _core.TERMS)
 
-    def score(self, X: Any, y: Any = None, *, X_clean: Any = None, sample_weight: Any = None) -> float:
-        """Mean of `score_samples`: minus the loss, without penalties and dropout. Higher is better.
+    def score(
+        self, X: Any, y: Any = None, *, X_clean: Any = None, condition: Any = None, sample_weight: Any = None
+    ) -> float:
+        """Mean of `score_samples`: minus the loss, without penalties, corruption and dropout. Higher is better.
 
-        It is in the unit of the loss, so that estimators of different `loss` or `huber_delta` cannot be compared by it:
-        a grid search over those needs a scorer of its own.
+        It is in the unit of the loss, so that estimators of different losses cannot be compared by it: a grid search
+        over those needs a scorer of its own.
 
         Parameters
         ----------
@@ -837,6 +665,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         y : ignored
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the reconstruction is compared with. Default: X.
+        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
+            What is known about each row, where the fit had it.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows in the mean.
 
@@ -844,7 +674,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         -------
         float
         """
-        scores = self.score_samples(X, X_clean=X_clean)
+        scores = self.score_samples(X, X_clean=X_clean, condition=condition)
         return float(np.average(scores, weights=_data.check_weights(sample_weight, scores)))
 
     def predictor(self, *, n_jobs: int | None = 1) -> _predictor.Predictor:
@@ -861,7 +691,27 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Callable on one row or many; its codes have the bits of `transform`.
         """
         check_is_fitted(self)
-        return _predictor.Predictor(self._spec, self.coefs_, self.intercepts_, n_threads(n_jobs))
+        return _predictor.Predictor(
+            self._spec, self.coefs_, self.intercepts_, self.other_parameters_, n_threads(n_jobs)
+        )
+
+
+def _unique(graph: Graph, name: str) -> str:
+    n = 1
+    candidate = name
+    while candidate in graph.widths:
+        n += 1
+        candidate = f"{name}_{n}"
+    return candidate
+
+
+def _plain(hidden: Sequence[_layers.Layer]) -> tuple[Any, ...]:
+    """Layers as they show in messages: units where there is nothing else to say."""
+    return tuple(
+        layer.units if isinstance(layer, _layers.Dense) and layer.activation is None else repr(layer)
+        for layer in hidden
+        if not isinstance(layer, _layers.Dropout)
+    )
 
 
 def _release(version: str) -> tuple[int, ...]:

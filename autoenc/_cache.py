@@ -7,14 +7,14 @@ one that is replaced or writable makes the next call build anew.
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoenc import _core, _predictor
+from autoenc import _core, _predictor, _spec
 from autoenc._spec import Spec
 from autoenc._threads import n_threads
 
@@ -22,6 +22,7 @@ from autoenc._threads import n_threads
 class _Entry(NamedTuple):
     estimator: "weakref.ref[Any]"
     core: _core.Predictor
+    positions: dict[str, int]
     spec: Spec
     n_jobs: int | None
     arrays: tuple[NDArray[Any], ...]
@@ -71,11 +72,15 @@ def _drop(key: int, reference: "weakref.ref[Any]") -> None:
         _entries.pop(key, None)
 
 
-def core_predictor(
-    estimator: Any, spec: Spec, coefs: Sequence[NDArray[Any]], intercepts: Sequence[NDArray[Any]]
-) -> _core.Predictor:
-    """The core's predictor of an estimator's present weights."""
-    arrays = (*coefs, *intercepts)
+def network(
+    estimator: Any,
+    spec: Spec,
+    coefs: Sequence[NDArray[Any]],
+    intercepts: Sequence[NDArray[Any]],
+    others: Mapping[str, NDArray[Any]],
+) -> tuple[_core.Predictor, dict[str, int]]:
+    """The core's predictor of an estimator's present weights, and where its nodes are."""
+    arrays = (*coefs, *intercepts, *others.values())
     key = id(estimator)
     n_jobs = estimator.n_jobs
     entry = _entries.get(key)
@@ -88,10 +93,11 @@ def core_predictor(
         and all(a is b for a, b in zip(entry.arrays, arrays, strict=True))
         and all(map(_frozen, arrays))
     ):
-        return entry.core
-    core = _predictor.build(spec, coefs, intercepts, n_threads(n_jobs))
+        return entry.core, entry.positions
+    core = _predictor.build(spec, coefs, intercepts, others, n_threads(n_jobs))
+    positions = _spec.positions(_spec.inference_nodes(spec))
     if all(map(_frozen, arrays)):
         with _lock:
             reference = weakref.ref(estimator, partial(_drop, key))
-            _entries[key] = _Entry(reference, core, spec, n_jobs, arrays)
-    return core
+            _entries[key] = _Entry(reference, core, positions, spec, n_jobs, arrays)
+    return core, positions

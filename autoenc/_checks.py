@@ -47,7 +47,7 @@ def canonical(X: Any) -> Any:
     return own
 
 
-def check_finite(X: Any, precision: str, name: str) -> None:
+def check_finite(X: Any, precision: str, name: str, *, allow_nan: bool = False) -> None:
     values = X.data if is_sparse(X) else X
     if values.dtype == np.uint8:
         return
@@ -69,7 +69,7 @@ def check_finite(X: Any, precision: str, name: str) -> None:
     raise ValueError(f"Input {name} contains {what} at row {row}, column {column}; every value must be finite.")
 
 
-def check_target(X: Any, loss: str, name: str) -> None:
+def check_target(X: Any, loss: str, name: str, *, allow_nan: bool = False) -> None:
     """Refuses values that the loss is not defined for."""
     kind = _core.LOSS_TARGETS[_core.LOSSES.index(loss)]
     if kind == "any":

@@ -45,7 +45,9 @@ def _dtypes(X: Any, precision: str) -> list[Any]:
     return [FLOATS[0]] if types and types <= {"float32", "float"} else known
 
 
-def check_features(estimator: Any, X: Any, *, reset: bool, precision: str, name: str = "X") -> Any:
+def check_features(
+    estimator: Any, X: Any, *, reset: bool, precision: str, name: str = "X", allow_nan: bool = False
+) -> Any:
     """X of `fit` (``reset``) or of a fitted estimator: ndarray of float32, float64 or uint8, or CSR."""
     check_compressed(X, name)
     X = _as_array(X)
@@ -59,23 +61,31 @@ def check_features(estimator: Any, X: Any, *, reset: bool, precision: str, name:
         message = str(error).replace("X has ", f"{name} has ")  # scikit-learn's word for all features
         raise ValueError(message if name in message else f"{name}: {message}") from error
     checked = canonical(checked)
-    check_finite(checked, precision, name)
+    check_finite(checked, precision, name, allow_nan=allow_nan)
     return checked
 
 
 def check_other(
-    X: Any, *, precision: str, name: str, n_rows: int | None = None, n_columns: int | None = None, of: str = ""
+    X: Any,
+    *,
+    precision: str,
+    name: str,
+    n_rows: int | None = None,
+    n_columns: int | None = None,
+    of: str = "",
+    rows_of: str = "X",
+    allow_nan: bool = False,
 ) -> Any:
-    """Data that is not of the estimator's features: targets, codes."""
+    """Data that is not of the estimator's features: targets, conditions, codes."""
     check_compressed(X, name)
     X = _as_array(X)
     checked = check_array(X, accept_sparse="csr", dtype=_dtypes(X, precision), ensure_all_finite=False, input_name=name)
     checked = canonical(checked)
     if n_rows is not None and checked.shape[0] != n_rows:
-        raise ValueError(f"{name} has {checked.shape[0]} rows and X has {n_rows}; they must be pairs")
+        raise ValueError(f"{name} has {checked.shape[0]} rows and {rows_of} has {n_rows}; they must be pairs")
     if n_columns is not None and checked.shape[1] != n_columns:
         raise ValueError(f"{name} has {checked.shape[1]} columns; {of} has {n_columns}")
-    check_finite(checked, precision, name)
+    check_finite(checked, precision, name, allow_nan=allow_nan)
     return checked
 
 
@@ -128,17 +138,20 @@ def _rows(X: Any, which: NDArray[np.intp]) -> Any:
     return own
 
 
-def merge_rows(X: Any, target: Any, weights: NDArray[np.float64] | None) -> tuple[Any, Any, Any]:
-    """Each pair of a row and its target once, with the sum of its weights, in an order that depends on the pairs alone.
+def merge_rows(
+    parts: tuple[Any, ...], weights: NDArray[np.float64] | None
+) -> tuple[tuple[Any, ...], NDArray[np.float64] | None]:
+    """Each row once, with what belongs to it and with the sum of its weights, in an order that depends on them alone.
 
-    A repeated row and a row of twice the weight are the same objective, but sums over them round differently, and a
-    second-order method on an objective that is not convex makes any difference large. Merged, they are the same to the
-    bit. Rows without weight are left out. The order is that of the rows' digests (BLAKE2, 128 bits), so it costs one
-    pass over the data and no memory to speak of. The results are copies.
+    `parts` are the rows first, then their targets and conditions or None. A repeated row and a row of twice the weight
+    are the same objective, but sums over them round differently, and a second-order method on an objective that is not
+    convex makes any difference large. Merged, they are the same to the bit. Rows without weight are left out. The order
+    is that of the rows' digests (BLAKE2, 128 bits), so it costs one pass over the data and no memory to speak of. The
+    results are copies.
     """
-    rows = np.arange(X.shape[0]) if weights is None else np.flatnonzero(weights)
+    rows = np.arange(parts[0].shape[0]) if weights is None else np.flatnonzero(weights)
     amount = np.ones(len(rows)) if weights is None else weights[rows]
-    keys = [key[rows] for part in (X, target) if part is not None for key in _digests(part).T]
+    keys = [key[rows] for part in parts if part is not None for key in _digests(part).T]
     order = np.lexsort((amount, *keys))  # equal rows side by side, their weights in an order of their own
     new = np.ones(len(rows), dtype=bool)
     new[1:] = False
@@ -148,7 +161,6 @@ def merge_rows(X: Any, target: Any, weights: NDArray[np.float64] | None) -> tupl
     merged = np.add.reduceat(amount[order], starts)
     which = rows[order[starts]]
     return (
-        _rows(X, which),
-        None if target is None else _rows(target, which),
+        tuple(None if part is None else _rows(part, which) for part in parts),
         None if (merged == 1.0).all() else merged,
     )

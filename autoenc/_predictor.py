@@ -1,6 +1,6 @@
 """A fitted network that needs NumPy and the extension only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,43 +8,71 @@ from numpy.typing import ArrayLike, NDArray
 
 from autoenc import _core, _spec
 from autoenc._checks import FLOATS, canonical, check_compressed, check_finite, check_target, is_sparse, source
+from autoenc._spec import Spec
 
-_FORMAT = 1  # of the pickled state
+_FORMAT = 2  # of the pickled state
 
 
-def build(
-    spec: _spec.Spec, coefs: Sequence[NDArray[Any]], intercepts: Sequence[NDArray[Any]], n_threads: int
-) -> _core.Predictor:
-    """The core's predictor of some weights.
+def parameters(
+    spec: Spec,
+    coefs: Sequence[NDArray[Any]],
+    intercepts: Sequence[NDArray[Any]],
+    others: Mapping[str, NDArray[Any]],
+) -> dict[str, NDArray[Any]]:
+    """All parameters of a fitted network by name, two-dimensional.
 
     Raises
     ------
     ValueError
         Where an array has not the shape that the network needs, or holds a value that is not finite.
     """
-    dtype = _spec.dtype(spec)
-    parameters = []
-    shapes = _spec.shapes(spec)
-    if not len(coefs) == len(intercepts) == len(shapes):
+    given = {"weight": list(coefs), "bias": list(intercepts)}
+    kinds = [_spec.kind_of(spec, name) for name, _, _ in spec["parameters"]]
+    n = (kinds.count("weight"), kinds.count("bias"))
+    if (len(coefs), len(intercepts)) != n:
         raise ValueError(
-            f"coefs_ has {len(coefs)} and intercepts_ {len(intercepts)} arrays; the network has {len(shapes)} layers"
+            f"coefs_ has {len(coefs)} and intercepts_ {len(intercepts)} arrays; the network has {n[0]} and {n[1]}"
         )
-    for i, (shape, weight, bias) in enumerate(zip(shapes, coefs, intercepts, strict=True)):
-        for name, array, expected in ((f"coefs_[{i}]", weight, shape), (f"intercepts_[{i}]", bias, (shape[1],))):
-            if np.shape(array) != expected:
-                raise ValueError(f"{name} has shape {np.shape(array)}; the network needs {expected}")
-            matrix = np.asarray(array, dtype=dtype, order="C").reshape((-1, shape[1]))
-            found = _core.find_nonfinite(matrix)
-            if found is not None:
-                at = f"{found[0]}, {found[1]}" if array.ndim == 2 else f"{found[1]}"
-                raise ValueError(f"{name} has {found[2]} at [{at}]; every weight must be finite")
-            parameters.append(matrix)
+    out: dict[str, NDArray[Any]] = {}
+    count = {"weight": 0, "bias": 0}
+    for (name, n_rows, n_columns), kind in zip(spec["parameters"], kinds, strict=True):
+        if kind == "other":
+            if name not in others:
+                raise ValueError(f"other_parameters_ has no {name!r}, which the network needs")
+            label, array = f"other_parameters_[{name!r}]", others[name]
+        else:
+            i = count[kind]
+            count[kind] += 1
+            label, array = f"{'coefs_' if kind == 'weight' else 'intercepts_'}[{i}]", given[kind][i]
+        expected = (n_columns,) if kind == "bias" else (n_rows, n_columns)
+        if np.shape(array) != expected:
+            raise ValueError(f"{label} has shape {np.shape(array)}; the network needs {expected}")
+        matrix = np.asarray(array, dtype=_spec.dtype(spec), order="C").reshape((n_rows, n_columns))
+        found = _core.find_nonfinite(matrix)
+        if found is not None:
+            at = f"{found[1]}" if kind == "bias" else f"{found[0]}, {found[1]}"
+            raise ValueError(f"{label} has {found[2]} at [{at}]; every weight must be finite")
+        out[name] = matrix
+    return out
+
+
+def build(
+    spec: Spec,
+    coefs: Sequence[NDArray[Any]],
+    intercepts: Sequence[NDArray[Any]],
+    others: Mapping[str, NDArray[Any]],
+    n_threads: int,
+) -> _core.Predictor:
+    """The core's predictor of some weights; raises what `parameters` raises."""
+    values = parameters(spec, coefs, intercepts, others)
+    nodes = _spec.inference_nodes(spec)
+    term = spec["scores"][0]
     return _core.Predictor(
-        _spec.nodes(spec),
-        parameters,
+        _spec.node_array(nodes),
+        [values[name] for name, _, _ in _spec.owned(spec, nodes)],
         precision=_spec.bits(spec),
-        loss=_core.LOSSES.index(spec["loss"]),
-        loss_parameter=spec["loss_parameter"],
+        loss=_core.LOSSES.index(term["loss"]),
+        loss_parameter=term["parameter"],
         n_threads=n_threads,
     )
 
@@ -78,24 +106,27 @@ class Predictor:
 
     def __init__(
         self,
-        spec: _spec.Spec,
+        spec: Spec,
         coefs: Sequence[NDArray[Any]],
         intercepts: Sequence[NDArray[Any]],
+        others: Mapping[str, NDArray[Any]],
         n_threads: int = 1,
     ) -> None:
         dtype = _spec.dtype(spec)
         self._spec = spec.copy()
         self._coefs = [np.array(a, dtype=dtype, order="C") for a in coefs]
         self._intercepts = [np.array(a, dtype=dtype, order="C") for a in intercepts]
+        self._others = {name: np.array(a, dtype=dtype, order="C") for name, a in others.items()}
         self._n_threads = n_threads
         self._start()
 
     def _start(self) -> None:
         spec = self._spec
-        self._core = build(spec, self._coefs, self._intercepts, self._n_threads)
+        self._core = build(spec, self._coefs, self._intercepts, self._others, self._n_threads)
         self._run = self._core.run
-        self._code = _spec.code_node(spec)
-        self._output = _spec.output_node(spec)
+        at = _spec.positions(_spec.inference_nodes(spec))
+        self._code, self._output = at[spec["code"]], at[spec["output"]]
+        self._loss = spec["scores"][0]["loss"]
         self._dtype = _spec.dtype(spec)
         self.n_features_in = spec["n_features"]
         self.n_components = spec["n_components"]
@@ -107,6 +138,7 @@ class Predictor:
             "spec": self._spec,
             "coefs": self._coefs,
             "intercepts": self._intercepts,
+            "others": self._others,
             "n_threads": self._n_threads,
         }
 
@@ -118,6 +150,7 @@ class Predictor:
         self._spec = state["spec"]
         self._coefs = state["coefs"]
         self._intercepts = state["intercepts"]
+        self._others = state["others"]
         self._n_threads = state["n_threads"]
         self._start()
 
@@ -208,12 +241,12 @@ class Predictor:
                 raise ValueError(
                     f"X_clean is needed: the reconstruction has {self.n_outputs} features, X {self.n_features_in}"
                 )
-            check_target(rows, self._spec["loss"], "X")
+            check_target(rows, self._loss, "X")
             values = self._run((source(rows),), self._output, _core.LOSS)
         else:
             clean, _, _ = self._rows(X_clean, self.n_outputs, "X_clean")
             if clean.shape[0] != rows.shape[0]:
                 raise ValueError(f"X_clean has {clean.shape[0]} rows and X has {rows.shape[0]}; they must be pairs")
-            check_target(clean, self._spec["loss"], "X_clean")
+            check_target(clean, self._loss, "X_clean")
             values = self._run((source(rows), source(clean)), self._output, _core.LOSS, target_source=1)
         return -float(values[0]) if single else -values

@@ -1,14 +1,12 @@
 """From the shape of an autoencoder to the graph and the program that the C core runs. Pure data.
 
-A network is described by a plain dictionary (`describe`), which is what an estimator keeps and pickles: names instead
-of registry positions, so that it outlives a change of their order. `nodes`, `losses` and `stages` turn it into the
-arrays of C structures of ``csrc/layers/layer.h`` and ``csrc/train/trainer.h``.
+A network is described by a plain dictionary (`Spec`), which is what an estimator keeps and pickles: names instead of
+registry positions, so that it outlives a change of their order. Estimators write it with a `Graph`. `nodes`, `losses`
+and `stages` turn it into the arrays of C structures of ``csrc/layers/layer.h`` and ``csrc/train/trainer.h``.
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
-from typing import Any, TypedDict
+from collections.abc import Iterable, Sequence
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,82 +65,115 @@ if (NODE.itemsize, LOSS.itemsize, STAGE.itemsize) != _core.STRUCT_SIZES:
 MAX_WIDTH = 2**31 - 1
 MAX_LAYERS = 1000  # of an encoder or a decoder
 
+# Layers that act in training only; a fitted network runs without them.
+TRAINING_ONLY = frozenset({"dropout", "gaussian_noise", "masking_noise", "salt_and_pepper", "swap_noise"})
+
+
+class Node(TypedDict):
+    """A layer. `fields` are those of the structure, with names for numbers: activation, initializer, shares."""
+
+    kind: str
+    name: str
+    inputs: tuple[str, ...]
+    fields: dict[str, Any]
+
+
+class Term(TypedDict):
+    """A term of the objective or of the score; nodes by name."""
+
+    loss: str
+    prediction: str
+    target: str | None
+    weight: float
+    parameter: float
+    entry_weight: NotRequired[str | None]
+    second: NotRequired[str | None]
+
+
+class Stage(TypedDict):
+    """A stage of a step: nodes up to `last` (from behind the last one of the stage before), terms by position."""
+
+    last: str
+    terms: tuple[int, int]
+    groups: int
+    rate_factor: float
+
 
 class Spec(TypedDict):
-    """A network, by names. Widths are those of the hidden layers."""
+    """A network by names, with what it is trained for and what of it users ask for."""
 
+    precision: str
     n_features: int
     n_outputs: int
     n_components: int
-    encoder: tuple[int, ...]
-    decoder: tuple[int, ...]
-    activation: str
-    latent_activation: str
-    output_activation: str  # of the last dense layer; "identity" where the loss has a link
-    loss: str
-    loss_parameter: float
-    precision: str
-    clean: bool  # the target is a data set of its own
+    clean: bool  # the target is a data set of its own, the last source
+    n_conditions: int  # columns of the condition, source 1; 0: there is none
+    nodes: list[Node]
+    objective: list[Term]
+    stages: list[Stage]
+    scores: list[Term]  # of which score_samples is minus the sum
+    code: str
+    output: str
+    settings: dict[str, Any]  # estimator parameters that the network follows from, for messages
+    parameters: list[tuple[str, int, int]]  # of the fitted network: name, rows, columns
 
 
 def output_activations(loss: str) -> tuple[str, ...]:
     """Values of ``output_activation`` that a loss allows."""
-    link = _core.LOSS_LINKS[_core.LOSSES.index(loss)]
+    link = loss_link(loss)
     return ("auto", *_core.ACTIVATIONS) if link == "identity" else ("auto", link)
 
 
-def describe(
-    *,
-    n_features: int,
-    n_outputs: int | None,
-    n_components: int,
-    encoder: Sequence[int],
-    decoder: Sequence[int] | None,
-    activation: str,
-    latent_activation: str,
-    output_activation: str,
-    loss: str,
-    loss_parameter: float,
-    precision: str,
-) -> Spec:
-    """A checked description.
+def loss_link(loss: str) -> str:
+    return _core.LOSS_LINKS[_core.LOSSES.index(loss)]
 
-    The encoder's hidden widths are mirrored where ``decoder`` is None. ``n_outputs`` is None where the input is its own
-    target. A loss with a link (log_loss: logistic, poisson: exp, multinomial: softmax) takes the value before the link.
 
-    Raises
-    ------
-    ValueError
-        Where the output activation does not go with the loss, or a width is out of range.
-    """
-    allowed = output_activations(loss)
-    if output_activation not in allowed:
-        raise ValueError(
-            f"output_activation={output_activation!r} does not go with loss={loss!r}, which is computed before its "
-            f"link; allowed: {', '.join(map(repr, allowed))}"
-        )
-    widths = (("n_components", (n_components,)), ("hidden_layer_sizes", encoder))
-    for name, values in (*widths, ("decoder_hidden_layer_sizes", decoder or ())):
-        if len(values) > MAX_LAYERS:
-            raise ValueError(f"{name} has {len(values)} layers; at most {MAX_LAYERS} are allowed")
-        for width in values:
-            if not 1 <= width <= MAX_WIDTH:
-                raise ValueError(f"{name} has a layer of {width} units; a layer has 1 to {MAX_WIDTH}")
-    has_link = _core.LOSS_LINKS[_core.LOSSES.index(loss)] != "identity"
-    return Spec(
-        n_features=int(n_features),
-        n_outputs=int(n_features if n_outputs is None else n_outputs),
-        n_components=int(n_components),
-        encoder=tuple(int(width) for width in encoder),
-        decoder=tuple(int(width) for width in (reversed(encoder) if decoder is None else decoder)),
-        activation=activation,
-        latent_activation=latent_activation,
-        output_activation="identity" if has_link or output_activation == "auto" else output_activation,
-        loss=loss,
-        loss_parameter=float(loss_parameter),
-        precision=precision,
-        clean=n_outputs is not None,
-    )
+def check_widths(name: str, widths: Sequence[int]) -> None:
+    """Refuses layers that the core cannot hold."""
+    if len(widths) > MAX_LAYERS:
+        raise ValueError(f"{name} has {len(widths)} layers; at most {MAX_LAYERS} are allowed")
+    for width in widths:
+        if not 1 <= width <= MAX_WIDTH:
+            raise ValueError(f"{name} has a layer of {width} units; a layer has 1 to {MAX_WIDTH}")
+
+
+class Graph:
+    """A network in the making: nodes in the order in which they are added, each behind its inputs."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.objective: list[Term] = []
+        self.scores: list[Term] = []
+        self.stages: list[Stage] = []
+        self.widths: dict[str, int] = {}
+
+    def add(self, kind: str, name: str, *inputs: str, **fields: Any) -> str:
+        """Adds a node and returns its name. `width` is needed where the layer does not keep that of its first input."""
+        if any(node["name"] == name for node in self.nodes):
+            raise ValueError(f"there are two nodes of the name {name!r}")
+        self.nodes.append(Node(kind=kind, name=name, inputs=inputs, fields=fields))
+        self.widths[name] = fields["width"] if "width" in fields else self.widths[inputs[0]]
+        return name
+
+    def term(
+        self,
+        loss: str,
+        prediction: str,
+        target: str | None = None,
+        *,
+        weight: float = 1.0,
+        parameter: float = 1.0,
+        scores: bool = False,
+        **nodes: str | None,
+    ) -> None:
+        """Adds a term of the objective, and of the score where asked."""
+        term = Term(loss=loss, prediction=prediction, target=target, weight=float(weight), parameter=float(parameter))
+        for key in ("entry_weight", "second"):
+            if nodes.get(key) is not None:
+                term[key] = nodes[key]
+        self.objective.append(term)
+        if scores:
+            self.scores.append(term)
 
 
 def bits(spec: Spec) -> int:
@@ -153,139 +184,148 @@ def dtype(spec: Spec) -> np.dtype[Any]:
     return np.dtype(spec["precision"])
 
 
-def shapes(spec: Spec) -> list[tuple[int, int]]:
-    """Shapes of the weights, from input to output."""
-    widths = [spec["n_features"], *spec["encoder"], spec["n_components"], *spec["decoder"], spec["n_outputs"]]
-    return list(pairwise(widths))
-
-
 def inverse_link(spec: Spec) -> str:
     """Name of the function between the last layer's sum and the reconstruction."""
-    link = _core.LOSS_LINKS[_core.LOSSES.index(spec["loss"])]
-    return spec["output_activation"] if link == "identity" else link
+    link = loss_link(spec["scores"][0]["loss"])
+    if link != "identity":
+        return link
+    last = next(node for node in spec["nodes"] if node["name"] == spec["output"])
+    return str(last["fields"].get("activation", "identity"))
 
 
 def is_linear(spec: Spec) -> bool:
-    used = [spec["latent_activation"], inverse_link(spec)]
-    if spec["encoder"] or spec["decoder"]:
-        used.append(spec["activation"])
-    return spec["loss"] == "squared_error" and all(name == "identity" for name in used)
+    """Whether reconstruction is an affine function of the row, trained by squared error."""
+    layers = [node for node in inference_nodes(spec) if node["kind"] != "input"]
+    return (
+        len(spec["scores"]) == 1
+        and spec["scores"][0]["loss"] == "squared_error"
+        and spec["n_conditions"] == 0
+        and all(node["kind"] == "dense" and node["fields"]["activation"] == "identity" for node in layers)
+    )
 
 
-def _layers(spec: Spec, dropout: float, target: bool) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Kind, name and fields of each node."""
-    yield "input", "x", {"width": spec["n_features"], "source": 0}
-    for side, widths in (("encoder", spec["encoder"]), ("decoder", spec["decoder"])):
-        for i, width in enumerate(widths):
-            yield "dense", f"{side}_{i}", {"width": width, "activation": spec["activation"]}
-            if dropout > 0.0:
-                yield "dropout", f"{side}_{i}_dropout", {"rate": dropout}
-        if side == "encoder":
-            yield "dense", "code", {"width": spec["n_components"], "activation": spec["latent_activation"]}
-    yield "dense", "reconstruction", {"width": spec["n_outputs"], "activation": spec["output_activation"]}
-    if target:
-        yield "input", "x_clean", {"width": spec["n_outputs"], "source": 1}
+def _wanted(nodes: Iterable[Node], names: Iterable[str]) -> list[Node]:
+    """Nodes that some nodes depend on, by their inputs or by shared parameters."""
+    nodes = list(nodes)
+    wanted = set(names)
+    for node in reversed(nodes):
+        if node["name"] in wanted:
+            wanted.update(node["inputs"])
+            if "shares" in node["fields"]:
+                wanted.add(node["fields"]["shares"])
+    return [node for node in nodes if node["name"] in wanted]
 
 
-def nodes(spec: Spec, *, dropout: float = 0.0, init: str = "auto", target: bool = False) -> NDArray[np.void]:
-    """The graph. ``target``: with a last node that reads the target from source 1."""
-    layers = list(_layers(spec, dropout, target))
-    out = np.zeros(len(layers), NODE)
-    for i, (kind, name, fields) in enumerate(layers):
-        row = out[i]
-        row["kind"] = _core.LAYERS.index(kind)
-        row["name"] = name
-        if kind != "input":
-            row["n_inputs"] = 1
-            row["inputs"][0] = i - 1
-        if kind == "dense":
+def inference_nodes(spec: Spec) -> list[Node]:
+    """The fitted network: without layers that act in training only and without what only the objective needs."""
+    stands_for: dict[str, str] = {}
+    kept = []
+    for node in spec["nodes"]:
+        inputs = tuple(stands_for.get(name, name) for name in node["inputs"])
+        if node["kind"] in TRAINING_ONLY:
+            stands_for[node["name"]] = inputs[0]
+        else:
+            kept.append(Node(kind=node["kind"], name=node["name"], inputs=inputs, fields=node["fields"]))
+    wanted = {spec["code"], spec["output"]}
+    for term in spec["scores"]:
+        wanted.update(
+            name for name in (term["prediction"], term.get("entry_weight"), term.get("second")) if name is not None
+        )
+    return _wanted(kept, wanted)
+
+
+_FIELDS = ("width", "source", "rate", "multiplicity", "shares_transposed", "group")
+
+
+def node_array(nodes: Sequence[Node]) -> NDArray[np.void]:
+    """The graph as the core takes it."""
+    at = positions(nodes)
+    out = np.zeros(len(nodes), NODE)
+    for row, node in zip(out, nodes, strict=True):
+        fields = node["fields"]
+        row["kind"] = _core.LAYERS.index(node["kind"])
+        row["name"] = node["name"]
+        row["n_inputs"] = len(node["inputs"])
+        for i, name in enumerate(node["inputs"]):
+            row["inputs"][i] = at[name]
+        if "activation" in fields:
             row["activation"] = _core.ACTIVATIONS.index(fields["activation"])
-            row["initializer"] = _core.INITIALIZERS.index(init)
-        for field in ("width", "source", "rate"):
+        if "initializer" in fields:
+            row["initializer"] = _core.INITIALIZERS.index(fields["initializer"])
+        if "shares" in fields:
+            row["shares"] = 1 + at[fields["shares"]]
+        for field in ("size", "value"):
+            for i, number in enumerate(fields.get(field, ())):
+                row[field][i] = number
+        for field in _FIELDS:
             if field in fields:
                 row[field] = fields[field]
     return out
 
 
-def find(graph: NDArray[np.void], name: str) -> int:
-    """Position of a node."""
-    return [row.decode() for row in graph["name"]].index(name)
+def positions(nodes: Sequence[Node]) -> dict[str, int]:
+    return {node["name"]: i for i, node in enumerate(nodes)}
 
 
-def code_node(spec: Spec) -> int:
-    """Position of the code in the graph without dropout."""
-    return len(spec["encoder"]) + 1
-
-
-def output_node(spec: Spec) -> int:
-    """Position of the reconstruction in the graph without dropout."""
-    return code_node(spec) + len(spec["decoder"]) + 1
-
-
-def losses(spec: Spec, graph: NDArray[np.void]) -> NDArray[np.void]:
-    out = np.zeros(1, LOSS)
-    out["loss"] = _core.LOSSES.index(spec["loss"])
-    out["prediction"] = find(graph, "reconstruction")
-    out["target"] = find(graph, "x_clean" if spec["clean"] else "x")
-    out["weight"] = 1.0
-    out["parameter"] = spec["loss_parameter"]
+def loss_array(terms: Sequence[Term], nodes: Sequence[Node]) -> NDArray[np.void]:
+    at = positions(nodes)
+    out = np.zeros(len(terms), LOSS)
+    for row, term in zip(out, terms, strict=True):
+        row["loss"] = _core.LOSSES.index(term["loss"])
+        row["prediction"] = at[term["prediction"]]
+        row["weight"] = term["weight"]
+        row["parameter"] = term["parameter"]
+        row["target"] = -1 if term["target"] is None else at[term["target"]]
     return out
 
 
-def stages(graph: NDArray[np.void], solver: str) -> NDArray[np.void]:
-    out = np.zeros(1, STAGE)
-    out["last_node"] = len(graph) - 1
-    out["n_losses"] = 1
-    out["groups"] = 1
-    out["rule"] = -1 if solver == "lbfgs" else _core.RULES.index(solver)
-    out["rate_factor"] = 1.0
+def stage_array(spec: Spec, solver: str) -> NDArray[np.void]:
+    """The program: one stage of everything, unless the network says otherwise."""
+    nodes = spec["nodes"]
+    whole = Stage(last=nodes[-1]["name"], terms=(0, len(spec["objective"])), groups=1, rate_factor=1.0)
+    stages = spec["stages"] or [whole]
+    at = positions(nodes)
+    out = np.zeros(len(stages), STAGE)
+    first = 0
+    for row, stage in zip(out, stages, strict=True):
+        row["first_node"] = first
+        row["last_node"] = at[stage["last"]]
+        row["first_loss"], row["n_losses"] = stage["terms"]
+        row["groups"] = stage["groups"]
+        row["rule"] = -1 if solver == "lbfgs" else _core.RULES.index(solver)
+        row["rate_factor"] = stage["rate_factor"]
+        first = int(row["last_node"]) + 1
     return out
 
 
-# Values before the output function start no further than this from zero: beyond, its slope is too small to return.
-_FAR = 10.0
+def owned(spec: Spec, nodes: Iterable[Node]) -> list[tuple[str, int, int]]:
+    """Parameters of some of the nodes, in the order of the core's table."""
+    names = {node["name"] for node in nodes}
+    return [entry for entry in spec["parameters"] if entry[0].rpartition(".")[0] in names]
 
 
-def _log(x: float) -> float:
-    return math.log(x) if x > 0.0 else -math.inf
+def widths(nodes: Iterable[Node]) -> dict[str, int]:
+    """Columns of each node's value."""
+    out: dict[str, int] = {}
+    for node in nodes:
+        out[node["name"]] = node["fields"]["width"] if "width" in node["fields"] else out[node["inputs"][0]]
+    return out
 
 
-def _logit(x: float) -> float:
-    return math.log(x) - math.log1p(-x) if 0.0 < x < 1.0 else math.copysign(math.inf, x - 0.5)
+def kind_of(spec: Spec, parameter: str) -> str:
+    """ "weight" or "bias" of a dense layer of the fitted network, or "other"."""
+    name, _, role = parameter.rpartition(".")
+    node = next(node for node in spec["nodes"] if node["name"] == name)
+    plain = node["kind"] == "dense" and any(name == other["name"] for other in inference_nodes(spec))
+    return role if plain and role in ("weight", "bias") else "other"
 
 
-def _arctanh(x: float) -> float:
-    return math.atanh(x) if -1.0 < x < 1.0 else math.copysign(math.inf, x)
-
-
-def _inverse_softplus(x: float) -> float:
-    return x + math.log(-math.expm1(-x)) if x > 0.0 else -math.inf
-
-
-# With their ranges. A large mean of exp or softplus is no saturation, so only small ones are cut.
-_INVERSES: dict[str, tuple[Callable[[float], float], float, float]] = {
-    "logistic": (_logit, -_FAR, _FAR),
-    "exp": (_log, -_FAR, math.inf),
-    "softmax": (_log, -_FAR, math.inf),
-    "tanh": (_arctanh, -_FAR, _FAR),
-    "softplus": (_inverse_softplus, -_FAR, math.inf),
-}
-
-
-def start_of_output(spec: Spec, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bias of the last layer with which the reconstruction starts at the means of the target's columns.
-
-    Zero where the output function has no inverse. By the C library's functions: NumPy's give other bits on processors
-    with AVX-512.
-    """
-    name = inverse_link(spec)
-    if name == "identity":
-        return mean
-    if name not in _INVERSES:
-        return np.zeros_like(mean)
-    values = mean.tolist()
-    if name == "softmax":
-        total = math.fsum(max(value, 0.0) for value in values)
-        values = [value / total if total > 0.0 else 1.0 for value in values]
-    inverse, low, high = _INVERSES[name]
-    return np.array([min(max(inverse(value), low), high) for value in values])
+def matrices_after_code(spec: Spec, values: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    """Weights of a network of dense layers from code to output, transposed where they are the encoder's."""
+    nodes = inference_nodes(spec)
+    return [
+        values[f"{node['fields']['shares']}.weight"].T
+        if "shares" in node["fields"]
+        else values[f"{node['name']}.weight"]
+        for node in nodes[positions(nodes)[spec["code"]] + 1 :]
+    ]

@@ -61,6 +61,7 @@ class Plan:
     lowest_scale: float | None = None  # learning_rate="plateau": no further down than this
     callbacks: Sequence[type_callback] = ()
     verbose: int = 0
+    before_epoch: Callable[[int], None] | None = None  # gets the number of epochs done
 
 
 @dataclass(slots=True)
@@ -175,6 +176,8 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
     progress = Progress(plan.verbose, plan.max_iter, type(estimator).__name__)
     try:
         for epoch in range(1, plan.max_iter + 1):
+            if plan.before_epoch is not None:
+                plan.before_epoch(epoch - 1)
             # In one call, so that Ctrl-C at its end does not lose what a complete epoch answered.
             history.epochs.extend(starmap(trainer.epoch, ((),)))
             loss, rate, _, converged = history.epochs[-1]

@@ -12,13 +12,15 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
+from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_val_predict, cross_val_score
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from autoenc import Autoencoder, _base
+import autoenc
+from autoenc import Autoencoder
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +148,7 @@ def test_pickle_and_deepcopy(iris, estimator, precision):
 def test_pickle_of_a_later_release_warns(iris, estimator):
     estimator.fit(iris[0])
     state = estimator.__getstate__()
-    assert state["_autoenc_version"] == _base.__version__
+    assert state["_autoenc_version"] == autoenc.__version__
     other = Autoencoder.__new__(Autoencoder)
     with pytest.warns(UserWarning, match=r"99\.0"):
         other.__setstate__({**state, "_autoenc_version": "99.0"})
@@ -186,5 +188,7 @@ def test_metadata_routing(iris, estimator):
         unweighted = GridSearchCV(clone(plain).set_score_request(sample_weight=False), {"alpha": [0.0, 0.1]}, cv=2)
         unweighted.fit(X, y, sample_weight=weight)
         assert (search.cv_results_["mean_test_score"] != unweighted.cv_results_["mean_test_score"]).any()
-        with pytest.raises(TypeError, match="condition"):
-            pipeline.fit(X, y, condition=weight)
+        with pytest.raises(UnsetMetadataPassedError, match="condition"):
+            pipeline.fit(X, y, condition=y[:, np.newaxis])
+        with pytest.raises(TypeError, match="colour"):
+            pipeline.fit(X, y, colour=weight)

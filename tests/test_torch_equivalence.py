@@ -1,5 +1,7 @@
 """Step by step the same as PyTorch: same network, same start, same batches, same optimiser."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -57,8 +59,8 @@ def trainer_of(rule, graph, spec, precision, clip_norm=np.inf, clip_value=np.inf
     kind = {"momentum": "sgd", "nesterov": "sgd", "amsgrad": "adam"}.get(rule, rule)
     return _core.Trainer(
         graph,
-        _spec.losses(spec, graph),
-        _spec.stages(graph, kind),
+        _spec.loss_array(spec["objective"], spec["nodes"]),
+        _spec.stage_array(spec, kind),
         precision=precision,
         n_threads=2,
         batch_size=BATCH,
@@ -94,22 +96,17 @@ def losses_of_steps(rule, precision, steps, activation="gelu", loss="squared_err
     """Losses of both, by step."""
     rng = np.random.default_rng(0)
     X = rng.random((N, D)).astype(f"float{precision}")
-    spec = _spec.describe(
-        n_features=D,
-        n_outputs=None,
-        n_components=3,
-        encoder=(16, 8),
-        decoder=None,
+    spec = Autoencoder(
+        3,
+        hidden_layer_sizes=(16, 8),
         activation=activation,
-        latent_activation="identity",
-        output_activation="auto",
         loss=loss,
-        loss_parameter=0.5,
+        huber_delta=0.5,
         precision=f"float{precision}",
-    )
-    graph = _spec.nodes(spec)
+    )._describe(D, None, 0)
+    graph = _spec.node_array(spec["nodes"])
     trainer = trainer_of(rule, graph, spec, precision, **(clip or {}))
-    shapes = _spec.shapes(spec)
+    shapes = list(pairwise((D, 16, 8, 3, 8, 16, D)))
     layers = []
     for i, (n_in, n_out) in enumerate(shapes):
         weight = (rng.normal(size=(n_in, n_out)) * np.sqrt(1.5 / n_in)).astype(f"float{precision}")

@@ -1,0 +1,151 @@
+"""How estimators declare their parameters: as fields of a dataclass, with the descriptions of shared ones in one place.
+
+scikit-learn reads an estimator's parameters off the signature of its constructor, which may only assign. A dataclass
+writes exactly that constructor, and inherits fields, so that a parameter is declared once for the whole family.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, dataclass_transform
+
+T = TypeVar("T")
+
+
+def first(default: Any) -> Any:
+    """The field that may be given by position."""
+    return field(default=default, kw_only=False)
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(first, field))
+def estimator(cls: type[T]) -> type[T]:
+    """Gives a class its constructor and fills in the descriptions of shared parameters.
+
+    A line ``    <name>`` in the docstring, alone between angle brackets, stands for the text of that name in `SHARED`.
+    """
+    made = dataclass(repr=False, eq=False, kw_only=True)(cls)
+    if made.__doc__ is not None:
+        made.__doc__ = re.sub(r"^    <(\w+)>$", lambda match: SHARED[match[1]].strip("\n"), made.__doc__, flags=re.M)
+    return made
+
+
+SHARED = {
+    "layers": """
+    hidden_layer_sizes : int or array-like of int, default=(128,)
+        Units of the encoder's hidden layers, from input to code. ``()`` is allowed.
+    decoder_hidden_layer_sizes : int, array-like of int or None, default=None
+        The same for the decoder, from code to output. None mirrors the encoder.
+    encoder, decoder : list of layers of `autoenc.layers` or None, default=None
+        Layers in the place of the hidden layers above, from input to output. Where only `encoder` is given, its blocks
+        (a dense layer and what follows it) are mirrored. The code and the reconstruction are always appended.
+    activation : str, default="gelu"
+        Of the hidden layers: "identity", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "tanh",
+        "logistic", "exp" or "softmax".
+    tied_weights : bool, default=False
+        Whether the decoder's weights are those of the encoder, transposed; biases stay free. Needs a mirrored decoder.
+    dropout : float, default=0.0
+        Probability with which an output of a hidden layer is zero in a training step.
+    corruption : part of `autoenc.corruption` or None, default=None
+        What is done to the rows that the encoder sees in training, anew at each presentation; the target stays clean.
+    missing : {"error", "mask"}, default="error"
+        "mask" allows NaN in X: missing entries are zero to the encoder (so centre the columns first, for instance by
+        StandardScaler, which skips NaN) and have no part in the loss, which is then the mean over a row's observed
+        entries. In sparse X a stored NaN is missing, an absent entry an observed zero.
+    init : {"auto", "glorot", "he", "lecun", "orthogonal", "sparse"}, default="auto"
+        First weights. "auto" goes by activation: he for relu and leaky_relu, lecun for selu, glorot for the rest.
+        Biases start at zero, those of the output at the feature means.
+""",
+    "training": """
+    alpha : float, default=1e-4
+        Strength of the penalty on weights, never on biases. For adamw decoupled weight decay, for the others the
+        gradient of ``alpha * (l1_ratio * |w| + (1 - l1_ratio) / 2 * w ** 2)``.
+    l1_ratio : float, default=0.0
+        Share of the L1 penalty, 0 to 1.
+    max_norm : float or None, default=None
+        Largest norm of a unit's incoming weights, imposed after each step.
+    clip_value, clip_norm : float or None, default=None
+        Limits of each entry of the gradient, and of the norm of the whole.
+    solver : {"sgd", "rmsprop", "adagrad", "adam", "adamw", "lbfgs"}, default="adamw"
+        Optimiser. "lbfgs" takes all rows at once, one iteration an epoch, until it cannot improve; it excludes what is
+        random or not smooth (dropout, corruption, l1_ratio, max_norm, clipping), and ignores batch_size and learning
+        rates. Up to 65,536 rows it works on a copy in which equal rows are merged, so that weights are the same as
+        repetitions (see `fit`).
+    learning_rate_init : float or None, default=None
+        The highest learning rate. None: adamw and adam 3e-3, rmsprop 1e-3, adagrad 3e-2, sgd 5e-2.
+    learning_rate : {"constant", "step", "exponential", "cosine", "one_cycle", "linear", "plateau"}, default="cosine"
+        Course over the max_iter epochs. "plateau" halves the rate when the loss (on validation rows, where there are
+        some) has not fallen for ``n_iter_no_change // 2`` epochs.
+    final_learning_rate_ratio : float, default=0.01
+        Last rate over the highest (not for "constant" and "step"; the lowest for "plateau").
+    step_size : int or None, default=None
+        Epochs between the falls of "step". None: a third of max_iter.
+    step_factor : float, default=0.1
+        What "step" multiplies the rate by.
+    warmup_fraction : float, default=0.05
+        Share of all steps in which the rate rises linearly to the highest (not for "one_cycle", which has its own).
+    momentum : float, default=0.9
+        Of sgd.
+    nesterovs_momentum : bool, default=True
+        Whether sgd looks ahead.
+    beta_1, beta_2 : float, default=0.9, 0.999
+        Decay of the averages of gradients and their squares: adam and adamw both, rmsprop beta_2.
+    epsilon : float, default=1e-8
+        Added to the denominators of rmsprop, adagrad, adam and adamw.
+    amsgrad : bool, default=False
+        Whether adam and adamw keep the largest second average.
+    batch_size : int or "auto", default="auto"
+        Rows of a step. "auto": the power of two nearest n_samples / 16, within 16 and 256.
+    max_iter : int, default=200
+        Epochs.
+    tol : float or None, default=None
+        Stop when for `n_iter_no_change` epochs the loss (on validation rows, where there are some) has not fallen below
+        ``best * (1 - tol)``. None: go on to max_iter, but for early stopping.
+    n_iter_no_change : int, default=10
+        Patience of `tol`, of early stopping and, halved, of "plateau".
+    early_stopping : bool, default=False
+        Hold out `validation_fraction` of the rows (unless `fit` gets X_val) and stop when their loss has not improved
+        for `n_iter_no_change` epochs. Wherever there are validation rows, the weights of the best epoch are kept.
+    validation_fraction : float, default=0.1
+        Share of the rows held out.
+    shuffle : bool, default=True
+        Whether rows pass in another order in each epoch.
+    random_state : int, RandomState instance or None, default=None
+        Determines first weights, order, split and draws. One integer is drawn from it by each fit.
+    warm_start : bool, default=False
+        Whether `fit` goes on with the weights of the last one.
+    verbose : int, default=0
+        0: silent. 1: progress, as a bar in a terminal or notebook where tqdm is installed, else as lines. 2: a line an
+        epoch.
+    precision : {"float32", "float64"}, default="float32"
+        Of weights and arithmetic.
+    n_jobs : int or None, default=None
+        Threads; -1 is all processors. None: those that affinity, cgroups, OMP_NUM_THREADS and joblib leave. The result
+        does not depend on it.
+    callbacks : callable, list of callables or None, default=None
+        Called after each epoch with a state that has the attributes ``estimator``, ``epoch``, ``n_epochs``, ``loss``,
+        ``validation_loss`` and ``learning_rate``. One that returns True ends the fit; other values do not.
+""",
+    "learned": """
+    coefs_ : list of ndarray of shape (n_in, n_out)
+        Weights of the dense layers from input to output; of tied ones the encoder's only. Read-only; replace an array
+        to change it.
+    intercepts_ : list of ndarray of shape (n_out,)
+        Their biases.
+    other_parameters_ : dict of str to ndarray
+        Whatever else is learned, by the name ``layer.role``: gains and running statistics of normalisations, codebooks,
+        thresholds. Empty for plain networks.
+    n_parameters_ : int
+        Number of all learned values.
+    n_iter_ : int
+        Epochs done.
+    loss_curve_ : list of float
+        Mean loss of each epoch's rows at the weights of the moment, without penalties on weights.
+    validation_loss_curve_ : list of float
+        Mean loss of the validation rows after each epoch. Only where there are some.
+    best_loss_ : float
+        Lowest of the validation losses, or of `loss_curve_`.
+    n_features_in_ : int
+        Features of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has strings for column names.
+""",
+}
