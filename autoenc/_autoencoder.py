@@ -81,7 +81,7 @@ default="squared_error"
     loss: str = "squared_error"
     huber_delta: float = 1.0
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseAutoencoder._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "latent_activation": [StrOptions(set(_core.ACTIVATIONS))],

@@ -115,11 +115,11 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     n_jobs: int | None = None
     callbacks: type_callback | Sequence[type_callback] | None = None
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Integral],
         "decoder_hidden_layer_sizes": ["array-like", Integral, None],
-        "encoder": [list, tuple, None],
-        "decoder": [list, tuple, None],
+        "encoder": "no_validation",
+        "decoder": "no_validation",
         "activation": [StrOptions(set(_core.ACTIVATIONS))],
         "tied_weights": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left")],

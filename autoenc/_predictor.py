@@ -127,6 +127,7 @@ class Predictor:
         at = _spec.positions(_spec.inference_nodes(spec))
         self._code, self._output = at[spec["code"]], at[spec["output"]]
         self._loss = spec["scores"][0]["loss"]
+        self._masks = any(node["kind"] == "observed" for node in spec["nodes"])
         self._dtype = _spec.dtype(spec)
         self.n_features_in = spec["n_features"]
         self.n_components = spec["n_components"]
@@ -180,7 +181,7 @@ class Predictor:
                 raise ValueError(f"{name} has {X.ndim} dimensions; allowed are 1 (one row) and 2")
         if X.shape[1] != width:
             raise ValueError(f"{name} has {X.shape[1]} features, but {width} are expected")
-        check_finite(X, self._spec["precision"], name)
+        check_finite(X, self._spec["precision"], name, allow_nan=self._masks and name != "condition")
         return X, single, out
 
     def _dtypes(self, dtype: np.dtype[Any], name: str) -> tuple[np.dtype[Any], np.dtype[Any]]:
@@ -195,37 +196,56 @@ class Predictor:
         kept = native if native in FLOATS else self._dtype
         return kept, kept
 
-    def transform(self, X: ArrayLike) -> NDArray[Any]:
+    def _conditions(self, condition: Any, n_rows: int, single: bool) -> tuple[Any, ...]:
+        """The condition as a source, where the fit had one."""
+        n = self._spec["n_conditions"]
+        if condition is None and n == 0:
+            return ()
+        if condition is None or n == 0:
+            given = "without" if condition is None else "with"
+            had = f"{n} columns of condition" if n else "none"
+            raise ValueError(f"called {given} condition, but the fit had {had}; it must be given to all or to none")
+        rows, one, _ = self._rows(condition, n, "condition")
+        if rows.shape[0] != n_rows or one != single:
+            raise ValueError(f"condition has {rows.shape[0]} rows and X has {n_rows}; they must be pairs")
+        return (source(rows),)
+
+    def _values(self, X: Any, condition: Any, node: int, what: int, start: int = -1) -> NDArray[Any]:
+        width = self.n_features_in if start < 0 else self.n_components
+        rows, single, out = self._rows(X, width)
+        sources = (source(rows), *self._conditions(condition, rows.shape[0], single))
+        values = self._run(sources, node, what, from_node=start, dtype=out)
+        return values[0] if single else values
+
+    def transform(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[Any]:
         """Codes.
 
         Parameters
         ----------
         X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
             One row or many.
+        condition : array-like of shape (n_conditions,) or (n_samples, n_conditions), default=None
+            What is known about each row, where the fit had it.
 
         Returns
         -------
         ndarray of shape (n_components,) or (n_samples, n_components)
         """
-        rows, single, out = self._rows(X, self.n_features_in)
-        values = self._run((source(rows),), self._code, dtype=out)
-        return values[0] if single else values
+        return self._values(X, condition, self._code, _core.VALUES)
 
     __call__ = transform
 
-    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
+    def inverse_transform(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[Any]:
         """Reconstructions from codes of shape (n_components,) or (n_samples, n_components)."""
-        rows, single, out = self._rows(X, self.n_components)
-        values = self._run((source(rows),), self._output, _core.LINKED, from_node=self._code, dtype=out)
-        return values[0] if single else values
+        return self._values(X, condition, self._output, _core.LINKED, self._code)
 
-    def reconstruct(self, X: ArrayLike) -> NDArray[Any]:
+    def reconstruct(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[Any]:
         """Reconstructions of rows: `transform`, then `inverse_transform`."""
-        rows, single, out = self._rows(X, self.n_features_in)
-        values = self._run((source(rows),), self._output, _core.LINKED, dtype=out)
-        return values[0] if single else values
+        return self._values(X, condition, self._output, _core.LINKED)
 
-    def score_samples(self, X: ArrayLike, *, X_clean: ArrayLike | None = None) -> Any:
+    def score_samples(
+        self, X: ArrayLike, *, X_clean: ArrayLike | None = None, condition: ArrayLike | None = None
+    ) -> Any:
         """Minus the loss of one row (a float) or of each of many rows (float64). Higher is better.
 
         Parameters
@@ -234,19 +254,22 @@ class Predictor:
             One row or many.
         X_clean : array-like, shaped like the reconstruction, default=None
             What the reconstruction is compared with. Default: X.
+        condition : array-like of shape (n_conditions,) or (n_samples, n_conditions), default=None
+            What is known about each row, where the fit had it.
         """
         rows, single, _ = self._rows(X, self.n_features_in)
+        sources = (source(rows), *self._conditions(condition, rows.shape[0], single))
         if X_clean is None:
             if self.n_outputs != self.n_features_in:
                 raise ValueError(
                     f"X_clean is needed: the reconstruction has {self.n_outputs} features, X {self.n_features_in}"
                 )
-            check_target(rows, self._loss, "X")
-            values = self._run((source(rows),), self._output, _core.LOSS)
+            check_target(rows, self._loss, "X", allow_nan=self._masks)
+            values = self._run(sources, self._output, _core.LOSS)
         else:
             clean, _, _ = self._rows(X_clean, self.n_outputs, "X_clean")
             if clean.shape[0] != rows.shape[0]:
                 raise ValueError(f"X_clean has {clean.shape[0]} rows and X has {rows.shape[0]}; they must be pairs")
-            check_target(clean, self._loss, "X_clean")
-            values = self._run((source(rows), source(clean)), self._output, _core.LOSS, target_source=1)
+            check_target(clean, self._loss, "X_clean", allow_nan=self._masks)
+            values = self._run((*sources, source(clean)), self._output, _core.LOSS, target_source=len(sources))
         return -float(values[0]) if single else -values
