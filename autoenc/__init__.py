@@ -8,15 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Autoencoder", "DivergenceError", "Predictor", "__version__"]
+__all__ = [
+    "Autoencoder",
+    "AutoencoderClassifier",
+    "AutoencoderRegressor",
+    "DivergenceError",
+    "Predictor",
+    "__version__",
+]
 
 if TYPE_CHECKING:
     from autoenc._autoencoder import Autoencoder
     from autoenc._predictor import Predictor
+    from autoenc._supervised import AutoencoderClassifier, AutoencoderRegressor
     from autoenc.exceptions import DivergenceError
 
 _HOME = {
     "Autoencoder": "autoenc._autoencoder",
+    "AutoencoderClassifier": "autoenc._supervised",
+    "AutoencoderRegressor": "autoenc._supervised",
     "DivergenceError": "autoenc.exceptions",
     "Predictor": "autoenc._predictor",
 }

@@ -24,11 +24,11 @@ from autoenc._training import type_callback
 MOST = 2**31 - 1  # of what is counted: epochs, rows of a batch
 
 
-class _NotWithTheseParameters(AttributeError, ValueError):
+class NotWithTheseParameters(AttributeError, ValueError):
     """A method cannot work: an AttributeError, so that `hasattr` says so, and a ValueError, because of a parameter."""
 
 
-class _AvailableIf:
+class AvailableIf:
     """A method that is there only where a check passes; the check's own exception tells why it is not."""
 
     def __init__(self, method: Callable[..., Any], check: Callable[[Any], None]) -> None:
@@ -46,7 +46,7 @@ class _AvailableIf:
 def _can_fit_partially(model: Any) -> None:
     for name, value, others in (("solver", "lbfgs", "the other solvers"), ("early_stopping", True, "False")):
         if getattr(model, name) == value:
-            raise _NotWithTheseParameters(
+            raise NotWithTheseParameters(
                 f"partial_fit does not go with {name}={value!r}, which needs all rows at once; allowed: {others}"
             )
 
@@ -306,6 +306,7 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
                 **self._settings(),
             },
             parameters=[],
+            kept=graph.kept,
         )
 
     def _tie(self, graph: Graph, n_outputs: int) -> None:
@@ -428,7 +429,7 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         rows = self._fit(X, X_clean, condition, X_val, sample_weight).rows
         return self._run(rows.X, self._spec["code"], condition=rows.condition)
 
-    @partial(_AvailableIf, check=_can_fit_partially)
+    @partial(AvailableIf, check=_can_fit_partially)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, *, condition: Any = None, sample_weight: Any = None) -> Self:
         """One pass over X at a constant rate of `learning_rate_init`, going on from where the last call stopped.

@@ -3,6 +3,7 @@
 import math
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar, NamedTuple
@@ -226,7 +227,10 @@ class Fitting:
         n_epochs: int,
         constant: bool = False,
         keep_best: bool = False,
+        rate: float | None = None,
     ) -> _core.Trainer:
+        if rate is None:
+            rate = LEARNING_RATES[self.solver] if self.learning_rate_init is None else self.learning_rate_init
         batch = self._batch_size(n_rows)
         steps = -(-n_rows // batch)
         total = n_epochs * steps
@@ -249,7 +253,7 @@ class Fitting:
             epsilon=float(self.epsilon),
             amsgrad=bool(self.amsgrad),
             schedule=_core.SCHEDULES.index(schedule),
-            rate=float(LEARNING_RATES[self.solver] if self.learning_rate_init is None else self.learning_rate_init),
+            rate=float(rate),
             final_ratio=float(self.final_learning_rate_ratio),
             factor=float(self.step_factor),
             period=int(period) * steps,
@@ -274,16 +278,19 @@ class Fitting:
                 f"{n_weights} weights; at most {MOST_WEIGHTS} can be addressed"
             )
 
-    def _start(self: Any, trainer: _core.Trainer, spec: Spec, initial: dict[str, NDArray[Any]] | None = None) -> None:
-        """Draws the weights, sets the output at the mean, looks at the scales. `initial` are weights to start from."""
+    def _start(self: Any, trainer: _core.Trainer, spec: Spec) -> None:
+        """Draws the weights, sets the output at the mean, looks at the scales."""
         trainer.initialize()
         mean, variance = trainer.moments(0)
         if _core.LOSS_TARGETS[_core.LOSSES.index(spec["scores"][0]["loss"])] == "any":
             self._warn_of_scales(mean, variance)
         if spec["clean"]:
             mean, _ = trainer.moments(2 if spec["n_conditions"] else 1)
+        self._set(trainer, spec, self._starts(spec, mean))
+
+    def _set(self, trainer: _core.Trainer, spec: Spec, values: Mapping[str, NDArray[Any]]) -> None:
         names = [name for name, _, _ in trainer.parameters()]
-        for name, value in {**self._starts(spec, mean), **(initial or {})}.items():
+        for name, value in values.items():
             trainer.set(names.index(name), np.ascontiguousarray(np.atleast_2d(value), dtype=_spec.dtype(spec)))
 
     def _starts(self, spec: Spec, mean: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -364,19 +371,36 @@ class Fitting:
         self._report(history)
         return given
 
-    def _run_fit(self: Any, spec: Spec, data: FitData, seed: int, *, resumes: bool) -> tuple[_core.Trainer, History]:
-        """Trains a network from its start, or from the estimator's weights."""
+    def _run_fit(
+        self: Any,
+        spec: Spec,
+        data: FitData,
+        seed: int,
+        *,
+        resumes: bool = False,
+        initial: Mapping[str, NDArray[Any]] | None = None,
+        max_iter: int | None = None,
+        rate: float | None = None,
+    ) -> tuple[_core.Trainer, History]:
+        """Trains a network from its start, from the estimator's weights or from given ones of some of its layers.
+
+        `max_iter` and `rate` stand for those of the parameters, where they are given.
+        """
+        n_epochs = int(self.max_iter if max_iter is None else max_iter)
         n = data.rows.X.shape[0]
         validates = self.early_stopping or data.validation is not None
         n_train = n - self._n_validation(n) if self.early_stopping and data.validation is None else n
-        trainer = self._trainer(spec, n_train, seed, n_epochs=int(self.max_iter), keep_best=validates)
+        trainer = self._trainer(spec, n_train, seed, n_epochs=n_epochs, keep_best=validates, rate=rate)
         validation = self._hold_out(trainer, data)
         if resumes:
             self._resume(trainer, spec)
-        else:
+        elif initial is None:
             self._start(trainer, spec)
+        else:
+            trainer.initialize()
+            self._set(trainer, spec, initial)
         plan = Plan(
-            max_iter=int(self.max_iter),
+            max_iter=n_epochs,
             tol=self.tol,
             n_iter_no_change=int(self.n_iter_no_change),
             stop_early=bool(self.early_stopping),

@@ -66,6 +66,8 @@ MAX_WIDTH = 2**31 - 1
 MAX_LAYERS = 1000  # of an encoder or a decoder
 
 # Layers that act in training only; a fitted network runs without them.
+# Layers with parameters, which a copy shares.
+WITH_WEIGHTS = frozenset({"dense", "batch_norm", "layer_norm"})
 TRAINING_ONLY = frozenset({"dropout", "gaussian_noise", "masking_noise", "salt_and_pepper", "swap_noise"})
 
 
@@ -116,6 +118,7 @@ class Spec(TypedDict):
     output: str
     settings: dict[str, Any]  # estimator parameters that the network follows from, for messages
     parameters: list[tuple[str, int, int]]  # of the fitted network: name, rows, columns
+    kept: tuple[str, ...]  # further nodes that the fitted network is asked for
 
 
 def output_activations(loss: str) -> tuple[str, ...]:
@@ -145,6 +148,7 @@ class Graph:
         self.objective: list[Term] = []
         self.scores: list[Term] = []
         self.stages: list[Stage] = []
+        self.kept: tuple[str, ...] = ()
         self.widths: dict[str, int] = {}
 
     def add(self, kind: str, name: str, *inputs: str, **fields: Any) -> str:
@@ -154,6 +158,27 @@ class Graph:
         self.nodes.append(Node(kind=kind, name=name, inputs=inputs, fields=fields))
         self.widths[name] = fields["width"] if "width" in fields else self.widths[inputs[0]]
         return name
+
+    def copy(self, first: str, last: str, start: str, prefix: str) -> str:
+        """Runs what lies between two nodes once more, from another start and with the same weights.
+
+        The copies have names with a prefix; the name of the last one is returned.
+        """
+        stands_for = {first: start}
+        wanted = {node["name"] for node in _wanted(self.nodes, (last,))}
+        for node in list(self.nodes):
+            name = node["name"]
+            if name in stands_for or not any(i in stands_for for i in node["inputs"]):
+                continue
+            if name not in wanted:
+                continue
+            fields = dict(node["fields"])
+            if node["kind"] in WITH_WEIGHTS:
+                fields["shares"] = name
+                fields.pop("shares_transposed", None)
+            inputs = tuple(stands_for.get(i, i) for i in node["inputs"])
+            stands_for[name] = self.add(node["kind"], prefix + name, *inputs, **fields)
+        return stands_for[last]
 
     def term(
         self,
@@ -226,7 +251,7 @@ def inference_nodes(spec: Spec) -> list[Node]:
             stands_for[node["name"]] = inputs[0]
         else:
             kept.append(Node(kind=node["kind"], name=node["name"], inputs=inputs, fields=node["fields"]))
-    wanted = {spec["code"], spec["output"]}
+    wanted = {spec["code"], spec["output"], *spec["kept"]}
     for term in spec["scores"]:
         wanted.update(
             name for name in (term["prediction"], term.get("entry_weight"), term.get("second")) if name is not None

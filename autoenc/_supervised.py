@@ -1,0 +1,411 @@
+"""Autoencoders with a supervised head: pretrained on all rows, labelled or not, then fine-tuned on the labels."""
+
+from functools import partial
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import check_random_state, compute_class_weight
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.validation import _check_y, check_is_fitted, column_or_1d
+
+from autoenc import _data, _spec
+from autoenc._autoencoder import Autoencoder
+from autoenc._base import MOST, AvailableIf, NotWithTheseParameters
+from autoenc._declare import estimator, first
+from autoenc._fitting import FitData, Rows
+from autoenc._spec import Graph, Spec, Stage, Term
+
+HEAD = "head"
+LABELS = "labels"
+
+
+@estimator
+class _Supervised(Autoencoder):
+    """What classifier and regressor share: a head behind the code, and the second training."""
+
+    fine_tune_max_iter: int = 50
+    fine_tune_learning_rate_init: float | None = 1e-3
+    reconstruction_weight: float = 0.0
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **Autoencoder._parameter_constraints,
+        "fine_tune_max_iter": [Interval(Integral, 1, MOST, closed="both")],
+        "fine_tune_learning_rate_init": [Interval(Real, 0, None, closed="neither"), None],
+        "reconstruction_weight": [Interval(Real, 0, None, closed="left")],
+    }
+
+    _n_targets: int  # columns of the head, while a fit runs
+
+    def _add_head(self, graph: Graph, node: str) -> Term:
+        """Adds what is behind the head and its term."""
+        raise NotImplementedError(f"{type(self).__name__} must say what its head is for")
+
+    def _add_code(self, graph: Graph, node: str) -> tuple[str, str]:
+        code, decoded = super()._add_code(graph, node)
+        self._dense(graph, HEAD, decoded, self._n_targets, "identity")
+        return code, decoded
+
+    def _describe(self, n_features: int, n_outputs: int | None, n_conditions: int) -> Spec:
+        spec = super()._describe(n_features, n_outputs, n_conditions)
+        spec["settings"]["columns of y"] = self._n_targets
+        return spec
+
+    def _fine_tuned(self, spec: Spec) -> Spec:
+        """The same network, trained for the labels."""
+        graph = Graph()
+        graph.nodes, graph.widths = list(spec["nodes"]), _spec.widths(spec["nodes"])
+        at = next(i for i, node in enumerate(graph.nodes) if node["name"] == HEAD)
+        behind = graph.nodes[at + 1 :]
+        del graph.nodes[at + 1 :]
+        term = self._add_head(graph, HEAD)
+        last_of_head = graph.nodes[-1]["name"]
+        graph.nodes += behind
+        reconstruction = [
+            Term(**{**one, "weight": one["weight"] * self.reconstruction_weight}) for one in spec["objective"]
+        ]
+        objective = [term, *(reconstruction if self.reconstruction_weight > 0.0 else ())]
+        last = last_of_head if len(objective) == 1 else graph.nodes[-1]["name"]
+        stage = Stage(last=last, terms=(0, len(objective)), groups=1, rate_factor=1.0)
+        return Spec(**{**spec, "nodes": graph.nodes, "objective": objective, "stages": [stage], "kept": graph.kept})
+
+    def _fit_both(self, X: Any, y: NDArray[Any], labelled: NDArray[np.bool_], sample_weight: Any) -> None:
+        """Both trainings on checked targets of shape (n_samples, columns of the head)."""
+        self._check_options()
+        data = FitData(Rows(X, y), _data.check_weights(sample_weight, X), None)
+        self._n_targets = y.shape[1]
+        spec = self._description(Rows(X))
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        trainer, history = self._run_fit(
+            spec, FitData(Rows(X), data.weights, None), seed, resumes=self.warm_start and hasattr(self, "coefs_")
+        )
+        if history.interrupted:
+            raise KeyboardInterrupt  # without its second training the head says nothing
+        if history.error is not None:
+            raise history.error
+        pretrained = {name: trainer.get(i) for i, (name, _, _) in enumerate(trainer.parameters())}
+        if self.reconstruction_weight == 0.0:
+            data = FitData(
+                Rows(X[labelled], y[labelled]), None if data.weights is None else data.weights[labelled], None
+            )
+        tuned = self._fine_tuned(spec)
+        trainer, further = self._run_fit(
+            tuned,
+            data,
+            seed,
+            initial=pretrained,
+            max_iter=self.fine_tune_max_iter,
+            rate=self.fine_tune_learning_rate_init,
+        )
+        self._forget()
+        features = {name: self.__dict__[name] for name in ("n_features_in_", "feature_names_in_") if name in vars(self)}
+        self._learn(trainer, tuned, history, features)
+        self.fine_tune_loss_curve_ = further.loss
+        self._report(further)
+
+    def _cannot(self) -> None:
+        raise NotWithTheseParameters(
+            f"{type(self).__name__} has no partial_fit: its second training starts from the weights of the first"
+        )
+
+    @partial(AvailableIf, check=_cannot)
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Not available: the second training starts from the weights of the first."""
+        raise NotImplementedError
+
+    def fit_transform(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> NDArray[Any]:
+        """Fit to X and y and return the codes, of shape (n_samples, n_components)."""
+        return self.fit(X, y, sample_weight=sample_weight).transform(X)
+
+    def _check_with_target(self, X: Any, *, reset: bool) -> Any:
+        X = _data.check_features(self, X, reset=reset, precision=self.precision, allow_nan=self.missing == "mask")
+        _data.check_target(X, self._target_loss(), "X", allow_nan=self.missing == "mask")
+        return X
+
+    def _head(self, X: Any, node: str) -> NDArray[Any]:
+        check_is_fitted(self)
+        return self._run(self._check(X), node)
+
+
+@estimator
+class AutoencoderClassifier(ClassifierMixin, _Supervised):
+    """Classifier that learns its features from all rows and the classes from those that have a label.
+
+    An autoencoder is fitted to all rows; then its encoder, with a softmax layer behind the code, is fine-tuned on the
+    labelled rows by cross-entropy [1]_. With few labels among many rows the features are better than the labels alone
+    could make them.
+
+    Parameters
+    ----------
+    n_components : int, default=64
+        Features of the code, which the softmax layer sees.
+    unlabeled_label : int, str or None, default=-1
+        The entry of y that stands for "no label". None: every row has one.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes in the cross-entropy, as in scikit-learn.
+    fine_tune_max_iter : int, default=50
+        Epochs of the second training; `max_iter` are those of the first.
+    fine_tune_learning_rate_init : float or None, default=1e-3
+        Highest learning rate of the second training. None: as `learning_rate_init`.
+    reconstruction_weight : float, default=0.0
+        Weight of the reconstruction beside the cross-entropy in the second training, in which all rows then take part.
+    latent_activation : str, default="identity"
+        Of the code; the names of `activation`.
+    output_activation : str, default="auto"
+        Of the reconstruction. "auto" is the link of the loss.
+    loss : str, default="squared_error"
+        Of the reconstruction, as in `Autoencoder`.
+    huber_delta : float, default=1.0
+        Error from which huber grows linearly.
+    <layers>
+    <training>
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels, sorted; without `unlabeled_label`.
+    fine_tune_loss_curve_ : list of float
+        Loss of each epoch of the second training; `loss_curve_` is that of the first.
+    <learned>
+
+    See Also
+    --------
+    AutoencoderRegressor : The same for numbers.
+    sklearn.semi_supervised.SelfTrainingClassifier : Any classifier, trained on its own predictions.
+
+    References
+    ----------
+    .. [1] Hinton, G. E. and Salakhutdinov, R. R. (2006). Reducing the dimensionality of data with neural networks.
+       Science 313, 504-507.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from autoenc import AutoencoderClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> few = np.where(np.arange(len(y)) % 10 == 0, y, -1)
+    >>> model = AutoencoderClassifier(max_iter=30, random_state=0).fit(X / 16, few)
+    >>> model.score(X / 16, y) > 0.85
+    True
+    """
+
+    n_components: int = first(64)
+    unlabeled_label: Any = -1
+    class_weight: Any = None
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **_Supervised._parameter_constraints,
+        "unlabeled_label": [Integral, str, None],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def _add_head(self, graph: Graph, node: str) -> Term:
+        graph.kept = (graph.add("activation", "probabilities", node, activation="softmax"),)
+        labels = graph.add("input", LABELS, width=self._n_targets, source=1)
+        # The core's mean over classes, times their number, is the cross-entropy.
+        return Term(loss="multinomial", prediction=node, target=labels, weight=float(self._n_targets), parameter=1.0)
+
+    def _labels(self, y: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Labels, checked, and which rows have one."""
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        none = self.unlabeled_label
+        labelled = np.ones(len(y), bool)
+        if none is not None and isinstance(none, str) == (y.dtype.kind in "UO"):
+            labelled = np.asarray(y != none, dtype=bool)
+        if not labelled.all() and {-1, 1} == set(unique_labels(y).tolist()) and none == -1:
+            raise ValueError(
+                "y has the labels -1 and 1, and unlabeled_label=-1 says that -1 means no label; with two classes -1 "
+                "and 1 set unlabeled_label=None"
+            )
+        if not labelled.any():
+            raise ValueError(f"no row of y has a label: all are unlabeled_label={none!r}; at least one must have one")
+        return y, labelled
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, *, sample_weight: Any = None) -> Self:
+        """Fit to rows, of which some or all have labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,)
+            Labels; `unlabeled_label` where there is none.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Nonnegative weights of the rows, in both trainings.
+
+        Returns
+        -------
+        self
+        """
+        before = dict(vars(self))
+        try:
+            X = self._check_with_target(X, reset=True)
+            y = _check_y(y, multi_output=False, y_numeric=False, estimator=self)
+            if len(y) != X.shape[0]:
+                raise ValueError(f"y has {len(y)} entries and X has {X.shape[0]} rows; they must be pairs")
+            y, labelled = self._labels(y)
+            self.classes_, codes = np.unique(y[labelled], return_inverse=True)
+            weights = np.ones(len(self.classes_))
+            if self.class_weight is not None:
+                weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y[labelled])
+            targets = np.zeros((len(y), len(self.classes_)), np.float32)
+            targets[np.flatnonzero(labelled), codes] = weights[codes]
+            self._fit_both(X, targets, labelled, sample_weight)
+        except BaseException:
+            self.__dict__ = before
+            raise
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """Probabilities of the classes, in the order of `classes_`, of shape (n_samples, n_classes)."""
+        return self._head(X, "probabilities")
+
+    def predict_log_proba(self, X: Any) -> NDArray[Any]:
+        """Logarithms of `predict_proba`, exact where those are tiny."""
+        logits = self._head(X, HEAD).astype(np.float64)
+        logits -= logits.max(axis=1, keepdims=True)
+        out = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        return out.astype(X.dtype) if getattr(X, "dtype", None) == np.float32 else out
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The most probable class of each row."""
+        return np.asarray(self.classes_[self._head(X, HEAD).argmax(axis=1)])
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # type: ignore[override]
+        """Share of the rows whose class is predicted, those without a label left out."""
+        check_is_fitted(self)
+        y = np.asarray(y)
+        known = np.ones(len(y), bool) if self.unlabeled_label is None else np.asarray(y != self.unlabeled_label)
+        weight = None if sample_weight is None else np.asarray(sample_weight)[known]
+        return float(accuracy_score(y[known], self.predict(X)[known], sample_weight=weight))
+
+
+@estimator
+class AutoencoderRegressor(RegressorMixin, _Supervised):
+    """Regressor that learns its features from all rows and the numbers from those that have one.
+
+    An autoencoder is fitted to all rows; then its encoder, with a linear layer behind the code, is fine-tuned on the
+    rows whose y is known by squared error, with y standardised inside [1]_.
+
+    Parameters
+    ----------
+    n_components : int, default=64
+        Features of the code, which the linear layer sees.
+    fine_tune_max_iter : int, default=50
+        Epochs of the second training; `max_iter` are those of the first.
+    fine_tune_learning_rate_init : float or None, default=1e-3
+        Highest learning rate of the second training. None: as `learning_rate_init`.
+    reconstruction_weight : float, default=0.0
+        Weight of the reconstruction beside the error of y in the second training, in which all rows then take part.
+    latent_activation : str, default="identity"
+        Of the code; the names of `activation`.
+    output_activation : str, default="auto"
+        Of the reconstruction. "auto" is the link of the loss.
+    loss : str, default="squared_error"
+        Of the reconstruction, as in `Autoencoder`.
+    huber_delta : float, default=1.0
+        Error from which huber grows linearly.
+    <layers>
+    <training>
+
+    Attributes
+    ----------
+    fine_tune_loss_curve_ : list of float
+        Loss of each epoch of the second training; `loss_curve_` is that of the first.
+    <learned>
+
+    See Also
+    --------
+    AutoencoderClassifier : The same for classes.
+
+    References
+    ----------
+    .. [1] Hinton, G. E. and Salakhutdinov, R. R. (2006). Reducing the dimensionality of data with neural networks.
+       Science 313, 504-507.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.preprocessing import scale
+    >>> from autoenc import AutoencoderRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> few = np.where(np.arange(len(y)) % 2 == 0, y, np.nan)
+    >>> model = AutoencoderRegressor(max_iter=20, fine_tune_max_iter=20, random_state=0).fit(scale(X), few)
+    >>> model.score(scale(X), y) > 0.3
+    True
+    """
+
+    n_components: int = first(64)
+
+    def _add_head(self, graph: Graph, node: str) -> Term:
+        graph.kept = (node,)
+        labels = graph.add("input", LABELS, width=self._n_targets, source=1)
+        known = graph.add("observed", "labels_observed", labels)
+        present = graph.add("present", "labels_present", labels)
+        return Term(
+            loss="squared_error", prediction=node, target=known, weight=1.0, parameter=1.0, entry_weight=present
+        )
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, *, sample_weight: Any = None) -> Self:
+        """Fit to rows, of which some or all have a y.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Numbers; NaN where there is none.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Nonnegative weights of the rows, in both trainings.
+
+        Returns
+        -------
+        self
+        """
+        before = dict(vars(self))
+        try:
+            X = self._check_with_target(X, reset=True)
+            if y is None:
+                _check_y(y, estimator=self)
+            y = np.asarray(y, dtype=np.float64)
+            if y.ndim not in (1, 2) or len(y) != X.shape[0]:
+                raise ValueError(
+                    f"y has shape {y.shape} and X has {X.shape[0]} rows; allowed are one or more columns of rows"
+                )
+            if np.isinf(y).any():
+                raise ValueError("Input y contains infinity; every value must be finite, or NaN for none.")
+            known = np.isfinite(y)
+            columns = y.reshape(len(y), -1)
+            if not known.reshape(columns.shape).any(axis=0).all():
+                raise ValueError("a column of y has no value at all: all are NaN; at least one must be known")
+            self._flat = y.ndim == 1
+            self._y_mean, spread = np.nanmean(columns, axis=0), np.nanstd(columns, axis=0)
+            self._y_scale = np.where(spread > 0.0, spread, 1.0)
+            targets = ((columns - self._y_mean) / self._y_scale).astype(self.precision)
+            self._fit_both(X, targets, known.reshape(columns.shape).any(axis=1), sample_weight)
+        except BaseException:
+            self.__dict__ = before
+            raise
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Numbers for rows, of shape (n_samples,) or (n_samples, n_targets) as y was."""
+        out = self._head(X, HEAD) * self._y_scale + self._y_mean
+        return np.asarray(out[:, 0] if self._flat else out)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # type: ignore[override]
+        """Coefficient of determination on the rows whose y is known."""
+        check_is_fitted(self)
+        y = np.asarray(y, dtype=np.float64)
+        known = np.isfinite(y.reshape(len(y), -1)).all(axis=1)
+        weight = None if sample_weight is None else np.asarray(sample_weight)[known]
+        return float(r2_score(y[known], self.predict(X)[known], sample_weight=weight))
