@@ -1,4 +1,5 @@
-/* Element-wise sum of two to four values of one shape: residual connections. */
+/* Element-wise sum of two to four values of one shape: residual connections.
+ * size[i] = 1: input i is subtracted (what a reconstruction leaves over). */
 #include "layers/layer.h"
 #include "math/vec.h"
 
@@ -8,9 +9,15 @@ static ae_status add_plan(ae_context *context, ae_layer_plan *plan) {
             return ae_fail(context, AE_ERR_VALUE,
                            "node '%s': input %d has %lld features and input 0 has %lld; they must be equal", plan->desc->name,
                            i, (long long)plan->in[i].width, (long long)plan->in[0].width);
+    for (int i = 0; i < plan->desc->n_inputs; i++)
+        if (plan->desc->size[i] < 0 || plan->desc->size[i] > 1)
+            return ae_fail(context, AE_ERR_VALUE, "node '%s': size[%d] is %d; it must be 0 or 1", plan->desc->name, i,
+                           (int)plan->desc->size[i]);
     plan->out = plan->in[0];
     return AE_OK;
 }
+
+AE_INLINE vec signed_term(const ae_binding *binding, int k, vec x) { return binding->desc->size[k] ? v_neg(x) : x; }
 
 static void add_forward(const ae_binding *binding, const ae_block *block) {
     const ae_value *out = &binding->out;
@@ -18,9 +25,10 @@ static void add_forward(const ae_binding *binding, const ae_block *block) {
     for (int64_t p = 0; p < ae_panels(out->shape.width); p++) {
         real *y = (real *)out->data + p * out->stride;
         for (int64_t i = row0 * AE_PANEL; i < row1 * AE_PANEL; i += VL) {
-            vec sum = v_load((const real *)binding->in[0].data + p * binding->in[0].stride + i);
+            vec sum = signed_term(binding, 0, v_load((const real *)binding->in[0].data + p * binding->in[0].stride + i));
             for (int k = 1; k < binding->desc->n_inputs; k++)
-                sum = v_add(sum, v_load((const real *)binding->in[k].data + p * binding->in[k].stride + i));
+                sum = v_add(sum,
+                            signed_term(binding, k, v_load((const real *)binding->in[k].data + p * binding->in[k].stride + i)));
             v_store(y + i, sum);
         }
     }
@@ -36,8 +44,10 @@ static void add_backward_data(const ae_binding *binding, const ae_block *block) 
         for (int64_t p = 0; p < ae_panels(out->shape.width); p++) {
             const real *g = (const real *)out->gradient + p * out->stride;
             real *to = (real *)in->gradient + p * in->stride;
-            for (int64_t i = row0 * AE_PANEL; i < row1 * AE_PANEL; i += VL)
-                v_store(to + i, binding->accumulate[k] ? v_add(v_load(to + i), v_load(g + i)) : v_load(g + i));
+            for (int64_t i = row0 * AE_PANEL; i < row1 * AE_PANEL; i += VL) {
+                const vec term = signed_term(binding, k, v_load(g + i));
+                v_store(to + i, binding->accumulate[k] ? v_add(v_load(to + i), term) : term);
+            }
         }
     }
 }

@@ -4,7 +4,10 @@
  * backward_data    delta   = out.gradient * f'    in place
  *                  in.gradient = delta W^T        rows of delta against panels of the transpose
  * backward_weights W.gradient  = in^T delta       columns of in against panels of delta
- *                  b.gradient  = column sums of delta */
+ *                  b.gradient  = column sums of delta
+ *
+ * size[0] = 1: without bias: this use starts its sums at zero; a bias of its own stays as it is drawn, zero.
+ * size[1] = 1: this use gives its parameters no gradient (a copy of another node's, frozen while that one is trained). */
 #include <string.h>
 
 #include "layers/layer.h"
@@ -23,12 +26,18 @@ static ae_status dense_plan(ae_context *context, ae_layer_plan *plan) {
     int64_t inputs = plan->in[0].width, units = desc->width;
     if (units < 1)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': width is %lld; it must be at least 1", desc->name, (long long)units);
+    for (int i = 0; i < 2; i++)
+        if (desc->size[i] < 0 || desc->size[i] > 1)
+            return ae_fail(context, AE_ERR_VALUE, "node '%s': size[%d] is %d; it must be 0 or 1", desc->name, i,
+                           (int)desc->size[i]);
     ae_initializer initializer = ae_initializer_resolve((ae_initializer)desc->initializer, (ae_activation)desc->activation);
     plan->out = (ae_shape){units, plan->in[0].multiplicity};
     plan->n_parameters = 2;
     plan->parameter[WEIGHT] =
         (ae_parameter_request){"weight", inputs, units, inputs, units, initializer, true, true, AE_UPDATE_RULE};
     plan->parameter[BIAS] = (ae_parameter_request){"bias", 1, units, inputs, units, AE_INIT_ZERO, false, false, AE_UPDATE_RULE};
+    if (desc->size[0])
+        plan->parameter[BIAS].update = AE_UPDATE_NEVER;
     plan->cache_width = ae_activation_keeps_slope((ae_activation)desc->activation) ? units : 0;
     plan->table_bytes = sizeof(dense_table);
     plan->flops_per_row = 2.0 * (double)inputs * (double)units;
@@ -59,7 +68,7 @@ static void dense_forward(const ae_binding *binding, const ae_block *block) {
         real *y = (real *)out->data + at;
         AE_V(ae_gemm_rows)
         (&table->forward, row1 - row0, ae_panel_columns(out->shape.width, q), x, weight + q * in->shape.width * AE_PANEL,
-         AE_START_BIAS, bias + q * AE_PANEL, y);
+         binding->desc->size[0] ? AE_START_ZERO : AE_START_BIAS, bias + q * AE_PANEL, y);
         if (activation != AE_SOFTMAX && activation != AE_IDENTITY)
             AE_V(ae_activation_forward)(activation, (row1 - row0) * AE_PANEL, y, slope ? slope + at : NULL);
     }
@@ -115,6 +124,11 @@ static void transposed_tile(const ae_binding *binding, const ae_tile *tile, int6
 
 static void dense_backward_weights(const ae_binding *binding, const ae_tile *tile, int64_t rows, bool accumulate,
                                    void *gradient) {
+    if (binding->desc->size[1] || (tile->parameter == BIAS && binding->desc->size[0])) {
+        if (!accumulate)
+            memset(gradient, 0, (size_t)((tile->row1 - tile->row0) * AE_PANEL) * sizeof(real));
+        return;
+    }
     if (tile->transposed) {
         transposed_tile(binding, tile, rows, accumulate, gradient);
         return;

@@ -9,7 +9,13 @@
     X(dropout)     \
     X(add)         \
     X(concatenate) \
-    X(batch_norm)
+    X(batch_norm)  \
+    X(top_k)       \
+    X(batch_top_k) \
+    X(jump_relu)   \
+    X(gated)       \
+    X(kl_sparsity) \
+    X(prefixes)
 
 #define DECLARE(layer) extern const ae_layer_ops AE_V(ae_layer_##layer);
 LAYERS(DECLARE)

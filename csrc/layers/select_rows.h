@@ -1,0 +1,169 @@
+/* What layers share that keep the largest entries of a row: keys, the selection by row, and the counter of dead latents.
+ *
+ * A key is the entry itself; NaN ranks with +infinity, so that it is chosen and shows in the loss instead of vanishing, and
+ * -infinity with the lowest finite number. What may not be chosen (padding, latents that are not dead) has the key -infinity. */
+#ifndef AE_LAYERS_SELECT_ROWS_H
+#define AE_LAYERS_SELECT_ROWS_H
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "layers/layer.h"
+#include "math/select.h"
+#include "math/vec.h"
+
+#define SELECT_ROWS 4 /* read together: their pieces of a panel lie together */
+#define SELECT_CACHE 2
+#define SINCE_MOST 16777216.0 /* 2^24: up to here float counts exactly */
+#define SELECT_LOWEST (AE_BITS == 32 ? -(real)FLT_MAX : -(real)DBL_MAX)
+
+AE_INLINE vmask select_columns(int columns, int j) { return v_lt(v_add(v_iota(), v_set1((real)j)), v_set1((real)columns)); }
+
+AE_INLINE vec select_key(vec x, vmask allowed) {
+    const vec number = v_add(v_max(x, v_set1(SELECT_LOWEST)), v_zero()); /* and -0 becomes 0 */
+    return v_select(allowed, v_select(v_unordered(x, x), v_set1((real)INFINITY), number), v_set1(-(real)INFINITY));
+}
+
+/* Above the value, or equal to it in one of the first `limit` lanes of the panel. */
+AE_INLINE vmask select_keeps(vec key, vec value, int j, vec limit) {
+    const vmask early = v_lt(v_add(v_iota(), v_set1((real)j)), limit);
+    return m_or(v_lt(value, key), m_and(v_eq(value, key), early));
+}
+
+/* ReLU that lets NaN through. */
+AE_INLINE vec select_positive(vec x) { return v_select(v_le(x, v_zero()), v_zero(), x); }
+
+/* How a layer selects by row. */
+typedef struct select_rule {
+    int64_t k;
+    bool positive;     /* negative survivors become zero */
+    const real *since; /* not NULL: only latents that have been silent for `after` rows */
+    real after;
+} select_rule;
+
+AE_INLINE vmask select_allowed(const select_rule *rule, int64_t panel, int columns, int j) {
+    const vmask present = select_columns(columns, j);
+    if (!rule->since)
+        return present;
+    return m_and(present, v_le(v_set1(rule->after), v_load(rule->since + panel * AE_PANEL + j)));
+}
+
+static int64_t select_n_allowed(const select_rule *rule, int64_t width) {
+    int64_t n = 0;
+    for (int64_t column = 0; column < width; column++)
+        n += !rule->since || rule->since[column] >= rule->after;
+    return n;
+}
+
+/* to = from where chosen, else 0, for rows row .. row + n - 1; what is chosen is told by `in` and by (value, limit) of each
+ * row, the position of the last of equal ones + 1. */
+static void select_write(const select_rule *rule, const ae_value *in, const real *from, int64_t from_stride, int64_t row, int n,
+                         real (*chosen)[SELECT_CACHE], real *to, int64_t to_stride, bool add) {
+    const int64_t width = in->shape.width;
+    for (int64_t p = 0; p < ae_panels(width); p++)
+        for (int j = 0; j < AE_PANEL; j += VL) {
+            const vmask allowed = select_allowed(rule, p, ae_panel_columns(width, p), j);
+            for (int r = 0; r < n; r++) {
+                const int64_t at = (row + r) * AE_PANEL + j;
+                const vec x = v_load((const real *)in->data + p * in->stride + at);
+                const vec limit = v_set1(chosen[r][1] - (real)(p * AE_PANEL));
+                vmask keeps = select_keeps(select_key(x, allowed), v_set1(chosen[r][0]), j, limit);
+                if (rule->positive)
+                    keeps = m_and(keeps, m_not(v_le(x, v_zero())));
+                const vec kept = v_select(keeps, v_load(from + p * from_stride + at), v_zero());
+                real *out = to + p * to_stride + at;
+                v_store(out, add ? v_add(v_load(out), kept) : kept);
+            }
+        }
+}
+
+/* Selects for rows row .. row + n - 1. scratch: ae_select_scratch. */
+static void select_choose(const select_rule *rule, const ae_value *in, int64_t row, int n, int64_t allowed, real *scratch,
+                          real (*chosen)[SELECT_CACHE]) {
+    const int64_t width = in->shape.width, padded = ae_panels(width) * AE_PANEL;
+    for (int r = 0; r < n; r++) {
+        chosen[r][0] = rule->k >= allowed ? -(real)INFINITY : (real)INFINITY;
+        chosen[r][1] = 0;
+    }
+    if (rule->k >= allowed)
+        return; /* all of them */
+    for (int64_t p = 0; p < ae_panels(width); p++)
+        for (int j = 0; j < AE_PANEL; j += VL) {
+            const vmask may = select_allowed(rule, p, ae_panel_columns(width, p), j);
+            for (int r = 0; r < n; r++)
+                v_store(scratch + r * padded + p * AE_PANEL + j,
+                        select_key(v_load((const real *)in->data + p * in->stride + (row + r) * AE_PANEL + j), may));
+        }
+    for (int r = 0; r < n; r++) {
+        const ae_keys keys = {scratch + r * padded, 1, padded, padded};
+        const ae_selection s = AE_V(ae_select_largest)(&keys, rule->k, SELECT_LOWEST, scratch + SELECT_ROWS * padded, padded);
+        chosen[r][0] = s.value;
+        chosen[r][1] = (real)(s.last < width ? s.last + 1 : width);
+    }
+}
+
+static inline int64_t select_scratch(int64_t width) { return (SELECT_ROWS + 1) * ae_panels(width) * AE_PANEL; }
+
+static void select_forward(const select_rule *rule, const ae_binding *binding, const ae_block *block) {
+    const ae_value *in = &binding->in[0], *out = &binding->out;
+    const int64_t row0 = block->row0 * out->shape.multiplicity, row1 = block->row1 * out->shape.multiplicity;
+    const int64_t allowed = select_n_allowed(rule, in->shape.width);
+    for (int64_t row = row0; row < row1; row += SELECT_ROWS) {
+        const int n = row1 - row < SELECT_ROWS ? (int)(row1 - row) : SELECT_ROWS;
+        real chosen[SELECT_ROWS][SELECT_CACHE];
+        select_choose(rule, in, row, n, allowed, block->scratch, chosen);
+        select_write(rule, in, in->data, in->stride, row, n, chosen, out->data, out->stride, false);
+        for (int r = 0; block->keep && r < n; r++)
+            memcpy((real *)binding->cache + (row + r) * AE_PANEL, chosen[r], sizeof chosen[r]);
+    }
+}
+
+static void select_backward(const select_rule *rule, const ae_binding *binding, const ae_block *block) {
+    const ae_value *in = &binding->in[0], *out = &binding->out;
+    const int64_t row0 = block->row0 * out->shape.multiplicity, row1 = block->row1 * out->shape.multiplicity;
+    if (!in->gradient)
+        return;
+    for (int64_t row = row0; row < row1; row += SELECT_ROWS) {
+        const int n = row1 - row < SELECT_ROWS ? (int)(row1 - row) : SELECT_ROWS;
+        real chosen[SELECT_ROWS][SELECT_CACHE];
+        for (int r = 0; r < n; r++)
+            memcpy(chosen[r], (const real *)binding->cache + (row + r) * AE_PANEL, sizeof chosen[r]);
+        select_write(rule, in, out->gradient, out->stride, row, n, chosen, in->gradient, in->stride, binding->accumulate[0]);
+    }
+}
+
+/* Rows since each latent of a panel was last active: 0 where one of the minibatch's rows has it, else more by these rows
+ * (Gao et al. 2024, appendix A.2, who count tokens). */
+static void select_assign_since(const ae_binding *binding, const real *before, int64_t panel, int64_t rows, real *now) {
+    const real *code = (const real *)binding->out.data + panel * binding->out.stride;
+    const int columns = ae_panel_columns(binding->out.shape.width, panel);
+    const vec most = v_set1((real)SINCE_MOST), more = v_set1((real)rows);
+    for (int j = 0; j < AE_PANEL; j += VL) {
+        vec active = v_zero();
+        for (int64_t row = 0; row < rows; row++)
+            active = v_select(v_eq(v_load(code + row * AE_PANEL + j), v_zero()), active, v_set1(1));
+        const vec silent = v_min(v_add(v_load(before + panel * AE_PANEL + j), more), most);
+        const vec since = v_select(v_eq(active, v_zero()), silent, v_zero());
+        v_store(now + j, v_select(select_columns(columns, j), since, v_zero()));
+    }
+}
+
+/* Checks size[0], size[1], size[2] and value[0] as the two layers read them. */
+static ae_status select_check(ae_context *context, const ae_layer_plan *plan, bool has_relu_flag) {
+    const ae_node_desc *desc = plan->desc;
+    if (desc->size[0] < 1)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': k is %d; it must be at least 1", desc->name, (int)desc->size[0]);
+    if (desc->size[1] < 0 || desc->size[1] > has_relu_flag || desc->size[2] < 0 || desc->size[2] > 1)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': size[1] is %d (0 to %d) and size[2] %d (0 or 1)", desc->name,
+                       (int)desc->size[1], has_relu_flag, (int)desc->size[2]);
+    if (desc->size[2] && !(desc->value[0] >= 1.0 && desc->value[0] <= SINCE_MOST))
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': dead_after is %g; it must be 1 to %d rows", desc->name,
+                       desc->value[0], (int)SINCE_MOST);
+    if (plan->in[0].width > (int64_t)SINCE_MOST)
+        return ae_fail(context, AE_ERR_OVERFLOW, "node '%s': it has %lld features; at most %d are possible", desc->name,
+                       (long long)plan->in[0].width, (int)SINCE_MOST);
+    return AE_OK;
+}
+
+#endif
