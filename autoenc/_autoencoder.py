@@ -3,11 +3,15 @@
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from autoenc import _core, _spec
-from autoenc._base import BaseAutoencoder
+from autoenc._base import MOST, BaseAutoencoder
 from autoenc._declare import estimator, first
+from autoenc._fitting import FitData
+from autoenc._pretraining import layerwise
 from autoenc._spec import Graph
 
 
@@ -37,6 +41,11 @@ default="squared_error"
         multinomial nonnegative data.
     huber_delta : float, default=1.0
         Error from which huber grows linearly.
+    pretrain : {"layerwise"} or None, default=None
+        "layerwise": each hidden layer is first trained as the code of a shallow autoencoder of the layer before it, with
+        the same corruption [3]_ [4]_; then all are trained together. For deep networks.
+    pretrain_max_iter : int, default=30
+        Epochs of each shallow autoencoder.
     <layers>
     <training>
 
@@ -60,6 +69,9 @@ default="squared_error"
        Science 313, 504-507.
     .. [2] Bourlard, H. and Kamp, Y. (1988). Auto-association by multilayer perceptrons and singular value
        decomposition. Biological Cybernetics 59, 291-294.
+    .. [3] Bengio, Y., Lamblin, P., Popovici, D. and Larochelle, H. (2007). Greedy layer-wise training of deep networks.
+       NIPS. Algorithm 2.
+    .. [4] Vincent, P. et al. (2010). Stacked denoising autoencoders. JMLR 11, 3371-3408.
 
     Examples
     --------
@@ -80,6 +92,9 @@ default="squared_error"
     output_activation: str = "auto"
     loss: str = "squared_error"
     huber_delta: float = 1.0
+    sparsity: Any = None
+    pretrain: str | None = None
+    pretrain_max_iter: int = 30
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseAutoencoder._parameter_constraints,
@@ -88,7 +103,13 @@ default="squared_error"
         "output_activation": [StrOptions({"auto", *_core.ACTIVATIONS})],
         "loss": [StrOptions(set(_core.LOSSES))],
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
+        "sparsity": [BaseEstimator, None],
+        "pretrain": [StrOptions({"layerwise"}), None],
+        "pretrain_max_iter": [Interval(Integral, 1, MOST, closed="both")],
     }
+
+    def _initial(self, data: FitData, seed: int) -> dict[str, NDArray[Any]] | None:
+        return None if self.pretrain is None else layerwise(Autoencoder, self, data, seed)
 
     def _settings(self) -> dict[str, Any]:
         names = ("latent_activation", "output_activation", "loss", "huber_delta")

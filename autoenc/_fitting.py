@@ -357,7 +357,8 @@ class Fitting:
             spec = self._description(given.rows)
             data = self._merge(given)
             seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-            trainer, history = self._run_fit(spec, data, seed, resumes=resumes)
+            initial = None if resumes else self._initial(data, seed)
+            trainer, history = self._run_fit(spec, data, seed, resumes=resumes, initial=initial)
             self._forget()
             self._learn(trainer, spec, history, features)
         except BaseException:
@@ -420,6 +421,10 @@ class Fitting:
                 f"early_stopping with validation_fraction={self.validation_fraction!r} held out rows that all have "
                 "a sample_weight of zero; hold out more, or pass validation rows by X_val"
             ) from error
+
+    def _initial(self, data: FitData, seed: int) -> Mapping[str, NDArray[Any]] | None:
+        """Weights to start from, by name; None: those that are drawn."""
+        return None
 
     def _before_epoch(self, trainer: _core.Trainer, spec: Spec) -> Any:
         """A callable that gets the number of each epoch to come, from 0, or None: for weights of terms that change."""
