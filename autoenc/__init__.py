@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Autoencoder", "DivergenceError", "Predictor", "__version__"]
+__all__ = ["Autoencoder", "DivergenceError", "MarginalizedDenoisingAutoencoder", "Predictor", "__version__"]
 
 if TYPE_CHECKING:
     from autoenc._autoencoder import Autoencoder
+    from autoenc._marginalized import MarginalizedDenoisingAutoencoder
     from autoenc._predictor import Predictor
     from autoenc.exceptions import DivergenceError
 
 _HOME = {
     "Autoencoder": "autoenc._autoencoder",
     "DivergenceError": "autoenc.exceptions",
+    "MarginalizedDenoisingAutoencoder": "autoenc._marginalized",
     "Predictor": "autoenc._predictor",
 }
 
