@@ -13,12 +13,14 @@ __all__ = [
     "AutoencoderClassifier",
     "AutoencoderRegressor",
     "DivergenceError",
+    "MarginalizedDenoisingAutoencoder",
     "Predictor",
     "__version__",
 ]
 
 if TYPE_CHECKING:
     from autoenc._autoencoder import Autoencoder
+    from autoenc._marginalized import MarginalizedDenoisingAutoencoder
     from autoenc._predictor import Predictor
     from autoenc._supervised import AutoencoderClassifier, AutoencoderRegressor
     from autoenc.exceptions import DivergenceError
@@ -28,6 +30,7 @@ _HOME = {
     "AutoencoderClassifier": "autoenc._supervised",
     "AutoencoderRegressor": "autoenc._supervised",
     "DivergenceError": "autoenc.exceptions",
+    "MarginalizedDenoisingAutoencoder": "autoenc._marginalized",
     "Predictor": "autoenc._predictor",
 }
 

@@ -42,8 +42,8 @@ default="squared_error"
     huber_delta : float, default=1.0
         Error from which huber grows linearly.
     pretrain : {"layerwise"} or None, default=None
-        "layerwise": each hidden layer is first trained as the code of a shallow autoencoder of the layer before it, with
-        the same corruption [3]_ [4]_; then all are trained together. For deep networks.
+        "layerwise": each hidden layer is first trained as the code of a shallow autoencoder of the layer before it,
+        with the same corruption [3]_ [4]_; then all are trained together. For deep networks.
     pretrain_max_iter : int, default=30
         Epochs of each shallow autoencoder.
     <layers>

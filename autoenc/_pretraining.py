@@ -1,4 +1,4 @@
-"""Greedy layer-wise pretraining: each hidden layer is first the code of a shallow autoencoder of the layer before it."""
+"""Greedy layer-wise pretraining: each hidden layer is first the code of an autoencoder of the layer before it."""
 
 from typing import Any
 
@@ -12,21 +12,27 @@ def _widths(name: str, hidden: list[_layers.Layer]) -> list[_layers.Dense]:
     dense = [layer for layer in hidden if not isinstance(layer, _layers.Dropout)]
     for layer in dense:
         if not isinstance(layer, _layers.Dense):
-            raise ValueError(f"pretrain='layerwise' needs dense layers; {name} has {layer!r}; allowed: Dense and Dropout")
+            raise ValueError(
+                f"pretrain='layerwise' needs dense layers; {name} has {layer!r}; allowed: Dense and Dropout"
+            )
     return [layer for layer in dense if isinstance(layer, _layers.Dense)]
 
 
 def layerwise(kind: Any, model: Any, data: FitData, seed: int) -> dict[str, NDArray[Any]]:
     """Weights of all layers to start from, by name (Bengio et al. 2007; with corruption, Vincent et al. 2010).
 
-    `kind` is the class of the shallow ones. Layer i is the code of an autoencoder without hidden layers whose rows are the outputs of layer i - 1, with the
-    model's own corruption and optimiser; its decoder becomes the mirrored layer of the model's decoder.
+    `kind` is the class of the shallow ones. Layer i is the code of an autoencoder without hidden layers whose rows are
+    the outputs of layer i - 1, with the model's own corruption and optimiser; its decoder becomes the mirrored layer of the model's decoder.
     """
-    encoder, decoder = (_widths(name, side) for name, side in zip(("encoder", "decoder"), model._hidden_layers(), strict=True))
+    encoder, decoder = (
+        _widths(name, side) for name, side in zip(("encoder", "decoder"), model._hidden_layers(), strict=True)
+    )
     if [layer.units for layer in decoder] != [layer.units for layer in reversed(encoder)]:
         raise ValueError("pretrain='layerwise' needs a decoder that mirrors the encoder; its widths are different")
     if data.rows.target is not None or data.rows.condition is not None:
-        raise ValueError("pretrain='layerwise' does not go with X_clean or condition, which shallow layers have no place for")
+        raise ValueError(
+            "pretrain='layerwise' does not go with X_clean or condition, which shallow layers have no place for"
+        )
     names = [f"encoder_{i}" for i in range(len(encoder))] + ["code"]
     mirrored = ["reconstruction", *(f"decoder_{i}" for i in reversed(range(len(decoder))))]
     activations = [layer.activation or model.activation for layer in encoder] + [model.latent_activation]
