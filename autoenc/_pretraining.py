@@ -22,7 +22,8 @@ def layerwise(kind: Any, model: Any, data: FitData, seed: int) -> dict[str, NDAr
     """Weights of all layers to start from, by name (Bengio et al. 2007; with corruption, Vincent et al. 2010).
 
     `kind` is the class of the shallow ones. Layer i is the code of an autoencoder without hidden layers whose rows are
-    the outputs of layer i - 1, with the model's own corruption and optimiser; its decoder becomes the mirrored layer of the model's decoder.
+    the outputs of layer i - 1, with the model's own corruption and optimiser; its decoder becomes the mirrored layer of
+    the model's decoder.
     """
     encoder, decoder = (
         _widths(name, side) for name, side in zip(("encoder", "decoder"), model._hidden_layers(), strict=True)
