@@ -3,13 +3,28 @@
 #include "layers/layer.h"
 #include "math/variant.h"
 
-#define LAYERS(X)  \
-    X(input)       \
-    X(dense)       \
-    X(dropout)     \
-    X(add)         \
-    X(concatenate) \
-    X(batch_norm)
+#define LAYERS(X)      \
+    X(input)           \
+    X(dense)           \
+    X(dropout)         \
+    X(add)             \
+    X(concatenate)     \
+    X(batch_norm)      \
+    X(gaussian_noise)  \
+    X(masking_noise)   \
+    X(salt_and_pepper) \
+    X(swap_noise)      \
+    X(observed)        \
+    X(present)         \
+    X(emphasis)        \
+    X(multiply)        \
+    X(subtract)        \
+    X(scale)           \
+    X(slice)           \
+    X(repeat)          \
+    X(stop)            \
+    X(layer_norm)      \
+    X(activation)
 
 #define DECLARE(layer) extern const ae_layer_ops AE_V(ae_layer_##layer);
 LAYERS(DECLARE)
