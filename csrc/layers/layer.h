@@ -151,7 +151,8 @@ enum {
     AE_LAYER_STOCHASTIC = 1,   /* draws from its key when training */
     AE_LAYER_COUPLES_ROWS = 2, /* needs all rows of the minibatch at once: no chunks */
     AE_LAYER_SOURCE = 4,       /* has no inputs: filled from bound data */
-    AE_LAYER_TRANSPOSES = 8    /* its first parameter may be the transpose of another node's: knows ae_tile.transposed */
+    AE_LAYER_TRANSPOSES = 8,   /* its first parameter may be the transpose of another node's: knows ae_tile.transposed */
+    AE_LAYER_STOPS = 16        /* passes no gradient on to its inputs, and has no parameters */
 };
 
 typedef struct ae_layer_ops {

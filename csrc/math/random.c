@@ -69,3 +69,18 @@ void AE_V(ae_random_mask)(ae_key key, uint64_t step, uint32_t row, int64_t colum
     FILL(v_store4(to, v_select(u_lt(w[0], bound), none, one), v_select(u_lt(w[1], bound), none, one),
                   v_select(u_lt(w[2], bound), none, one), v_select(u_lt(w[3], bound), none, one)));
 }
+
+void AE_V(ae_random_words)(ae_key key, uint64_t step, uint32_t row, int64_t first, int64_t columns, uint32_t *out) {
+    const int64_t room = ae_panels(columns) * AE_PANEL;
+    for (int64_t c = 0; c < room; c += CHUNK) {
+        uint32_t lanes[4][WL], drawn[CHUNK];
+        uvec w[4];
+        philox(key, (uint32_t)((first + c) / 4), row, step, w);
+        for (int k = 0; k < 4; k++)
+            u_store(lanes[k], w[k]);
+        for (int i = 0; i < WL; i++)
+            for (int k = 0; k < 4; k++)
+                drawn[4 * i + k] = lanes[k][i];
+        memcpy(out + c, drawn, (size_t)(room - c < CHUNK ? room - c : CHUNK) * sizeof *out);
+    }
+}

@@ -16,6 +16,9 @@
 void AE_V(ae_random_uniform)(ae_key key, uint64_t step, uint32_t row, int64_t columns, real *out);
 /* Standard normal by Box-Muller: columns 2j and 2j + 1 from words 2j and 2j + 1 of the row. */
 void AE_V(ae_random_normal)(ae_key key, uint64_t step, uint32_t row, int64_t columns, real *out);
+/* Words first .. first + columns - 1 of the row themselves, the same in both precisions; first: a multiple of 4. out has room for
+ * columns rounded up to 32. */
+void AE_V(ae_random_words)(ae_key key, uint64_t step, uint32_t row, int64_t first, int64_t columns, uint32_t *out);
 /* `kept` where word c >= threshold, else 0: a mask with P(0) = threshold / 2^32. */
 void AE_V(ae_random_mask)(ae_key key, uint64_t step, uint32_t row, int64_t columns, uint64_t threshold, real kept, real *out);
 

@@ -68,7 +68,7 @@ ae_status ae_data_check(ae_context *context, const ae_data *data, const char *na
 }
 
 /* Calls of this scan are outside training; what matters is that nothing is copied. */
-static void find(const ae_data *data, double low, double high, int64_t *row, int64_t *column, double *value) {
+static void find(const ae_data *data, double low, double high, bool allow_nan, int64_t *row, int64_t *column, double *value) {
     const int64_t size = value_size(data->dtype);
     for (int64_t r = 0; r < data->rows; r++) {
         int64_t from = 0, to = data->columns;
@@ -77,7 +77,7 @@ static void find(const ae_data *data, double low, double high, int64_t *row, int
         for (int64_t i = from; i < to; i++) {
             const char *at = data->sparse ? data->base + i * size : data->base + r * data->row_bytes + i * data->column_bytes;
             const double v = value_at(data->dtype, at);
-            if (v >= low && v <= high)
+            if ((v >= low && v <= high) || (allow_nan && v != v))
                 continue;
             *row = r;
             *column = data->sparse ? index_at(data, data->column_index, i) : i;
@@ -88,44 +88,55 @@ static void find(const ae_data *data, double low, double high, int64_t *row, int
     *row = *column = -1;
 }
 
-/* Nonzero if any of n contiguous values has all exponent bits set. Branchless, so that it runs at the speed of memory. */
-static int any_nonfinite(ae_dtype dtype, const char *at, int64_t n) {
+/* Nonzero if any of n contiguous values has all exponent bits set (allow_nan: and no other). Branchless, so that it runs at the
+ * speed of memory. */
+static int any_nonfinite(ae_dtype dtype, const char *at, int64_t n, bool allow_nan) {
+    const uint32_t mask32 = allow_nan ? 0x7fffffffu : 0x7f800000u;
+    const uint64_t mask64 = allow_nan ? 0x7fffffffffffffffu : 0x7ff0000000000000u;
     int found = 0;
     if (dtype == AE_F32) {
         for (int64_t i = 0; i < n; i++) {
             uint32_t bits;
             memcpy(&bits, at + i * 4, sizeof bits);
-            found |= (bits & 0x7f800000u) == 0x7f800000u;
+            found |= (bits & mask32) == 0x7f800000u;
         }
     } else {
         for (int64_t i = 0; i < n; i++) {
             uint64_t bits;
             memcpy(&bits, at + i * 8, sizeof bits);
-            found |= (bits & 0x7ff0000000000000u) == 0x7ff0000000000000u;
+            found |= (bits & mask64) == 0x7ff0000000000000u;
         }
     }
     return found;
 }
 
-void ae_data_find_nonfinite(const ae_data *data, int64_t *row, int64_t *column, double *value) {
+static void find_nonfinite(const ae_data *data, bool allow_nan, int64_t *row, int64_t *column, double *value) {
     *row = *column = -1;
     if (data->dtype == AE_U8 || data->rows == 0)
         return;
     if (data->sparse) {
-        if (!any_nonfinite(data->dtype, data->base, data->n_stored))
+        if (!any_nonfinite(data->dtype, data->base, data->n_stored, allow_nan))
             return;
     } else if (data->column_bytes == value_size(data->dtype)) {
         int found = 0;
         for (int64_t r = 0; r < data->rows && !found; r++)
-            found = any_nonfinite(data->dtype, data->base + r * data->row_bytes, data->columns);
+            found = any_nonfinite(data->dtype, data->base + r * data->row_bytes, data->columns, allow_nan);
         if (!found)
             return;
     }
-    find(data, -1.7976931348623157e308, 1.7976931348623157e308, row, column, value);
+    find(data, -1.7976931348623157e308, 1.7976931348623157e308, allow_nan, row, column, value);
+}
+
+void ae_data_find_nonfinite(const ae_data *data, int64_t *row, int64_t *column, double *value) {
+    find_nonfinite(data, false, row, column, value);
+}
+
+void ae_data_find_infinite(const ae_data *data, int64_t *row, int64_t *column, double *value) {
+    find_nonfinite(data, true, row, column, value);
 }
 
 void ae_data_find_outside(const ae_data *data, double low, double high, int64_t *row, int64_t *column, double *value) {
-    find(data, low, high, row, column, value);
+    find(data, low, high, false, row, column, value);
 }
 
 void ae_data_gather(const ae_data *data, const ae_kernels *kernels, int64_t index, int64_t stride, int64_t row, void *panels) {

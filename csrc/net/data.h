@@ -30,6 +30,9 @@ ae_status ae_data_check(ae_context *context, const ae_data *data, const char *na
 /* First row and column of a value that is infinite or not a number, or row = -1. In row order. */
 void ae_data_find_nonfinite(const ae_data *data, int64_t *row, int64_t *column, double *value);
 
+/* The same of a value that is infinite; NaN, a missing value, passes. */
+void ae_data_find_infinite(const ae_data *data, int64_t *row, int64_t *column, double *value);
+
 /* First row and column of a value outside [low, high], or row = -1. NaN counts as outside. */
 void ae_data_find_outside(const ae_data *data, double low, double high, int64_t *row, int64_t *column, double *value);
 

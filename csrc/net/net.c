@@ -120,7 +120,8 @@ static ae_status plan_node(ae_context *context, ae_net *net, int i) {
     plan->desc = &node->desc;
     for (int k = 0; k < node->desc.n_inputs; k++) {
         plan->in[k] = net->nodes[node->desc.inputs[k]].plan.out;
-        node->depends_on_parameters |= net->nodes[node->desc.inputs[k]].depends_on_parameters;
+        if (!(node->ops->flags & AE_LAYER_STOPS))
+            node->depends_on_parameters |= net->nodes[node->desc.inputs[k]].depends_on_parameters;
     }
     AE_TRY(node->ops->plan(context, plan));
     if (plan->out.width > AE_MAX_WIDTH)

@@ -43,7 +43,8 @@ typedef struct ae_node {
     const ae_layer_ops *ops;
     ae_layer_plan plan;
     int parameter[AE_MAX_PARAMETERS]; /* numbers in the table, by slot */
-    bool depends_on_parameters;       /* itself or an ancestor has some: its value has room for a gradient */
+    bool depends_on_parameters;       /* itself or an ancestor has some: its value has room for a gradient; not behind a
+                                         layer that stops it */
     bool reached;                     /* while a range is bound: something has written its gradient */
     bool active;                      /* in the bound range and on a way from updated parameters to a loss: backward runs */
     ae_binding binding;

@@ -97,20 +97,24 @@ static PyObject *place(int64_t row, int64_t column, double value) {
     return Py_BuildValue("LLd", (long long)row, (long long)column, value);
 }
 
-static PyObject *core_find_nonfinite(PyObject *module, PyObject *argument) {
+static PyObject *core_find_nonfinite(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static const char *const names[] = {"", "allow_nan", NULL};
     ae_context context;
     ae_data data;
-    PyObject *keep;
+    PyObject *object, *keep;
     int64_t row = -1, column = -1;
     double value = 0;
+    int allow_nan = 0;
     (void)module;
-    if (!binding_source(argument, &data, &keep))
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|$p:find_nonfinite", (char **)(uintptr_t)names, &object,
+                                     &allow_nan) ||
+        !binding_source(object, &data, &keep))
         return NULL;
     ae_status status;
     Py_BEGIN_ALLOW_THREADS
     status = ae_data_check(&context, &data, "X");
     if (status == AE_OK)
-        ae_data_find_nonfinite(&data, &row, &column, &value);
+        (allow_nan ? ae_data_find_infinite : ae_data_find_nonfinite)(&data, &row, &column, &value);
     Py_END_ALLOW_THREADS
     Py_DECREF(keep);
     return status == AE_OK ? place(row, column, value) : binding_raise(NULL, &context, status);
@@ -147,8 +151,9 @@ static PyObject *core_isa(PyObject *module, PyObject *unused) {
 static PyMethodDef core_functions[] = {
     {"isa", core_isa, METH_NOARGS, PyDoc_STR("isa()\n--\n\nInstruction set in use.")},
     {"svd", core_svd, METH_O, PyDoc_STR("svd(a, /)\n--\n\nThin singular value decomposition (u, s, vt).")},
-    {"find_nonfinite", core_find_nonfinite, METH_O,
-     PyDoc_STR("find_nonfinite(source, /)\n--\n\nFirst (row, column, value) that is infinite or NaN, or None.")},
+    {"find_nonfinite", (PyCFunction)(void (*)(void))core_find_nonfinite, METH_VARARGS | METH_KEYWORDS,
+     PyDoc_STR("find_nonfinite(source, /, *, allow_nan=False)\n--\n\n"
+               "First (row, column, value) that is infinite or, unless allow_nan, NaN; or None.")},
     {"find_outside", core_find_outside, METH_VARARGS,
      PyDoc_STR("find_outside(source, low, high, /)\n--\n\nFirst (row, column, value) outside [low, high], or None.")},
     {NULL, NULL, 0, NULL},

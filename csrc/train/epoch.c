@@ -189,12 +189,15 @@ ae_status ae_trainer_gradient(ae_context *context, ae_trainer *t, int stage_inde
 
 /* ---- moments ---- */
 
+/* Sums of a column over its observed entries: w x, w x^2 and w; and how many entries are missing. */
+enum { MOMENT_X, MOMENT_SQUARE, MOMENT_WEIGHT, MOMENT_MISSING, MOMENT_SUMS };
+
 typedef struct moment_phase {
     ae_trainer *trainer;
     const pass *pass;
     int source;
     int64_t from, rows;
-    double *sums; /* [panel][2][32]: of w x and w x^2 */
+    double *sums; /* [panel][MOMENT_SUMS][32] */
 } moment_phase;
 
 static const ae_value *source_value(const ae_trainer *t, int source) {
@@ -228,14 +231,17 @@ static void moment_columns(void *argument, int64_t panel, int worker) {
     const moment_phase *phase = argument;
     const ae_trainer *t = phase->trainer;
     const ae_value *value = source_value(t, phase->source);
-    double *sum = phase->sums + panel * 2 * AE_PANEL, *square = sum + AE_PANEL;
+    double(*sum)[AE_PANEL] = (double(*)[AE_PANEL])phase->sums + panel * MOMENT_SUMS;
     (void)worker;
     for (int64_t row = 0; row < phase->rows; row++)
         for (int j = 0; j < AE_PANEL; j++) {
             const int64_t at = panel * value->stride + row * AE_PANEL + j;
             const double x = t->net->bits == 32 ? ((const float *)value->data)[at] : ((const double *)value->data)[at];
-            sum[j] += t->row_weight[row] * x;
-            square[j] += t->row_weight[row] * (x * x);
+            const bool missing = x != x;
+            sum[MOMENT_X][j] += missing ? 0.0 : t->row_weight[row] * x;
+            sum[MOMENT_SQUARE][j] += missing ? 0.0 : t->row_weight[row] * (x * x);
+            sum[MOMENT_WEIGHT][j] += missing ? 0.0 : t->row_weight[row];
+            sum[MOMENT_MISSING][j] += missing ? 1.0 : 0.0;
         }
 }
 
@@ -246,7 +252,7 @@ ae_status ae_trainer_moments(ae_context *context, ae_trainer *t, int source, dou
     if (!value || !t->slots[0].n_sources)
         return ae_fail(context, AE_ERR_VALUE, "source %d is not bound", source);
     const pass p = train_pass(t, 0, t->first, t->count, t->split);
-    ae_status status = ae_alloc(context, &sums, (size_t)ae_panels(value->shape.width) * 2 * AE_PANEL, sizeof(double));
+    ae_status status = ae_alloc(context, &sums, (size_t)ae_panels(value->shape.width) * MOMENT_SUMS * AE_PANEL, sizeof(double));
     if (status != AE_OK)
         return status;
     ae_fpstate_enter(&saved);
@@ -256,9 +262,11 @@ ae_status ae_trainer_moments(ae_context *context, ae_trainer *t, int source, dou
         ae_pool_run(t->pool, moment_columns, &phase, ae_panels(value->shape.width), 0);
     }
     for (int64_t c = 0; c < value->shape.width; c++) {
-        const double *at = (const double *)sums + c / AE_PANEL * 2 * AE_PANEL + c % AE_PANEL;
-        mean[c] = at[0] / (double)t->count;
-        const double spread = at[AE_PANEL] / (double)t->count - mean[c] * mean[c];
+        const double *at = (const double *)sums + c / AE_PANEL * MOMENT_SUMS * AE_PANEL + c % AE_PANEL;
+        /* The weights of all rows have the mean one. */
+        const double weight = at[MOMENT_MISSING * AE_PANEL] == 0.0 ? (double)t->count : at[MOMENT_WEIGHT * AE_PANEL];
+        mean[c] = weight > 0.0 ? at[MOMENT_X * AE_PANEL] / weight : 0.0;
+        const double spread = weight > 0.0 ? at[MOMENT_SQUARE * AE_PANEL] / weight - mean[c] * mean[c] : 0.0;
         variance[c] = spread > 0.0 ? spread : 0.0;
     }
     ae_fpstate_leave(&saved);

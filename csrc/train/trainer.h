@@ -89,7 +89,8 @@ ae_status ae_trainer_initialize(ae_context *context, ae_trainer *trainer);
 /* Features of the input node that takes a source; 0 where there is none. */
 int64_t ae_trainer_source_width(const ae_trainer *trainer, int source);
 
-/* Weighted mean and variance of each column of an input node's source over the training subset, in double. */
+/* Weighted mean and variance of each column of an input node's source over the training subset, in double. Entries that are NaN
+ * are missing: a column has the numbers of those that are there, and zeros where none is. */
 ae_status ae_trainer_moments(ae_context *context, ae_trainer *trainer, int source, double *mean, double *variance);
 
 typedef struct ae_epoch_result {

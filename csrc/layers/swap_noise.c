@@ -1,0 +1,97 @@
+/* Swap noise: with probability `rate` an entry becomes what the same column holds in another row of the minibatch, drawn
+ * uniformly and afresh at each presentation. Columns keep their distribution, so it suits tables of mixed columns (Jahrer 2017,
+ * first place of Porto Seguro's contest; Yoon et al. 2020, "VIME", equation 3, permute each column instead). With k rows for a row of
+ * data all rows of the value are candidates. Rests when not training, and a minibatch of one row stays as it is.
+ *
+ * One word of 32 bits decides about an entry and names the row: below T = rate * 2^32 the entry is replaced, by row number
+ * floor(word (rows - 1) / T) of the others, each of them as likely as the next up to (rows - 1) / T.
+ *
+ * Rows read each other, so all must have been gathered: `couple` is the barrier, and tells how many there are. Gradients go to
+ * the rows that the entries came from, which are summed in order of the rows they went to, panel by panel, in
+ * `couple_backward`, from the same draws again. */
+#include "layers/rows.h"
+#include "math/random.h"
+
+typedef struct shared {
+    int64_t rows;  /* of the value, in the minibatch */
+    uint64_t step; /* of the draws of forward */
+} shared;
+
+static ae_status swap_noise_plan(ae_context *context, ae_layer_plan *plan) {
+    const double rate = plan->desc->rate;
+    if (!(rate >= 0.0 && rate < 1.0))
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': rate is %g; it must be at least 0 and below 1", plan->desc->name,
+                       rate);
+    plan->out = plan->in[0];
+    plan->scratch_reals = ae_panels(plan->in[0].width) * AE_PANEL;
+    plan->coupling_reals = (int64_t)((sizeof(shared) + sizeof(real) - 1) / sizeof(real));
+    plan->coupling_parts = ae_panels(plan->in[0].width);
+    plan->flops_per_row = 20.0 * (double)plan->in[0].width;
+    return AE_OK;
+}
+
+static void swap_noise_couple(const ae_binding *binding, int64_t rows, int64_t part, bool training) {
+    (void)training;
+    if (part == 0)
+        ((shared *)binding->coupling)->rows = rows;
+}
+
+/* The row that an entry of `row` comes from. */
+AE_INLINE int64_t source_of(uint32_t word, uint32_t threshold, int64_t row, int64_t rows) {
+    if (word >= threshold || rows < 2)
+        return row;
+    const int64_t other = (int64_t)((uint64_t)word * (uint64_t)(rows - 1) / threshold);
+    return other + (other >= row);
+}
+
+static void swap_noise_forward(const ae_binding *binding, const ae_block *block) {
+    const ae_value *in = &binding->in[0], *out = &binding->out;
+    const int64_t row0 = block->row0 * out->shape.multiplicity, row1 = block->row1 * out->shape.multiplicity;
+    const uint32_t threshold = rows_threshold(binding->desc->rate);
+    shared *common = binding->coupling;
+    uint32_t *words = block->scratch;
+    if (!block->training || !block->keep) {
+        rows_pass(out, block, in->data, out->data, false);
+        return;
+    }
+    if (block->row0 == 0)
+        common->step = block->step;
+    for (int64_t row = row0; row < row1; row++) {
+        AE_V(ae_random_words)(binding->key, block->step, rows_number(out, block, row), 0, out->shape.width, words);
+        for (int64_t p = 0; p < ae_panels(out->shape.width); p++) {
+            const real *x = (const real *)in->data + p * in->stride;
+            real *y = (real *)out->data + p * out->stride + row * AE_PANEL;
+            for (int j = 0; j < AE_PANEL; j++)
+                y[j] = x[source_of(words[p * AE_PANEL + j], threshold, row, common->rows) * AE_PANEL + j];
+        }
+    }
+}
+
+static void swap_noise_couple_backward(const ae_binding *binding, int64_t rows, int64_t part, bool training) {
+    const ae_value *in = &binding->in[0], *out = &binding->out;
+    const uint32_t threshold = training ? rows_threshold(binding->desc->rate) : 0;
+    const shared *common = binding->coupling;
+    const real *g = (const real *)out->gradient + part * out->stride;
+    real *to = (real *)in->gradient + part * in->stride;
+    uint32_t words[AE_PANEL];
+    if (!in->gradient)
+        return;
+    if (!binding->accumulate[0])
+        memset(to, 0, (size_t)(rows * AE_PANEL) * sizeof(real));
+    for (int64_t row = 0; row < rows; row++) {
+        AE_V(ae_random_words)(binding->key, common->step, (uint32_t)row, part * AE_PANEL, AE_PANEL, words);
+        for (int j = 0; j < AE_PANEL; j++)
+            to[source_of(words[j], threshold, row, rows) * AE_PANEL + j] += g[row * AE_PANEL + j];
+    }
+}
+
+const ae_layer_ops AE_V(ae_layer_swap_noise) = {
+    .name = "swap_noise",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .flags = AE_LAYER_STOCHASTIC | AE_LAYER_COUPLES_ROWS,
+    .plan = swap_noise_plan,
+    .forward = swap_noise_forward,
+    .couple = swap_noise_couple,
+    .couple_backward = swap_noise_couple_backward,
+};
