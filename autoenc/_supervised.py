@@ -28,7 +28,7 @@ LABELS = "labels"
 class _Supervised(Autoencoder):
     """What classifier and regressor share: a head behind the code, and the second training."""
 
-    fine_tune_max_iter: int = 50
+    fine_tune_max_iter: int = 100
     fine_tune_learning_rate_init: float | None = 1e-3
     reconstruction_weight: float = 0.0
 
@@ -38,8 +38,6 @@ class _Supervised(Autoencoder):
         "fine_tune_learning_rate_init": [Interval(Real, 0, None, closed="neither"), None],
         "reconstruction_weight": [Interval(Real, 0, None, closed="left")],
     }
-
-    _n_targets: int  # columns of the head, while a fit runs
 
     def _add_head(self, graph: Graph, node: str) -> Term:
         """Adds what is behind the head and its term."""
@@ -147,7 +145,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         The entry of y that stands for "no label". None: every row has one.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the cross-entropy, as in scikit-learn.
-    fine_tune_max_iter : int, default=50
+    fine_tune_max_iter : int, default=100
         Epochs of the second training; `max_iter` are those of the first.
     fine_tune_learning_rate_init : float or None, default=1e-3
         Highest learning rate of the second training. None: as `learning_rate_init`.
@@ -269,14 +267,18 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
 
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
         """Logarithms of `predict_proba`, exact where those are tiny."""
-        logits = self._head(X, HEAD).astype(np.float64)
-        logits -= logits.max(axis=1, keepdims=True)
-        out = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        return out.astype(X.dtype) if getattr(X, "dtype", None) == np.float32 else out
+        logits = self._head(X, HEAD)
+        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+        exact = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        probabilities = self._head(X, "probabilities")
+        likely = probabilities > 0.5
+        # Near one the logarithm is that of the rounded probability, so that the two methods agree to the last digit.
+        return np.where(likely, np.log(np.where(likely, probabilities, 1.0)), exact).astype(logits.dtype)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The most probable class of each row."""
-        return np.asarray(self.classes_[self._head(X, HEAD).argmax(axis=1)])
+        best = self._head(X, HEAD).argmax(axis=1)
+        return np.asarray(self.classes_[best])
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # type: ignore[override]
         """Share of the rows whose class is predicted, those without a label left out."""
@@ -298,7 +300,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
     ----------
     n_components : int, default=64
         Features of the code, which the linear layer sees.
-    fine_tune_max_iter : int, default=50
+    fine_tune_max_iter : int, default=100
         Epochs of the second training; `max_iter` are those of the first.
     fine_tune_learning_rate_init : float or None, default=1e-3
         Highest learning rate of the second training. None: as `learning_rate_init`.
@@ -344,6 +346,11 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
     """
 
     n_components: int = first(64)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
     def _add_head(self, graph: Graph, node: str) -> Term:
         graph.kept = (node,)
@@ -399,7 +406,8 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Numbers for rows, of shape (n_samples,) or (n_samples, n_targets) as y was."""
-        out = self._head(X, HEAD) * self._y_scale + self._y_mean
+        out = self._head(X, HEAD)
+        out = out * self._y_scale + self._y_mean
         return np.asarray(out[:, 0] if self._flat else out)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # type: ignore[override]

