@@ -1,0 +1,162 @@
+"""Classifier and regressor: labels for some rows, features from all."""
+
+import pickle
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_digits
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import cross_val_score
+from sklearn.preprocessing import scale
+
+from autoenc import AutoencoderClassifier, AutoencoderRegressor
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return (X / 16).astype(np.float32), y, np.where(np.arange(len(y)) % 10 == 0, y, -1)
+
+
+def classifier(**parameters):
+    return AutoencoderClassifier(16, **{"max_iter": 10, "fine_tune_max_iter": 20, "random_state": 0, **parameters})
+
+
+def test_classes_of_partly_labelled_rows(digits):
+    X, y, few = digits
+    model = classifier(max_iter=30, fine_tune_max_iter=50).fit(X, few)
+    assert_array_equal(model.classes_, np.arange(10))
+    assert model.score(X, y) > 0.85
+    probabilities = model.predict_proba(X)
+    assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
+    assert_array_equal(model.classes_[probabilities.argmax(axis=1)], model.predict(X))
+    logarithms = model.predict_log_proba(X)
+    assert_allclose(np.exp(logarithms), probabilities, rtol=1e-4, atol=1e-30)
+    assert np.isfinite(logarithms).all()
+    # Rows without a label do not count in the score.
+    assert model.score(X, few) == np.mean(model.predict(X)[few >= 0] == few[few >= 0])
+    assert len(model.loss_curve_) == 30 and len(model.fine_tune_loss_curve_) == 50
+    assert model.fine_tune_loss_curve_[-1] < 0.2 * model.fine_tune_loss_curve_[0]
+    assert model.transform(X).shape == (len(X), 16)
+    assert model.reconstruct(X).shape == X.shape
+
+
+def test_rows_without_labels_teach(digits):
+    """The pretraining sees them: without them another network comes out, and a worse one."""
+    X, y, few = digits
+    labelled = np.flatnonzero(few >= 0)[:60]
+    sparse_labels = np.full(len(y), -1)
+    sparse_labels[labelled] = y[labelled]
+    with_all = classifier(max_iter=60, fine_tune_max_iter=100).fit(X, sparse_labels).score(X, y)
+    alone = classifier(max_iter=60, fine_tune_max_iter=100).fit(X[labelled], y[labelled]).score(X, y)
+    assert with_all > alone
+
+
+def test_reconstruction_beside_the_labels(digits):
+    X, _, few = digits
+    kept = classifier(reconstruction_weight=1.0).fit(X, few)
+    dropped = classifier().fit(X, few)
+    assert np.mean((kept.reconstruct(X) - X) ** 2) < np.mean((dropped.reconstruct(X) - X) ** 2)
+
+
+def test_names_of_classes_and_no_unlabelled(digits):
+    X, y, few = digits
+    names = np.array([f"digit {i}" for i in range(10)])
+    model = classifier(unlabeled_label="?").fit(X, np.where(few >= 0, names[few], "?"))
+    assert_array_equal(model.classes_, names)
+    assert_array_equal(model.predict(X), names[classifier().fit(X, few).predict(X)])
+    signs = np.where(y > 4, 1, -1)
+    with pytest.raises(ValueError, match="unlabeled_label=None"):
+        classifier().fit(X, signs)
+    model = classifier(unlabeled_label=None).fit(X, signs)
+    assert_array_equal(model.classes_, [-1, 1])
+    assert model.score(X, signs) > 0.8
+
+
+def test_class_weight(digits):
+    X, y, _ = digits
+    few_nines = np.where((y == 9) & (np.arange(len(y)) % 10 > 0), -1, y)
+    plain = classifier().fit(X, few_nines).predict_proba(X)[:, 9].mean()
+    heavy = classifier(class_weight={9: 20.0}).fit(X, few_nines).predict_proba(X)[:, 9].mean()
+    balanced = classifier(class_weight="balanced").fit(X, few_nines).predict_proba(X)[:, 9].mean()
+    assert plain < balanced < heavy
+
+
+@pytest.mark.parametrize("make", [AutoencoderClassifier, AutoencoderRegressor])
+def test_same_bits_for_any_number_of_threads(digits, make):
+    X, y, few = digits
+    target = few if make is AutoencoderClassifier else np.where(few >= 0, y.astype(float), np.nan)
+    models = [
+        make(8, max_iter=3, fine_tune_max_iter=3, random_state=0, n_jobs=n).fit(X[:500], target[:500])
+        for n in (1, 2, 3, 8)
+    ]
+    for model in models[1:]:
+        for one, other in zip(models[0].coefs_, model.coefs_, strict=True):
+            assert_array_equal(one, other)
+    assert_array_equal(models[0].predict(X[:500]), pickle.loads(pickle.dumps(models[0])).predict(X[:500]))
+    order = np.random.default_rng(0).permutation(500)
+    assert_array_equal(models[0].predict(X[order]), models[0].predict(X)[order])
+
+
+def test_sparse_rows_and_missing_values(digits):
+    X, y, few = digits
+    dense, sparse = classifier().fit(X, few), classifier().fit(sp.csr_matrix(X), few)
+    assert_array_equal(dense.predict_proba(X), sparse.predict_proba(sp.csr_matrix(X)))
+
+
+def test_regressor_with_unknown_targets():
+    X, y = load_diabetes(return_X_y=True)
+    X = scale(X)
+    known = np.where(np.arange(len(y)) % 2 == 0, y, np.nan)
+    model = AutoencoderRegressor(16, max_iter=20, fine_tune_max_iter=20, random_state=0).fit(X, known)
+    assert model.predict(X).shape == y.shape
+    assert model.score(X, y) > 0.3
+    assert abs(model.predict(X).mean() - y.mean()) < 0.2 * y.std()
+    both = clone(model).fit(X, np.column_stack([known, -2.0 * y]))
+    assert both.predict(X).shape == (len(y), 2)
+    assert np.corrcoef(both.predict(X).T)[0, 1] < -0.8
+    assert_array_equal(model.predict(X[:1]), model.predict(X)[:1])
+
+
+def test_cross_validation(digits):
+    X, y, _ = digits
+    assert cross_val_score(classifier(), X[:600], y[:600], cv=3).mean() > 0.7
+
+
+def test_errors(digits):
+    X, y, few = digits
+    with pytest.raises(ValueError, match="no row of y has a label: all are unlabeled_label=-1"):
+        classifier().fit(X, np.full(len(y), -1))
+    with pytest.raises(ValueError, match="y has 5 entries and X has 1797 rows"):
+        classifier().fit(X, y[:5])
+    with pytest.raises(ValueError, match="a column of y has no value"):
+        AutoencoderRegressor().fit(X, np.full(len(y), np.nan))
+    with pytest.raises(ValueError, match="infinity"):
+        AutoencoderRegressor().fit(X, np.full(len(y), np.inf))
+    with pytest.raises(ValueError, match="reconstruction_weight"):
+        classifier(reconstruction_weight=-1.0).fit(X, few)
+    with pytest.raises(NotFittedError):
+        classifier().predict(X)
+    assert not hasattr(classifier(), "partial_fit")
+    # What fails leaves a fitted model as it was.
+    model = classifier().fit(X, few)
+    before = model.predict_proba(X)
+    with pytest.raises(ValueError, match="NaN"):
+        model.fit(np.full_like(X, np.nan), few)
+    assert_array_equal(model.predict_proba(X), before)
+
+
+def test_ctrl_c_in_the_pretraining_leaves_it_as_it_was(digits):
+    X, _, few = digits
+
+    def interrupt(state):
+        if state.epoch == 2:
+            raise KeyboardInterrupt
+
+    model = classifier(callbacks=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, few)
+    assert not hasattr(model, "classes_") and not hasattr(model, "coefs_")
