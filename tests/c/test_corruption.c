@@ -98,6 +98,24 @@ TEST(replaced_entries_have_their_rates) {
     }
 }
 
+/* The words are those of the definition: by key, step, row and column. */
+TEST(an_entry_goes_by_its_word) {
+    enum { N = ROWS * WIDTH };
+    static double masked[N], swapped[N];
+    const ae_key key = ae_key_of(11, AE_STREAM_CORRUPTION, "noise");
+    const uint64_t step = ((uint64_t)5 << 32) + 3;
+    draw(MASKING, 32, "noise", step, masked);
+    draw(SWAP, 32, "noise", step, swapped);
+    for (int r = 0; r < ROWS; r++)
+        for (int c = 0; c < WIDTH; c++) {
+            const uint32_t word = ae_rng_word(key, step, (uint32_t)r, (uint32_t)c), threshold = (uint32_t)(0.3 * 4294967296.0);
+            const int other = word < threshold ? (int)((uint64_t)word * (ROWS - 1) / threshold) : 0;
+            const int from = word < threshold ? other + (other >= r) : r;
+            CHECK((masked[r * WIDTH + c] == -0.25) == (word < threshold), "masked entry (%d, %d)", r, c);
+            CHECK(swapped[r * WIDTH + c] == x[from * WIDTH + c], "swapped entry (%d, %d)", r, c);
+        }
+}
+
 TEST(swapped_entries_come_from_all_other_rows) {
     enum { N = ROWS * WIDTH, STEPS = 8 };
     static double y[N];
@@ -317,6 +335,7 @@ int main(void) {
     fill_places();
     RUN(normal_draws_have_their_moments);
     RUN(replaced_entries_have_their_rates);
+    RUN(an_entry_goes_by_its_word);
     RUN(swapped_entries_come_from_all_other_rows);
     RUN(draws_are_fresh_by_step_and_by_name);
     RUN(the_same_bits_however_it_is_cut);
