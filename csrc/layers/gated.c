@@ -62,20 +62,23 @@ static void gated_forward(const ae_binding *binding, const ae_block *block) {
         }
 }
 
+/* The gradient that passes is left in out.gradient: a tile of one parameter may not read another, which its own task changes. */
 static void gated_backward_data(const ae_binding *binding, const ae_block *block) {
     const ae_value *in = &binding->in[0], *out = &binding->out;
     const int64_t row0 = block->row0 * out->shape.multiplicity, row1 = block->row1 * out->shape.multiplicity;
     const bool companion = binding->desc->size[0] == 1;
-    if (!in->gradient)
-        return;
     for (int64_t p = 0; p < ae_panels(out->shape.width); p++)
         for (int j = 0; j < AE_PANEL; j += VL) {
             const gate g = gate_at(binding, p, j);
             for (int64_t row = row0; row < row1; row++) {
                 const vec x = v_load((const real *)in->data + p * in->stride + row * AE_PANEL + j);
-                const vec d = v_load((const real *)out->gradient + p * out->stride + row * AE_PANEL + j);
+                real *d = (real *)out->gradient + p * out->stride + row * AE_PANEL + j;
+                const vec passes = v_select(is_shut(&g, x, companion), v_zero(), v_load(d));
+                v_store(d, passes);
+                if (!in->gradient)
+                    continue;
                 real *to = (real *)in->gradient + p * in->stride + row * AE_PANEL + j;
-                const vec through = v_select(is_shut(&g, x, companion), v_zero(), companion ? d : v_mul(d, g.factor));
+                const vec through = companion ? passes : v_mul(passes, g.factor);
                 v_store(to, binding->accumulate[0] ? v_add(v_load(to), through) : through);
             }
         }
@@ -93,12 +96,13 @@ static void gated_backward_weights(const ae_binding *binding, const ae_tile *til
     if (companion != (tile->parameter == GATE_BIAS))
         return; /* it has no say here */
     for (int j = 0; j < AE_PANEL; j += VL) {
-        const gate g = gate_at(binding, tile->panel, j);
+        const bool scales = tile->parameter == SCALE;
+        const vec factor =
+            scales ? vf_exp(v_load((const real *)binding->parameter[SCALE] + tile->panel * AE_PANEL + j)) : v_zero();
         vec sum = v_load(to + j);
         for (int64_t row = 0; row < rows; row++) {
-            const vec x = v_load(data + row * AE_PANEL + j);
-            const vec through = v_select(is_shut(&g, x, companion), v_zero(), v_load(d + row * AE_PANEL + j));
-            sum = tile->parameter == SCALE ? v_fma(through, v_mul(g.factor, x), sum) : v_add(sum, through);
+            const vec passes = v_load(d + row * AE_PANEL + j);
+            sum = scales ? v_fma(passes, v_mul(factor, v_load(data + row * AE_PANEL + j)), sum) : v_add(sum, passes);
         }
         v_store(to + j, sum);
     }
