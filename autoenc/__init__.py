@@ -12,16 +12,20 @@ __all__ = [
     "Autoencoder",
     "AutoencoderClassifier",
     "AutoencoderRegressor",
+    "DenoisingAutoencoder",
     "DivergenceError",
     "MarginalizedDenoisingAutoencoder",
     "Predictor",
+    "SparseAutoencoder",
     "__version__",
 ]
 
 if TYPE_CHECKING:
     from autoenc._autoencoder import Autoencoder
+    from autoenc._denoising import DenoisingAutoencoder
     from autoenc._marginalized import MarginalizedDenoisingAutoencoder
     from autoenc._predictor import Predictor
+    from autoenc._sparse import SparseAutoencoder
     from autoenc._supervised import AutoencoderClassifier, AutoencoderRegressor
     from autoenc.exceptions import DivergenceError
 
@@ -29,9 +33,11 @@ _HOME = {
     "Autoencoder": "autoenc._autoencoder",
     "AutoencoderClassifier": "autoenc._supervised",
     "AutoencoderRegressor": "autoenc._supervised",
+    "DenoisingAutoencoder": "autoenc._denoising",
     "DivergenceError": "autoenc.exceptions",
     "MarginalizedDenoisingAutoencoder": "autoenc._marginalized",
     "Predictor": "autoenc._predictor",
+    "SparseAutoencoder": "autoenc._sparse",
 }
 
 

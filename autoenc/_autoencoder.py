@@ -3,16 +3,18 @@
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from autoenc import _core, _spec
 from autoenc._base import MOST, BaseAutoencoder
 from autoenc._declare import estimator, first
-from autoenc._fitting import FitData
+from autoenc._fitting import ROWS_AT_ONCE, FitData
 from autoenc._pretraining import layerwise
+from autoenc._sparse_code import Place, Reconstruction, add_code, add_terms
 from autoenc._spec import Graph
+from autoenc.sparsity import BatchTopK, Matryoshka, Sparsity, TopK
 
 
 @estimator
@@ -41,6 +43,8 @@ default="squared_error"
         multinomial nonnegative data.
     huber_delta : float, default=1.0
         Error from which huber grows linearly.
+    sparsity : object of `autoenc.sparsity` or None, default=None
+        What makes the code sparse: a penalty on it or a choice among its features.
     pretrain : {"layerwise"} or None, default=None
         "layerwise": each hidden layer is first trained as the code of a shallow autoencoder of the layer before it,
         with the same corruption [3]_ [4]_; then all are trained together. For deep networks.
@@ -92,7 +96,7 @@ default="squared_error"
     output_activation: str = "auto"
     loss: str = "squared_error"
     huber_delta: float = 1.0
-    sparsity: Any = None
+    sparsity: Sparsity | None = None
     pretrain: str | None = None
     pretrain_max_iter: int = 30
 
@@ -103,7 +107,7 @@ default="squared_error"
         "output_activation": [StrOptions({"auto", *_core.ACTIVATIONS})],
         "loss": [StrOptions(set(_core.LOSSES))],
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
-        "sparsity": [BaseEstimator, None],
+        "sparsity": [Sparsity, None],
         "pretrain": [StrOptions({"layerwise"}), None],
         "pretrain_max_iter": [Interval(Integral, 1, MOST, closed="both")],
     }
@@ -111,14 +115,45 @@ default="squared_error"
     def _initial(self, data: FitData, seed: int) -> dict[str, NDArray[Any]] | None:
         return None if self.pretrain is None else layerwise(Autoencoder, self, data, seed)
 
+    def _sparsity(self) -> Sparsity | None:
+        """What makes the code sparse."""
+        return self.sparsity
+
     def _settings(self) -> dict[str, Any]:
         names = ("latent_activation", "output_activation", "loss", "huber_delta")
-        return {**super()._settings(), **{name: getattr(self, name) for name in names}}
+        own = {name: getattr(self, name) for name in names}
+        return {**super()._settings(), **own, "sparsity": repr(self._sparsity())}
 
     def _add_code(self, graph: Graph, node: str) -> tuple[str, str]:
         _spec.check_widths("n_components", [self.n_components])
-        code = self._dense(graph, "code", node, int(self.n_components), self.latent_activation)
-        return code, code
+        width = int(self.n_components)
+        sparsity = self._sparsity()
+        if sparsity is not None:
+            sparsity.validate()
+            return add_code(sparsity, graph, Place(width, self.latent_activation, self.init), node)
+        return (self._dense(graph, "code", node, width, self.latent_activation),) * 2
+
+    def _after_fit(self, trainer: _core.Trainer, data: FitData) -> None:
+        super()._after_fit(trainer, data)
+        sparsity = self._sparsity()
+        if sparsity is not None:
+            self.dead_latents_ = np.flatnonzero(self._dead(sparsity, data))
+
+    def _dead(self, sparsity: Sparsity, data: FitData) -> NDArray[np.bool_]:
+        """Which latents no row has used lately."""
+        inner = sparsity.sparsity if isinstance(sparsity, Matryoshka) else sparsity
+        if isinstance(inner, (TopK, BatchTopK)):
+            return np.asarray(self.other_parameters_["code.since"][0] >= inner.dead_after)
+        X, dead = data.rows.X, np.ones(self._spec["n_components"], dtype=bool)
+        for at in range(0, X.shape[0], ROWS_AT_ONCE):
+            condition = data.rows.condition
+            codes = self._run(
+                X[at : at + ROWS_AT_ONCE],
+                self._spec["code"],
+                condition=None if condition is None else condition[at : at + ROWS_AT_ONCE],
+            )
+            dead &= ~codes.any(axis=0)
+        return dead
 
     def _add_output(self, graph: Graph, node: str, width: int) -> str:
         allowed = _spec.output_activations(self.loss)
@@ -133,3 +168,6 @@ default="squared_error"
     def _add_objective(self, graph: Graph, output: str, target: str, entry_weight: str | None) -> None:
         parameter = float(self.huber_delta) if self.loss == "huber" else 1.0
         graph.term(self.loss, output, target, parameter=parameter, entry_weight=entry_weight, scores=True)
+        sparsity = self._sparsity()
+        if sparsity is not None:
+            add_terms(sparsity, graph, Reconstruction(graph.decoded, output, target, graph.objective[-1]))

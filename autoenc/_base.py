@@ -20,6 +20,7 @@ from autoenc._fitting import LEARNING_RATES, SCHEDULES, Fitting, warn
 from autoenc._spec import Graph, Spec
 from autoenc._threads import n_threads
 from autoenc._training import type_callback
+from autoenc.corruption import Corruption
 
 MOST = 2**31 - 1  # of what is counted: epochs, rows of a batch
 
@@ -80,7 +81,7 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     activation: str = "gelu"
     tied_weights: bool = False
     dropout: float = 0.0
-    corruption: Any = None
+    corruption: Corruption | None = None
     missing: Literal["error", "mask"] = "error"
     init: str = "auto"
     alpha: float = 1e-4
@@ -123,7 +124,7 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         "activation": [StrOptions(set(_core.ACTIVATIONS))],
         "tied_weights": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
-        "corruption": [BaseEstimator, None],
+        "corruption": [Corruption, None],
         "missing": [StrOptions({"error", "mask"})],
         "init": [StrOptions(set(_core.INITIALIZERS) - {"zero"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
@@ -220,6 +221,10 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         """Adds the terms of loss and score."""
         raise NotImplementedError(f"{type(self).__name__} must say what it minimises")
 
+    def _corruption(self) -> Corruption | None:
+        """What is done to the rows that the encoder sees in training."""
+        return self.corruption
+
     def _hidden_layers(self) -> tuple[list[_layers.Layer], list[_layers.Layer]]:
         """Hidden layers of encoder and decoder."""
         sides: list[list[_layers.Layer]] = []
@@ -255,8 +260,10 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         x = seen = graph.add("input", "x", width=n_features, source=0)
         if self.missing == "mask":
             x = seen = graph.add("observed", "x_observed", "x")
-        if self.corruption is not None:
-            kind, fields = self.corruption._layer()
+        corruption = self._corruption()
+        if corruption is not None:
+            corruption._validate()
+            kind, fields = corruption._layer()
             seen = graph.add(kind, "x_corrupted", x, **fields)
         condition = []
         if n_conditions:
@@ -268,6 +275,7 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         if condition:
             width = graph.widths[decoded] + n_conditions
             decoded = graph.add("concatenate", "code_and_condition", decoded, *condition, width=width)
+        graph.decoded = decoded
         output = self._add_output(graph, self._add_layers(graph, "decoder", decoder, decoded), n_outputs)
         if self.tied_weights:
             self._tie(graph, n_outputs)
@@ -281,8 +289,8 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
                 raw, target = target, graph.add("observed", "x_clean_observed", target)
             entry_weight = graph.add("present", "x_present", raw, size=(1,))
         self._add_objective(graph, output, target, entry_weight)
-        if self.corruption is not None and self.corruption.emphasis is not None:
-            self._emphasise(graph, x, entry_weight, clean)
+        if corruption is not None:
+            self._emphasise(graph, x, entry_weight, clean, corruption._emphasis())
         return Spec(
             precision=self.precision,
             n_features=n_features,
@@ -322,15 +330,19 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
                 )
             node["fields"].update(shares=other["name"], shares_transposed=1)
 
-    def _emphasise(self, graph: Graph, x: str, entry_weight: str | None, clean: bool) -> None:
+    def _emphasise(
+        self, graph: Graph, x: str, entry_weight: str | None, clean: bool, emphasis: tuple[float, float] | None
+    ) -> None:
         """Weighs entries that the corruption has changed differently; in the objective, not in the score."""
+        if emphasis is None:
+            return
         if clean:
             raise ValueError(
                 f"corruption={self.corruption!r} with emphasis does not go with X_clean, whose entries are not those "
                 "of X; allowed: emphasis=None"
             )
         kept = {id(term) for term in graph.scores}
-        weight = graph.add("emphasis", "emphasis", x, "x_corrupted", value=self.corruption.emphasis)
+        weight = graph.add("emphasis", "emphasis", x, "x_corrupted", value=emphasis)
         if entry_weight is not None:
             weight = graph.add("multiply", "entry_weight", weight, entry_weight)
         graph.objective = [{**term, "entry_weight": weight} if id(term) in kept else term for term in graph.objective]

@@ -54,9 +54,9 @@ def check_finite(X: Any, precision: str, name: str, *, allow_nan: bool = False) 
     if values.dtype == np.float64 and precision == "float32":
         # One pass for NaN, infinity and what becomes infinity.
         largest = float(np.finfo(np.float32).max)
-        found = _core.find_outside(source(X), -largest, largest)
+        found = _core.find_outside(source(X), -largest, largest, allow_nan=allow_nan)
     else:
-        found = _core.find_nonfinite(source(X))
+        found = _core.find_nonfinite(source(X), allow_nan=allow_nan)
     if found is None:
         return
     row, column, value = found
@@ -66,7 +66,8 @@ def check_finite(X: Any, precision: str, name: str, *, allow_nan: bool = False) 
             "scale the column or set precision='float64'."
         )
     what = "NaN" if np.isnan(value) else "infinity"
-    raise ValueError(f"Input {name} contains {what} at row {row}, column {column}; every value must be finite.")
+    remedy = "; missing='mask' allows NaN" if what == "NaN" and name.startswith("X") else ""
+    raise ValueError(f"Input {name} contains {what} at row {row}, column {column}; every value must be finite{remedy}.")
 
 
 def check_target(X: Any, loss: str, name: str, *, allow_nan: bool = False) -> None:
@@ -75,7 +76,7 @@ def check_target(X: Any, loss: str, name: str, *, allow_nan: bool = False) -> No
     if kind == "any":
         return
     low, high, text = _RANGES[kind]
-    found = _core.find_outside(source(X), low, high)
+    found = _core.find_outside(source(X), low, high, allow_nan=allow_nan)
     if found is not None:
         row, column, value = found
         hint = "" if np.isnan(value) else f"; {_REMEDIES[kind]}"

@@ -466,6 +466,7 @@ class Fitting:
         for name in (
             "validation_loss_curve_",
             "components_",
+            "dead_latents_",
             "explained_variance_ratio_",
             "_optimizer_state",
             "_solver",

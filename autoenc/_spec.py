@@ -68,7 +68,9 @@ MAX_LAYERS = 1000  # of an encoder or a decoder
 # Layers that act in training only; a fitted network runs without them.
 # Layers with parameters, which a copy shares.
 WITH_WEIGHTS = frozenset({"dense", "batch_norm", "layer_norm"})
-TRAINING_ONLY = frozenset({"dropout", "gaussian_noise", "masking_noise", "salt_and_pepper", "swap_noise"})
+TRAINING_ONLY = frozenset(
+    {"prefixes", "gaussian_sample", "dropout", "gaussian_noise", "masking_noise", "salt_and_pepper", "swap_noise"}
+)
 
 
 class Node(TypedDict):
@@ -149,6 +151,7 @@ class Graph:
         self.scores: list[Term] = []
         self.stages: list[Stage] = []
         self.kept: tuple[str, ...] = ()
+        self.decoded = ""  # where the decoder begins
         self.widths: dict[str, int] = {}
 
     def add(self, kind: str, name: str, *inputs: str, **fields: Any) -> str:
@@ -159,10 +162,11 @@ class Graph:
         self.widths[name] = fields["width"] if "width" in fields else self.widths[inputs[0]]
         return name
 
-    def copy(self, first: str, last: str, start: str, prefix: str) -> str:
+    def copy(self, first: str, last: str, start: str, prefix: str, *, frozen: bool = False) -> str:
         """Runs what lies between two nodes once more, from another start and with the same weights.
 
-        The copies have names with a prefix; the name of the last one is returned.
+        The copies have names with a prefix; the name of the last one is returned. `frozen`: the weights learn nothing
+        from the copies.
         """
         stands_for = {first: start}
         wanted = {node["name"] for node in _wanted(self.nodes, (last,))}
@@ -176,6 +180,8 @@ class Graph:
             if node["kind"] in WITH_WEIGHTS:
                 fields["shares"] = name
                 fields.pop("shares_transposed", None)
+            if frozen and node["kind"] == "dense":
+                fields["size"] = (*fields.get("size", (0,))[:1], 1)
             inputs = tuple(stands_for.get(i, i) for i in node["inputs"])
             stands_for[name] = self.add(node["kind"], prefix + name, *inputs, **fields)
         return stands_for[last]

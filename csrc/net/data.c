@@ -135,8 +135,9 @@ void ae_data_find_infinite(const ae_data *data, int64_t *row, int64_t *column, d
     find_nonfinite(data, true, row, column, value);
 }
 
-void ae_data_find_outside(const ae_data *data, double low, double high, int64_t *row, int64_t *column, double *value) {
-    find(data, low, high, false, row, column, value);
+void ae_data_find_outside(const ae_data *data, double low, double high, bool allow_nan, int64_t *row, int64_t *column,
+                          double *value) {
+    find(data, low, high, allow_nan, row, column, value);
 }
 
 void ae_data_gather(const ae_data *data, const ae_kernels *kernels, int64_t index, int64_t stride, int64_t row, void *panels) {

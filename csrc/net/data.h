@@ -33,8 +33,9 @@ void ae_data_find_nonfinite(const ae_data *data, int64_t *row, int64_t *column, 
 /* The same of a value that is infinite; NaN, a missing value, passes. */
 void ae_data_find_infinite(const ae_data *data, int64_t *row, int64_t *column, double *value);
 
-/* First row and column of a value outside [low, high], or row = -1. NaN counts as outside. */
-void ae_data_find_outside(const ae_data *data, double low, double high, int64_t *row, int64_t *column, double *value);
+/* First row and column of a value outside [low, high], or row = -1. NaN counts as outside unless allow_nan. */
+void ae_data_find_outside(const ae_data *data, double low, double high, bool allow_nan, int64_t *row, int64_t *column,
+                          double *value);
 
 /* Row `index` of the data into row `row` of a panel matrix of data->columns columns. */
 void ae_data_gather(const ae_data *data, const ae_kernels *kernels, int64_t index, int64_t stride, int64_t row, void *panels);

@@ -120,20 +120,24 @@ static PyObject *core_find_nonfinite(PyObject *module, PyObject *arguments, PyOb
     return status == AE_OK ? place(row, column, value) : binding_raise(NULL, &context, status);
 }
 
-static PyObject *core_find_outside(PyObject *module, PyObject *arguments) {
+static PyObject *core_find_outside(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static const char *const names[] = {"", "", "", "allow_nan", NULL};
+    int allow_nan = 0;
     ae_context context;
     ae_data data;
     PyObject *object, *keep;
     int64_t row = -1, column = -1;
     double value = 0, low, high;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "Odd:find_outside", &object, &low, &high) || !binding_source(object, &data, &keep))
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "Odd|$p:find_outside", (char **)(uintptr_t)names, &object, &low,
+                                     &high, &allow_nan) ||
+        !binding_source(object, &data, &keep))
         return NULL;
     ae_status status;
     Py_BEGIN_ALLOW_THREADS
     status = ae_data_check(&context, &data, "X");
     if (status == AE_OK)
-        ae_data_find_outside(&data, low, high, &row, &column, &value);
+        ae_data_find_outside(&data, low, high, allow_nan != 0, &row, &column, &value);
     Py_END_ALLOW_THREADS
     Py_DECREF(keep);
     return status == AE_OK ? place(row, column, value) : binding_raise(NULL, &context, status);
@@ -154,8 +158,9 @@ static PyMethodDef core_functions[] = {
     {"find_nonfinite", (PyCFunction)(void (*)(void))core_find_nonfinite, METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("find_nonfinite(source, /, *, allow_nan=False)\n--\n\n"
                "First (row, column, value) that is infinite or, unless allow_nan, NaN; or None.")},
-    {"find_outside", core_find_outside, METH_VARARGS,
-     PyDoc_STR("find_outside(source, low, high, /)\n--\n\nFirst (row, column, value) outside [low, high], or None.")},
+    {"find_outside", (PyCFunction)(void (*)(void))core_find_outside, METH_VARARGS | METH_KEYWORDS,
+     PyDoc_STR("find_outside(source, low, high, /, *, allow_nan=False)\n--\n\n"
+               "First (row, column, value) outside [low, high] or, unless allow_nan, NaN; or None.")},
     {NULL, NULL, 0, NULL},
 };
 

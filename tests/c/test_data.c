@@ -159,24 +159,24 @@ TEST(what_is_outside_is_found) {
     double x[6] = {0, 0.5, 1, 0.25, 1, 0};
     const ae_data d = dense_data(x, AE_F64, 2, 3);
     found f = {-7, -7, 0};
-    ae_data_find_outside(&d, 0, 1, &f.row, &f.column, &f.value);
+    ae_data_find_outside(&d, 0, 1, false, &f.row, &f.column, &f.value);
     CHECK(f.row == -1 && f.column == -1, "the ends are inside");
     static const double bad[] = {1.0000000000000002, -4.9e-324, NAN, INFINITY};
     for (int k = 0; k < 4; k++) {
         x[4] = bad[k];
-        ae_data_find_outside(&d, 0, 1, &f.row, &f.column, &f.value);
+        ae_data_find_outside(&d, 0, 1, false, &f.row, &f.column, &f.value);
         CHECK(f.row == 1 && f.column == 1 && (f.value == bad[k] || isnan(bad[k])), "%g", bad[k]);
     }
     x[4] = 1;
     x[2] = 1e300;
-    ae_data_find_outside(&d, 0, INFINITY, &f.row, &f.column, &f.value);
+    ae_data_find_outside(&d, 0, INFINITY, false, &f.row, &f.column, &f.value);
     CHECK(f.row == -1, "no upper end");
     static const unsigned char bytes[4] = {0, 1, 2, 1};
     const ae_data u8 = dense_data(bytes, AE_U8, 2, 2);
-    ae_data_find_outside(&u8, 0, 1, &f.row, &f.column, &f.value);
+    ae_data_find_outside(&u8, 0, 1, false, &f.row, &f.column, &f.value);
     CHECK(f.row == 1 && f.column == 0 && f.value == 2, "uint8");
     csr m = good_csr;
-    ae_data_find_outside(bound(&m, 32), 0, INFINITY, &f.row, &f.column, &f.value);
+    ae_data_find_outside(bound(&m, 32), 0, INFINITY, false, &f.row, &f.column, &f.value);
     CHECK(f.row == 0 && f.column == 6 && f.value == -2, "CSR");
 }
 

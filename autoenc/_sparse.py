@@ -1,0 +1,89 @@
+"""The sparse autoencoder."""
+
+from numbers import Integral
+from typing import Any, ClassVar
+
+from sklearn.utils._param_validation import Interval
+
+from autoenc._autoencoder import Autoencoder
+from autoenc._declare import estimator, first
+from autoenc.sparsity import MOST_K, Sparsity, TopK
+
+DEAD_AFTER = 10_000  # training rows without activity
+
+
+@estimator
+class SparseAutoencoder(Autoencoder):
+    """Autoencoder with a wide code of which few features are active in a row.
+
+    The code is usually wider than the row: a dictionary, of which each row uses a few entries [1]_. By default the
+    `k` largest features of a row are kept [2]_; `sparsity` names other ways.
+
+    Parameters
+    ----------
+    n_components : int, default=256
+        Features of the code.
+    k : int or None, default=16
+        Features that are active in a row. Where the decoder has no hidden layers, those that have been silent for
+        10,000 training rows are revived by an auxiliary loss [3]_. None: as `sparsity` says.
+    sparsity : object of `autoenc.sparsity` or None, default=None
+        What makes the code sparse, where it is not `k`.
+    latent_activation : str, default="identity"
+        Of the code; the names of `activation`. With `k` only "identity".
+    output_activation : str, default="auto"
+        Of the reconstruction. "auto" is the link of the loss.
+    loss : str, default="squared_error"
+        What is minimised, as in `Autoencoder`.
+    huber_delta : float, default=1.0
+        Error from which huber grows linearly.
+    pretrain : {"layerwise"} or None, default=None
+        As in `Autoencoder`.
+    pretrain_max_iter : int, default=30
+        As in `Autoencoder`.
+    <layers>
+    <training>
+
+    Attributes
+    ----------
+    dead_latents_ : ndarray of int
+        Features of the code that no row has used lately: for `k` in 10,000 training rows, for a `TopK` or `BatchTopK`
+        in its `dead_after`, for other kinds in all rows of the fit.
+    <learned>
+
+    See Also
+    --------
+    sklearn.decomposition.DictionaryLearning : The linear case, with optimised codes.
+
+    References
+    ----------
+    .. [1] Olshausen, B. A. and Field, D. J. (1997). Sparse coding with an overcomplete basis set. Vision Research 37.
+    .. [2] Makhzani, A. and Frey, B. (2014). k-sparse autoencoders. ICLR.
+    .. [3] Gao, L. et al. (2024). Scaling and evaluating sparse autoencoders. arXiv:2406.04093. Appendix A.2.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from autoenc import SparseAutoencoder
+    >>> X = load_digits().data / 16
+    >>> model = SparseAutoencoder(100, k=8, max_iter=20, random_state=0).fit(X)
+    >>> int((model.transform(X) != 0).sum(axis=1).max())
+    8
+    """
+
+    n_components: int = first(256)
+    hidden_layer_sizes: Any = ()
+    k: int | None = 16
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **Autoencoder._parameter_constraints,
+        "k": [Interval(Integral, 1, MOST_K, closed="both"), None],
+    }
+
+    def _sparsity(self) -> Sparsity | None:
+        if self.k is None:
+            return self.sparsity
+        if self.sparsity is not None:
+            raise ValueError(f"k={self.k!r} and sparsity={self.sparsity!r} both say what is kept; allowed: one of them")
+        hidden = self._hidden_layers()[1]
+        aux_k = None if hidden else max(1, int(self.n_components) // 4)
+        return TopK(int(self.k), aux_k=aux_k, dead_after=DEAD_AFTER)

@@ -1,0 +1,173 @@
+"""The nodes and terms that each object of `autoenc.sparsity` means.
+
+`add_code` puts the code behind the encoder, `add_terms` what the objective has beside the reconstruction. Both go by
+the type of the object: one function for each idea.
+"""
+
+from functools import singledispatch
+from typing import Any, NamedTuple
+
+from autoenc._spec import Graph, Term
+from autoenc.sparsity import KL, L1, BatchTopK, Gated, JumpReLU, Matryoshka, TopK
+
+LINEAR = "code_linear"  # the code before its selection
+CODE = "code"
+
+
+class Place(NamedTuple):
+    """Where a sparse code stands in its network."""
+
+    width: int
+    activation: str
+    initializer: str
+
+
+class Reconstruction(NamedTuple):
+    """What the terms of the reconstruction are, for those that reconstruct once more."""
+
+    decoded: str  # where the decoder begins
+    output: str
+    target: str
+    term: Term
+
+
+def _dense(graph: Graph, place: Place, node: str, name: str, activation: str, **fields: Any) -> str:
+    return graph.add(
+        "dense", name, node, width=place.width, activation=activation, initializer=place.initializer, **fields
+    )
+
+
+def _linear(graph: Graph, place: Place, node: str, sparsity: Any, **fields: Any) -> str:
+    """The code before its selection, which takes the place of an activation."""
+    if place.activation != "identity":
+        raise ValueError(
+            f"latent_activation={place.activation!r} does not go with sparsity={sparsity!r}, which is an activation "
+            "itself; allowed: 'identity'"
+        )
+    return _dense(graph, place, node, LINEAR, "identity", **fields)
+
+
+@singledispatch
+def add_code(sparsity: Any, graph: Graph, place: Place, node: str) -> tuple[str, str]:
+    """Names of the code and of what the decoder gets."""
+    raise TypeError(f"sparsity is {sparsity!r}; allowed are the objects of autoenc.sparsity, and None")
+
+
+@singledispatch
+def add_terms(sparsity: Any, graph: Graph, reconstruction: Reconstruction) -> None:
+    """Adds the penalties to the objective."""
+
+
+@add_code.register
+def _(sparsity: L1, graph: Graph, place: Place, node: str) -> tuple[str, str]:
+    return (_dense(graph, place, node, CODE, place.activation),) * 2
+
+
+@add_terms.register
+def _(sparsity: L1, graph: Graph, reconstruction: Reconstruction) -> None:
+    graph.term("absolute_error", CODE, weight=sparsity.weight * graph.widths[CODE])
+
+
+@add_code.register
+def _(sparsity: KL, graph: Graph, place: Place, node: str) -> tuple[str, str]:
+    if place.activation != "logistic":
+        raise ValueError(
+            f"latent_activation={place.activation!r} does not go with sparsity={sparsity!r}, which is for codes "
+            "between 0 and 1; allowed: 'logistic'"
+        )
+    return (_dense(graph, place, node, CODE, place.activation),) * 2
+
+
+@add_terms.register
+def _(sparsity: KL, graph: Graph, reconstruction: Reconstruction) -> None:
+    value = (float(sparsity.target), float(sparsity.momentum))
+    penalty = graph.add("kl_sparsity", "code_kl", CODE, width=1, size=(int(sparsity.running),), value=value)
+    graph.term("sum", penalty, weight=sparsity.weight)
+
+
+@add_code.register
+def _(sparsity: TopK, graph: Graph, place: Place, node: str) -> tuple[str, str]:
+    linear = _linear(graph, place, node, sparsity)
+    return (graph.add("top_k", CODE, linear, size=(int(sparsity.k), int(sparsity.relu), 0)),) * 2
+
+
+@add_code.register
+def _(sparsity: BatchTopK, graph: Graph, place: Place, node: str) -> tuple[str, str]:
+    linear = _linear(graph, place, node, sparsity)
+    fields = {"size": (int(sparsity.k), 0, 0), "value": (float(sparsity.momentum),)}
+    return (graph.add("batch_top_k", CODE, linear, **fields),) * 2
+
+
+def _revive(kind: str, relu: bool, sparsity: TopK | BatchTopK, graph: Graph, reconstruction: Reconstruction) -> None:
+    """The auxiliary loss: dead latents reconstruct what is left over."""
+    if sparsity.aux_k is None:
+        return
+    dense = [node for node in graph.nodes if node["kind"] == "dense" and node["name"] == reconstruction.output]
+    if not dense or dense[0]["inputs"] != (reconstruction.decoded,) or dense[0]["fields"]["activation"] != "identity":
+        raise ValueError(
+            f"sparsity={sparsity!r} with aux_k needs a decoder of one linear layer; allowed: "
+            "decoder_hidden_layer_sizes=(), or aux_k=None"
+        )
+    size = (int(sparsity.aux_k), int(relu), 1)
+    aux = graph.add(kind, "code_aux", LINEAR, size=size, value=(float(sparsity.dead_after),), shares=CODE)
+    again = {**dense[0]["fields"], "shares": reconstruction.output, "shares_transposed": 0, "size": (1,)}
+    revived = graph.add("dense", "aux_reconstruction", aux, **again)
+    residual = graph.add("add", "residual", reconstruction.target, reconstruction.output, size=(0, 1))
+    graph.term("squared_error", revived, residual, weight=sparsity.aux_weight)
+
+
+@add_terms.register
+def _(sparsity: TopK, graph: Graph, reconstruction: Reconstruction) -> None:
+    _revive("top_k", sparsity.relu, sparsity, graph, reconstruction)
+
+
+@add_terms.register
+def _(sparsity: BatchTopK, graph: Graph, reconstruction: Reconstruction) -> None:
+    _revive("batch_top_k", False, sparsity, graph, reconstruction)
+
+
+@add_code.register
+def _(sparsity: JumpReLU, graph: Graph, place: Place, node: str) -> tuple[str, str]:
+    linear = _linear(graph, place, node, sparsity)
+    return (graph.add("jump_relu", CODE, linear, value=(float(sparsity.bandwidth), float(sparsity.threshold))),) * 2
+
+
+@add_terms.register
+def _(sparsity: JumpReLU, graph: Graph, reconstruction: Reconstruction) -> None:
+    value = (float(sparsity.bandwidth), float(sparsity.threshold))
+    count = graph.add("jump_relu", "code_count", LINEAR, size=(1,), value=value, shares=CODE)
+    graph.term("sum", count, weight=sparsity.weight * graph.widths[CODE])
+
+
+@add_code.register
+def _(sparsity: Gated, graph: Graph, place: Place, node: str) -> tuple[str, str]:
+    return (graph.add("gated", CODE, _linear(graph, place, node, sparsity, size=(1,))),) * 2
+
+
+@add_terms.register
+def _(sparsity: Gated, graph: Graph, reconstruction: Reconstruction) -> None:
+    gate = graph.add("gated", "code_gate", LINEAR, size=(1,), shares=CODE)
+    graph.term("sum", gate, weight=sparsity.weight * graph.widths[CODE])
+    again = graph.copy(reconstruction.decoded, reconstruction.output, gate, "gate_", frozen=True)
+    term = reconstruction.term
+    graph.objective.append({**term, "prediction": again, "weight": term["weight"] * sparsity.aux_weight})
+
+
+@add_code.register
+def _(sparsity: Matryoshka, graph: Graph, place: Place, node: str) -> tuple[str, str]:
+    if sparsity.sparsity is None:
+        code = _dense(graph, place, node, CODE, place.activation)
+    else:
+        code, _ = add_code(sparsity.sparsity, graph, place, node)
+    lengths = sparsity.lengths(place.width)
+    return code, graph.add("prefixes", "code_prefixes", code, multiplicity=len(lengths), size=lengths)
+
+
+@add_terms.register
+def _(sparsity: Matryoshka, graph: Graph, reconstruction: Reconstruction) -> None:
+    # The core takes the mean over the prefixes of a row; the objective is their sum.
+    n = len(sparsity.lengths(graph.widths[CODE]))
+    at = next(i for i, term in enumerate(graph.objective) if term is reconstruction.term)
+    graph.objective[at] = {**reconstruction.term, "weight": n * reconstruction.term["weight"]}
+    if sparsity.sparsity is not None:
+        add_terms(sparsity.sparsity, graph, reconstruction)
