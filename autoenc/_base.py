@@ -712,9 +712,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         values = X.data if sp.issparse(X) else X
         out = values.dtype if values.dtype.kind == "f" else _spec.dtype(self._spec)
         sources = [_data.source(X)] + ([] if target is None else [_data.source(target)])
-        return self._core_predictor().run(
-            sources, node, what, from_node=start, target_source=len(sources) - 1, dtype=out
-        )
+        return self._core_predictor().run(sources, node, what, from_node=start, dtype=out)
 
     def _check(self, X: Any) -> Any:
         if not hasattr(self, "coefs_"):  # check_is_fitted asks for all tags first, which takes longer than one row
@@ -790,7 +788,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 f"X_clean is needed: the reconstruction has {spec['n_outputs']} features and X {spec['n_features']}"
             )
         _data.check_target(X if clean is None else clean, spec["loss"], "X" if clean is None else "X_clean")
-        return self._run(X, _spec.output_node(spec), what, target=clean)
+        return self._run(X, _spec.output_node(spec), what, target=X if clean is None else clean)
 
     def score_samples(self, X: Any, *, X_clean: Any = None) -> NDArray[np.float64]:
         """Minus the loss of each row: the mean of its `feature_errors`, negated. Higher is better.

@@ -39,12 +39,12 @@ def build(
                 at = f"{found[0]}, {found[1]}" if array.ndim == 2 else f"{found[1]}"
                 raise ValueError(f"{name} has {found[2]} at [{at}]; every weight must be finite")
             parameters.append(matrix)
+    graph = _spec.nodes(spec, target=True)
     return _core.Predictor(
-        _spec.nodes(spec),
+        graph,
         parameters,
         precision=_spec.bits(spec),
-        loss=_core.LOSSES.index(spec["loss"]),
-        loss_parameter=spec["loss_parameter"],
+        losses=_spec.losses(spec, graph),
         n_threads=n_threads,
     )
 
@@ -209,11 +209,11 @@ class Predictor:
                     f"X_clean is needed: the reconstruction has {self.n_outputs} features, X {self.n_features_in}"
                 )
             check_target(rows, self._spec["loss"], "X")
-            values = self._run((source(rows),), self._output, _core.LOSS)
+            values = self._run((source(rows), source(rows)), self._output, _core.LOSS)
         else:
             clean, _, _ = self._rows(X_clean, self.n_outputs, "X_clean")
             if clean.shape[0] != rows.shape[0]:
                 raise ValueError(f"X_clean has {clean.shape[0]} rows and X has {rows.shape[0]}; they must be pairs")
             check_target(clean, self._spec["loss"], "X_clean")
-            values = self._run((source(rows), source(clean)), self._output, _core.LOSS, target_source=1)
+            values = self._run((source(rows), source(clean)), self._output, _core.LOSS)
         return -float(values[0]) if single else -values

@@ -40,6 +40,8 @@ LOSS = np.dtype(
         ("loss", np.int32),
         ("prediction", np.int32),
         ("target", np.int32),
+        ("entry_weight", np.int32),
+        ("second", np.int32),
         ("reserved", np.int32),
         ("weight", np.float64),
         ("parameter", np.float64),
@@ -55,6 +57,8 @@ STAGE = np.dtype(
         ("groups", np.uint32),
         ("rule", np.int32),
         ("rate_factor", np.float64),
+        ("combine", np.int32),
+        ("reserved", np.int32),
     ],
     align=True,
 )
@@ -226,7 +230,8 @@ def losses(spec: Spec, graph: NDArray[np.void]) -> NDArray[np.void]:
     out = np.zeros(1, LOSS)
     out["loss"] = _core.LOSSES.index(spec["loss"])
     out["prediction"] = find(graph, "reconstruction")
-    out["target"] = find(graph, "x_clean" if spec["clean"] else "x")
+    out["target"] = find(graph, "x_clean" if b"x_clean" in graph["name"] else "x")
+    out["entry_weight"] = out["second"] = -1
     out["weight"] = 1.0
     out["parameter"] = spec["loss_parameter"]
     return out
