@@ -279,18 +279,21 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         output = self._add_output(graph, self._add_layers(graph, "decoder", decoder, decoded), n_outputs)
         if self.tied_weights:
             self._tie(graph, n_outputs)
-        target = x
+        n_trained = len(graph.nodes)
+        target, entry_weight = self._add_target(graph, n_outputs, 2 if condition else 1)
+        score_nodes = [] if clean else graph.cut(n_trained)
         if clean:
-            target = raw = graph.add("input", "x_clean", width=n_outputs, source=2 if condition else 1)
-        entry_weight = None
-        if self.missing == "mask":
-            raw = "x"
-            if clean:
-                raw, target = target, graph.add("observed", "x_clean_observed", target)
-            entry_weight = graph.add("present", "x_present", raw, size=(1,))
-        self._add_objective(graph, output, target, entry_weight)
+            self._add_objective(graph, output, target, entry_weight)
+        else:
+            present = None
+            if self.missing == "mask":
+                present = graph.add("present", "x_present", "x", size=(1,))
+            self._add_objective(graph, output, x, present)
+            same = {x: target, present: entry_weight}
+            graph.scores = [_spec.renamed(term, same) for term in graph.scores]
+            entry_weight = present
         if corruption is not None:
-            self._emphasise(graph, x, entry_weight, clean, corruption._emphasis())
+            self._emphasise(graph, x, output, entry_weight, clean, corruption._emphasis())
         return Spec(
             precision=self.precision,
             n_features=n_features,
@@ -315,7 +318,16 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             },
             parameters=[],
             kept=graph.kept,
+            score_nodes=score_nodes,
         )
+
+    def _add_target(self, graph: Graph, width: int, source: int) -> tuple[str, str | None]:
+        """Nodes of targets that are data of their own, and of the weights of their entries."""
+        target = graph.add("input", "x_clean", width=width, source=source)
+        if self.missing == "error":
+            return target, None
+        entry_weight = graph.add("present", "x_clean_present", target, size=(1,))
+        return graph.add("observed", "x_clean_observed", target), entry_weight
 
     def _tie(self, graph: Graph, n_outputs: int) -> None:
         """Makes the decoder's dense layers use the encoder's weights, the last the first's and so on."""
@@ -331,7 +343,13 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             node["fields"].update(shares=other["name"], shares_transposed=1)
 
     def _emphasise(
-        self, graph: Graph, x: str, entry_weight: str | None, clean: bool, emphasis: tuple[float, float] | None
+        self,
+        graph: Graph,
+        x: str,
+        output: str,
+        entry_weight: str | None,
+        clean: bool,
+        emphasis: tuple[float, float] | None,
     ) -> None:
         """Weighs entries that the corruption has changed differently; in the objective, not in the score."""
         if emphasis is None:
@@ -341,11 +359,12 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
                 f"corruption={self.corruption!r} with emphasis does not go with X_clean, whose entries are not those "
                 "of X; allowed: emphasis=None"
             )
-        kept = {id(term) for term in graph.scores}
         weight = graph.add("emphasis", "emphasis", x, "x_corrupted", value=emphasis)
         if entry_weight is not None:
             weight = graph.add("multiply", "entry_weight", weight, entry_weight)
-        graph.objective = [{**term, "entry_weight": weight} if id(term) in kept else term for term in graph.objective]
+        graph.objective = [
+            {**term, "entry_weight": weight} if term["prediction"] == output else term for term in graph.objective
+        ]
 
     # ---- fitting ----
 
@@ -513,7 +532,6 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             at[node],
             what,
             from_node=-1 if start is None else at[start],
-            target_source=0 if target is None else len(sources) - 1,
             dtype=dtype,
         )
 
@@ -625,7 +643,7 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         name = "X" if clean is None else "X_clean"
         _data.check_target(X if clean is None else clean, self._target_loss(), name, allow_nan=allow_nan)
         condition = self._check_condition(condition, X.shape[0])
-        return self._run(X, spec["output"], what, target=clean, condition=condition)
+        return self._run(X, spec["output"], what, target=X if clean is None else clean, condition=condition)
 
     def score_samples(self, X: Any, *, X_clean: Any = None, condition: Any = None) -> NDArray[np.float64]:
         """Minus the loss of each row: the mean of its `feature_errors`, negated. Higher is better.

@@ -35,6 +35,7 @@ VALUES: int
 LINKED: int
 LOSS: int
 TERMS: int
+NLL: int
 
 def isa() -> str:
     """Instruction set in use: "avx512", "avx2", "neon" or "ref" (environment variable AUTOENC_ISA lowers it)."""
@@ -113,6 +114,9 @@ class Trainer:
     def evaluate(self, slot: int, first: int, count: int, split: bool, /) -> float: ...
     def keep_best(self) -> None: ...
     def restore_best(self) -> None: ...
+    def set_loss_weight(self, index: int, weight: float, /) -> None: ...
+    def term_losses(self) -> NDArray[np.float64]:
+        """Mean of each loss over the last complete epoch, without its weight; NaN before one."""
     def scale_rate(self, factor: float, /) -> None: ...
     def position(self) -> tuple[int, int]:
         """(steps, epochs) done."""
@@ -130,8 +134,7 @@ class Predictor:
         parameters: Sequence[NDArray[Any]],
         *,
         precision: int,
-        loss: int,
-        loss_parameter: float = 1.0,
+        losses: NDArray[np.void] | None = None,
         n_threads: int = 1,
     ) -> Predictor:
         """parameters: ordered as by Trainer.parameters, two-dimensional, of the precision, finite."""
@@ -142,8 +145,9 @@ class Predictor:
         what: int = 0,
         *,
         from_node: int = -1,
-        target_source: int = 0,
+        combine: int = 0,  # samples of a row: 0 mean, 1 log-mean-exp
         dtype: Any = None,  # numpy float32 or float64; None: that of the precision
     ) -> NDArray[Any]:
-        """VALUES, LINKED, TERMS: (rows, width of last_node); LOSS: (rows,) float64. from_node >= 0: sources[0] is the
-        value of that node. Releases the GIL; a lock makes concurrent calls take turns."""
+        """VALUES, LINKED: (rows, width of last_node); TERMS: (rows, widths of the losses in order); LOSS, NLL: (rows,)
+        float64, sums over the losses by weight. These three evaluate what they need; last_node is for the first two.
+        from_node >= 0: sources[0] is the value of that node. Releases the GIL; concurrent calls take turns."""

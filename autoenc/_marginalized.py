@@ -15,6 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _cache, _core, _data, _spec
+from autoenc._spec import Graph
 from autoenc._threads import n_threads
 
 ROWS_AT_ONCE = 4096  # of dense data; fixed, since the order of a sum shows in its last bits
@@ -144,25 +145,23 @@ def _solve(sums: _Sums, corruption_level: float, alpha: float, layer: int) -> ND
     return solution * scale[:, np.newaxis]
 
 
-def _graph(n_features: int, width: int, n_layers: int, activation: str, joined: bool) -> NDArray[np.void]:
-    """Input, layers of one width, and, where ``joined``, all of them side by side as the last node."""
-    nodes: list[tuple[str, str, list[int], int]] = [("input", "x", [], n_features)]
-    nodes += [("dense", f"layer_{t}", [t], width) for t in range(n_layers)]
-    parts = list(range(n_layers + 1))
+def _graph(n_features: int, width: int, n_layers: int, activation: str, joined: bool) -> Graph:
+    """Input, layers of one width, and, where ``joined``, all of them side by side as the last node.
+
+    Where they are not joined, the last layer's output can be compared with a target of its own.
+    """
+    graph = Graph()
+    parts = [graph.add("input", "x", width=n_features, source=0)]
+    for t in range(n_layers):
+        parts.append(graph.add("dense", f"layer_{t}", parts[-1], width=width, activation=activation))
     while joined and len(parts) > 1:
         first, parts = parts[:_FAN_IN], parts[_FAN_IN:]
-        parts.insert(0, len(nodes))
-        nodes.append(("concatenate", f"joined_{len(nodes)}", first, 0))
-    out = np.zeros(len(nodes), _spec.NODE)
-    for row, (kind, name, inputs, size) in zip(out, nodes, strict=True):
-        row["kind"] = _core.LAYERS.index(kind)
-        row["name"] = name
-        row["n_inputs"] = len(inputs)
-        row["inputs"][: len(inputs)] = inputs
-        row["width"] = size
-        if kind == "dense":
-            row["activation"] = _core.ACTIVATIONS.index(activation)
-    return out
+        whole = sum(graph.widths[part] for part in first)
+        parts.insert(0, graph.add("concatenate", f"joined_{len(graph.nodes)}", *first, width=whole))
+    if not joined:
+        target = graph.add("input", "x_clean", width=width, source=1)
+        graph.term("squared_error", parts[-1], target)
+    return graph
 
 
 def _can_fit_partially(estimator: Any) -> bool:
@@ -488,11 +487,12 @@ class MarginalizedDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, Transfor
         parameters = []
         for weight, bias in zip(self.coefs_[:n_layers], self.intercepts_[:n_layers], strict=True):
             parameters += [np.ascontiguousarray(weight), np.ascontiguousarray(bias)[np.newaxis]]
+        graph = _graph(self.n_features_in_, len(self.pivots_), n_layers, activation, joined)
         return _core.Predictor(
-            _graph(self.n_features_in_, len(self.pivots_), n_layers, activation, joined),
+            _spec.node_array(graph.nodes),
             parameters,
             precision=32 if self.coefs_[0].dtype == np.float32 else 64,
-            loss=_core.LOSSES.index("squared_error"),
+            losses=_spec.loss_array(graph.objective, graph.nodes),
             n_threads=n_threads(self.n_jobs),
         )
 
@@ -507,7 +507,7 @@ class MarginalizedDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, Transfor
     def _transform(self, X: Any) -> NDArray[Any]:
         n = len(self.coefs_)
         core = self._core(n, "tanh", joined=bool(self.concatenate))
-        last = len(_graph(1, 1, n, "tanh", bool(self.concatenate))) - 1
+        last = len(_graph(1, 1, n, "tanh", joined=True).nodes) - 1 if self.concatenate else n
         return core.run((_data.source(X),), last, dtype=self._out(X))
 
     def transform(self, X: Any) -> NDArray[Any]:
@@ -555,10 +555,10 @@ class MarginalizedDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, Transfor
             )
         if len(self.pivots_) < X.shape[1]:
             target = target[:, self.pivots_]
-        sources = [_data.source(X)] + ([] if target is X else [_data.source(target)])
+        sources = [_data.source(X), _data.source(target)]
         core = self._core(1, "identity", joined=False)
         dtype = np.float64 if what == _core.LOSS else self._out(X)
-        return core.run(sources, 1, what, target_source=len(sources) - 1, dtype=dtype)
+        return core.run(sources, 1, what, dtype=dtype)
 
     def score_samples(self, X: Any, *, X_clean: Any = None) -> NDArray[np.float64]:
         """Minus the mean squared error of each row's reconstruction. Higher is better.

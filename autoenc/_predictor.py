@@ -66,13 +66,11 @@ def build(
     """The core's predictor of some weights; raises what `parameters` raises."""
     values = parameters(spec, coefs, intercepts, others)
     nodes = _spec.inference_nodes(spec)
-    term = spec["scores"][0]
     return _core.Predictor(
         _spec.node_array(nodes),
         [values[name] for name, _, _ in _spec.owned(spec, nodes)],
         precision=_spec.bits(spec),
-        loss=_core.LOSSES.index(term["loss"]),
-        loss_parameter=term["parameter"],
+        losses=_spec.loss_array(spec["scores"], nodes),
         n_threads=n_threads,
     )
 
@@ -265,11 +263,11 @@ class Predictor:
                     f"X_clean is needed: the reconstruction has {self.n_outputs} features, X {self.n_features_in}"
                 )
             check_target(rows, self._loss, "X", allow_nan=self._masks)
-            values = self._run(sources, self._output, _core.LOSS)
+            values = self._run((*sources, source(rows)), self._output, _core.LOSS)
         else:
             clean, _, _ = self._rows(X_clean, self.n_outputs, "X_clean")
             if clean.shape[0] != rows.shape[0]:
                 raise ValueError(f"X_clean has {clean.shape[0]} rows and X has {rows.shape[0]}; they must be pairs")
             check_target(clean, self._loss, "X_clean", allow_nan=self._masks)
-            values = self._run((*sources, source(clean)), self._output, _core.LOSS, target_source=len(sources))
+            values = self._run((*sources, source(clean)), self._output, _core.LOSS)
         return -float(values[0]) if single else -values

@@ -5,7 +5,7 @@ registry positions, so that it outlives a change of their order. Estimators writ
 and `stages` turn it into the arrays of C structures of ``csrc/layers/layer.h`` and ``csrc/train/trainer.h``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
@@ -38,6 +38,8 @@ LOSS = np.dtype(
         ("loss", np.int32),
         ("prediction", np.int32),
         ("target", np.int32),
+        ("entry_weight", np.int32),
+        ("second", np.int32),
         ("reserved", np.int32),
         ("weight", np.float64),
         ("parameter", np.float64),
@@ -53,6 +55,8 @@ STAGE = np.dtype(
         ("groups", np.uint32),
         ("rule", np.int32),
         ("rate_factor", np.float64),
+        ("combine", np.int32),
+        ("reserved", np.int32),
     ],
     align=True,
 )
@@ -101,6 +105,7 @@ class Stage(TypedDict):
     terms: tuple[int, int]
     groups: int
     rate_factor: float
+    combine: NotRequired[int]  # 1: samples of a row are joined by the mean of their likelihoods
 
 
 class Spec(TypedDict):
@@ -121,6 +126,7 @@ class Spec(TypedDict):
     settings: dict[str, Any]  # estimator parameters that the network follows from, for messages
     parameters: list[tuple[str, int, int]]  # of the fitted network: name, rows, columns
     kept: tuple[str, ...]  # further nodes that the fitted network is asked for
+    score_nodes: list[Node]  # what scores compare with, where training compares with the row itself
 
 
 def output_activations(loss: str) -> tuple[str, ...]:
@@ -161,6 +167,12 @@ class Graph:
         self.nodes.append(Node(kind=kind, name=name, inputs=inputs, fields=fields))
         self.widths[name] = fields["width"] if "width" in fields else self.widths[inputs[0]]
         return name
+
+    def cut(self, n: int) -> list[Node]:
+        """Takes out the nodes behind the first n."""
+        behind = self.nodes[n:]
+        del self.nodes[n:]
+        return behind
 
     def copy(self, first: str, last: str, start: str, prefix: str, *, frozen: bool = False) -> str:
         """Runs what lies between two nodes once more, from another start and with the same weights.
@@ -207,6 +219,15 @@ class Graph:
             self.scores.append(term)
 
 
+def renamed(term: Term, names: Mapping[str | None, str | None]) -> Term:
+    """A term with other nodes to compare with."""
+    new = Term(**term)
+    new["target"] = names.get(term["target"], term["target"])
+    if "entry_weight" in term:
+        new["entry_weight"] = names.get(term["entry_weight"], term["entry_weight"])
+    return new
+
+
 def bits(spec: Spec) -> int:
     return 32 if spec["precision"] == "float32" else 64
 
@@ -251,7 +272,7 @@ def inference_nodes(spec: Spec) -> list[Node]:
     """The fitted network: without layers that act in training only and without what only the objective needs."""
     stands_for: dict[str, str] = {}
     kept = []
-    for node in spec["nodes"]:
+    for node in (*spec["nodes"], *spec["score_nodes"]):
         inputs = tuple(stands_for.get(name, name) for name in node["inputs"])
         if node["kind"] in TRAINING_ONLY:
             stands_for[node["name"]] = inputs[0]
@@ -260,7 +281,9 @@ def inference_nodes(spec: Spec) -> list[Node]:
     wanted = {spec["code"], spec["output"], *spec["kept"]}
     for term in spec["scores"]:
         wanted.update(
-            name for name in (term["prediction"], term.get("entry_weight"), term.get("second")) if name is not None
+            name
+            for name in (term["prediction"], term["target"], term.get("entry_weight"), term.get("second"))
+            if name is not None
         )
     return _wanted(kept, wanted)
 
@@ -306,7 +329,12 @@ def loss_array(terms: Sequence[Term], nodes: Sequence[Node]) -> NDArray[np.void]
         row["prediction"] = at[term["prediction"]]
         row["weight"] = term["weight"]
         row["parameter"] = term["parameter"]
-        row["target"] = -1 if term["target"] is None else at[term["target"]]
+        for field, name in (
+            ("target", term["target"]),
+            ("entry_weight", term.get("entry_weight")),
+            ("second", term.get("second")),
+        ):
+            row[field] = -1 if name is None else at[name]
     return out
 
 
@@ -325,6 +353,7 @@ def stage_array(spec: Spec, solver: str) -> NDArray[np.void]:
         row["groups"] = stage["groups"]
         row["rule"] = -1 if solver == "lbfgs" else _core.RULES.index(solver)
         row["rate_factor"] = stage["rate_factor"]
+        row["combine"] = stage.get("combine", 0)
         first = int(row["last_node"]) + 1
     return out
 
@@ -359,4 +388,5 @@ def matrices_after_code(spec: Spec, values: dict[str, NDArray[Any]]) -> list[NDA
         if "shares" in node["fields"]
         else values[f"{node['name']}.weight"]
         for node in nodes[positions(nodes)[spec["code"]] + 1 :]
+        if node["kind"] == "dense"
     ]

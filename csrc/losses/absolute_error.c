@@ -11,4 +11,4 @@ AE_INLINE vec absolute_error(vec prediction, vec target, vec parameter, vec *der
 
 ELEMENTWISE_LOSS(absolute_error, false)
 
-const ae_loss_ops AE_V(ae_loss_absolute_error) = {"absolute_error", AE_IDENTITY, AE_TARGET_ANY, false, rows, terms};
+const ae_loss_ops AE_V(ae_loss_absolute_error) = {"absolute_error", AE_IDENTITY, AE_TARGET_ANY, false, rows, terms, 0, NULL};

@@ -44,10 +44,11 @@ static void elementwise_settle(elementwise_sums *sums, int64_t rows) {
 }
 
 /* Rows of one panel: adds the terms to their sums, and writes factor[row] * derivative. With `partial` only `columns`
- * columns hold data: beyond them terms and derivatives count as zero. */
+ * columns hold data: beyond them terms and derivatives count as zero. entry: factors of the terms, or NULL; then a logarithm
+ * is taken of each excess, since a product has no factors. */
 AE_INLINE void elementwise_panel(elementwise_term term, const bool has_excess, const bool partial, int columns, int64_t rows,
-                                 const real *prediction, const real *target, vec parameter, const real *factor,
-                                 elementwise_sums *sums, real *gradient, bool accumulate) {
+                                 const real *prediction, const real *target, const real *entry, vec parameter,
+                                 const real *factor, elementwise_sums *sums, real *gradient, bool accumulate) {
     LOSS_NO_UNROLL
     for (int v = 0; v < LOSS_VECTORS; v++) {
         const vmask holds = loss_column_mask(columns, v);
@@ -56,13 +57,22 @@ AE_INLINE void elementwise_panel(elementwise_term term, const bool has_excess, c
             const int64_t at = r * AE_PANEL + v * VL;
             vec derivative, excess = v_zero();
             vec value = term(v_load(prediction + at), v_load(target + at), parameter, &derivative, &excess);
+            if (entry) {
+                const vec weight = v_load(entry + at);
+                const vmask none = v_eq(weight, v_zero());
+                if (has_excess)
+                    value = v_add(value, vf_log1p(excess));
+                excess = v_zero();
+                value = v_select(none, v_zero(), v_mul(weight, value));
+                derivative = v_select(none, v_zero(), v_mul(weight, derivative));
+            }
             if (partial) {
                 value = v_select(holds, value, v_zero());
                 excess = v_select(holds, excess, v_zero());
                 derivative = v_select(holds, derivative, v_zero());
             }
             v_store(sums->term + at, v_add(v_load(sums->term + at), value));
-            if (has_excess) {
+            if (has_excess && !entry) {
                 const vec product = v_load(sums->excess + at);
                 v_store(sums->excess + at, v_fma(product, excess, v_add(product, excess)));
             }
@@ -75,9 +85,11 @@ AE_INLINE void elementwise_panel(elementwise_term term, const bool has_excess, c
 }
 
 AE_INLINE void elementwise_rows(const ae_loss_call *call, elementwise_term term, const bool has_excess) {
-    const int64_t full = call->width / AE_PANEL;
-    const int columns = (int)(call->width % AE_PANEL);
+    const int64_t panels = ae_panels(call->width);
     const vec parameter = v_set1((real)call->parameter);
+    real target_tile[LOSS_ROWS * AE_PANEL], entry_tile[LOSS_ROWS * AE_PANEL];
+    if (!call->target)
+        memset(target_tile, 0, sizeof target_tile);
     for (int64_t row = call->row0, rows; row < call->row1; row += rows) {
         rows = call->row1 - row < LOSS_ROWS ? call->row1 - row : LOSS_ROWS;
         elementwise_sums sums;
@@ -87,20 +99,31 @@ AE_INLINE void elementwise_rows(const ae_loss_call *call, elementwise_term term,
             memset(sums.excess, 0, sizeof sums.excess);
         loss_row_factors(call, row, rows, factor);
         rows = loss_alike_rows(factor, rows);
-        const real *p = (const real *)call->prediction + row * AE_PANEL, *t = (const real *)call->target + row * AE_PANEL;
+        const real *p = (const real *)call->prediction + row * AE_PANEL;
         real *g = call->gradient && factor[0] != 0 ? (real *)call->gradient + row * AE_PANEL : NULL;
         if (call->gradient && !g)
             loss_clear_gradient(call, row, rows);
-        for (int64_t panel = 0; panel < full; panel++) {
-            elementwise_panel(term, has_excess, false, AE_PANEL, rows, p, t, parameter, factor, &sums, g, call->accumulate);
+        for (int64_t panel = 0; panel < panels; panel++) {
+            const int columns = ae_panel_columns(call->width, panel);
+            const real *t =
+                loss_rows_at(loss_panel(call->target, call->target_stride, panel), call->target_repeat, row, rows, target_tile);
+            if (call->entry_weight) {
+                const real *e = loss_rows_at(loss_panel(call->entry_weight, call->entry_stride, panel), call->entry_repeat, row,
+                                             rows, entry_tile);
+                elementwise_panel(term, has_excess, true, columns, rows, p, t, e, parameter, factor, &sums, g,
+                                  call->accumulate);
+            } else if (columns == AE_PANEL) {
+                elementwise_panel(term, has_excess, false, AE_PANEL, rows, p, t, NULL, parameter, factor, &sums, g,
+                                  call->accumulate);
+            } else {
+                elementwise_panel(term, has_excess, true, columns, rows, p, t, NULL, parameter, factor, &sums, g,
+                                  call->accumulate);
+            }
             p += call->prediction_stride;
-            t += call->target_stride;
             g = g ? g + call->prediction_stride : NULL;
             if (has_excess && (panel + 1) % EXCESS_PANELS == 0)
                 elementwise_settle(&sums, rows);
         }
-        if (columns)
-            elementwise_panel(term, has_excess, true, columns, rows, p, t, parameter, factor, &sums, g, call->accumulate);
         if (has_excess)
             elementwise_settle(&sums, rows);
         if (call->row_loss)
@@ -108,30 +131,64 @@ AE_INLINE void elementwise_rows(const ae_loss_call *call, elementwise_term term,
     }
 }
 
-AE_INLINE void elementwise_terms(const ae_loss_call *call, elementwise_term term, const bool has_excess) {
+/* Whole terms of one row of a panel at vector v, times their entry weights, zero beyond the width; `constant` of the target
+ * is added where given. */
+typedef vec (*elementwise_constant)(vec target, vec parameter);
+
+AE_INLINE vec elementwise_value(const ae_loss_call *call, elementwise_term term, const bool has_excess,
+                                elementwise_constant constant, int64_t panel, int v, int64_t row) {
     const vec parameter = v_set1((real)call->parameter);
+    const real *p = (const real *)call->prediction + panel * call->prediction_stride + row * AE_PANEL;
+    vec derivative, excess = v_zero(), target = v_zero();
+    if (call->target)
+        target = v_load((const real *)call->target + panel * call->target_stride +
+                        loss_row_of(row, call->target_repeat) * AE_PANEL + v * VL);
+    vec value = term(v_load(p + v * VL), target, parameter, &derivative, &excess);
+    if (has_excess)
+        value = v_add(value, vf_log1p(excess));
+    if (constant)
+        value = v_add(value, constant(target, parameter));
+    if (call->entry_weight) {
+        const vec weight = v_load((const real *)call->entry_weight + panel * call->entry_stride +
+                                  loss_row_of(row, call->entry_repeat) * AE_PANEL + v * VL);
+        value = v_select(v_eq(weight, v_zero()), v_zero(), v_mul(weight, value));
+    }
+    return v_select(loss_column_mask(ae_panel_columns(call->width, panel), v), value, v_zero());
+}
+
+AE_INLINE void elementwise_terms(const ae_loss_call *call, elementwise_term term, const bool has_excess) {
     for (int64_t panel = 0; panel < ae_panels(call->width); panel++) {
-        const real *p = (const real *)call->prediction + panel * call->prediction_stride;
-        const real *t = (const real *)call->target + panel * call->target_stride;
         real *out = (real *)call->gradient + panel * call->prediction_stride;
         LOSS_NO_UNROLL
-        for (int v = 0; v < LOSS_VECTORS; v++) {
-            const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
+        for (int64_t row = call->row0; row < call->row1; row++) {
             LOSS_NO_UNROLL
-            for (int64_t r = call->row0; r < call->row1; r++) {
-                const int64_t at = r * AE_PANEL + v * VL;
-                vec derivative, excess = v_zero();
-                vec value = term(v_load(p + at), v_load(t + at), parameter, &derivative, &excess);
-                if (has_excess)
-                    value = v_add(value, vf_log1p(excess));
-                v_store(out + at, v_select(holds, value, v_zero()));
-            }
+            for (int v = 0; v < LOSS_VECTORS; v++)
+                v_store(out + row * AE_PANEL + v * VL, elementwise_value(call, term, has_excess, NULL, panel, v, row));
         }
+    }
+}
+
+AE_INLINE void elementwise_likelihood(const ae_loss_call *call, elementwise_term term, const bool has_excess,
+                                      elementwise_constant constant) {
+    for (int64_t row = call->row0; row < call->row1; row++) {
+        real lanes[AE_PANEL] = {0};
+        LOSS_NO_UNROLL
+        for (int64_t panel = 0; panel < ae_panels(call->width); panel++) {
+            LOSS_NO_UNROLL
+            for (int v = 0; v < LOSS_VECTORS; v++)
+                v_store(lanes + v * VL,
+                        v_add(v_load(lanes + v * VL), elementwise_value(call, term, has_excess, constant, panel, v, row)));
+        }
+        call->row_loss[row] = loss_join_lanes(lanes);
     }
 }
 
 #define ELEMENTWISE_LOSS(term, has_excess)                                                   \
     static void rows(const ae_loss_call *call) { elementwise_rows(call, term, has_excess); } \
     static void terms(const ae_loss_call *call) { elementwise_terms(call, term, has_excess); }
+
+/* Besides, where e^-term is a density up to a factor: `constant` of (target, parameter) is the logarithm of what is missing. */
+#define ELEMENTWISE_LIKELIHOOD(term, has_excess, constant) \
+    static void likelihood(const ae_loss_call *call) { elementwise_likelihood(call, term, has_excess, constant); }
 
 #endif

@@ -13,4 +13,4 @@ AE_INLINE vec huber(vec prediction, vec target, vec delta, vec *derivative, vec 
 
 ELEMENTWISE_LOSS(huber, false)
 
-const ae_loss_ops AE_V(ae_loss_huber) = {"huber", AE_IDENTITY, AE_TARGET_ANY, true, rows, terms};
+const ae_loss_ops AE_V(ae_loss_huber) = {"huber", AE_IDENTITY, AE_TARGET_ANY, true, rows, terms, 0, NULL};

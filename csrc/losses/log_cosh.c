@@ -22,4 +22,4 @@ AE_INLINE vec log_cosh(vec prediction, vec target, vec parameter, vec *derivativ
 
 ELEMENTWISE_LOSS(log_cosh, false)
 
-const ae_loss_ops AE_V(ae_loss_log_cosh) = {"log_cosh", AE_IDENTITY, AE_TARGET_ANY, false, rows, terms};
+const ae_loss_ops AE_V(ae_loss_log_cosh) = {"log_cosh", AE_IDENTITY, AE_TARGET_ANY, false, rows, terms, 0, NULL};

@@ -17,4 +17,4 @@ AE_INLINE vec log_loss(vec logit, vec target, vec parameter, vec *derivative, ve
 
 ELEMENTWISE_LOSS(log_loss, true)
 
-const ae_loss_ops AE_V(ae_loss_log_loss) = {"log_loss", AE_LOGISTIC, AE_TARGET_UNIT_INTERVAL, false, rows, terms};
+const ae_loss_ops AE_V(ae_loss_log_loss) = {"log_loss", AE_LOGISTIC, AE_TARGET_UNIT_INTERVAL, false, rows, terms, 0, NULL};

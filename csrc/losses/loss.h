@@ -1,11 +1,14 @@
 /* Losses, which are also likelihoods: one file each, one line in losses/registry.c.
  *
- * A loss compares a prediction with a target of the same width. Its terms are nonnegative, one per feature; the loss of a
+ * A loss compares a prediction with a target of the same width. Its terms are nonnegative unless
+ * it says otherwise, one per feature; the loss of a
  * row is their mean over the features (no 1/2 in front of a square); the loss of a minibatch is the mean over its rows.
  * A loss with a link takes the value before the link (logits, log-rate), which is what makes it stable: `link` names the
  * activation that turns the prediction into a reconstruction.
- * For a variational network the same terms are summed instead of averaged and, where `log_constant` says so, become
- * negative log-likelihoods in nats; that is the objective's affair, not the loss's. */
+ * For a variational network the same terms are summed instead of averaged: a weight of the width. `likelihood` adds the
+ * constants that training does not need.
+ * Besides prediction and target a call may have factors of the entries (missing values, emphasis), and a second predicted
+ * parameter (a variance, a dispersion). */
 #ifndef AE_LOSSES_LOSS_H
 #define AE_LOSSES_LOSS_H
 
@@ -17,20 +20,37 @@
 
 typedef enum ae_loss_target { AE_TARGET_ANY = 0, AE_TARGET_UNIT_INTERVAL, AE_TARGET_NONNEGATIVE } ae_loss_target;
 
-/* One block of rows. Pointers to reals of the variant's precision. */
+enum {
+    AE_LOSS_SECOND = 1,    /* predicts two parameters: `second` is needed, and refused elsewhere */
+    AE_LOSS_ROW = 2,       /* its terms hang together by row (a softmax): takes no entry weights */
+    AE_LOSS_NO_TARGET = 4, /* a penalty: a target is refused */
+    AE_LOSS_SIGNED = 8     /* its terms may be negative */
+};
+
+/* One block of rows. Pointers to reals of the variant's precision.
+ *
+ * Rows are rows of the prediction. Where it has k for one row of data (samples), the others may have one for each k: that is
+ * their `repeat`, the rows of the prediction that a row of theirs serves (0 means 1). */
 typedef struct ae_loss_call {
-    const void *prediction, *target;          /* panel matrices (rows, width) */
+    const void *prediction, *target;          /* panel matrices (rows, width); target NULL: zeros */
     int64_t prediction_stride, target_stride; /* reals between panels */
     int64_t width;                            /* > 0 */
     int64_t row0, row1;
-    double parameter;         /* huber's delta; ignored elsewhere */
+    double parameter;         /* huber's delta and the like; ignored elsewhere */
     double scale;             /* factor of every row's gradient, e.g. weight of the term / rows of the batch */
-    const double *row_weight; /* by row (indexed row0 .. row1 - 1); NULL: all one */
-    double *row_loss;         /* out, by row: mean over features, not weighted. May be NULL */
+    const double *row_weight; /* by row / weight_repeat; NULL: all one */
+    double *row_loss;         /* out, by row: mean over features, not weighted by row. May be NULL */
     void *gradient;           /* out: panels of prediction_stride: d(scale * weight * row_loss)/d prediction,
                                                        padding columns zero, rows without weight zero even where their
                                                        loss overflows. NULL: not wanted. May not alias target */
     bool accumulate;          /* add to gradient instead of writing it */
+    int64_t target_repeat, weight_repeat, entry_repeat;
+    const void *entry_weight; /* panel matrix: nonnegative factor of each term; where it is zero the term is, whatever the
+                                                       prediction. NULL: all one */
+    int64_t entry_stride;
+    const void *second;    /* shaped like the prediction, same stride: for AE_LOSS_SECOND, else NULL */
+    void *second_gradient; /* like gradient */
+    bool second_accumulate;
 } ae_loss_call;
 
 typedef struct ae_loss_ops {
@@ -41,8 +61,13 @@ typedef struct ae_loss_ops {
     /* Loss and gradient of a block of rows. Row sums: 32 lanes, each over the panels in order, joined as a tree in double.
      * log_loss sums its logarithms as one of a product (losses/elementwise.h), equal to the sum of terms up to rounding. */
     void (*rows)(const ae_loss_call *call);
-    /* The terms themselves, per feature: written to call->gradient's place as a panel matrix of prediction_stride. */
+    /* The terms themselves, per feature, times their entry weights: written to call->gradient's place as a panel matrix of
+     * prediction_stride. */
     void (*terms)(const ae_loss_call *call);
+    unsigned flags;
+    /* row_loss: the negative log-likelihood of a row in nats, the sum over its features (times entry weights) with all
+     * constants of the density that the file of the loss states. NULL where the loss is no likelihood. */
+    void (*likelihood)(const ae_loss_call *call);
 } ae_loss_ops;
 
 /* By position, NULL beyond the last: the numbering that node descriptions use. isa as chosen by ae_isa_select. */

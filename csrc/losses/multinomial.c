@@ -34,10 +34,19 @@ static real log_of(double x) {
     return lanes[0];
 }
 
+/* Where `repeat` or no target makes rows of targets lie elsewhere than those of the prediction. */
+typedef struct target_tile {
+    real at[LOSS_ROWS * AE_PANEL];
+} target_tile;
+
+AE_INLINE const real *target_rows(const ae_loss_call *call, int64_t panel, int64_t row, int64_t rows, target_tile *tile) {
+    return loss_rows_at(loss_panel(call->target, call->target_stride, panel), call->target_repeat, row, rows, tile->at);
+}
+
 static __attribute__((noinline)) void group_measure(const ae_loss_call *call, int64_t row, int64_t rows, softmax_group *group) {
     const real *prediction = (const real *)call->prediction + row * AE_PANEL;
-    const real *target = (const real *)call->target + row * AE_PANEL;
     const int64_t panels = ae_panels(call->width);
+    target_tile tile = {{0}};
     real first[LOSS_ROWS * AE_PANEL], second[LOSS_ROWS * AE_PANEL] = {0};
 
     for (int i = 0; i < LOSS_ROWS * AE_PANEL; i++)
@@ -61,7 +70,7 @@ static __attribute__((noinline)) void group_measure(const ae_loss_call *call, in
     for (int i = 0; i < LOSS_ROWS * AE_PANEL; i++)
         first[i] = 0;
     for (int64_t panel = 0; panel < panels; panel++) {
-        const real *z = prediction + panel * call->prediction_stride, *t = target + panel * call->target_stride;
+        const real *z = prediction + panel * call->prediction_stride, *t = target_rows(call, panel, row, rows, &tile);
         LOSS_NO_UNROLL
         for (int v = 0; v < LOSS_VECTORS; v++) {
             const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
@@ -94,6 +103,7 @@ AE_INLINE vec multinomial_term(vec above, vec target, real log_sum, vmask holds)
 
 static void rows(const ae_loss_call *call) {
     const int64_t panels = ae_panels(call->width);
+    target_tile tile = {{0}};
     for (int64_t row = call->row0, count; row < call->row1; row += count) {
         count = call->row1 - row < LOSS_ROWS ? call->row1 - row : LOSS_ROWS;
         softmax_group group;
@@ -109,7 +119,7 @@ static void rows(const ae_loss_call *call) {
             of_power[r] = (real)((double)of_target[r] * group.target_sum[r] / group.exp_sum[r]);
         for (int64_t panel = 0; panel < panels; panel++) {
             const real *z = (const real *)call->prediction + panel * call->prediction_stride + row * AE_PANEL;
-            const real *t = (const real *)call->target + panel * call->target_stride + row * AE_PANEL;
+            const real *t = target_rows(call, panel, row, count, &tile);
             real *g = gradient ? (real *)gradient + panel * call->prediction_stride + row * AE_PANEL : NULL;
             LOSS_NO_UNROLL
             for (int v = 0; v < LOSS_VECTORS; v++) {
@@ -135,13 +145,14 @@ static void rows(const ae_loss_call *call) {
 
 static void terms(const ae_loss_call *call) {
     const int64_t panels = ae_panels(call->width);
+    target_tile tile = {{0}};
     for (int64_t row = call->row0; row < call->row1; row += LOSS_ROWS) {
         const int64_t count = call->row1 - row < LOSS_ROWS ? call->row1 - row : LOSS_ROWS;
         softmax_group group;
         group_measure(call, row, count, &group);
         for (int64_t panel = 0; panel < panels; panel++) {
             const real *z = (const real *)call->prediction + panel * call->prediction_stride + row * AE_PANEL;
-            const real *t = (const real *)call->target + panel * call->target_stride + row * AE_PANEL;
+            const real *t = target_rows(call, panel, row, count, &tile);
             real *out = (real *)call->gradient + panel * call->prediction_stride + row * AE_PANEL;
             LOSS_NO_UNROLL
             for (int v = 0; v < LOSS_VECTORS; v++) {
@@ -157,4 +168,5 @@ static void terms(const ae_loss_call *call) {
     }
 }
 
-const ae_loss_ops AE_V(ae_loss_multinomial) = {"multinomial", AE_SOFTMAX, AE_TARGET_NONNEGATIVE, false, rows, terms};
+const ae_loss_ops AE_V(ae_loss_multinomial) = {"multinomial", AE_SOFTMAX, AE_TARGET_NONNEGATIVE, false,
+                                               rows,          terms,      AE_LOSS_ROW,           NULL};

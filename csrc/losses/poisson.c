@@ -17,4 +17,4 @@ AE_INLINE vec poisson(vec log_rate, vec target, vec parameter, vec *derivative, 
 
 ELEMENTWISE_LOSS(poisson, false)
 
-const ae_loss_ops AE_V(ae_loss_poisson) = {"poisson", AE_EXP, AE_TARGET_NONNEGATIVE, false, rows, terms};
+const ae_loss_ops AE_V(ae_loss_poisson) = {"poisson", AE_EXP, AE_TARGET_NONNEGATIVE, false, rows, terms, 0, NULL};

@@ -20,12 +20,32 @@ AE_INLINE vmask loss_column_mask(int columns, int v) {
     return v_lt(v_add(v_iota(), v_set1((real)(v * VL))), v_set1((real)columns));
 }
 
+/* The row of a matrix that has one for `repeat` of the prediction. */
+AE_INLINE int64_t loss_row_of(int64_t row, int64_t repeat) { return repeat > 1 ? row / repeat : row; }
+
 /* factor[r]: what multiplies the derivative of a term, d(scale * weight * mean of the terms) / d term, for row + r. */
 static void loss_row_factors(const ae_loss_call *call, int64_t row, int64_t rows, real *factor) {
     const double share = call->scale / (double)call->width;
     LOSS_NO_UNROLL
     for (int64_t r = 0; r < rows; r++)
-        factor[r] = (real)(call->row_weight ? share * call->row_weight[row + r] : share);
+        factor[r] = (real)(call->row_weight ? share * call->row_weight[loss_row_of(row + r, call->weight_repeat)] : share);
+}
+
+/* Of a panel of a matrix with one row for `repeat` of the prediction: what stands at rows row .. row + rows - 1 of the
+ * prediction, in place or copied to a tile of LOSS_ROWS rows. No matrix: the tile, which holds zeros. */
+AE_INLINE const real *loss_rows_at(const real *panel, int64_t repeat, int64_t row, int64_t rows, real *tile) {
+    if (!panel)
+        return tile;
+    if (repeat <= 1)
+        return panel + row * AE_PANEL;
+    for (int64_t r = 0; r < rows; r++)
+        memcpy(tile + r * AE_PANEL, panel + (row + r) / repeat * AE_PANEL, AE_PANEL * sizeof(real));
+    return tile;
+}
+
+/* A panel of a matrix that may be absent. */
+AE_INLINE const real *loss_panel(const void *matrix, int64_t stride, int64_t panel) {
+    return matrix ? (const real *)matrix + panel * stride : NULL;
 }
 
 /* Rows from the first on that all have a factor, or all have none. Those without get a gradient of zero, not zero times a
@@ -37,10 +57,15 @@ static int64_t loss_alike_rows(const real *factor, int64_t rows) {
     return alike;
 }
 
-static __attribute__((noinline)) void loss_clear_gradient(const ae_loss_call *call, int64_t row, int64_t rows) {
-    for (int64_t panel = 0; panel < ae_panels(call->width) && !call->accumulate; panel++)
-        memset((real *)call->gradient + panel * call->prediction_stride + row * AE_PANEL, 0,
+static __attribute__((noinline)) void loss_clear_rows(const ae_loss_call *call, void *gradient, int64_t row, int64_t rows) {
+    for (int64_t panel = 0; panel < ae_panels(call->width); panel++)
+        memset((real *)gradient + panel * call->prediction_stride + row * AE_PANEL, 0,
                (size_t)(rows * AE_PANEL) * sizeof(real));
+}
+
+static inline void loss_clear_gradient(const ae_loss_call *call, int64_t row, int64_t rows) {
+    if (!call->accumulate)
+        loss_clear_rows(call, call->gradient, row, rows);
 }
 
 /* Sum of 32 lanes in double: lane i with lane i + 16, then + 8, + 4, + 2, + 1. Not inline, or the compiler transposes

@@ -10,4 +10,4 @@ AE_INLINE vec squared_error(vec prediction, vec target, vec parameter, vec *deri
 
 ELEMENTWISE_LOSS(squared_error, false)
 
-const ae_loss_ops AE_V(ae_loss_squared_error) = {"squared_error", AE_IDENTITY, AE_TARGET_ANY, false, rows, terms};
+const ae_loss_ops AE_V(ae_loss_squared_error) = {"squared_error", AE_IDENTITY, AE_TARGET_ANY, false, rows, terms, 0, NULL};

@@ -28,6 +28,8 @@ typedef struct ae_kernels {
     /* math/activation.h */
     void (*activation_forward)(ae_activation activation, int64_t n, void *y, void *slope);
     void (*softmax_forward)(int64_t row0, int64_t row1, int64_t width, int64_t stride, void *y);
+    /* math/log_mean_exp.h */
+    double (*log_mean_exp)(int64_t k, const void *t, void *share);
 } ae_kernels;
 
 /* NULL where this build has no such variant. */

@@ -3,6 +3,7 @@
 #include "math/blas1.h"
 #include "math/gemm.h"
 #include "math/kernels.h"
+#include "math/log_mean_exp.h"
 #include "math/variant.h"
 
 static void tile_transpose(const void *from, int rows, void *to) { AE_V(ae_tile_transpose)(from, rows, to); }
@@ -38,6 +39,8 @@ static void softmax_forward(int64_t row0, int64_t row1, int64_t width, int64_t s
     AE_V(ae_softmax_forward)(row0, row1, width, stride, y);
 }
 
+static double log_mean_exp(int64_t k, const void *t, void *share) { return AE_V(ae_log_mean_exp)(k, t, share); }
+
 extern const ae_kernels AE_V(ae_kernels);
 const ae_kernels AE_V(ae_kernels) = {
     .tile_transpose = tile_transpose,
@@ -51,4 +54,5 @@ const ae_kernels AE_V(ae_kernels) = {
     .row_gather_csr = row_gather_csr,
     .activation_forward = activation_forward,
     .softmax_forward = softmax_forward,
+    .log_mean_exp = log_mean_exp,
 };

@@ -6,23 +6,30 @@
 #define AE_NET_PREDICTOR_H
 
 #include "base/pool.h"
-#include "losses/loss.h"
 #include "net/data.h"
 #include "net/net.h"
+#include "net/terms.h"
 
 typedef struct ae_predictor ae_predictor;
 
-/* loss: position in the registry of the loss that ae_predict_call may ask for. */
-ae_status ae_predictor_new(ae_context *context, ae_predictor **out, int bits, const ae_node_desc *nodes, int n_nodes, int loss,
-                           double loss_parameter, int n_threads);
+/* losses: the terms that ae_predict_call may ask for, 0 .. AE_MAX_LOSSES. Their predictions, targets, factors and second nodes
+ * are nodes; a target that the network does not read is an input node with a source of its own. */
+ae_status ae_predictor_new(ae_context *context, ae_predictor **out, int bits, const ae_node_desc *nodes, int n_nodes,
+                           const ae_loss_desc *losses, int n_losses, int n_threads);
 void ae_predictor_free(ae_predictor *predictor);
+/* Columns of the terms of all losses together. */
+int64_t ae_predictor_term_width(const ae_predictor *predictor);
 ae_net *ae_predictor_net(ae_predictor *predictor);
 
 typedef enum ae_predict_what {
     AE_PREDICT_VALUES = 0, /* values of the last node: rows x width */
-    AE_PREDICT_LINKED,     /* the same after the loss's link */
-    AE_PREDICT_LOSS,       /* loss of each row against `target`: rows, always f64. Needs one row of prediction a sample */
-    AE_PREDICT_TERMS       /* its terms by feature: rows x width */
+    AE_PREDICT_LINKED,     /* the same after the link of the first loss that predicts that node (none: as they are) */
+    AE_PREDICT_LOSS,       /* of each row the sum over the losses of weight * loss, always f64: rows */
+    AE_PREDICT_TERMS,      /* the terms by feature, times their entry weights, mean over samples, without the weights of the
+                              losses: rows x widths, those of each loss behind those of the one before */
+    AE_PREDICT_NLL         /* of each row the sum over the losses of weight * negative log-likelihood in nats, summed over
+                              features with all constants, always f64: rows. A loss that is no likelihood counts with the sum
+                              of its terms */
 } ae_predict_what;
 
 typedef struct ae_predict_call {
@@ -30,9 +37,9 @@ typedef struct ae_predict_call {
                                others (conditions) take theirs as usual */
     int n_sources;
     int from_node; /* -1: from the inputs; else a node with one row a sample */
-    int last_node;
+    int last_node; /* of values; losses, terms and likelihoods evaluate what they need */
     ae_predict_what what;
-    int target_source; /* loss and terms: what the prediction is compared with */
+    int combine;       /* loss and NLL: ae_combine, of the samples of a row */
     ae_dtype out_type; /* f32 or f64 */
     char *out;         /* row-major, contiguous: rows x multiplicity of the last node */
     bool sampling;     /* layers that sample draw (ae_block.sampling), after ae_net_seed of the predictor's net */

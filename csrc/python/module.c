@@ -244,7 +244,8 @@ static int core_exec(PyObject *module) {
     return failed || PyModule_AddIntConstant(module, "VALUES", AE_PREDICT_VALUES) < 0 ||
                    PyModule_AddIntConstant(module, "LINKED", AE_PREDICT_LINKED) < 0 ||
                    PyModule_AddIntConstant(module, "LOSS", AE_PREDICT_LOSS) < 0 ||
-                   PyModule_AddIntConstant(module, "TERMS", AE_PREDICT_TERMS) < 0
+                   PyModule_AddIntConstant(module, "TERMS", AE_PREDICT_TERMS) < 0 ||
+                   PyModule_AddIntConstant(module, "NLL", AE_PREDICT_NLL) < 0
                ? -1
                : 0;
 }

@@ -34,14 +34,16 @@ static ae_status fill(ae_context *context, ae_net *net, PyObject *sequence) {
 }
 
 static PyObject *predictor_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"nodes", "parameters", "precision", "loss", "loss_parameter", "n_threads", NULL};
-    PyObject *nodes, *parameters;
-    int precision = 0, loss = -1, n_threads = 1, n_nodes;
-    double loss_parameter = 1.0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$iidi:Predictor", names, &nodes, &parameters, &precision, &loss,
-                                     &loss_parameter, &n_threads))
+    static char *names[] = {"nodes", "parameters", "precision", "losses", "n_threads", NULL};
+    PyObject *nodes, *parameters, *losses = Py_None;
+    int precision = 0, n_threads = 1, n_nodes, n_losses = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$iOi:Predictor", names, &nodes, &parameters, &precision, &losses,
+                                     &n_threads))
         return NULL;
     const ae_node_desc *node = binding_structures(nodes, "nodes", sizeof *node, AE_MAX_NODES, &n_nodes);
+    const ae_loss_desc *loss = NULL;
+    if (node && losses != Py_None && !(loss = binding_structures(losses, "losses", sizeof *loss, AE_MAX_LOSSES, &n_losses)))
+        return NULL;
     PyObject *sequence = node ? PySequence_Fast(parameters, "parameters must be a sequence") : NULL;
     if (!sequence)
         return NULL;
@@ -56,7 +58,7 @@ static PyObject *predictor_new(PyTypeObject *type, PyObject *args, PyObject *kwa
     self->process = (long)getpid();
     self->bits = precision;
     ae_context context;
-    ae_status status = ae_predictor_new(&context, &self->predictor, precision, node, n_nodes, loss, loss_parameter, n_threads);
+    ae_status status = ae_predictor_new(&context, &self->predictor, precision, node, n_nodes, loss, n_losses, n_threads);
     if (status == AE_OK)
         status = fill(&context, ae_predictor_net(self->predictor), sequence);
     if (status != AE_OK) {
@@ -121,30 +123,34 @@ static bool can_wait(predictor_object *self) {
 }
 
 static PyObject *predictor_run(PyObject *object, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"sources", "last_node", "what", "from_node", "target_source", "dtype", NULL};
+    static char *names[] = {"sources", "last_node", "what", "from_node", "combine", "dtype", NULL};
     predictor_object *self = (predictor_object *)object;
     PyObject *sources, *dtype = Py_None, *keep = NULL, *result = NULL;
     ae_data data[AE_MAX_SOURCES];
     int what = AE_PREDICT_VALUES;
     ae_predict_call call = {.sources = data, .from_node = -1};
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|i$iiO:run", names, &sources, &call.last_node, &what, &call.from_node,
-                                     &call.target_source, &dtype) ||
+                                     &call.combine, &dtype) ||
         !out_type(dtype, self->bits, &call.out_type) || !binding_sources(sources, data, &call.n_sources, &keep))
         return NULL;
     const ae_net *net = ae_predictor_net(self->predictor);
-    if (what < AE_PREDICT_VALUES || what > AE_PREDICT_TERMS || call.last_node < 0 || call.last_node >= net->n_nodes) {
-        PyErr_Format(PyExc_ValueError, "what is %d and last_node %d; what must be 0 to 3 and last_node 0 to %d", what,
-                     call.last_node, net->n_nodes - 1);
+    const bool by_row = what == AE_PREDICT_LOSS || what == AE_PREDICT_NLL, terms = what == AE_PREDICT_TERMS;
+    if (what < AE_PREDICT_VALUES || what > AE_PREDICT_NLL ||
+        (!by_row && !terms && (call.last_node < 0 || call.last_node >= net->n_nodes))) {
+        PyErr_Format(PyExc_ValueError, "what is %d and last_node %d; what must be 0 to %d and last_node 0 to %d", what,
+                     call.last_node, AE_PREDICT_NLL, net->n_nodes - 1);
         goto cleanup;
     }
     call.what = (ae_predict_what)what;
-    const ae_shape *out = &net->nodes[call.last_node].plan.out;
-    npy_intp shape[2] = {data[0].rows * out->multiplicity, out->width};
-    if (what == AE_PREDICT_LOSS) {
+    npy_intp shape[2] = {data[0].rows, ae_predictor_term_width(self->predictor)};
+    if (by_row) {
         call.out_type = AE_F64;
-        shape[0] = data[0].rows;
+    } else if (!terms) {
+        const ae_shape *out = &net->nodes[call.last_node].plan.out;
+        shape[0] = data[0].rows * out->multiplicity;
+        shape[1] = out->width;
     }
-    result = PyArray_SimpleNew(what == AE_PREDICT_LOSS ? 1 : 2, shape, call.out_type == AE_F32 ? NPY_FLOAT32 : NPY_FLOAT64);
+    result = PyArray_SimpleNew(by_row ? 1 : 2, shape, call.out_type == AE_F32 ? NPY_FLOAT32 : NPY_FLOAT64);
     if (!result)
         goto cleanup;
     call.out = PyArray_BYTES((PyArrayObject *)result);
@@ -176,8 +182,8 @@ cleanup:
 
 static PyMethodDef predictor_methods[] = {
     {"run", (PyCFunction)(void (*)(void))predictor_run, METH_VARARGS | METH_KEYWORDS,
-     PyDoc_STR("run($self, sources, last_node, what=0, *, from_node=-1, target_source=0, dtype=None)\n--\n\n"
-               "Values, linked values, losses or loss terms of rows.")},
+     PyDoc_STR("run($self, sources, last_node, what=0, *, from_node=-1, combine=0, dtype=None)\n--\n\n"
+               "Values, linked values, losses, loss terms or negative log-likelihoods of rows.")},
     {NULL, NULL, 0, NULL},
 };
 

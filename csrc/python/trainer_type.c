@@ -361,6 +361,31 @@ static PyObject *trainer_scale_rate(PyObject *object, PyObject *argument) {
     Py_RETURN_NONE;
 }
 
+static PyObject *trainer_set_loss_weight(PyObject *object, PyObject *args) {
+    trainer_object *self;
+    ae_context context;
+    double weight;
+    int index;
+    if (!PyArg_ParseTuple(args, "id:set_loss_weight", &index, &weight) || !(self = idle(object)))
+        return NULL;
+    const ae_status status = ae_trainer_set_loss_weight(&context, self->trainer, index, weight);
+    if (status != AE_OK)
+        return binding_raise(Py_TYPE(object), &context, status);
+    Py_RETURN_NONE;
+}
+
+static PyObject *trainer_term_losses(PyObject *object, PyObject *unused) {
+    trainer_object *self = idle(object);
+    (void)unused;
+    if (!self)
+        return NULL;
+    npy_intp n = ae_trainer_n_losses(self->trainer);
+    PyObject *array = PyArray_SimpleNew(1, &n, NPY_FLOAT64);
+    if (array)
+        ae_trainer_term_losses(self->trainer, PyArray_DATA((PyArrayObject *)array));
+    return array;
+}
+
 static PyObject *trainer_position(PyObject *object, PyObject *unused) {
     int64_t step, epoch;
     trainer_object *self = idle(object);
@@ -436,6 +461,10 @@ static PyMethodDef trainer_methods[] = {
     {"keep_best", trainer_keep_best, METH_NOARGS, PyDoc_STR("keep_best($self)\n--\n\nRemembers the weights.")},
     {"restore_best", trainer_restore_best, METH_NOARGS, PyDoc_STR("restore_best($self)\n--\n\nBrings them back.")},
     {"scale_rate", trainer_scale_rate, METH_O, PyDoc_STR("scale_rate($self, factor, /)\n--\n\nFactor on top of the schedule.")},
+    {"set_loss_weight", trainer_set_loss_weight, METH_VARARGS,
+     PyDoc_STR("set_loss_weight($self, index, weight, /)\n--\n\nChanges the weight of a loss.")},
+    {"term_losses", trainer_term_losses, METH_NOARGS,
+     PyDoc_STR("term_losses($self)\n--\n\nMean of each loss over the last epoch, without its weight.")},
     {"position", trainer_position, METH_NOARGS, PyDoc_STR("position($self)\n--\n\n(steps, epochs) done.")},
     {"seek", trainer_seek, METH_VARARGS, PyDoc_STR("seek($self, step, epoch, /)\n--\n\nGoes on from there.")},
     {"gradient", (PyCFunction)(void (*)(void))trainer_gradient, METH_VARARGS | METH_KEYWORDS,

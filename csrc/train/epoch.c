@@ -30,10 +30,11 @@ static ae_status minibatch_epoch(ae_context *context, ae_trainer *t, ae_stop sto
         t->last_rate = ae_schedule_rate(&t->options.schedule, t->step) * t->rate_scale;
         for (int i = 0; i < t->n_stages; i++) {
             const update how = step_update(t, &t->stages[i]);
-            loss_sum sum = {{{0}}};
+            train_clear_lanes(t, i);
             p.step = (uint64_t)t->step * AE_MAX_STAGES + (uint64_t)i;
-            AE_TRY(train_run(context, t, i, &p, from, rows, true, &how, &sum, stop, stop_argument));
-            total += train_loss(t, i, &sum, 1.0);
+            AE_TRY(train_run(context, t, i, &p, from, rows, true, &how, stop, stop_argument));
+            total += train_loss(t, i, 1.0);
+            train_add_terms(t, i);
         }
         t->step++;
     }
@@ -46,13 +47,13 @@ cleanup:
 static ae_status full_gradient(ae_context *context, ae_trainer *t, int stage_index, bool training, ae_stop stop,
                                void *stop_argument, double *loss) {
     pass p = train_pass(t, 0, t->first, t->count, t->split);
-    loss_sum sum = {{{0}}};
     p.training = training;
+    train_clear_lanes(t, stage_index);
     if (t->whole_only && t->count > t->chunk)
         return ae_fail(context, AE_ERR_STATE, "a layer needs all %lld rows at once; batch_size is %lld", (long long)t->count,
                        (long long)t->options.batch_size);
-    ae_status status = train_run(context, t, stage_index, &p, 0, t->count, true, NULL, &sum, stop, stop_argument);
-    *loss = train_loss(t, stage_index, &sum, (double)t->count);
+    ae_status status = train_run(context, t, stage_index, &p, 0, t->count, true, NULL, stop, stop_argument);
+    *loss = train_loss(t, stage_index, (double)t->count);
     return status;
 }
 
@@ -77,11 +78,11 @@ static double l2_penalty(ae_trainer *t, bool add_gradient) {
 static ae_status lbfgs_epoch(ae_context *context, ae_trainer *t, ae_stop stop, void *stop_argument, double *loss,
                              bool *converged) {
     ae_status status = AE_OK;
-    double data, objective;
+    double data, objective, evaluated = NAN; /* where the lanes come from */
     *converged = false;
     if (!t->lbfgs_started) {
         AE_TRY(full_gradient(context, t, 0, true, stop, stop_argument, &data));
-        objective = data + l2_penalty(t, true);
+        objective = evaluated = data + l2_penalty(t, true);
         t->lbfgs_started = true;
     } else {
         objective = t->last_objective;
@@ -99,22 +100,33 @@ static ae_status lbfgs_epoch(ae_context *context, ae_trainer *t, ae_stop stop, v
             data = INFINITY;
         else if (status != AE_OK)
             goto cleanup;
-        objective = data + l2_penalty(t, true);
+        objective = evaluated = data + l2_penalty(t, true);
     }
     /* The iterate may be an earlier point than the one evaluated last. */
     ae_net_pack_all(t->net);
     data = objective - l2_penalty(t, false);
-    if (t->stages[0].n_assigned) {
+    if (t->stages[0].n_assigned || evaluated != objective) {
         double again;
         AE_TRY(full_gradient(context, t, 0, true, stop, stop_argument, &again));
         train_assign(t, 0, t->count);
     }
+    train_add_terms(t, 0);
     t->step++;
     *loss = data;
     t->last_objective = objective;
     return AE_OK;
 cleanup:
     return status;
+}
+
+/* A term may belong to several stages. */
+static void keep_terms(ae_trainer *t) {
+    for (int l = 0; l < t->n_losses; l++) {
+        int stages = 0;
+        for (int i = 0; i < t->n_stages; i++)
+            stages += l >= t->stages[i].desc.first_loss && l - t->stages[i].desc.first_loss < t->stages[i].desc.n_losses;
+        t->term_loss[l] = stages ? t->term_sum[l] / ((double)t->count * stages) : (double)NAN;
+    }
 }
 
 ae_status ae_trainer_epoch(ae_context *context, ae_trainer *t, ae_stop stop, void *stop_argument, ae_epoch_result *result) {
@@ -127,6 +139,7 @@ ae_status ae_trainer_epoch(ae_context *context, ae_trainer *t, ae_stop stop, voi
     ae_fpstate_enter(&saved);
     if (!t->committed)
         train_keep_last(t);
+    memset(t->term_sum, 0, (size_t)t->n_losses * sizeof *t->term_sum);
     if (t->lbfgs)
         status = lbfgs_epoch(context, t, stop, stop_argument, &loss, &converged);
     else
@@ -137,6 +150,7 @@ ae_status ae_trainer_epoch(ae_context *context, ae_trainer *t, ae_stop stop, voi
     if (status == AE_OK) {
         t->epoch++;
         train_keep_last(t);
+        keep_terms(t);
         *result = (ae_epoch_result){loss, t->last_rate, t->step, converged};
     } else {
         train_roll_back(t);
@@ -153,19 +167,20 @@ ae_status ae_trainer_evaluate(ae_context *context, ae_trainer *t, int which, int
         return ae_fail(context, AE_ERR_VALUE, "slot %d has no %lld rows from row %lld on", which, (long long)count,
                        (long long)first);
     pass p = train_pass(t, which, first, count, split);
-    loss_sum sum[AE_MAX_STAGES] = {{{{0}}}};
     double total = 0.0;
     status = train_weigh(context, &p);
     if (status != AE_OK)
         return status;
     ae_fpstate_enter(&saved);
+    for (int i = 0; i < t->n_stages; i++)
+        train_clear_lanes(t, i);
     /* A chunk goes through all stages, because a later one may read values of an earlier one. */
     for (int64_t from = 0; from < count; from += t->chunk)
         for (int i = 0; i < t->n_stages; i++)
-            AE_TRY(train_run(context, t, i, &p, from, count - from < t->chunk ? count - from : t->chunk, false, NULL, &sum[i],
-                             stop, stop_argument));
+            AE_TRY(train_run(context, t, i, &p, from, count - from < t->chunk ? count - from : t->chunk, false, NULL, stop,
+                             stop_argument));
     for (int i = 0; i < t->n_stages; i++)
-        total += train_loss(t, i, &sum[i], (double)count);
+        total += train_loss(t, i, (double)count);
     *loss = total;
 cleanup:
     ae_fpstate_leave(&saved);

@@ -20,13 +20,13 @@ typedef struct stage {
     int64_t n_assigned; /* behind them: whose new value the layer gives */
     bool couples;       /* a layer of its nodes couples rows */
     bool *seeded;       /* by node */
-    bool reads_across;  /* a node or a target of its losses is a value of an earlier stage */
+    int64_t samples;    /* most rows of its predictions for one of the data */
+    bool joins;         /* its samples are joined by log-mean-exp */
+    bool *adds;         /* by loss of the stage, prediction and second: an earlier one has written that gradient */
+    double *lanes;     /* [loss of the stage][AE_LOSS_LANES], by position in the pass modulo the lanes; behind them those of the
+                           joined loss */
+    bool reads_across; /* a node or a target of its losses is a value of an earlier stage */
 } stage;
-
-typedef struct loss_term {
-    ae_loss_desc desc;
-    const ae_loss_ops *ops;
-} loss_term;
 
 typedef struct slot {
     ae_data sources[AE_MAX_SOURCES];
@@ -48,10 +48,10 @@ typedef struct pass {
 
 struct ae_trainer {
     ae_net *net;
-    const ae_kernels *kernels;
+    const ae_kernels *kernels, *exact; /* of the precision; of doubles */
     ae_train_options options;
     ae_pool *pool;
-    loss_term losses[AE_MAX_LOSSES];
+    ae_term *losses;
     int n_losses;
     stage stages[AE_MAX_STAGES];
     int n_stages;
@@ -71,7 +71,12 @@ struct ae_trainer {
     char *further;      /* gradients of second and later uses of parameters, where `gradient` is kept */
     char *tile_scratch; /* a tile for each worker, two where parameters are shared */
     size_t tile_bytes;  /* of a worker */
-    double *row_loss;   /* [loss][chunk] */
+    int64_t samples;    /* most rows that a prediction has for one of the data */
+    double *row_loss;   /* [loss][chunk], behind them that of joined samples */
+    double *sample;     /* three times [chunk][samples]: loss of a term, sum of the terms, share in the mean of the
+                           exponentials. NULL where no term has samples */
+    double *term_sum;   /* by loss, over the epoch in progress */
+    double *term_loss;  /* by loss, of the last complete one */
     double *row_weight; /* [chunk] */
     double *tile_sum;   /* squares of the gradient by tile, for the global norm */
     int bound_stage;    /* whose backward range the net is bound to, or -1 */
@@ -87,27 +92,27 @@ struct ae_trainer {
  * of cache, and fixed, because the global norm is summed by tile. */
 #define AE_TILE_ROWS 192
 
-/* Weighted losses of a minibatch or a pass, by term; lane: position in the pass modulo the lanes. */
-typedef struct loss_sum {
-    double lane[AE_MAX_LOSSES][AE_LOSS_LANES];
-} loss_sum;
-
 typedef struct update {
     ae_rule_step decaying, plain; /* for parameters that decay, and that do not */
 } update;
 
 /* Forward (and backward where `gradients`) over rows from .. from + rows - 1 of a pass, in chunks no larger than the plan,
- * for one stage. denominator: rows of the minibatch. Adds to *sum. Gradients accumulate over the chunks when they do not
+ * for one stage. Adds to the stage's lanes. Gradients accumulate over the chunks when they do not
  * fit one; the last chunk ends with `update` where given. AE_ERR_NONFINITE before any parameter changed. */
 ae_status train_run(ae_context *context, ae_trainer *trainer, int stage_index, const pass *p, int64_t from, int64_t rows,
-                    bool gradients, const update *how, loss_sum *sum, ae_stop stop, void *stop_argument);
+                    bool gradients, const update *how, ae_stop stop, void *stop_argument);
+
+/* Lanes of a stage at zero. */
+void train_clear_lanes(const ae_trainer *trainer, int stage_index);
+/* Adds what the lanes hold of each term to the epoch's sums. */
+void train_add_terms(ae_trainer *trainer, int stage_index);
 
 /* Gives the parameters that a stage assigns their new values, from a minibatch of `rows` rows that has gone through train_run
  * (which does it itself where it updates). */
 void train_assign(const ae_trainer *trainer, int stage_index, int64_t rows);
 
-/* The stage's loss from the sums: terms by weight, lanes as a tree, divided by count. */
-double train_loss(const ae_trainer *trainer, int stage_index, const loss_sum *sum, double count);
+/* The stage's loss from its lanes: terms by weight, lanes as a tree, divided by count. */
+double train_loss(const ae_trainer *trainer, int stage_index, double count);
 
 ae_status train_ask(ae_context *context, ae_trainer *trainer, ae_stop stop, void *stop_argument);
 

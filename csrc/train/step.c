@@ -75,33 +75,78 @@ static void gather_rows(const row_phase *phase, int64_t row0, int64_t row1) {
     }
 }
 
-static void run_losses(const row_phase *phase, int64_t row0, int64_t row1) {
+/* A term for a block of rows of data: the loss of each row, and gradients where asked. share: by sample, the factors of the
+ * gradients of joined samples (row weights included), or NULL. */
+static void run_term(const row_phase *phase, int i, int64_t row0, int64_t row1, bool gradients, const double *share) {
     const ae_trainer *t = phase->trainer;
     const stage *s = phase->stage;
+    const ae_term *term = &t->losses[s->desc.first_loss + i];
+    const int64_t k = term->multiplicity;
+    double *loss = t->row_loss + (s->desc.first_loss + (int64_t)i) * t->chunk;
+    /* Rows of a block stay in the block's own part of the memory by sample, whatever the number of samples of a term. */
+    double *sample = k > 1 ? t->sample + row0 * (t->samples - k) : loss;
+    ae_loss_call call = ae_term_call(t->net, term, row0, row1);
+    const bool shared = share && k > 1;
+    call.scale = term->desc.weight / phase->denominator / (shared ? 1.0 : (double)k);
+    call.row_weight = shared ? share : t->row_weight;
+    call.weight_repeat = shared ? 1 : k;
+    call.row_loss = sample;
+    if (gradients) {
+        call.gradient = t->net->nodes[term->desc.prediction].binding.out.gradient;
+        call.accumulate = s->adds[2 * i];
+    }
+    if (gradients && term->desc.second >= 0) {
+        call.second_gradient = t->net->nodes[term->desc.second].binding.out.gradient;
+        call.second_accumulate = s->adds[2 * i + 1];
+    }
+    term->ops->rows(&call);
+    for (int64_t row = row0; k > 1 && row < row1; row++) {
+        double sum = 0.0;
+        for (int64_t j = row * k; j < (row + 1) * k; j++)
+            sum += sample[j];
+        loss[row] = sum / (double)k;
+    }
+}
+
+/* Joins the samples of each row (Burda et al. 2016): values of all terms first, then the share of each sample, by which its
+ * gradients count. */
+static void join_samples(const row_phase *phase, int64_t row0, int64_t row1) {
+    const ae_trainer *t = phase->trainer;
+    const stage *s = phase->stage;
+    const int64_t k = t->samples;
+    double *sample = t->sample, *total = sample + t->chunk * k, *share = total + t->chunk * k;
+    double *joined = t->row_loss + (int64_t)t->n_losses * t->chunk;
+    for (int64_t j = row0 * k; j < row1 * k; j++)
+        total[j] = 0.0;
     for (int i = 0; i < s->desc.n_losses; i++) {
         const int l = s->desc.first_loss + i;
-        const loss_term *term = &t->losses[l];
-        const ae_value *prediction = &t->net->nodes[term->desc.prediction].binding.out;
-        const ae_value *target = &t->net->nodes[term->desc.target].binding.out;
-        bool accumulate = false;
-        for (int j = s->desc.first_loss; j < l; j++)
-            accumulate |= t->losses[j].desc.prediction == term->desc.prediction;
-        term->ops->rows(&(ae_loss_call){
-            .prediction = prediction->data,
-            .target = target->data,
-            .prediction_stride = prediction->stride,
-            .target_stride = target->stride,
-            .width = prediction->shape.width,
-            .row0 = row0,
-            .row1 = row1,
-            .parameter = term->desc.parameter,
-            .scale = term->desc.weight / phase->denominator,
-            .row_weight = t->row_weight,
-            .row_loss = t->row_loss + (int64_t)l * t->chunk,
-            .gradient = phase->gradients ? prediction->gradient : NULL,
-            .accumulate = accumulate,
-        });
+        const ae_term *term = &t->losses[l];
+        run_term(phase, i, row0, row1, false, NULL);
+        for (int64_t row = row0; row < row1; row++)
+            for (int64_t j = 0; j < s->samples; j++)
+                total[row * k + j] +=
+                    term->desc.weight * (term->multiplicity > 1 ? sample[row0 * (k - s->samples) + row * s->samples + j]
+                                                                : t->row_loss[(int64_t)l * t->chunk + row]);
     }
+    /* By sample of the stage from here on, in the block's own part. */
+    share += row0 * (k - s->samples);
+    for (int64_t row = row0; row < row1; row++) {
+        double *of_row = share + row * s->samples;
+        joined[row] = t->exact->log_mean_exp(s->samples, total + row * k, of_row);
+        for (int64_t j = 0; j < s->samples; j++)
+            of_row[j] = t->row_weight[row] == 0.0 ? 0.0 : t->row_weight[row] * of_row[j];
+    }
+    for (int i = 0; phase->gradients && i < s->desc.n_losses; i++)
+        run_term(phase, i, row0, row1, true, share);
+}
+
+static void run_losses(const row_phase *phase, int64_t row0, int64_t row1) {
+    const stage *s = phase->stage;
+    if (s->joins)
+        join_samples(phase, row0, row1);
+    else
+        for (int i = 0; i < s->desc.n_losses; i++)
+            run_term(phase, i, row0, row1, phase->gradients, NULL);
 }
 
 static void row_task(void *argument, int64_t task, int worker) {
@@ -206,17 +251,19 @@ static void run_by_rows(row_phase *phase, int workers) {
 }
 
 /* Sums the losses of a chunk. Lanes go by position in the pass, so the cut into chunks does not show. False where one is not finite. */
-static bool add_losses(const row_phase *phase, loss_sum *sum) {
+static bool add_losses(const row_phase *phase) {
     const ae_trainer *t = phase->trainer;
+    const stage *s = phase->stage;
     double check = 0.0;
-    for (int l = phase->stage->desc.first_loss; l < phase->stage->desc.first_loss + phase->stage->desc.n_losses; l++) {
-        const double *loss = t->row_loss + (int64_t)l * t->chunk;
-        double *lane = sum->lane[l];
+    for (int i = 0; i < s->desc.n_losses + (s->joins ? 1 : 0); i++) {
+        const int64_t l = i < s->desc.n_losses ? s->desc.first_loss + i : t->n_losses;
+        const double *loss = t->row_loss + l * t->chunk;
+        double *lane = s->lanes + (int64_t)i * AE_LOSS_LANES;
         for (int64_t row = 0; row < phase->rows; row++)
             /* A row without weight has no say, whatever it holds. */
             lane[(phase->from + row) % AE_LOSS_LANES] += t->row_weight[row] == 0.0 ? 0.0 : t->row_weight[row] * loss[row];
-        for (int i = 0; i < AE_LOSS_LANES; i++)
-            check += lane[i] * 0.0;
+        for (int j = 0; j < AE_LOSS_LANES; j++)
+            check += lane[j] * 0.0;
     }
     return check == 0.0;
 }
@@ -354,7 +401,7 @@ static double clipping_scale(const ae_trainer *t, const stage *s) {
 }
 
 ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const pass *p, int64_t from, int64_t rows,
-                    bool gradients, const update *how, loss_sum *sum, ae_stop stop, void *stop_argument) {
+                    bool gradients, const update *how, ae_stop stop, void *stop_argument) {
     const stage *s = &t->stages[stage_index];
     const bool whole = rows <= t->chunk, clips = how && isfinite(t->options.clip_norm);
     const double flops = t->net->flops_per_row * (double)(rows < t->chunk ? rows : t->chunk);
@@ -370,7 +417,7 @@ ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const p
             0, 0, false, false};
         by_rows.block = block_rows(t, by_rows.rows, row_workers);
         run_by_rows(&by_rows, row_workers);
-        if (!add_losses(&by_rows, sum))
+        if (!add_losses(&by_rows))
             return ae_fail(context, AE_ERR_NONFINITE, "the loss is not finite");
         if (gradients) {
             const bool last = done + t->chunk >= rows;
@@ -400,12 +447,25 @@ cleanup:
     return status;
 }
 
-double train_loss(const ae_trainer *t, int stage_index, const loss_sum *sum, double count) {
+void train_clear_lanes(const ae_trainer *t, int stage_index) {
+    const stage *s = &t->stages[stage_index];
+    memset(s->lanes, 0, (size_t)(s->desc.n_losses + 1) * AE_LOSS_LANES * sizeof *s->lanes);
+}
+
+static double join_lanes(const double *v) { return ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7])); }
+
+void train_add_terms(ae_trainer *t, int stage_index) {
+    const stage *s = &t->stages[stage_index];
+    for (int i = 0; i < s->desc.n_losses; i++)
+        t->term_sum[s->desc.first_loss + i] += join_lanes(s->lanes + (int64_t)i * AE_LOSS_LANES);
+}
+
+double train_loss(const ae_trainer *t, int stage_index, double count) {
     const stage *s = &t->stages[stage_index];
     double total = 0.0;
-    for (int l = s->desc.first_loss; l < s->desc.first_loss + s->desc.n_losses; l++) {
-        const double *v = sum->lane[l];
-        total += t->losses[l].desc.weight * (((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7])));
-    }
+    if (s->joins)
+        return join_lanes(s->lanes + (int64_t)s->desc.n_losses * AE_LOSS_LANES) / count;
+    for (int i = 0; i < s->desc.n_losses; i++)
+        total += t->losses[s->desc.first_loss + i].desc.weight * join_lanes(s->lanes + (int64_t)i * AE_LOSS_LANES);
     return total / count;
 }

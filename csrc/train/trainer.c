@@ -41,28 +41,20 @@ static ae_status check_options(ae_context *context, const ae_train_options *o) {
 }
 
 static ae_status check_losses(ae_context *context, ae_trainer *t, const ae_loss_desc *losses, int n_losses) {
+    ae_status status;
+    void *block;
     if (n_losses < 1 || n_losses > AE_MAX_LOSSES)
         return ae_fail(context, AE_ERR_VALUE, "%d losses; 1 to %d are allowed", n_losses, AE_MAX_LOSSES);
+    AE_TRY(ae_alloc(context, &block, (size_t)n_losses, sizeof *t->losses));
+    t->losses = block;
+    t->samples = 1;
     for (int i = 0; i < n_losses; i++) {
-        const ae_loss_desc *d = &losses[i];
-        const ae_loss_ops *ops = ae_loss_get(t->net->bits, t->net->isa, d->loss);
-        if (!ops)
-            return ae_fail(context, AE_ERR_VALUE, "loss %d: kind %d is not known", i, d->loss);
-        if (d->prediction < 0 || d->prediction >= t->net->n_nodes || d->target < 0 || d->target >= t->net->n_nodes)
-            return ae_fail(context, AE_ERR_VALUE, "loss %d: prediction %d and target %d must be nodes (0 to %d)", i,
-                           d->prediction, d->target, t->net->n_nodes - 1);
-        const ae_shape *p = &t->net->nodes[d->prediction].plan.out, *q = &t->net->nodes[d->target].plan.out;
-        if (p->width != q->width || p->multiplicity != 1 || q->multiplicity != 1)
-            return ae_fail(context, AE_ERR_VALUE,
-                           "loss %d: the prediction has %lld features and the target %lld; they must be equal", i,
-                           (long long)p->width, (long long)q->width);
-        if (!(d->weight >= 0) || !isfinite(d->weight) || (ops->has_parameter && !(d->parameter > 0 && isfinite(d->parameter))))
-            return ae_fail(context, AE_ERR_VALUE, "loss %d: weight %g must not be negative and parameter %g must be positive",
-                           i, d->weight, d->parameter);
-        t->losses[i] = (loss_term){*d, ops};
+        AE_TRY(ae_term_init(context, t->net, i, &losses[i], &t->losses[i]));
+        t->samples = t->losses[i].multiplicity > t->samples ? t->losses[i].multiplicity : t->samples;
     }
     t->n_losses = n_losses;
-    return AE_OK;
+cleanup:
+    return status;
 }
 
 static ae_status check_stage(ae_context *context, ae_trainer *t, int i, const ae_stage_desc *d, int n_stages) {
@@ -72,10 +64,13 @@ static ae_status check_stage(ae_context *context, ae_trainer *t, int i, const ae
     if (d->first_loss < 0 || d->n_losses < 1 || d->n_losses > t->n_losses - d->first_loss)
         return ae_fail(context, AE_ERR_VALUE, "stage %d: %d losses from loss %d on; there are %d", i, d->n_losses,
                        d->first_loss, t->n_losses);
-    for (int l = d->first_loss; l < d->first_loss + d->n_losses; l++)
-        if (t->losses[l].desc.prediction < d->first_node || t->losses[l].desc.prediction > d->last_node)
-            return ae_fail(context, AE_ERR_VALUE, "stage %d: the prediction of loss %d is node %d, outside its range %d to %d",
-                           i, l, t->losses[l].desc.prediction, d->first_node, d->last_node);
+    for (int l = d->first_loss; l < d->first_loss + d->n_losses; l++) {
+        const int32_t predicted[2] = {t->losses[l].desc.prediction, t->losses[l].desc.second};
+        for (int k = 0; k < (predicted[1] < 0 ? 1 : 2); k++)
+            if (predicted[k] < d->first_node || predicted[k] > d->last_node)
+                return ae_fail(context, AE_ERR_VALUE, "stage %d: the %s of loss %d is node %d, outside its range %d to %d", i,
+                               k ? "second" : "prediction", l, predicted[k], d->first_node, d->last_node);
+    }
     if (!(d->rate_factor > 0) || !isfinite(d->rate_factor))
         return ae_fail(context, AE_ERR_VALUE, "stage %d: rate_factor is %g; it must be positive", i, d->rate_factor);
     if (d->rule >= 0 && !ae_rule_get(t->net->bits, t->net->isa, d->rule))
@@ -112,7 +107,11 @@ static ae_status check_stages(ae_context *context, ae_trainer *t, const ae_stage
             for (int k = 0; k < t->net->nodes[n].desc.n_inputs; k++)
                 AE_TRY(check_read(context, t, stages, i, t->net->nodes[n].desc.inputs[k]));
         for (int l = stages[i].first_loss; l < stages[i].first_loss + stages[i].n_losses; l++)
-            AE_TRY(check_read(context, t, stages, i, t->losses[l].desc.target));
+            for (int k = 0; k < 2; k++) {
+                const int32_t node = k ? t->losses[l].desc.entry_weight : t->losses[l].desc.target;
+                if (node >= 0)
+                    AE_TRY(check_read(context, t, stages, i, node));
+            }
     }
 cleanup:
     return status;
@@ -169,8 +168,18 @@ static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_de
     AE_TRY(ae_alloc(context, &block, (size_t)t->net->n_nodes, sizeof *s->seeded));
     s->seeded = block;
     t->n_stages++;
-    for (int l = desc->first_loss; l < desc->first_loss + desc->n_losses; l++)
-        s->seeded[t->losses[l].desc.prediction] = true;
+    AE_TRY(ae_alloc(context, &block, (size_t)desc->n_losses, 2 * sizeof *s->adds));
+    s->adds = block;
+    for (int k = 0; k < 2 * desc->n_losses; k++) {
+        const ae_loss_desc *d = &t->losses[desc->first_loss + k / 2].desc;
+        const int32_t node = k % 2 ? d->second : d->prediction;
+        if (node < 0)
+            continue;
+        s->adds[k] = s->seeded[node];
+        s->seeded[node] = true;
+    }
+    AE_TRY(ae_terms_samples(context, t->losses + desc->first_loss, desc->n_losses, desc->combine, &s->samples));
+    s->joins = desc->combine == AE_COMBINE_LOG_MEAN_EXP && s->samples > 1;
     ae_net_bind_range(t->net, desc->first_node, desc->last_node, desc->groups, s->seeded);
     for (int n = desc->first_node; n <= desc->last_node; n++)
         s->couples |= t->net->nodes[n].ops->couple != NULL;
@@ -193,7 +202,8 @@ static ae_status reserve(ae_context *context, ae_trainer *t) {
     const size_t reals = (size_t)t->net->parameter_reals, size = t->net->real_size;
     const bool keeps_gradient = !t->stages[0].rule || t->options.batch_size > t->chunk || isfinite(t->options.clip_norm);
     ae_status status;
-    size_t gradient = 0, further = 0, state[AE_RULE_MAX_STATE] = {0}, last, best = 0, scratch, row_loss, row_weight, tile_sum;
+    size_t gradient = 0, further = 0, state[AE_RULE_MAX_STATE] = {0}, last, best = 0, scratch, row_loss, row_weight, tile_sum,
+           sample = 0, terms, lanes[AE_MAX_STAGES];
     int64_t most_tiles = 0;
     for (int i = 0; i < t->n_stages; i++)
         most_tiles = t->stages[i].n_tiles > most_tiles ? t->stages[i].n_tiles : most_tiles;
@@ -208,7 +218,13 @@ static ae_status reserve(ae_context *context, ae_trainer *t) {
         AE_TRY(ae_arena_reserve(&t->memory, context, reals, size, &best));
     t->tile_bytes = AE_TILE_ROWS * AE_PANEL * size * (t->net->further_reals ? 2 : 1);
     AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)ae_pool_size(t->pool), t->tile_bytes, &scratch));
-    AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)t->n_losses * (size_t)t->chunk, sizeof(double), &row_loss));
+    AE_TRY(ae_arena_reserve(&t->memory, context, ((size_t)t->n_losses + 1) * (size_t)t->chunk, sizeof(double), &row_loss));
+    if (t->samples > 1)
+        AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)t->chunk * (size_t)t->samples, 3 * sizeof(double), &sample));
+    AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)t->n_losses, 2 * sizeof(double), &terms));
+    for (int i = 0; i < t->n_stages; i++)
+        AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)(t->stages[i].desc.n_losses + 1), AE_LOSS_LANES * sizeof(double),
+                                &lanes[i]));
     AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)t->chunk, sizeof(double), &row_weight));
     AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)most_tiles, sizeof(double), &tile_sum));
     AE_TRY(ae_arena_commit(&t->memory, context));
@@ -221,6 +237,13 @@ static ae_status reserve(ae_context *context, ae_trainer *t) {
     t->tile_scratch = ae_arena_at(&t->memory, scratch);
     t->row_loss = ae_arena_at(&t->memory, row_loss);
     t->row_weight = ae_arena_at(&t->memory, row_weight);
+    t->sample = t->samples > 1 ? ae_arena_at(&t->memory, sample) : NULL;
+    t->term_sum = ae_arena_at(&t->memory, terms);
+    t->term_loss = t->term_sum + t->n_losses;
+    for (int l = 0; l < t->n_losses; l++)
+        t->term_loss[l] = NAN;
+    for (int i = 0; i < t->n_stages; i++)
+        t->stages[i].lanes = ae_arena_at(&t->memory, lanes[i]);
     t->tile_sum = ae_arena_at(&t->memory, tile_sum);
 cleanup:
     return status;
@@ -270,6 +293,7 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     t->rate_scale = 1.0;
     t->bound_stage = -1;
     t->kernels = ae_kernels_get(options->bits, isa);
+    t->exact = ae_kernels_get(64, isa);
     AE_TRY(ae_net_new(context, &t->net, options->bits, isa, nodes, n_nodes));
     AE_TRY(ae_pool_new(context, &t->pool, options->n_threads));
     AE_TRY(check_losses(context, t, losses, n_losses));
@@ -299,7 +323,9 @@ void ae_trainer_free(ae_trainer *t) {
     for (int i = 0; i < AE_MAX_STAGES; i++) {
         ae_free(t->stages[i].tiles);
         ae_free(t->stages[i].seeded);
+        ae_free(t->stages[i].adds);
     }
+    ae_free(t->losses);
     ae_lbfgs_free(t->lbfgs);
     ae_arena_destroy(&t->memory);
     ae_net_free(t->net);
@@ -419,6 +445,22 @@ ae_status ae_trainer_initialize(ae_context *context, ae_trainer *t) {
     ae_fpstate_leave(&saved);
     ae_trainer_commit(t);
     return status;
+}
+
+ae_status ae_trainer_set_loss_weight(ae_context *context, ae_trainer *t, int index, double weight) {
+    if (index < 0 || index >= t->n_losses)
+        return ae_fail(context, AE_ERR_VALUE, "loss %d; there are %d", index, t->n_losses);
+    if (!(weight >= 0) || !isfinite(weight))
+        return ae_fail(context, AE_ERR_VALUE, "loss %d: weight is %g; it must be finite and not negative", index, weight);
+    t->losses[index].desc.weight = weight;
+    forget_iterates(t);
+    return AE_OK;
+}
+
+int ae_trainer_n_losses(const ae_trainer *t) { return t->n_losses; }
+
+void ae_trainer_term_losses(const ae_trainer *t, double *losses) {
+    memcpy(losses, t->term_loss, (size_t)t->n_losses * sizeof *losses);
 }
 
 void ae_trainer_scale_rate(ae_trainer *t, double factor) { t->rate_scale = factor; }

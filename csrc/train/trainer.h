@@ -14,23 +14,13 @@
 #include "base/pool.h"
 #include "losses/loss.h"
 #include "net/net.h"
+#include "net/terms.h"
 #include "optim/rule.h"
 #include "optim/schedule.h"
 #include "net/data.h"
 
 #define AE_MAX_SOURCES 4
-#define AE_MAX_LOSSES 16
 #define AE_MAX_STAGES 8
-
-/* A term of the objective: weight * mean over rows of row weight * loss(prediction, target). */
-typedef struct ae_loss_desc {
-    int32_t loss;       /* position in the registry */
-    int32_t prediction; /* node */
-    int32_t target;     /* node of the same width, no gradient flows into it */
-    int32_t reserved;
-    double weight;
-    double parameter;
-} ae_loss_desc;
 
 /* One stage of a step: nodes first .. last run forward, losses seed, gradients flow back to parameters of the groups in
  * the mask, which are then updated. Values of nodes outside the range are those of earlier stages of the same step; a
@@ -42,6 +32,8 @@ typedef struct ae_stage_desc {
     int32_t rule; /* position in the registry; -1: L-BFGS over the full batch, one iteration an epoch, single stage, without
                            l1, max_norm and clipping */
     double rate_factor; /* of the schedule's rate; > 0 */
+    int32_t combine;    /* ae_combine: how the samples of a row become its loss */
+    int32_t reserved;   /* 0 */
 } ae_stage_desc;
 
 typedef struct ae_train_options {
@@ -110,6 +102,13 @@ ae_status ae_trainer_epoch(ae_context *context, ae_trainer *trainer, ae_stop sto
  * dropout or penalties. */
 ae_status ae_trainer_evaluate(ae_context *context, ae_trainer *trainer, int slot, int64_t first, int64_t count, bool split,
                               ae_stop stop, void *stop_argument, double *loss);
+
+/* Changes the weight of a term (annealing between epochs). L-BFGS starts afresh: its function is another. */
+ae_status ae_trainer_set_loss_weight(ae_context *context, ae_trainer *trainer, int index, double weight);
+int ae_trainer_n_losses(const ae_trainer *trainer);
+/* Mean of each term over the rows of the last complete epoch, not weighted by the term's weight (L-BFGS: at the new iterate);
+ * not a number before one and for terms of no stage. losses: one a term. */
+void ae_trainer_term_losses(const ae_trainer *trainer, double *losses);
 
 /* Factor on top of the schedule (reduce on plateau). */
 void ae_trainer_scale_rate(ae_trainer *trainer, double factor);

@@ -66,19 +66,30 @@ static inline int network_dropout(network *net, int from, double rate) {
 /* A program of one or more stages over a network, with options that do nothing unusual. */
 typedef struct program {
     network net;
-    ae_loss_desc loss[4];
+    ae_loss_desc loss[16];
     int n_losses;
     ae_stage_desc stage[4];
     int n_stages;
     ae_train_options options;
 } program;
 
+/* A term of a loss; target -1: none. */
+static inline ae_loss_desc term_of(const char *loss, int prediction, int target, double weight) {
+    return (ae_loss_desc){.loss = ae_loss_find(loss),
+                          .prediction = prediction,
+                          .target = target,
+                          .entry_weight = -1,
+                          .second = -1,
+                          .weight = weight,
+                          .parameter = 0.75};
+}
 static inline void program_loss(program *p, const char *loss, int prediction, int target, double weight) {
-    p->loss[p->n_losses++] = (ae_loss_desc){ae_loss_find(loss), prediction, target, 0, weight, 0.75};
+    p->loss[p->n_losses++] = term_of(loss, prediction, target, weight);
 }
 /* One stage over all nodes, groups and losses. rule NULL: L-BFGS. */
 static inline void program_stage(program *p, const char *rule) {
-    p->stage[p->n_stages++] = (ae_stage_desc){0, p->net.n - 1, 0, p->n_losses, UINT32_MAX, rule ? ae_rule_find(rule) : -1, 1.0};
+    p->stage[p->n_stages++] =
+        (ae_stage_desc){0, p->net.n - 1, 0, p->n_losses, UINT32_MAX, rule ? ae_rule_find(rule) : -1, 1.0, 0, 0};
 }
 static inline ae_train_options plain_options(int bits) {
     return (ae_train_options){.bits = bits,

@@ -25,7 +25,9 @@ static ae_predictor *made(int bits, const char *loss, int n_threads) {
     const network net = sample();
     ae_context context;
     ae_predictor *p;
-    if (ae_predictor_new(&context, &p, bits, net.node, net.n, ae_loss_find(loss), 0.75, n_threads) != AE_OK) {
+    const ae_loss_desc term =
+        term_of(loss, OUT, ae_loss_get(bits, AE_ISA_REF, ae_loss_find(loss))->flags & AE_LOSS_NO_TARGET ? -1 : TARGET, 1);
+    if (ae_predictor_new(&context, &p, bits, net.node, net.n, &term, 1, n_threads) != AE_OK) {
         CHECK(0, "%s", context.message);
         return NULL;
     }
@@ -57,7 +59,7 @@ TEST(a_row_is_a_row) {
             for (int what = AE_PREDICT_VALUES; what <= AE_PREDICT_TERMS; what++) {
                 ae_data sources[2] = {dense_data(x, AE_F64, ROWS, COLUMNS), dense_data(y, AE_F64, ROWS, COLUMNS)};
                 ae_predict_call call = {
-                    sources, 2,           -1,   what == AE_PREDICT_VALUES ? CODE : OUT, (ae_predict_what)what, 1,
+                    sources, 2,           -1,   what == AE_PREDICT_VALUES ? CODE : OUT, (ae_predict_what)what, 0,
                     AE_F64,  (char *)all, false};
                 const size_t bytes = bytes_of(&call);
                 run(one, &call);
@@ -107,7 +109,7 @@ TEST(instruction_sets_agree) {
                 if (!p)
                     return;
                 const ae_data sources[2] = {dense_data(x, AE_F64, ROWS, COLUMNS), dense_data(y, AE_F64, ROWS, COLUMNS)};
-                const ae_predict_call call = {sources, 2, -1, OUT, (ae_predict_what)what, 1, AE_F64, (char *)(n ? now : first),
+                const ae_predict_call call = {sources, 2, -1, OUT, (ae_predict_what)what, 0, AE_F64, (char *)(n ? now : first),
                                               false};
                 run(p, &call);
                 CHECK(!n++ || !memcmp(first, now, bytes_of(&call) * ROWS), "f%d, %d: %s", bits, what, *isa);
@@ -163,8 +165,8 @@ TEST(links_losses_and_terms) {
         const ae_data sources[2] = {dense_data(x, AE_F64, ROWS, COLUMNS), dense_data(y, AE_F64, ROWS, COLUMNS)};
         run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)value, false});
         run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_LINKED, 0, AE_F64, (char *)linked, false});
-        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_LOSS, 1, AE_F32, (char *)loss, false});
-        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_TERMS, 1, AE_F64, (char *)terms, false});
+        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_LOSS, 0, AE_F32, (char *)loss, false});
+        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_TERMS, 0, AE_F64, (char *)terms, false});
         double mean = 0;
         for (int r = 0; r < ROWS; r++) {
             double powers = 0, sum = 0;
@@ -217,7 +219,7 @@ TEST(conditions_reach_the_decoder) {
     const int again = network_add(&net, "add", NULL, 2, out, in);
     ae_context context;
     ae_predictor *p;
-    CHECK(ae_predictor_new(&context, &p, 64, net.node, net.n, 0, 0, 2) == AE_OK &&
+    CHECK(ae_predictor_new(&context, &p, 64, net.node, net.n, NULL, 0, 2) == AE_OK &&
               ae_net_initialize(&context, ae_predictor_net(p), 3) == AE_OK,
           "%s", context.message);
     if (!p)
@@ -270,7 +272,7 @@ TEST(samples_of_a_row) {
     network_dropout(&net, network_dropout(&net, network_input(&net, COLUMNS, 0), 0.5), 0.5);
     ae_context context;
     ae_predictor *p;
-    CHECK(ae_predictor_new(&context, &p, 64, net.node, net.n, 0, 0, 2) == AE_OK, "%s", context.message);
+    CHECK(ae_predictor_new(&context, &p, 64, net.node, net.n, NULL, 0, 2) == AE_OK, "%s", context.message);
     if (!p)
         return;
     ae_net *n = ae_predictor_net(p);
@@ -308,9 +310,8 @@ TEST(samples_of_a_row) {
     call.what = AE_PREDICT_LINKED;
     run(p, &call);
     call.what = AE_PREDICT_LOSS;
-    CHECK(ae_predictor_run(&context, p, &call, NULL, NULL) == AE_ERR_VALUE &&
-              strstr(context.message, "3 rows a sample; a loss"),
-          "%s", context.message);
+    CHECK(ae_predictor_run(&context, p, &call, NULL, NULL) == AE_ERR_VALUE && strstr(context.message, "made without one"), "%s",
+          context.message);
     call.what = AE_PREDICT_VALUES;
     call.from_node = 2;
     CHECK(ae_predictor_run(&context, p, &call, NULL, NULL) == AE_ERR_VALUE && strstr(context.message, "can be the start"), "%s",
@@ -349,10 +350,11 @@ TEST(wrong_calls_are_refused) {
     WRONG((call.from_node = CODE, call.sources = &code, call.n_sources = 1, call.last_node = FIRST));  /* backwards */
     WRONG((call.from_node = CODE, call.sources = &code, call.n_sources = 1, call.last_node = OTHER));  /* needs FIRST too */
     WRONG((call.from_node = CODE, call.sources = &code, call.n_sources = 1, call.last_node = TARGET)); /* needs other data */
-    WRONG((call.n_sources = 1, call.last_node = OTHER)); /* the second source is missing */
-    WRONG((call.what = AE_PREDICT_LOSS, call.target_source = 2));
-    WRONG((call.what = AE_PREDICT_TERMS, call.target_source = -1));
-    WRONG((call.what = AE_PREDICT_LOSS, call.last_node = CODE));
+    WRONG((call.n_sources = 1, call.last_node = TARGET)); /* the second source is missing */
+    WRONG((call.n_sources = 1, call.what = AE_PREDICT_LOSS));
+    WRONG((call.n_sources = 1, call.what = AE_PREDICT_TERMS));
+    WRONG((call.what = AE_PREDICT_LOSS, call.combine = 2));
+    WRONG((call.what = AE_PREDICT_NLL, call.combine = -1));
     two[1].rows = 4;
     WRONG((void)call);
     two[1].rows = 5;
@@ -360,6 +362,7 @@ TEST(wrong_calls_are_refused) {
     WRONG((void)call);
     two[0].columns = COLUMNS;
     run(p, &(ae_predict_call){two, 2, -1, OTHER, AE_PREDICT_VALUES, 0, AE_F64, (char *)out, false});
+    run(p, &(ae_predict_call){two, 1, -1, OTHER, AE_PREDICT_VALUES, 0, AE_F64, (char *)out, false}); /* does not read TARGET */
     /* No rows: nothing happens. */
     const ae_data none[2] = {dense_data(x, AE_F64, 0, COLUMNS), dense_data(y, AE_F64, 0, COLUMNS)};
     out[0] = 77;
@@ -377,7 +380,7 @@ TEST(no_memory_at_any_place) {
         ae_context context = {AE_OK, ""};
         ae_predictor *p = (ae_predictor *)(uintptr_t)64;
         ae_alloc_fail_after(n);
-        const ae_status status = ae_predictor_new(&context, &p, 32, net.node, net.n, 0, 0, 2);
+        const ae_status status = ae_predictor_new(&context, &p, 32, net.node, net.n, NULL, 0, 2);
         ae_alloc_fail_after(-1);
         done = status == AE_OK;
         CHECK(done ? p != NULL : status == AE_ERR_MEMORY && !p && context.message[0], "place %d: status %d", n, (int)status);
@@ -388,11 +391,14 @@ TEST(no_memory_at_any_place) {
     CHECK(n > 5 && n < 100, "%d places", n);
     ae_context context;
     ae_predictor *p;
-    CHECK(ae_predictor_new(&context, &p, 32, net.node, net.n, 99, 0, 1) == AE_ERR_VALUE && !p, "no such loss");
-    CHECK(ae_predictor_new(&context, &p, 32, net.node, net.n, 0, 0, 0) == AE_ERR_VALUE && !p, "no threads");
-    CHECK(ae_predictor_new(&context, &p, 16, net.node, net.n, 0, 0, 1) == AE_ERR_UNAVAILABLE && !p, "16 bits");
+    ae_loss_desc term = term_of("squared_error", OUT, TARGET, 1);
+    term.loss = 99;
+    CHECK(ae_predictor_new(&context, &p, 32, net.node, net.n, &term, 1, 1) == AE_ERR_VALUE && !p, "no such loss");
+    CHECK(ae_predictor_new(&context, &p, 32, net.node, net.n, &term, AE_MAX_LOSSES + 1, 1) == AE_ERR_VALUE && !p, "too many");
+    CHECK(ae_predictor_new(&context, &p, 32, net.node, net.n, NULL, 0, 0) == AE_ERR_VALUE && !p, "no threads");
+    CHECK(ae_predictor_new(&context, &p, 16, net.node, net.n, NULL, 0, 1) == AE_ERR_UNAVAILABLE && !p, "16 bits");
     setenv("AUTOENC_ISA", "sse9", 1);
-    CHECK(ae_predictor_new(&context, &p, 32, net.node, net.n, 0, 0, 1) == AE_ERR_VALUE && !p, "no such instruction set");
+    CHECK(ae_predictor_new(&context, &p, 32, net.node, net.n, NULL, 0, 1) == AE_ERR_VALUE && !p, "no such instruction set");
     unsetenv("AUTOENC_ISA");
     CHECK(ae_alloc_live() == live, "%d blocks are left", (int)(ae_alloc_live() - live));
 }
@@ -414,7 +420,7 @@ TEST(a_long_call_can_be_interrupted) {
     float *out = malloc(LONG * sizeof *out);
     double *data = calloc(LONG * 4, sizeof *data);
     int asked = 0;
-    CHECK(ae_predictor_new(&context, &p, 32, net.node, net.n, 0, 0, 2) == AE_OK, "%s", context.message);
+    CHECK(ae_predictor_new(&context, &p, 32, net.node, net.n, NULL, 0, 2) == AE_OK, "%s", context.message);
     const ae_data source = dense_data(data, AE_F64, LONG, 4);
     out[LONG - 1] = 77;
     const ae_predict_call call = {&source, 1, -1, 3, AE_PREDICT_VALUES, 0, AE_F32, (char *)out, false};

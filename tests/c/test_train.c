@@ -212,9 +212,9 @@ static program two_stages(bool across, int only) {
     program_loss(&p, "squared_error", out, x, 1);
     program_loss(&p, "log_cosh", head, y, 2);
     if (only != 1)
-        p.stage[p.n_stages++] = (ae_stage_desc){0, out, 0, 1, 1, ae_rule_find("adam"), 1.0};
+        p.stage[p.n_stages++] = (ae_stage_desc){0, out, 0, 1, 1, ae_rule_find("adam"), 1.0, 0, 0};
     if (only != 0)
-        p.stage[p.n_stages++] = (ae_stage_desc){across ? head : 0, head, 1, 1, 2, ae_rule_find("adam"), 0.5};
+        p.stage[p.n_stages++] = (ae_stage_desc){across ? head : 0, head, 1, 1, 2, ae_rule_find("adam"), 0.5, 0, 0};
     p.options.batch_size = 50;
     return p;
 }
