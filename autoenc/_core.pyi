@@ -40,7 +40,7 @@ def isa() -> str:
     """Instruction set in use: "avx512", "avx2", "neon" or "ref" (environment variable AUTOENC_ISA lowers it)."""
 
 def find_nonfinite(source: _Source, /, *, allow_nan: bool = False) -> tuple[int, int, float] | None:
-    """First (row, column, value) that is infinite or, unless allow_nan, NaN. Checks CSR structure first (ValueError)."""
+    """First (row, column, value) that is infinite or (unless allow_nan) NaN. Checks CSR structure (ValueError)."""
 
 def find_outside(source: _Source, low: float, high: float, /) -> tuple[int, int, float] | None:
     """First (row, column, value) outside [low, high]; of CSR, stored values only."""
@@ -103,7 +103,7 @@ class Trainer:
         """slot 0: training data, 1: validation data. Keeps references."""
     def subset(self, first: int, count: int, split: bool, /) -> None: ...
     def moments(self, source: int, /) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Weighted mean and variance of the columns over the training subset; NaN is missing, a column without any has zeros."""
+        """Weighted mean and variance of the columns over the training subset. NaN is missing; nothing there: zeros."""
     def epoch(self) -> tuple[float, float, int, bool]:
         """(loss, rate, steps, converged). KeyboardInterrupt and DivergenceError leave the last complete epoch."""
     def evaluate(self, slot: int, first: int, count: int, split: bool, /) -> float: ...
