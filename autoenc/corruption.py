@@ -50,7 +50,7 @@ class Corruption(BaseEstimator):
 class Gaussian(Corruption):
     """Additive normal noise.
 
-    Each entry becomes ``x + std * z`` with independent standard normal ``z`` [1]_, section 3.5.
+    Each entry becomes ``x + std * z`` with independent standard normal ``z`` [1]_.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Gaussian(Corruption):
 
     emphasis : tuple of two floats (alpha, beta) or None, default=None
         Weights of the terms of the loss: alpha for the features that the corruption has changed, beta for the others,
-        so that the loss of a row is ``alpha * sum over changed + beta * sum over unchanged`` [1]_, section 3.6. The
+        so that the loss of a row is ``alpha * sum over changed + beta * sum over unchanged`` [1]_. The
         sums are divided by the number of features as without emphasis. Here every feature is changed, so only alpha
         acts. None: all features count alike.
 
@@ -93,7 +93,7 @@ class Gaussian(Corruption):
 class Masking(Corruption):
     """Masking noise: entries become zero.
 
-    Each entry is set to zero with probability `p`, the others stay as they are [1]_, section 3.5. Nothing is rescaled,
+    Each entry is set to zero with probability `p`, the others stay as they are [1]_. Nothing is rescaled,
     which is the difference to dropout.
 
     Parameters
@@ -103,7 +103,7 @@ class Masking(Corruption):
 
     emphasis : tuple of two floats (alpha, beta) or None, default=None
         Weights of the terms of the loss: alpha for the features that the corruption has changed, beta for the others,
-        so that the loss of a row is ``alpha * sum over changed + beta * sum over unchanged`` [1]_, section 3.6. The
+        so that the loss of a row is ``alpha * sum over changed + beta * sum over unchanged`` [1]_. The
         sums are divided by the number of features as without emphasis. An entry that was zero already counts as
         unchanged. None: all features count alike.
 
@@ -136,7 +136,7 @@ class Masking(Corruption):
 class SaltAndPepper(Corruption):
     """Salt-and-pepper noise: entries become the least or the largest value.
 
-    Each entry is replaced with probability `p`, by `low` or `high` with equal chance [1]_, section 3.5.
+    Each entry is replaced with probability `p`, by `low` or `high` with equal chance [1]_.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ class SaltAndPepper(Corruption):
 
     emphasis : tuple of two floats (alpha, beta) or None, default=None
         Weights of the terms of the loss: alpha for the features that the corruption has changed, beta for the others,
-        so that the loss of a row is ``alpha * sum over changed + beta * sum over unchanged`` [1]_, section 3.6. The
+        so that the loss of a row is ``alpha * sum over changed + beta * sum over unchanged`` [1]_. The
         sums are divided by the number of features as without emphasis. An entry that had the value which replaced it
         counts as unchanged. None: all features count alike.
 
@@ -212,7 +212,7 @@ class SwapNoise(Corruption):
 
     emphasis : tuple of two floats (alpha, beta) or None, default=None
         Weights of the terms of the loss: alpha for the features that the corruption has changed, beta for the others,
-        so that the loss of a row is ``alpha * sum over changed + beta * sum over unchanged`` [3]_, section 3.6. The
+        so that the loss of a row is ``alpha * sum over changed + beta * sum over unchanged`` [3]_. The
         sums are divided by the number of features as without emphasis. An entry whose replacement has the same value
         counts as unchanged. None: all features count alike.
 

@@ -1,6 +1,7 @@
-/* Weights of entries that put emphasis on what has been corrupted (Vincent et al. 2010, "Stacked denoising autoencoders", section
- * 3.6): of inputs (clean, corrupted), value[0] (alpha) where they differ and value[1] (beta) where they are equal. An entry that the
- * noise left at its value, a zero that was masked for instance, counts as not corrupted. Two NaN are equal. */
+/* Weights of entries that put emphasis on what has been corrupted (Vincent et al. 2010, "Stacked denoising autoencoders", on
+ * emphasis on corrupted dimensions): of inputs (clean, corrupted), value[0] (alpha) where they differ and value[1] (beta) where they
+ * are equal. An entry that the noise left at its value, a zero that was masked for instance, counts as not corrupted. Two NaN are
+ * equal. */
 #include <math.h>
 
 #include "layers/layer.h"

@@ -1,5 +1,5 @@
 /* Additive Gaussian noise: out = in + std z with z normal, drawn afresh at each presentation (Vincent et al. 2010, "Stacked
- * denoising autoencoders", section 3.5). value[0]: std. Rests when not training. The noise does not depend on the input, so the
+ * denoising autoencoders", on types of corruption). value[0]: std. Rests when not training. The noise does not depend on the input, so the
  * gradient passes as it is. */
 #include <math.h>
 

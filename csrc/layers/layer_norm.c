@@ -1,4 +1,4 @@
-/* Layer normalisation (Ba et al. 2016, equation 4): out = gain x^ + bias with x^ = (in - mean) / sqrt(variance + epsilon), mean and
+/* Layer normalisation (Ba et al. 2016, "Layer normalization"): out = gain x^ + bias with x^ = (in - mean) / sqrt(variance + epsilon), mean and
  * variance (biased) over the features of a row. value[0]: epsilon, 0 means 1e-5. By row, so training and inference are the same.
  *
  * With d = gain out.gradient and <> the mean over the features,

@@ -1,4 +1,4 @@
-/* Noise that replaces entries (Vincent et al. 2010, "Stacked denoising autoencoders", section 3.5), drawn afresh at each
+/* Noise that replaces entries (Vincent et al. 2010, "Stacked denoising autoencoders", on types of corruption), drawn afresh at each
  * presentation; `rate` is the probability of each entry. Unlike dropout nothing is scaled. Rests when not training.
  *
  * masking_noise    replaced by value[0]

@@ -1,10 +1,10 @@
 /* Swap noise: with probability `rate` an entry becomes what the same column holds in another row of the minibatch, drawn
  * uniformly and afresh at each presentation. Columns keep their distribution, so it suits tables of mixed columns (Jahrer 2017,
- * first place of Porto Seguro's contest; Yoon et al. 2020, "VIME", equation 3, permute each column instead). With k rows for a row of
+ * first place of Porto Seguro's contest; Yoon et al. 2020, "VIME", permute each column instead). With k rows for a row of
  * data all rows of the value are candidates. Rests when not training, and a minibatch of one row stays as it is.
  *
  * One word of 32 bits decides about an entry and names the row: below T = rate * 2^32 the entry is replaced, by row number
- * floor(word (rows - 1) / T) of the others, each of them as likely as the next up to (rows - 1) / T.
+ * floor(word (rows - 1) / T) of the others (in double), each of them as likely as the next up to (rows - 1) / T.
  *
  * Rows read each other, so all must have been gathered: `couple` is the barrier, and tells how many there are. Gradients go to
  * the rows that the entries came from, which are summed in order of the rows they went to, panel by panel, in
@@ -36,18 +36,30 @@ static void swap_noise_couple(const ae_binding *binding, int64_t rows, int64_t p
         ((shared *)binding->coupling)->rows = rows;
 }
 
-/* The row that an entry of `row` comes from. */
-AE_INLINE int64_t source_of(uint32_t word, uint32_t threshold, int64_t row, int64_t rows) {
-    if (word >= threshold || rows < 2)
-        return row;
-    const int64_t other = (int64_t)((uint64_t)word * (uint64_t)(rows - 1) / threshold);
-    return other + (other >= row);
+/* How a value's entries find their rows: words below the threshold go to row word * others of the other ones. */
+typedef struct lottery {
+    uint32_t threshold;
+    double
+        others; /* (rows - 1) / threshold; word * others stays below rows - 1, since 1 / threshold is far above an error of rounding */
+} lottery;
+
+static lottery lottery_of(const ae_binding *binding, int64_t rows) {
+    const uint32_t threshold = rows < 2 ? 0 : rows_threshold(binding->desc->rate);
+    return (lottery){threshold, threshold ? (double)(rows - 1) / (double)threshold : 0.0};
+}
+
+/* The rows that the entries of `row` in one panel come from. */
+AE_INLINE void draw_sources(const lottery *l, const uint32_t *words, int32_t row, int32_t *source) {
+    for (int j = 0; j < AE_PANEL; j++) {
+        const uint32_t word = words[j] < l->threshold ? words[j] : 0;
+        const int32_t other = (int32_t)((double)word * l->others);
+        source[j] = words[j] < l->threshold ? other + (other >= row) : row;
+    }
 }
 
 static void swap_noise_forward(const ae_binding *binding, const ae_block *block) {
     const ae_value *in = &binding->in[0], *out = &binding->out;
     const int64_t row0 = block->row0 * out->shape.multiplicity, row1 = block->row1 * out->shape.multiplicity;
-    const uint32_t threshold = rows_threshold(binding->desc->rate);
     shared *common = binding->coupling;
     uint32_t *words = block->scratch;
     if (!block->training || !block->keep) {
@@ -56,32 +68,37 @@ static void swap_noise_forward(const ae_binding *binding, const ae_block *block)
     }
     if (block->row0 == 0)
         common->step = block->step;
+    const lottery l = lottery_of(binding, common->rows);
     for (int64_t row = row0; row < row1; row++) {
         AE_V(ae_random_words)(binding->key, block->step, rows_number(out, block, row), 0, out->shape.width, words);
         for (int64_t p = 0; p < ae_panels(out->shape.width); p++) {
             const real *x = (const real *)in->data + p * in->stride;
             real *y = (real *)out->data + p * out->stride + row * AE_PANEL;
+            int32_t source[AE_PANEL];
+            draw_sources(&l, words + p * AE_PANEL, (int32_t)row, source);
             for (int j = 0; j < AE_PANEL; j++)
-                y[j] = x[source_of(words[p * AE_PANEL + j], threshold, row, common->rows) * AE_PANEL + j];
+                y[j] = x[(int64_t)source[j] * AE_PANEL + j];
         }
     }
 }
 
 static void swap_noise_couple_backward(const ae_binding *binding, int64_t rows, int64_t part, bool training) {
     const ae_value *in = &binding->in[0], *out = &binding->out;
-    const uint32_t threshold = training ? rows_threshold(binding->desc->rate) : 0;
+    const lottery l = lottery_of(binding, training ? rows : 1);
     const shared *common = binding->coupling;
     const real *g = (const real *)out->gradient + part * out->stride;
     real *to = (real *)in->gradient + part * in->stride;
     uint32_t words[AE_PANEL];
+    int32_t source[AE_PANEL];
     if (!in->gradient)
         return;
     if (!binding->accumulate[0])
         memset(to, 0, (size_t)(rows * AE_PANEL) * sizeof(real));
     for (int64_t row = 0; row < rows; row++) {
         AE_V(ae_random_words)(binding->key, common->step, (uint32_t)row, part * AE_PANEL, AE_PANEL, words);
+        draw_sources(&l, words, (int32_t)row, source);
         for (int j = 0; j < AE_PANEL; j++)
-            to[source_of(words[j], threshold, row, rows) * AE_PANEL + j] += g[row * AE_PANEL + j];
+            to[(int64_t)source[j] * AE_PANEL + j] += g[row * AE_PANEL + j];
     }
 }
 
