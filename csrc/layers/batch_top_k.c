@@ -4,7 +4,7 @@
  * (B, n) -> (B, n). size[0]: k, clamped to n. Of equal entries those of the lower panel of 32 columns, the lower row, the lower
  * column are kept; NaN ranks with +infinity (layers/select_rows.h).
  * Where there is no minibatch (inference, evaluation) an entry is kept that is above the running threshold: the expected smallest
- * positive entry kept (their eq. 5). Parameter "threshold" (1, 2), assigned: the threshold, and the number of minibatches that have
+ * positive entry kept. Parameter "threshold" (1, 2), assigned: the threshold, and the number of minibatches that have
  * had their say. It is their plain mean, and once there are 1 / momentum of them a moving average: momentum value[0], 0 means
  * 0.001. (The paper averages over many minibatches after training; a moving average follows the weights.)
  * Parameter "since" (1, n), and size[2] = 1 with value[0] the rows after which a latent is dead: as top_k (layers/top_k.c).

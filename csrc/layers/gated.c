@@ -2,12 +2,12 @@
  * active is decided apart from how much, so that a penalty on the first does not shrink the second. From x = W a, the
  * directions of the encoder without bias (a dense node with size[0] = 1):
  *
- *     gate = x + gate_bias      magnitude = exp(magnitude_scale) x + magnitude_bias      out = H(gate) ReLU(magnitude)    (their eq. 6, 7)
+ *     gate = x + gate_bias      magnitude = exp(magnitude_scale) x + magnitude_bias      out = H(gate) ReLU(magnitude)
  *
  * (B, n) -> (B, n). Parameters "gate_bias", "magnitude_scale", "magnitude_bias", each (1, n), from zero, no decay. H(0) = 0; NaN goes
  * through. H has no gradient, so the gate learns only by
  * size[0] = 1: the companion that shares the parameters: out = ReLU(gate), which has the L1 penalty and is decoded by a copy of
- * the decoder that gives its parameters no gradient (a dense node with size[1] = 1; their eq. 8). */
+ * the decoder that gives its parameters no gradient (a dense node with size[1] = 1). */
 #include <string.h>
 
 #include "layers/layer.h"

@@ -2,7 +2,7 @@
  * trained. H(0) = 0; NaN goes through.
  *
  * (B, n) -> (B, n). Parameter "log_threshold" (1, n), no decay: theta = theta_0 exp(log_threshold), so that it starts at zero.
- * value[0]: bandwidth epsilon, 0 means 0.001. value[1]: theta_0, 0 means 0.001 (both their section 4).
+ * value[0]: bandwidth epsilon, 0 means 0.001. value[1]: theta_0, 0 means 0.001 (the values of the paper).
  * size[0] = 1: the companion of the L0 penalty, which shares the parameter: out = H(z - theta), whose sum over latents is the L0
  * norm of the code.
  *

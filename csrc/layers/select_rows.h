@@ -13,7 +13,7 @@
 #include "math/select.h"
 #include "math/vec.h"
 
-#define SELECT_ROWS 4 /* read together: their pieces of a panel lie together */
+#define SELECT_ROWS 8 /* read together: their pieces of a panel lie together */
 #define SELECT_CACHE 2
 #define SINCE_MOST 16777216.0 /* 2^24: up to here float counts exactly */
 #define SELECT_LOWEST (AE_BITS == 32 ? -(real)FLT_MAX : -(real)DBL_MAX)
