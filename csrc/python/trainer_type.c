@@ -100,14 +100,16 @@ static int int_of(PyObject *object) {
 static PyObject *trainer_initialize(PyObject *object, PyObject *unused) {
     trainer_object *self = idle(object);
     ae_context context;
-    ae_status status;
+    binding_signals signals = {NULL, false};
     (void)unused;
     if (!self)
         return NULL;
     self->busy = true;
-    Py_BEGIN_ALLOW_THREADS
-    status = ae_trainer_initialize(&context, self->trainer);
-    Py_END_ALLOW_THREADS
+    signals.thread = PyEval_SaveThread();
+    ae_trainer_ask(self->trainer, binding_stop, &signals);
+    const ae_status status = ae_trainer_initialize(&context, self->trainer);
+    ae_trainer_ask(self->trainer, NULL, NULL);
+    PyEval_RestoreThread(signals.thread);
     self->busy = false;
     if (status != AE_OK)
         return binding_raise(Py_TYPE(object), &context, status);
@@ -280,12 +282,14 @@ static PyObject *trainer_moments(PyObject *object, PyObject *argument) {
     PyObject *mean = PyArray_SimpleNew(1, &width, NPY_FLOAT64), *variance = PyArray_SimpleNew(1, &width, NPY_FLOAT64);
     if (!mean || !variance)
         goto failed;
-    ae_status status;
+    binding_signals signals = {NULL, false};
     self->busy = true;
-    Py_BEGIN_ALLOW_THREADS
-    status = ae_trainer_moments(&context, self->trainer, source, PyArray_DATA((PyArrayObject *)mean),
-                                PyArray_DATA((PyArrayObject *)variance));
-    Py_END_ALLOW_THREADS
+    signals.thread = PyEval_SaveThread();
+    ae_trainer_ask(self->trainer, binding_stop, &signals);
+    const ae_status status = ae_trainer_moments(&context, self->trainer, source, PyArray_DATA((PyArrayObject *)mean),
+                                                PyArray_DATA((PyArrayObject *)variance));
+    ae_trainer_ask(self->trainer, NULL, NULL);
+    PyEval_RestoreThread(signals.thread);
     self->busy = false;
     if (status == AE_OK)
         return Py_BuildValue("NN", mean, variance);
