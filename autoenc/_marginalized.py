@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from autoenc import _cache, _core, _data, _spec
+from autoenc import __version__, _cache, _core, _data, _spec
 from autoenc._spec import Graph
 from autoenc._threads import n_threads
 
@@ -300,7 +300,11 @@ class MarginalizedDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, Transfor
     def __sklearn_is_fitted__(self) -> bool:
         return "coefs_" in vars(self)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_autoenc_version": __version__}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
+        state = {name: value for name, value in state.items() if name != "_autoenc_version"}
         super().__setstate__(state)
         for array in (*self.__dict__.get("coefs_", ()), *self.__dict__.get("intercepts_", ())):
             _cache.freeze(array)

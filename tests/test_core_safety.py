@@ -1,5 +1,6 @@
 """The extension against callers that change data under it, fork, or call it from where it is already running."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -7,12 +8,13 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from autoenc import Autoencoder, _core
+from autoenc import Autoencoder, _core, _spec
 
 
 def run(script):
@@ -110,3 +112,110 @@ def test_numbers_that_no_int_holds():
         _core.find_nonfinite((np.zeros(0), np.zeros(0, "i4"), np.zeros(1, "i4"), (2**63 - 1, 5)))
     X = sp.random(20, 5, 0.5, "csr", random_state=0)
     assert _core.find_nonfinite((X.data, X.indices.astype("i4"), X.indptr.astype("i4"), X.shape)) is None
+
+
+def test_a_trainer_in_a_cycle_with_its_data_is_collected():
+    class Rows(np.ndarray):
+        pass
+
+    spec = _spec.describe(
+        n_features=3,
+        n_outputs=None,
+        n_components=2,
+        encoder=(),
+        decoder=None,
+        activation="tanh",
+        latent_activation="identity",
+        output_activation="auto",
+        loss="squared_error",
+        loss_parameter=1.0,
+        precision="float64",
+    )
+    graph = _spec.nodes(spec)
+    trainer = _core.Trainer(
+        graph, _spec.losses(spec, graph), _spec.stages(graph, "adam"), precision=64, n_threads=1, batch_size=4
+    )
+    assert gc.is_tracked(trainer)
+    X = np.arange(12.0).reshape(4, 3).view(Rows)
+    trainer.bind(0, [X])
+    trainer.initialize()
+    X.trainer = trainer
+    alive = weakref.ref(X)
+    del X
+    gc.collect()
+    assert alive() is not None and np.isfinite(trainer.epoch()[0])
+    del trainer
+    gc.collect()
+    assert alive() is None
+
+
+@pytest.fixture(scope="module")
+def lapack_of_scipy():
+    """Skips where the extension is linked with a LAPACK and never asks SciPy for one."""
+    script = """
+        import sys
+        sys.modules["scipy"] = None
+        import numpy as np
+        from autoenc import _core
+        try:
+            _core.svd(np.eye(2))
+        except ImportError:
+            print("asks SciPy")
+    """
+    if run(script) != "asks SciPy":
+        pytest.skip("this build has a LAPACK of its own")
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        "void (char *, int *, int *)",
+        "void (char *, __pyx_t_5numpy_int64_t *, {d}, int *, int *)",
+        "void (char *, int *, float *, int *, int *)",
+        "void (char *, int *, {d}, int *, int *, int *)",
+        "void (char *, int *, {d}, int *)",
+        "int (char *, int *, {d}, int *, int *)",
+        "dpotrf",
+        "",
+    ],
+)
+def test_a_routine_of_another_signature_is_refused(signature, lapack_of_scipy):
+    """As Cython does. What is called is asked for by name, and the name of the capsule is its signature."""
+    script = f"""
+        import ctypes, numpy as np
+        import scipy.linalg.cython_lapack as lapack
+        from autoenc import _core
+        new = ctypes.pythonapi.PyCapsule_New
+        new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+        name = {signature!r}.replace("{{d}}", "__pyx_t_5scipy_6linalg_13cython_lapack_d *").encode()
+        right = lapack.__pyx_capi__["dpotrf"]
+        lapack.__pyx_capi__["dpotrf"] = new(1, name, None)
+        try:
+            _core.svd(np.eye(3))
+        except ImportError as error:
+            assert "dpotrf has the signature '" + name.decode() + "'" in str(error), error
+        else:
+            raise AssertionError("no error")
+        lapack.__pyx_capi__["dpotrf"] = right
+        print(_core.svd(np.eye(3))[1].tolist())
+    """
+    assert run(script) == "[1.0, 1.0, 1.0]"
+
+
+def test_double_under_its_own_name_is_known(lapack_of_scipy):
+    script = """
+        import ctypes, numpy as np
+        import scipy.linalg.cython_lapack as lapack
+        from autoenc import _core
+        pythonapi = ctypes.pythonapi
+        pythonapi.PyCapsule_GetName.restype, pythonapi.PyCapsule_GetName.argtypes = ctypes.c_char_p, [ctypes.py_object]
+        get, new = pythonapi.PyCapsule_GetPointer, pythonapi.PyCapsule_New
+        get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+        new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+        old = lapack.__pyx_capi__["dgesdd"]
+        name = pythonapi.PyCapsule_GetName(old)
+        plain = name.replace(b"__pyx_t_5scipy_6linalg_13cython_lapack_d", b"double")
+        lapack.__pyx_capi__["dgesdd"] = new(get(old, name), plain, None)
+        print(_core.svd(2 * np.eye(2))[1].tolist(), b"double" in plain)
+    """
+    assert run(script) == "[2.0, 2.0] True"

@@ -96,11 +96,86 @@ assert len(model.loss_curve_) == model.n_iter_ >= 30
 print("fine")
 """
 
+# A handler that runs a third time before a call of the core ends: one that did not look for signals would be
+# followed by a single run, however many signals came.
+THREE_TIMES = """
+from autoenc import _core, _spec
+
+def trainer_of(n_features, n_components, init):
+    names = dict(activation="tanh", latent_activation="identity", output_activation="auto", loss="squared_error")
+    spec = _spec.describe(n_features=n_features, n_outputs=None, n_components=n_components, encoder=(), decoder=None,
+                          loss_parameter=1.0, precision="float32", **names)
+    graph = _spec.nodes(spec, init=init)
+    return _core.Trainer(graph, _spec.losses(spec, graph), _spec.stages(graph, "adam"), precision=32, n_threads=1,
+                         batch_size=256)
+
+class Third(Exception):
+    pass
+
+runs = []
+def handler(*_):
+    runs.append(1)
+    if len(runs) == 3:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        raise Third
+
+signal.signal(signal.SIGALRM, handler)
+
+def stops(call):
+    runs.clear()
+    signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+    try:
+        call()
+    except Third:
+        return True
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return False
+"""
+
+# Each of these takes minutes or, the moments, many seconds.
+WHILE_WEIGHTS_ARE_DRAWN = (
+    THREE_TIMES
+    + """
+assert stops(trainer_of(6000, 6000, "orthogonal").initialize)
+wide = np.random.default_rng(0).normal(size=(40, 6000)).astype(np.float32)
+model = Autoencoder(2, max_iter=1, random_state=0).fit(X)
+model.set_params(n_components=6000, hidden_layer_sizes=(), init="orthogonal")
+for estimator in (model, Autoencoder(6000, hidden_layer_sizes=(), init="orthogonal")):
+    before = dict(vars(estimator))
+    assert stops(lambda: estimator.fit(wide))
+    assert vars(estimator) == before
+assert np.isfinite(model.transform(X[:5])).all()
+print("fine")
+"""
+)
+
+WHILE_MOMENTS_ARE_TAKEN = (
+    THREE_TIMES
+    + """
+trainer = trainer_of(300, 2, "glorot")
+trainer.bind(0, [np.broadcast_to(X[:1], (100_000_000, 300))])
+trainer.initialize()
+assert stops(lambda: trainer.moments(0))
+trainer.bind(0, [X])
+mean, variance = trainer.moments(0)
+assert np.allclose(mean, X.mean(axis=0, dtype=np.float64)) and np.allclose(variance, X.var(axis=0, dtype=np.float64))
+print("fine")
+"""
+)
+
 
 @pytest.mark.parametrize(
     "script",
-    [AFTER_SOME_EPOCHS, IN_THE_FIRST_EPOCH, IN_TRANSFORM, WITH_VALIDATION],
-    ids=["epochs", "first", "transform", "best"],
+    [
+        AFTER_SOME_EPOCHS,
+        IN_THE_FIRST_EPOCH,
+        IN_TRANSFORM,
+        WITH_VALIDATION,
+        WHILE_WEIGHTS_ARE_DRAWN,
+        WHILE_MOMENTS_ARE_TAKEN,
+    ],
+    ids=["epochs", "first", "transform", "best", "start", "moments"],
 )
 def test_interrupt(script, environment):
     done = subprocess.run(

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from autoenc import MarginalizedDenoisingAutoencoder, _marginalized
+from autoenc import MarginalizedDenoisingAutoencoder, __version__, _marginalized
 
 DIGITS = load_digits().data / 16
 
@@ -125,9 +125,7 @@ def test_sparse_is_dense(density, n_pivots, monkeypatch):
     np.testing.assert_allclose(other.fit(sparse.tocsc(), sample_weight=weights).coefs_[0], one.coefs_[0], atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("n_rows", "n_columns", "density"), [(200_000, 50, 0.2), (2_000_000, 100, 1e-4), (300_000, 300, 1e-3)]
-)
+@pytest.mark.parametrize(("n_rows", "n_columns", "density"), [(200_000, 50, 0.2), (200_000, 100, 1e-3)])
 @pytest.mark.parametrize("n_pivots", [5000, 40])
 def test_a_sparse_matrix_is_not_made_dense(n_rows, n_columns, density, n_pivots):
     """The dense matrix would take 80 MB or more, its first layer's output as much."""
@@ -302,6 +300,8 @@ def test_types(precision, given, expected):
 def test_pickle_and_copies():
     model = MarginalizedDenoisingAutoencoder(n_layers=2).fit(DIGITS)
     expected = model.transform(DIGITS[:9])
+    assert pickle.loads(pickle.dumps(model)).__dict__.keys() == model.__dict__.keys()
+    assert model.__getstate__()["_autoenc_version"] == __version__
     for other in (pickle.loads(pickle.dumps(model)), copy.copy(model), copy.deepcopy(model)):
         assert (other.transform(DIGITS[:9]) == expected).all()
     assert not model.coefs_[0].flags.writeable

@@ -1,5 +1,6 @@
-"""The notebooks run from top to bottom, and are stored small."""
+"""The notebooks run from top to bottom, and are stored with what came out, small."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,16 @@ def test_quickstart_is_there(checkout):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_stored_small(path):
     assert path.stat().st_size < 300_000
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_stored_as_it_ran_from_top_to_bottom(path):
+    cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert any("image/png" in output.get("data", {}) for output in outputs), "no picture is stored"
+    assert {output["output_type"] for output in outputs} <= {"stream", "execute_result", "display_data"}
+    assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@
 #include "base/cpu.h"
 #include "base/rng.h"
 #include "base/status.h"
+#include "base/stop.h"
 #include "math/activation.h"
 #include "math/panel.h"
 
@@ -186,8 +187,9 @@ const char *ae_initializer_name(ae_initializer initializer);
 int ae_initializer_find(const char *name);
 
 /* Fills a parameter in panels from its stream. Element (row, column) depends on the key and its position only (orthogonal:
- * on the key and the shape). Needs memory for `orthogonal`. */
+ * on the key and the shape). Needs memory for `orthogonal`. asking (or NULL) may end it with
+ * AE_ERR_INTERRUPTED. */
 ae_status ae_initialize(ae_context *context, int bits, ae_isa isa, const ae_parameter_request *request, ae_key key,
-                        void *panels);
+                        ae_asking *asking, void *panels);
 
 #endif

@@ -4,9 +4,10 @@
 #include "layers/layer.h"
 #include "math/variant.h"
 
-#define DECLARE(suffix, bits, isa)                         \
-    extern const ae_layer_ops *const ae_layers_##suffix[]; \
-    ae_status ae_initialize_##suffix(ae_context *context, const ae_parameter_request *request, ae_key key, void *panels);
+#define DECLARE(suffix, bits, isa)                                                                                            \
+    extern const ae_layer_ops *const ae_layers_##suffix[];                                                                    \
+    ae_status ae_initialize_##suffix(ae_context *context, const ae_parameter_request *request, ae_key key, ae_asking *asking, \
+                                     void *panels);
 AE_FOR_EACH_VARIANT(DECLARE)
 
 static const ae_layer_ops *const *layers_of(int bits, ae_isa isa) {
@@ -34,10 +35,10 @@ int ae_layer_find(const char *name) {
 }
 
 ae_status ae_initialize(ae_context *context, int bits, ae_isa isa, const ae_parameter_request *request, ae_key key,
-                        void *panels) {
+                        ae_asking *asking, void *panels) {
 #define CALL(suffix, its_bits, its_isa)     \
     if (bits == its_bits && isa == its_isa) \
-        return ae_initialize_##suffix(context, request, key, panels);
+        return ae_initialize_##suffix(context, request, key, asking, panels);
     AE_FOR_EACH_VARIANT(CALL)
 #undef CALL
     return ae_fail(context, AE_ERR_UNAVAILABLE, "no variant of %d bits for %s in this build", bits, ae_isa_name(isa));

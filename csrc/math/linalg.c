@@ -15,6 +15,8 @@ enum { ROUTINE_SVD, ROUTINE_EIGH, ROUTINE_CHOLESKY, ROUTINE_CHOLESKY_SOLVE, N_RO
 
 const char *const ae_linalg_names[] = {"dgesdd", "dsyevd", "dpotrf", "dpotrs", NULL};
 
+const char *const ae_linalg_arguments[] = {"ciididdididiii", "ccididdiiii", "cidii", "ciididii", NULL};
+
 _Static_assert(sizeof ae_linalg_names / sizeof ae_linalg_names[0] == N_ROUTINES + 1, "one name a routine");
 
 /* Fortran passes the length of each CHARACTER argument behind all others; the capsules of SciPy are C and have none. */

@@ -16,6 +16,8 @@
 
 /* Names of the routines wanted, in the order of the pointers that ae_linalg_provide takes; NULL ends the list. */
 extern const char *const ae_linalg_names[];
+/* The arguments of each: c, i and d for pointers to char, int and double. What provides the pointers checks them. */
+extern const char *const ae_linalg_arguments[];
 
 /* Hands over the routines (Fortran calling convention, 32-bit integers). Thread safe if all callers pass the same
  * pointers. */

@@ -238,12 +238,16 @@ void ae_net_seed(ae_net *net, uint64_t seed) {
 }
 
 ae_status ae_net_initialize(ae_context *context, ae_net *net, uint64_t seed) {
+    return ae_net_initialize_asking(context, net, seed, NULL);
+}
+
+ae_status ae_net_initialize_asking(ae_context *context, ae_net *net, uint64_t seed, ae_asking *asking) {
     ae_status status = AE_OK;
     for (int i = 0; i < net->n_parameters; i++) {
         const ae_parameter *p = &net->parameters[i];
         char *at = net->parameter_base + (size_t)p->offset * net->real_size;
         memset(at, 0, (size_t)p->size * net->real_size);
-        AE_TRY(ae_initialize(context, net->bits, net->isa, &p->request, ae_key_of(seed, AE_STREAM_INIT, p->name), at));
+        AE_TRY(ae_initialize(context, net->bits, net->isa, &p->request, ae_key_of(seed, AE_STREAM_INIT, p->name), asking, at));
     }
     ae_net_pack_all(net);
 cleanup:

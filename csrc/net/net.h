@@ -86,6 +86,8 @@ ae_status ae_net_plan_rows(ae_context *context, ae_net *net, int64_t rows, bool 
 void ae_net_seed(ae_net *net, uint64_t seed);
 /* Draws all parameters that have an initializer from their streams and packs them. */
 ae_status ae_net_initialize(ae_context *context, ae_net *net, uint64_t seed);
+/* The same, where asking (or NULL) may end it with AE_ERR_INTERRUPTED and some of the parameters drawn. */
+ae_status ae_net_initialize_asking(ae_context *context, ae_net *net, uint64_t seed, ae_asking *asking);
 
 /* One parameter from and to a row-major (rows, columns) array of reals; set packs. */
 void ae_net_get_parameter(const ae_net *net, int index, void *row_major);

@@ -6,12 +6,44 @@
 
 /* ---- linear algebra: SciPy's routines at first use ---- */
 
-/* The capsule's name is the routine's C signature, so it has to be read before the pointer can be. */
-static void *capsule_pointer(PyObject *api, const char *name) {
+/* Whether a C signature as Cython writes it, "void (char *, int *, T *)", has these arguments: c, i and d for pointers to char,
+ * int and double. SciPy has a name of its own for double, which ends with its module's name and _d; a build with other
+ * integers writes another type than int. */
+static bool signature_has(const char *signature, const char *arguments) {
+    static const char *const opening = "void (";
+    if (strncmp(signature, opening, strlen(opening)))
+        return false;
+    for (const char *at = signature + strlen(opening); *arguments; arguments++) {
+        const char *end = strstr(at, " *");
+        const size_t length = end ? (size_t)(end - at) : 0;
+        const bool is_char = length == 4 && !strncmp(at, "char", 4), is_int = length == 3 && !strncmp(at, "int", 3);
+        const bool is_double = (length == 6 && !strncmp(at, "double", 6)) ||
+                               (length > 8 && !strncmp(at, "__pyx_t_", 8) && !strncmp(end - 2, "_d", 2));
+        if (!(*arguments == 'c' ? is_char : *arguments == 'i' ? is_int : is_double))
+            return false;
+        at = end + 2;
+        if (arguments[1] ? strncmp(at, ", ", 2) : strcmp(at, ")"))
+            return false;
+        at += 2;
+    }
+    return true;
+}
+
+/* The capsule's name is the routine's C signature. Called by another one it would write where it must not. */
+static void *capsule_pointer(PyObject *api, const char *name, const char *arguments) {
     PyObject *capsule = PyMapping_GetItemString(api, name);
     if (!capsule)
         return NULL;
-    void *pointer = PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule));
+    const char *signature = PyCapsule_CheckExact(capsule) ? PyCapsule_GetName(capsule) : NULL;
+    void *pointer = NULL;
+    if (signature && signature_has(signature, arguments))
+        pointer = PyCapsule_GetPointer(capsule, signature);
+    else
+        PyErr_Format(
+            PyExc_ImportError,
+            "SciPy's routine %s has the signature '%s', which this build of autoenc cannot call (it passes pointers to "
+            "%s, by first letters of their types); install another SciPy, or build with AUTOENC_BLAS=openblas",
+            name, signature ? signature : "(none)", arguments);
     Py_DECREF(capsule);
     return pointer;
 }
@@ -36,10 +68,10 @@ static bool provide_linalg(void) {
             done = false;
             break;
         }
-        pointers[i] = capsule_pointer(apis[0], ae_linalg_names[i]);
+        pointers[i] = capsule_pointer(apis[0], ae_linalg_names[i], ae_linalg_arguments[i]);
         if (!pointers[i] && PyErr_ExceptionMatches(PyExc_KeyError)) {
             PyErr_Clear();
-            pointers[i] = capsule_pointer(apis[1], ae_linalg_names[i]);
+            pointers[i] = capsule_pointer(apis[1], ae_linalg_names[i], ae_linalg_arguments[i]);
         }
         done = pointers[i] != NULL;
     }

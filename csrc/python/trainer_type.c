@@ -8,6 +8,7 @@ typedef struct trainer_object {
     PyObject_HEAD ae_trainer *trainer;
     PyObject *kept[2]; /* owners of the data bound to each slot, and of its row weights */
     bool busy;         /* a method runs without the GIL */
+    bool cleared;      /* by the garbage collector: the data is no longer kept */
 } trainer_object;
 
 static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
@@ -67,9 +68,27 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     return (PyObject *)self;
 }
 
+/* What is kept may lead back here: arrays of a subclass have attributes. */
+static int trainer_traverse(PyObject *object, visitproc visit, void *arg) {
+    trainer_object *self = (trainer_object *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->kept[0]);
+    Py_VISIT(self->kept[1]);
+    return 0;
+}
+
+static int trainer_clear(PyObject *object) {
+    trainer_object *self = (trainer_object *)object;
+    self->cleared = true;
+    Py_CLEAR(self->kept[0]);
+    Py_CLEAR(self->kept[1]);
+    return 0;
+}
+
 static void trainer_dealloc(PyObject *object) {
     trainer_object *self = (trainer_object *)object;
     PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
     ae_trainer *trainer = self->trainer;
     Py_BEGIN_ALLOW_THREADS
     ae_trainer_free(trainer);
@@ -88,6 +107,10 @@ static trainer_object *idle(PyObject *object) {
         PyErr_SetString(PyExc_RuntimeError, "this Trainer is in use by another thread");
         return NULL;
     }
+    if (self->cleared) { /* a finalizer of what it kept */
+        PyErr_SetString(PyExc_RuntimeError, "this Trainer was taken apart by the garbage collector");
+        return NULL;
+    }
     return self;
 }
 
@@ -100,14 +123,16 @@ static int int_of(PyObject *object) {
 static PyObject *trainer_initialize(PyObject *object, PyObject *unused) {
     trainer_object *self = idle(object);
     ae_context context;
-    ae_status status;
+    binding_signals signals = {NULL, false};
     (void)unused;
     if (!self)
         return NULL;
     self->busy = true;
-    Py_BEGIN_ALLOW_THREADS
-    status = ae_trainer_initialize(&context, self->trainer);
-    Py_END_ALLOW_THREADS
+    signals.thread = PyEval_SaveThread();
+    ae_trainer_ask(self->trainer, binding_stop, &signals);
+    const ae_status status = ae_trainer_initialize(&context, self->trainer);
+    ae_trainer_ask(self->trainer, NULL, NULL);
+    PyEval_RestoreThread(signals.thread);
     self->busy = false;
     if (status != AE_OK)
         return binding_raise(Py_TYPE(object), &context, status);
@@ -280,12 +305,14 @@ static PyObject *trainer_moments(PyObject *object, PyObject *argument) {
     PyObject *mean = PyArray_SimpleNew(1, &width, NPY_FLOAT64), *variance = PyArray_SimpleNew(1, &width, NPY_FLOAT64);
     if (!mean || !variance)
         goto failed;
-    ae_status status;
+    binding_signals signals = {NULL, false};
     self->busy = true;
-    Py_BEGIN_ALLOW_THREADS
-    status = ae_trainer_moments(&context, self->trainer, source, PyArray_DATA((PyArrayObject *)mean),
-                                PyArray_DATA((PyArrayObject *)variance));
-    Py_END_ALLOW_THREADS
+    signals.thread = PyEval_SaveThread();
+    ae_trainer_ask(self->trainer, binding_stop, &signals);
+    const ae_status status = ae_trainer_moments(&context, self->trainer, source, PyArray_DATA((PyArrayObject *)mean),
+                                                PyArray_DATA((PyArrayObject *)variance));
+    ae_trainer_ask(self->trainer, NULL, NULL);
+    PyEval_RestoreThread(signals.thread);
     self->busy = false;
     if (status == AE_OK)
         return Py_BuildValue("NN", mean, variance);
@@ -478,6 +505,8 @@ static PyGetSetDef trainer_getset[] = {{"n_state", trainer_n_state, NULL, PyDoc_
 static PyType_Slot trainer_slots[] = {
     {Py_tp_new, trainer_new},
     {Py_tp_dealloc, trainer_dealloc},
+    {Py_tp_traverse, trainer_traverse},
+    {Py_tp_clear, trainer_clear},
     {Py_tp_methods, trainer_methods},
     {Py_tp_getset, trainer_getset},
     {Py_tp_doc, (void *)PyDoc_STR("One fit: network, optimiser, threads.")},
@@ -487,6 +516,6 @@ static PyType_Slot trainer_slots[] = {
 PyType_Spec binding_trainer_spec = {
     .name = "autoenc._core.Trainer",
     .basicsize = sizeof(trainer_object),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = trainer_slots,
 };

@@ -271,12 +271,13 @@ ae_status ae_trainer_moments(ae_context *context, ae_trainer *t, int source, dou
     if (status != AE_OK)
         return status;
     ae_fpstate_enter(&saved);
-    for (int64_t from = 0; from < t->count; from += t->chunk) {
+    for (int64_t from = 0; from < t->count && status == AE_OK; from += t->chunk) {
         moment_phase phase = {t, &p, source, from, t->count - from < t->chunk ? t->count - from : t->chunk, sums};
         ae_pool_run(t->pool, moment_rows, &phase, (phase.rows + 63) / 64, 0);
         ae_pool_run(t->pool, moment_columns, &phase, ae_panels(value->shape.width), 0);
+        status = ae_ask(context, &t->asking);
     }
-    for (int64_t c = 0; c < value->shape.width; c++) {
+    for (int64_t c = 0; c < value->shape.width && status == AE_OK; c++) {
         const double *at = (const double *)sums + c / AE_PANEL * MOMENT_SUMS * AE_PANEL + c % AE_PANEL;
         /* The weights of all rows have the mean one. */
         const double weight = at[MOMENT_MISSING * AE_PANEL] == 0.0 ? (double)t->count : at[MOMENT_WEIGHT * AE_PANEL];
@@ -286,5 +287,5 @@ ae_status ae_trainer_moments(ae_context *context, ae_trainer *t, int source, dou
     }
     ae_fpstate_leave(&saved);
     ae_free(sums);
-    return AE_OK;
+    return status;
 }

@@ -86,6 +86,7 @@ struct ae_trainer {
     double last_objective;    /* L-BFGS: loss and penalties at the iterate */
     bool committed, has_best; /* `last` and `best` hold something */
     double asked;             /* clock of the last question to `stop` */
+    ae_asking asking;         /* outside of epochs and evaluations */
 };
 
 /* Rows of a tile: small enough that parameter, gradient, two states and transpose of 32 columns stay in the second level

@@ -438,12 +438,19 @@ ae_status ae_trainer_subset(ae_context *context, ae_trainer *t, int64_t first, i
     return status;
 }
 
+void ae_trainer_ask(ae_trainer *t, ae_stop stop, void *stop_argument) {
+    t->asking = (ae_asking){stop, stop_argument, t->asking.asked};
+}
+
 ae_status ae_trainer_initialize(ae_context *context, ae_trainer *t) {
     ae_fpstate saved;
     ae_fpstate_enter(&saved);
-    const ae_status status = ae_net_initialize(context, t->net, t->options.seed);
+    const ae_status status = ae_net_initialize_asking(context, t->net, t->options.seed, &t->asking);
     ae_fpstate_leave(&saved);
-    ae_trainer_commit(t);
+    if (status != AE_OK && t->committed)
+        train_roll_back(t);
+    else
+        ae_trainer_commit(t);
     return status;
 }
 

@@ -75,7 +75,11 @@ ae_status ae_trainer_bind(ae_context *context, ae_trainer *trainer, int slot, co
  * the split stream where `split`, so that the rest can be held out. */
 ae_status ae_trainer_subset(ae_context *context, ae_trainer *trainer, int64_t first, int64_t count, bool split);
 
-/* Draws all parameters from the fit's seed. */
+/* Who is asked about every 50 ms by initialize and moments; NULL, as at first: nobody. Holds until it is set again. */
+void ae_trainer_ask(ae_trainer *trainer, ae_stop stop, void *stop_argument);
+
+/* Draws all parameters from the fit's seed. On failure or AE_ERR_INTERRUPTED they are as they were last committed, where they
+ * were. */
 ae_status ae_trainer_initialize(ae_context *context, ae_trainer *trainer);
 
 /* Features of the input node that takes a source; 0 where there is none. */

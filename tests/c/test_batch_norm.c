@@ -1,8 +1,7 @@
 /* Batch normalisation against plain formulas: training by the minibatch, inference by the running numbers, which are assigned and
  * not trained. It is the proof of what layers that couple rows rest on, so threads, instruction sets and blocks are here too.
  * Gradients against differences: test_gradients.c. */
-#include "harness.h"
-#include "networks.h"
+#include "trainers.h"
 
 #define ROWS 203
 #define COLUMNS 37
@@ -10,35 +9,8 @@
 static double x[ROWS * COLUMNS], row_weights[ROWS];
 
 static ae_trainer *started(const program *p, int64_t rows, const double *row_weight) {
-    ae_context context = {AE_OK, ""};
-    ae_trainer *t = NULL;
-    ae_status status = program_trainer(&context, p, &t);
     const ae_data data = dense_data(x, AE_F64, rows, COLUMNS);
-    if (status == AE_OK)
-        status = ae_trainer_bind(&context, t, 0, &data, 1, row_weight);
-    if (status == AE_OK)
-        status = ae_trainer_initialize(&context, t);
-    CHECK(status == AE_OK, "%s", context.message);
-    if (status == AE_OK)
-        return t;
-    ae_trainer_free(t);
-    return NULL;
-}
-
-static double epoch(ae_trainer *t) {
-    ae_context context;
-    ae_epoch_result result = {.loss = NAN};
-    const ae_status status = ae_trainer_epoch(&context, t, NULL, NULL, &result);
-    CHECK(status == AE_OK, "%s", context.message);
-    return result.loss;
-}
-
-static double evaluate(ae_trainer *t, int64_t rows) {
-    ae_context context;
-    double loss = NAN;
-    const ae_status status = ae_trainer_evaluate(&context, t, 0, 0, rows, false, NULL, NULL, &loss);
-    CHECK(status == AE_OK, "%s", context.message);
-    return loss;
+    return trainer_started(p, &data, 1, row_weight);
 }
 
 static void get(ae_trainer *t, const char *name, double *out) {
@@ -95,7 +67,7 @@ TEST(training_and_inference_by_formula) {
                 variance[c] = n > 1 ? (1 - m) * variance[c] + m * square / (double)(n - 1) : variance[c];
             }
         }
-        const double loss = epoch(t);
+        const double loss = trainer_epoch_loss(t);
         static const char *const names[] = {"norm.gamma", "norm.beta", "norm.mean", "norm.variance"};
         const double *wanted[] = {gamma, beta, mean, variance};
         for (int i = 0; i < 4; i++) {
@@ -112,7 +84,8 @@ TEST(training_and_inference_by_formula) {
                 const double y = gamma[c] * (x[r * COLUMNS + c] - mean[c]) / sqrt(variance[c] + eps) + beta[c];
                 of_rows += row_weights[r] / total * (y - x[r * COLUMNS + c]) * (y - x[r * COLUMNS + c]) / COLUMNS / ROWS;
             }
-        CHECK(fabs(evaluate(t, ROWS) - of_rows) < 1e-12 * of_rows, "evaluated %.17g, not %.17g", evaluate(t, ROWS), of_rows);
+        CHECK(fabs(trainer_loss(t, ROWS) - of_rows) < 1e-12 * of_rows, "evaluated %.17g, not %.17g", trainer_loss(t, ROWS),
+              of_rows);
         for (int i = 2; i < 4; i++) {
             double still[COLUMNS];
             get(t, names[i], still);
@@ -166,8 +139,8 @@ static char *trained(const program *p, const char *isa, double loss[2], size_t *
         return NULL;
     const int64_t before = ae_alloc_count();
     for (int i = 0; i < 4; i++)
-        loss[0] = epoch(t);
-    loss[1] = evaluate(t, ROWS);
+        loss[0] = trainer_epoch_loss(t);
+    loss[1] = trainer_loss(t, ROWS);
     CHECK(ae_alloc_count() == before, "an epoch allocates");
     const ae_net *net = ae_trainer_net(t);
     *bytes = (size_t)net->parameter_reals * net->real_size;
@@ -216,22 +189,22 @@ TEST(running_numbers_go_with_the_weights) {
         double first[130], now[130];
         ae_context context;
         ae_epoch_result result;
-        epoch(t);
+        trainer_epoch_loss(t);
         get(t, "batch_norm2.variance", first);
-        const double loss = evaluate(t, ROWS);
+        const double loss = trainer_loss(t, ROWS);
         ae_trainer_keep_best(t);
-        epoch(t);
+        trainer_epoch_loss(t);
         get(t, "batch_norm2.variance", now);
         CHECK(memcmp(first, now, sizeof now), "the next epoch has others");
         ae_trainer_restore_best(t);
         get(t, "batch_norm2.variance", now);
-        CHECK(!memcmp(first, now, sizeof now) && evaluate(t, ROWS) == loss, "the best have theirs");
+        CHECK(!memcmp(first, now, sizeof now) && trainer_loss(t, ROWS) == loss, "the best have theirs");
         const double kept = x[5];
         x[5] = NAN;
         CHECK(ae_trainer_epoch(&context, t, NULL, NULL, &result) == AE_ERR_NONFINITE, "not a number");
         x[5] = kept;
         get(t, "batch_norm2.variance", now);
-        CHECK(!memcmp(first, now, sizeof now) && evaluate(t, ROWS) == loss, "rolled back");
+        CHECK(!memcmp(first, now, sizeof now) && trainer_loss(t, ROWS) == loss, "rolled back");
         ae_trainer_free(t);
     }
     /* L-BFGS: from the first iterate on they are averages of what the data has at each iterate. */
@@ -242,7 +215,7 @@ TEST(running_numbers_go_with_the_weights) {
     double mean[COLUMNS], worst = 0;
     if (!t)
         return;
-    epoch(t);
+    trainer_epoch_loss(t);
     get(t, "norm.mean", mean);
     for (int c = 0; c < COLUMNS; c++) {
         double want = 0;
@@ -266,7 +239,7 @@ TEST(frozen_layers_and_parts_of_the_rows) {
     const void *region;
     ae_context context;
     get(t, "batch_norm2.mean", before);
-    epoch(t);
+    trainer_epoch_loss(t);
     get(t, "batch_norm2.mean", after);
     CHECK(!memcmp(before, after, sizeof before), "frozen");
     get(t, "batch_norm3.mean", after);

@@ -1,7 +1,6 @@
 /* Parameters used by several nodes: the table, what is refused, gradients against those of copies, and the same bits however the
  * work is cut. Gradients against differences: test_gradients.c. */
-#include "harness.h"
-#include "networks.h"
+#include "trainers.h"
 
 #define ROWS 203
 #define COLUMNS 65
@@ -15,19 +14,8 @@ static ae_isa best_isa(void) {
 }
 
 static ae_trainer *started(const program *p, int64_t rows) {
-    ae_context context = {AE_OK, ""};
-    ae_trainer *t = NULL;
-    ae_status status = program_trainer(&context, p, &t);
     const ae_data data = dense_data(x, AE_F64, rows, p->net.node[0].width);
-    if (status == AE_OK)
-        status = ae_trainer_bind(&context, t, 0, &data, 1, row_weights);
-    if (status == AE_OK)
-        status = ae_trainer_initialize(&context, t);
-    CHECK(status == AE_OK, "%s", context.message);
-    if (status == AE_OK)
-        return t;
-    ae_trainer_free(t);
-    return NULL;
+    return trainer_started(p, &data, 1, row_weights);
 }
 
 static int tied_to(network *net, int from, int other, int64_t width, ae_activation activation) {

@@ -2,9 +2,8 @@
  * What is wrong before training begins, and single steps by hand: test_train_steps.c. */
 #include <time.h>
 
-#include "harness.h"
-#include "networks.h"
 #include "slow.h"
+#include "trainers.h"
 
 #define ROWS 301
 #define COLUMNS 65
@@ -24,39 +23,17 @@ static ae_data data_of(int bits, int64_t rows, int64_t columns) {
     return bits == 32 ? dense_data(x32, AE_F32, rows, columns) : dense_data(x64, AE_F64, rows, columns);
 }
 
-/* A trainer with data and weights. */
+/* A trainer with data for two sources, as wide as the inputs that take them, and weights. */
 static ae_trainer *started(const program *p, int64_t rows, const double *row_weight) {
-    ae_context context = {AE_OK, ""};
-    ae_trainer *t = NULL;
     ae_data data[2];
-    ae_status status = program_trainer(&context, p, &t);
-    for (int i = 0; i < 2; i++)
-        data[i] = data_of(p->options.bits, rows, t && ae_trainer_source_width(t, i) ? ae_trainer_source_width(t, i) : 1);
-    if (status == AE_OK)
-        status = ae_trainer_bind(&context, t, 0, data, 2, row_weight);
-    if (status == AE_OK)
-        status = ae_trainer_initialize(&context, t);
-    CHECK(status == AE_OK, "%s", context.message);
-    if (status == AE_OK)
-        return t;
-    ae_trainer_free(t);
-    return NULL;
-}
-
-static double epoch(ae_trainer *t) {
-    ae_context context;
-    ae_epoch_result result = {.loss = NAN};
-    const ae_status status = ae_trainer_epoch(&context, t, NULL, NULL, &result);
-    CHECK(status == AE_OK, "%s", context.message);
-    return result.loss;
-}
-
-static double evaluate(ae_trainer *t, int64_t rows) {
-    ae_context context;
-    double loss = NAN;
-    const ae_status status = ae_trainer_evaluate(&context, t, 0, 0, rows, false, NULL, NULL, &loss);
-    CHECK(status == AE_OK, "%s", context.message);
-    return loss;
+    for (int i = 0; i < 2; i++) {
+        int64_t width = 1;
+        for (int n = 0; n < p->net.n; n++)
+            if (p->net.node[n].kind == ae_layer_find("input") && p->net.node[n].source == i)
+                width = p->net.node[n].width;
+        data[i] = data_of(p->options.bits, rows, width);
+    }
+    return trainer_started(p, data, 2, row_weight);
 }
 
 /* Everything that training has changed: weights with their padding, optimiser state, position. */
@@ -134,9 +111,9 @@ static void busy_run(const program *p, const char *isa, snapshot *end, double lo
     *end = (snapshot){0};
     if (!t)
         return;
-    epoch(t);
-    loss[0] = epoch(t);
-    loss[1] = evaluate(t, ROWS);
+    trainer_epoch_loss(t);
+    loss[0] = trainer_epoch_loss(t);
+    loss[1] = trainer_loss(t, ROWS);
     *end = snapshot_of(t);
     CHECK(packs_are_right(t), "transposes");
     ae_trainer_free(t);
@@ -185,8 +162,8 @@ TEST(odd_batches_in_chunks) {
             ae_trainer *t = started(&p, 130, row_weights);
             if (!t)
                 return;
-            other_loss[0] = epoch(t);
-            other_loss[1] = evaluate(t, 130);
+            other_loss[0] = trainer_epoch_loss(t);
+            other_loss[1] = trainer_loss(t, 130);
             other = snapshot_of(t);
             if (!chunk) {
                 one = other;
@@ -241,14 +218,14 @@ TEST(two_stages_are_single_steps_in_turn) {
               "the same start");
         for (int i = 0; i < 5; i++) {
             double of_second = 0;
-            const double before = evaluate(both, 50), parts = evaluate(first, 50) + evaluate(second, 50);
+            const double before = trainer_loss(both, 50), parts = trainer_loss(first, 50) + trainer_loss(second, 50);
             CHECK(fabs(before - parts) <= 1e-14, "evaluated together %.17g, apart %.17g", before, parts);
             if (across)
-                of_second = epoch(second);
-            const double of_first = epoch(first), of_both = epoch(both);
+                of_second = trainer_epoch_loss(second);
+            const double of_first = trainer_epoch_loss(first), of_both = trainer_epoch_loss(both);
             copy_parameters(first, second, 0);
             if (!across)
-                of_second = epoch(second);
+                of_second = trainer_epoch_loss(second);
             copy_parameters(second, first, 1);
             CHECK(fabs(of_both - of_first - of_second) <= 1e-14, "loss %.17g, not %.17g", of_both, of_first + of_second);
             snapshot a = snapshot_of(both), b = snapshot_of(first), c = snapshot_of(second);
@@ -275,7 +252,7 @@ TEST(stages_do_not_depend_on_chunks) {
             ae_trainer *t = started(&p, 120, row_weights);
             if (!t)
                 return;
-            const double now[2] = {epoch(t), evaluate(t, 120)};
+            const double now[2] = {trainer_epoch_loss(t), trainer_loss(t, 120)};
             snapshot end = snapshot_of(t);
             if (!chunk) {
                 one = end;
@@ -302,8 +279,8 @@ TEST(an_epoch_allocates_nothing) {
             return;
         const int64_t before = ae_alloc_count();
         for (int i = 0; i < 3; i++) {
-            epoch(t);
-            evaluate(t, ROWS);
+            trainer_epoch_loss(t);
+            trainer_loss(t, ROWS);
             ae_trainer_keep_best(t);
             ae_trainer_restore_best(t);
         }
@@ -391,8 +368,8 @@ TEST(an_interruption_costs_an_epoch_at_most) {
                     break;
             }
             free(before.regions);
-            epoch(whole);
-            epoch(broken);
+            trainer_epoch_loss(whole);
+            trainer_epoch_loss(broken);
             /* L-BFGS forgets its pairs, so only its first epoch is the same. */
             snapshot end = snapshot_of(whole);
             CHECK(is_at(broken, &end) || (!rules[r] && e), "epoch %d after interruptions", e);
@@ -424,15 +401,15 @@ TEST(divergence_returns_to_the_last_epoch) {
             return;
         ae_context context;
         ae_epoch_result result = {.loss = 7};
-        epoch(whole);
-        epoch(t);
+        trainer_epoch_loss(whole);
+        trainer_epoch_loss(t);
         snapshot before = snapshot_of(t);
         ae_trainer_scale_rate(t, bits == 32 ? 1e30 : 1e200);
         const ae_status status = ae_trainer_epoch(&context, t, NULL, NULL, &result);
         CHECK(status == AE_ERR_NONFINITE && result.loss == 7 && context.message[0], "f%d: status %d", bits, (int)status);
         CHECK(is_at(t, &before) && packs_are_right(t), "f%d: another state", bits);
         ae_trainer_scale_rate(t, 1);
-        CHECK(epoch(whole) == epoch(t), "going on");
+        CHECK(trainer_epoch_loss(whole) == trainer_epoch_loss(t), "going on");
         free(before.regions);
         before = snapshot_of(whole);
         CHECK(is_at(t, &before), "f%d: other weights than without divergence", bits);
@@ -466,7 +443,7 @@ TEST(divergence_returns_to_the_last_epoch) {
         x64[170 * COLUMNS + 3] = NAN;
         CHECK(ae_trainer_epoch(&context, t, NULL, NULL, &result) == AE_ERR_NONFINITE && is_at(t, &before), "not a number");
         x64[170 * COLUMNS + 3] = kept;
-        epoch(t);
+        trainer_epoch_loss(t);
         free(before.regions);
         ae_trainer_free(t);
     }
@@ -484,9 +461,9 @@ TEST(training_goes_on_elsewhere) {
         if (!whole || !start || !end)
             return;
         for (int i = 0; i < 5; i++)
-            epoch(whole);
+            trainer_epoch_loss(whole);
         for (int i = 0; i < 3; i++)
-            epoch(start);
+            trainer_epoch_loss(start);
         const ae_net *net = ae_trainer_net(start);
         float *w = malloc(130 * 130 * sizeof *w);
         int64_t step, epochs;
@@ -508,7 +485,7 @@ TEST(training_goes_on_elsewhere) {
         ae_epoch_result result;
         CHECK(ae_trainer_epoch(&context, end, stop, &s, &result) == AE_ERR_INTERRUPTED, "interrupted");
         for (int i = 0; i < 2; i++)
-            epoch(end);
+            trainer_epoch_loss(end);
         snapshot want = snapshot_of(whole);
         CHECK(is_at(end, &want), "%s", rules[r]);
         free(want.regions);
@@ -524,19 +501,19 @@ TEST(the_best_weights_come_back) {
     ae_trainer *t = started(&p, ROWS, row_weights);
     if (!t)
         return;
-    epoch(t);
-    const double nothing_kept = evaluate(t, ROWS);
+    trainer_epoch_loss(t);
+    const double nothing_kept = trainer_loss(t, ROWS);
     ae_trainer_restore_best(t);
-    CHECK(evaluate(t, ROWS) == nothing_kept, "nothing was kept, nothing changes");
+    CHECK(trainer_loss(t, ROWS) == nothing_kept, "nothing was kept, nothing changes");
     ae_trainer_keep_best(t);
-    epoch(t);
-    CHECK(evaluate(t, ROWS) != nothing_kept, "training goes on");
+    trainer_epoch_loss(t);
+    CHECK(trainer_loss(t, ROWS) != nothing_kept, "training goes on");
     ae_trainer_restore_best(t);
-    CHECK(evaluate(t, ROWS) == nothing_kept && packs_are_right(t), "the best");
+    CHECK(trainer_loss(t, ROWS) == nothing_kept && packs_are_right(t), "the best");
     stopper s = {0, 0};
     ae_context context;
     ae_epoch_result result;
-    CHECK(ae_trainer_epoch(&context, t, stop, &s, &result) == AE_ERR_INTERRUPTED && evaluate(t, ROWS) == nothing_kept,
+    CHECK(ae_trainer_epoch(&context, t, stop, &s, &result) == AE_ERR_INTERRUPTED && trainer_loss(t, ROWS) == nothing_kept,
           "an interruption returns to the best");
     ae_trainer_free(t);
 }
@@ -553,9 +530,9 @@ TEST(lbfgs_follows_changes) {
         const ae_data data[2] = {data_of(64, 100, COLUMNS), data_of(64, 100, 1)};
         ae_net *net = ae_trainer_net(t), *fresh_net = ae_trainer_net(fresh);
         double *w = malloc(130 * 130 * sizeof *w);
-        epoch(t);
+        trainer_epoch_loss(t);
         ae_trainer_keep_best(t);
-        epoch(t);
+        trainer_epoch_loss(t);
         if (change == 0)
             CHECK(ae_trainer_bind(&context, t, 0, data, 2, NULL) == AE_OK &&
                       ae_trainer_bind(&context, fresh, 0, data, 2, NULL) == AE_OK,
@@ -573,7 +550,7 @@ TEST(lbfgs_follows_changes) {
             ae_net_set_parameter(fresh_net, i, w);
         }
         ae_trainer_commit(fresh);
-        const double of_t = epoch(t), of_fresh = epoch(fresh);
+        const double of_t = trainer_epoch_loss(t), of_fresh = trainer_epoch_loss(fresh);
         CHECK(of_t == of_fresh && !memcmp(net->parameter_base, fresh_net->parameter_base, (size_t)net->parameter_reals * 8),
               "change %d: loss %.17g, not %.17g", change, of_t, of_fresh);
         free(w);

@@ -1,8 +1,7 @@
 /* Single steps of training against formulas, subsets and weights of rows, limits on weights and gradients, and what a trainer
  * refuses. */
-#include "harness.h"
-#include "networks.h"
 #include "optim/lbfgs.h"
+#include "trainers.h"
 
 #define ROWS 40
 #define COLUMNS 33
@@ -15,27 +14,8 @@ static void fill_data(void) {
 }
 
 static ae_trainer *started(const program *p, const double *data, int64_t rows, int64_t columns, const double *row_weight) {
-    ae_context context = {AE_OK, ""};
-    ae_trainer *t = NULL;
     const ae_data source = dense_data(data, AE_F64, rows, columns);
-    ae_status status = program_trainer(&context, p, &t);
-    if (status == AE_OK)
-        status = ae_trainer_bind(&context, t, 0, &source, 1, row_weight);
-    if (status == AE_OK)
-        status = ae_trainer_initialize(&context, t);
-    CHECK(status == AE_OK, "%s", context.message);
-    if (status == AE_OK)
-        return t;
-    ae_trainer_free(t);
-    return NULL;
-}
-
-static ae_epoch_result epoch(ae_trainer *t) {
-    ae_context context;
-    ae_epoch_result result = {.loss = NAN};
-    const ae_status status = ae_trainer_epoch(&context, t, NULL, NULL, &result);
-    CHECK(status == AE_OK, "%s", context.message);
-    return result;
+    return trainer_started(p, &source, 1, row_weight);
 }
 
 /* columns - hidden - columns. */
@@ -63,7 +43,7 @@ TEST(dropout_draws_afresh_at_each_step) {
         if (!t)
             return;
         for (int e = 0; e < 3; e++)
-            loss[run][e] = epoch(t).loss;
+            loss[run][e] = trainer_epoch(t).loss;
         ae_trainer_free(t);
     }
     CHECK(loss[0][0] != loss[0][1] && loss[0][1] != loss[0][2] && loss[0][0] != loss[0][2], "the same masks: %.17g",
@@ -101,7 +81,7 @@ TEST(lbfgs_by_hand) {
                 ae_trainer_gradient(&context, other, 0, true, &value, &region);
                 memcpy(gradient, region, bytes);
             }
-            const ae_epoch_result result = epoch(t);
+            const ae_epoch_result result = trainer_epoch(t);
             CHECK(request == AE_LBFGS_ITERATED && !result.converged && result.loss == value && result.steps == e + 1,
                   "iteration %d: loss %.17g, not %.17g", e, result.loss, value);
             CHECK(!memcmp(ae_trainer_net(t)->parameter_base, at, bytes), "f%d, iteration %d: weights", bits, e);
@@ -150,7 +130,7 @@ TEST(plain_descent_by_hand) {
             w -= rate * (of_w + 0.3 * w);
             b -= rate * of_b;
         }
-        const ae_epoch_result result = epoch(t);
+        const ae_epoch_result result = trainer_epoch(t);
         ae_net_get_parameter(ae_trainer_net(t), 0, &got_w);
         ae_net_get_parameter(ae_trainer_net(t), 1, &got_b);
         CHECK(fabs(got_w - w) < 1e-14 && fabs(got_b - b) < 1e-14, "epoch %d: %.17g %.17g, not %.17g %.17g", e, got_w, got_b, w,
@@ -186,7 +166,7 @@ TEST(clipping_by_hand) {
                 norm += g[i] * g[i];
             norm = sqrt(norm);
             CHECK(norm > 0.06, "the limit of %g matters for %g", 0.05, norm);
-            epoch(t);
+            trainer_epoch(t);
             double *after = copy_weights(ae_trainer_net(t), NULL, &n), worst = 0;
             for (int64_t i = 0; i < n; i++) {
                 double clipped = norm > p.options.clip_norm ? g[i] * (p.options.clip_norm / norm) : g[i];
@@ -212,7 +192,7 @@ TEST(max_norm_bounds_units) {
             return;
         for (int e = 0; e < 4; e++) {
             int at_the_limit = 0;
-            epoch(t);
+            trainer_epoch(t);
             int64_t n, at = 0;
             double *all = copy_weights(ae_trainer_net(t), NULL, &n);
             for (int i = 0; i < ae_trainer_net(t)->n_parameters; i++) {
@@ -266,7 +246,8 @@ TEST(subsets_are_disjoint_and_cover) {
                   (unsigned long long)in_use);
             CHECK(split != (out == ((uint64_t)1 << rest) - 1), "split %d: held out %llx", split, (unsigned long long)out);
             CHECK(rows_of(mean, count) == in_use, "moments of %llx", (unsigned long long)rows_of(mean, count));
-            CHECK(rows_of(epoch(t).loss, count) == in_use, "training on other rows than %llx", (unsigned long long)in_use);
+            CHECK(rows_of(trainer_epoch(t).loss, count) == in_use, "training on other rows than %llx",
+                  (unsigned long long)in_use);
             CHECK(ae_trainer_moments(&context, t, 0, &mean, &variance) == AE_OK && rows_of(mean, count) == in_use,
                   "the split moves on");
             ae_trainer_free(t);
@@ -336,8 +317,8 @@ TEST(rows_without_weight_are_not_there) {
               "loss %.17g and %.17g, gradients differ by %g of %g", loss_all, loss_few, worst, largest);
         free(g_all);
         free(g_few);
-        epoch(all);
-        epoch(few);
+        trainer_epoch(all);
+        trainer_epoch(few);
     }
     ae_trainer_free(all);
     ae_trainer_free(few);
@@ -373,7 +354,7 @@ TEST(rows_without_weight_may_overflow) {
             ae_net_set_parameter(ae_trainer_net(a), 0, bits == 32 ? (void *)w32 : (void *)w);
             ae_net_set_parameter(ae_trainer_net(b), 0, bits == 32 ? (void *)w32 : (void *)w);
             for (int e = 0; e < 3; e++)
-                CHECK(epoch(a).loss == epoch(b).loss, "f%d %s: another loss", bits, losses[l]);
+                CHECK(trainer_epoch(a).loss == trainer_epoch(b).loss, "f%d %s: another loss", bits, losses[l]);
             CHECK(!memcmp(ae_trainer_net(a)->parameter_base, ae_trainer_net(b)->parameter_base,
                           (size_t)ae_trainer_net(a)->parameter_reals * ae_trainer_net(a)->real_size),
                   "f%d %s: other weights", bits, losses[l]);
@@ -434,14 +415,14 @@ TEST(a_hidden_layer_of_exp) {
                 norm += g[i] * g[i];
             CHECK(sqrt(norm) > 0.3, "the limit matters for %g", sqrt(norm));
             const double scale = clips ? 0.3 / sqrt(norm) : 1, tolerance = bits == 32 ? 2e-6 : 1e-14;
-            first = epoch(t).loss;
+            first = trainer_epoch(t).loss;
             double *after = copy_weights(ae_trainer_net(t), NULL, &n);
             for (int i = 0; i < 115; i++)
                 worst = fmax(worst, fabs(w[i] - 0.05 * scale * g[i] - after[i]));
             CHECK(worst < tolerance && fabs(first - loss) < tolerance * (1 + loss),
                   "f%d, clips %d: off by %g; loss %.17g, not %.17g", bits, clips, worst, first, loss);
             for (int e = 0; e < 40; e++)
-                last = epoch(t).loss;
+                last = trainer_epoch(t).loss;
             CHECK(last < 0.8 * first, "f%d, clips %d: from %g to %g", bits, clips, first, last);
             free(w);
             free(after);
@@ -466,9 +447,9 @@ TEST(one_row_and_batches_beyond_the_rows) {
         const size_t bytes = (size_t)ae_trainer_net(exact)->parameter_reals * 4;
         double first = 0, last = 0;
         for (int e = 0; e < 10; e++) {
-            last = epoch(exact).loss;
+            last = trainer_epoch(exact).loss;
             first = e ? first : last;
-            CHECK(last == epoch(beyond).loss && last == epoch(far_beyond).loss, "%d rows", (int)rows[k]);
+            CHECK(last == trainer_epoch(beyond).loss && last == trainer_epoch(far_beyond).loss, "%d rows", (int)rows[k]);
         }
         CHECK(last < first, "%d rows: the loss does not fall", (int)rows[k]);
         CHECK(!memcmp(ae_trainer_net(exact)->parameter_base, ae_trainer_net(beyond)->parameter_base, bytes) &&
@@ -512,7 +493,7 @@ TEST(padding_stays_zero) {
             if (!t)
                 return;
             for (int e = 0; e < 12; e++)
-                epoch(t);
+                trainer_epoch(t);
             const ae_net *net = ae_trainer_net(t);
             for (int i = 0; i < net->n_parameters; i++) {
                 const ae_parameter *q = &net->parameters[i];
