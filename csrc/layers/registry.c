@@ -3,17 +3,19 @@
 #include "layers/layer.h"
 #include "math/variant.h"
 
-#define LAYERS(X)      \
-    X(input)           \
-    X(dense)           \
-    X(dropout)         \
-    X(add)             \
-    X(concatenate)     \
-    X(batch_norm)      \
-    X(gaussian_sample) \
-    X(gaussian_kl)     \
-    X(free_bits)       \
-    X(gaussian_log_ratio)
+#define LAYERS(X)         \
+    X(input)              \
+    X(dense)              \
+    X(dropout)            \
+    X(add)                \
+    X(concatenate)        \
+    X(batch_norm)         \
+    X(gaussian_sample)    \
+    X(gaussian_kl)        \
+    X(free_bits)          \
+    X(gaussian_log_ratio) \
+    X(vector_quantize)    \
+    X(binary)
 
 #define DECLARE(layer) extern const ae_layer_ops AE_V(ae_layer_##layer);
 LAYERS(DECLARE)
