@@ -28,6 +28,8 @@ typedef struct ae_kernels {
     /* math/activation.h */
     void (*activation_forward)(ae_activation activation, int64_t n, void *y, void *slope);
     void (*softmax_forward)(int64_t row0, int64_t row1, int64_t width, int64_t stride, void *y);
+    /* math/hamming.h */
+    void (*hamming_distances)(int64_t n, int64_t words, const uint64_t *codes, const uint64_t *query, int32_t *out);
 } ae_kernels;
 
 /* NULL where this build has no such variant. */

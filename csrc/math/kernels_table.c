@@ -2,6 +2,7 @@
 #include "math/activation.h"
 #include "math/blas1.h"
 #include "math/gemm.h"
+#include "math/hamming.h"
 #include "math/kernels.h"
 #include "math/variant.h"
 
@@ -51,4 +52,5 @@ const ae_kernels AE_V(ae_kernels) = {
     .row_gather_csr = row_gather_csr,
     .activation_forward = activation_forward,
     .softmax_forward = softmax_forward,
+    .hamming_distances = AE_V(ae_hamming_distances),
 };

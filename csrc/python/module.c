@@ -151,6 +151,9 @@ static PyMethodDef core_functions[] = {
      PyDoc_STR("find_nonfinite(source, /)\n--\n\nFirst (row, column, value) that is infinite or NaN, or None.")},
     {"find_outside", core_find_outside, METH_VARARGS,
      PyDoc_STR("find_outside(source, low, high, /)\n--\n\nFirst (row, column, value) outside [low, high], or None.")},
+    {"hamming_neighbors", binding_hamming_neighbors, METH_VARARGS,
+     PyDoc_STR("hamming_neighbors(codes, queries, k, n_threads, /)\n--\n\nThe k nearest codes (distances, indices) of each "
+               "query.")},
     {NULL, NULL, 0, NULL},
 };
 
