@@ -3,34 +3,40 @@
 #include "layers/layer.h"
 #include "math/variant.h"
 
-#define LAYERS(X)      \
-    X(input)           \
-    X(dense)           \
-    X(dropout)         \
-    X(add)             \
-    X(concatenate)     \
-    X(batch_norm)      \
-    X(top_k)           \
-    X(batch_top_k)     \
-    X(jump_relu)       \
-    X(gated)           \
-    X(kl_sparsity)     \
-    X(prefixes)        \
-    X(gaussian_noise)  \
-    X(masking_noise)   \
-    X(salt_and_pepper) \
-    X(swap_noise)      \
-    X(observed)        \
-    X(present)         \
-    X(emphasis)        \
-    X(multiply)        \
-    X(subtract)        \
-    X(scale)           \
-    X(slice)           \
-    X(repeat)          \
-    X(stop)            \
-    X(layer_norm)      \
-    X(activation)
+#define LAYERS(X)         \
+    X(input)              \
+    X(dense)              \
+    X(dropout)            \
+    X(add)                \
+    X(concatenate)        \
+    X(batch_norm)         \
+    X(top_k)              \
+    X(batch_top_k)        \
+    X(jump_relu)          \
+    X(gated)              \
+    X(kl_sparsity)        \
+    X(prefixes)           \
+    X(gaussian_noise)     \
+    X(masking_noise)      \
+    X(salt_and_pepper)    \
+    X(swap_noise)         \
+    X(observed)           \
+    X(present)            \
+    X(emphasis)           \
+    X(multiply)           \
+    X(subtract)           \
+    X(scale)              \
+    X(slice)              \
+    X(repeat)             \
+    X(stop)               \
+    X(layer_norm)         \
+    X(activation)         \
+    X(gaussian_sample)    \
+    X(gaussian_kl)        \
+    X(free_bits)          \
+    X(gaussian_log_ratio) \
+    X(vector_quantize)    \
+    X(binary)
 
 #define DECLARE(layer) extern const ae_layer_ops AE_V(ae_layer_##layer);
 LAYERS(DECLARE)

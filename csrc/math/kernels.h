@@ -30,6 +30,8 @@ typedef struct ae_kernels {
     void (*softmax_forward)(int64_t row0, int64_t row1, int64_t width, int64_t stride, void *y);
     /* math/log_mean_exp.h */
     double (*log_mean_exp)(int64_t k, const void *t, void *share);
+    /* math/hamming.h */
+    void (*hamming_distances)(int64_t n, int64_t words, const uint64_t *codes, const uint64_t *query, int32_t *out);
 } ae_kernels;
 
 /* NULL where this build has no such variant. */

@@ -2,6 +2,7 @@
 #include "math/activation.h"
 #include "math/blas1.h"
 #include "math/gemm.h"
+#include "math/hamming.h"
 #include "math/kernels.h"
 #include "math/log_mean_exp.h"
 #include "math/variant.h"
@@ -55,4 +56,5 @@ const ae_kernels AE_V(ae_kernels) = {
     .activation_forward = activation_forward,
     .softmax_forward = softmax_forward,
     .log_mean_exp = log_mean_exp,
+    .hamming_distances = AE_V(ae_hamming_distances),
 };

@@ -53,6 +53,9 @@ typedef struct binding_signals {
 } binding_signals;
 bool binding_stop(void *signals);
 
+/* hamming_neighbors(codes, queries, k, n_threads), a function of the module. */
+PyObject *binding_hamming_neighbors(PyObject *module, PyObject *arguments);
+
 #define BINDING_NUMPY_TYPE(bits) ((bits) == 32 ? NPY_FLOAT32 : NPY_FLOAT64)
 
 #endif

@@ -193,6 +193,9 @@ static PyMethodDef core_functions[] = {
     {"find_outside", (PyCFunction)(void (*)(void))core_find_outside, METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("find_outside(source, low, high, /, *, allow_nan=False)\n--\n\n"
                "First (row, column, value) outside [low, high] or, unless allow_nan, NaN; or None.")},
+    {"hamming_neighbors", binding_hamming_neighbors, METH_VARARGS,
+     PyDoc_STR("hamming_neighbors(codes, queries, k, n_threads, /)\n--\n\nThe k nearest codes (distances, indices) of each "
+               "query.")},
     {NULL, NULL, 0, NULL},
 };
 
