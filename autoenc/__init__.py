@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Autoencoder", "DivergenceError", "Predictor", "__version__"]
+__all__ = ["Autoencoder", "AutoencoderOutlierDetector", "DivergenceError", "Predictor", "__version__"]
 
 if TYPE_CHECKING:
     from autoenc._autoencoder import Autoencoder
+    from autoenc._outlier_detector import AutoencoderOutlierDetector
     from autoenc._predictor import Predictor
     from autoenc.exceptions import DivergenceError
 
 _HOME = {
     "Autoencoder": "autoenc._autoencoder",
+    "AutoencoderOutlierDetector": "autoenc._outlier_detector",
     "DivergenceError": "autoenc.exceptions",
     "Predictor": "autoenc._predictor",
 }
