@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Autoencoder",
     "AutoencoderClassifier",
+    "AutoencoderOutlierDetector",
     "AutoencoderRegressor",
     "DenoisingAutoencoder",
     "DivergenceError",
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from autoenc._autoencoder import Autoencoder
     from autoenc._denoising import DenoisingAutoencoder
     from autoenc._marginalized import MarginalizedDenoisingAutoencoder
+    from autoenc._outlier_detector import AutoencoderOutlierDetector
     from autoenc._predictor import Predictor
     from autoenc._sparse import SparseAutoencoder
     from autoenc._supervised import AutoencoderClassifier, AutoencoderRegressor
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Autoencoder": "autoenc._autoencoder",
     "AutoencoderClassifier": "autoenc._supervised",
+    "AutoencoderOutlierDetector": "autoenc._outlier_detector",
     "AutoencoderRegressor": "autoenc._supervised",
     "DenoisingAutoencoder": "autoenc._denoising",
     "DivergenceError": "autoenc.exceptions",
