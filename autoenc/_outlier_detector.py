@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _core, _data
 from autoenc._autoencoder import Autoencoder
+from autoenc._declare import estimator
 from autoenc._base import LEARNING_RATES, MOST
 from autoenc._threads import n_threads
 
@@ -29,6 +30,7 @@ LEAST_ERROR, LEAST_MEDIAN = 1e-6, 1e-3
 CONTAMINATION: list[Any] = [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")]
 
 
+@estimator
 class _Member(Autoencoder):
     """The detector has standardised the columns; that few rows of a bag may vary less is no news to the user."""
 
