@@ -3,13 +3,24 @@
 #include "layers/layer.h"
 #include "math/variant.h"
 
-#define LAYERS(X)  \
-    X(input)       \
-    X(dense)       \
-    X(dropout)     \
-    X(add)         \
-    X(concatenate) \
-    X(batch_norm)
+#define LAYERS(X)     \
+    X(input)          \
+    X(dense)          \
+    X(dropout)        \
+    X(add)            \
+    X(concatenate)    \
+    X(batch_norm)     \
+    X(slope)          \
+    X(diagonal)       \
+    X(probe)          \
+    X(tangent)        \
+    X(noisy_copies)   \
+    X(deviation)      \
+    X(sum_of_squares) \
+    X(contraction)    \
+    X(orthogonality)  \
+    X(decorrelation)  \
+    X(sparse_inference)
 
 #define DECLARE(layer) extern const ae_layer_ops AE_V(ae_layer_##layer);
 LAYERS(DECLARE)

@@ -104,11 +104,12 @@ void ae_net_bind_range(ae_net *net, int first, int last, uint32_t groups, const 
         bool leads = false;
         for (int slot = 0; i >= first && slot < node->plan.n_parameters; slot++) {
             const ae_parameter *p = &net->parameters[node->parameter[slot]];
-            leads |= p->request.update == AE_UPDATE_RULE && (groups >> p->group & 1u);
+            leads |= p->request.update == AE_UPDATE_RULE && (groups >> p->group & 1u) && !(node->ops->flags & AE_LAYER_STOPS);
         }
         for (int k = 0; k < node->desc.n_inputs; k++) {
             const ae_node *in = &net->nodes[node->desc.inputs[k]];
-            node->binding.in[k].gradient = node->desc.inputs[k] >= first && in->active ? in->binding.out.gradient : NULL;
+            const bool passes = node->desc.inputs[k] >= first && in->active && !(node->ops->flags & AE_LAYER_STOPS);
+            node->binding.in[k].gradient = passes ? in->binding.out.gradient : NULL;
             leads |= node->binding.in[k].gradient != NULL;
         }
         node->active = leads && i >= first && i <= last;
