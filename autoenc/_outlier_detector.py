@@ -18,8 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _core, _data
 from autoenc._autoencoder import Autoencoder
-from autoenc._declare import estimator
 from autoenc._base import LEARNING_RATES, MOST
+from autoenc._declare import estimator
 from autoenc._threads import n_threads
 
 # Of a bag by default: its rows at most, and its share of all rows, so that few rows are in every bag.

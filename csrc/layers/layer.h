@@ -59,7 +59,7 @@ typedef struct ae_node_desc {
     int32_t group;                 /* of its parameters, 0 .. 31: stages name the groups they update */
     int32_t shares;                /* 1 + the earlier node whose parameters it uses; 0: none */
     int32_t shares_transposed;     /* 0: all of them, from a node of the same kind and shapes. 1: only the first, as its
-                                      transpose (tied weights); the others are its own */
+                                      transpose (tied weights); the others are its own. AE_LAYER_BORROWS: any kind */
     int64_t multiplicity;          /* rows of a value for one row of data, where a layer sets them */
     int32_t size[8];               /* lengths and counts: of images, kernels, steps, prefixes; samples, components kept */
     double rate;                   /* dropout: probability of zero */
@@ -153,7 +153,8 @@ enum {
     AE_LAYER_COUPLES_ROWS = 2, /* needs all rows of the minibatch at once: no chunks */
     AE_LAYER_SOURCE = 4,       /* has no inputs: filled from bound data */
     AE_LAYER_TRANSPOSES = 8,   /* its first parameter may be the transpose of another node's: knows ae_tile.transposed */
-    AE_LAYER_STOPS = 16        /* passes no gradient on to its inputs, and has no parameters */
+    AE_LAYER_STOPS = 16,       /* passes no gradient on, neither to its inputs nor to parameters that it borrows */
+    AE_LAYER_BORROWS = 32      /* must share: its parameters are the first ones of a node of any kind (penalties of weights) */
 };
 
 typedef struct ae_layer_ops {

@@ -36,7 +36,18 @@
     X(free_bits)          \
     X(gaussian_log_ratio) \
     X(vector_quantize)    \
-    X(binary)
+    X(binary)             \
+    X(slope)              \
+    X(diagonal)           \
+    X(probe)              \
+    X(tangent)            \
+    X(noisy_copies)       \
+    X(deviation)          \
+    X(sum_of_squares)     \
+    X(contraction)        \
+    X(orthogonality)      \
+    X(decorrelation)      \
+    X(sparse_inference)
 
 #define DECLARE(layer) extern const ae_layer_ops AE_V(ae_layer_##layer);
 LAYERS(DECLARE)

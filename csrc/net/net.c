@@ -90,12 +90,16 @@ static ae_status share_parameter(ae_context *context, ae_net *net, int node, int
 
 static ae_status check_sharing(ae_context *context, const ae_net *net, const ae_node *node) {
     const ae_node_desc *d = &node->desc;
+    if (!d->shares && (node->ops->flags & AE_LAYER_BORROWS))
+        return ae_fail(context, AE_ERR_VALUE, "node '%s' (%s) has no parameters of its own: it must share another node's",
+                       d->name, node->ops->name);
     if (!d->shares)
         return d->shares_transposed == 0
                    ? AE_OK
                    : ae_fail(context, AE_ERR_VALUE, "node '%s': shares_transposed is %d and it shares nothing", d->name,
                              d->shares_transposed);
     const int i = (int)(node - net->nodes);
+    const bool borrows = node->ops->flags & AE_LAYER_BORROWS;
     if (d->shares < 0 || d->shares > i)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': it shares with node %lld; that must be an earlier node (0 to %d)",
                        d->name, (long long)d->shares - 1, i - 1);
@@ -103,7 +107,14 @@ static ae_status check_sharing(ae_context *context, const ae_net *net, const ae_
         return ae_fail(context, AE_ERR_VALUE, "node '%s': shares_transposed is %d; it must be 0 or 1", d->name,
                        d->shares_transposed);
     const ae_node *other = &net->nodes[d->shares - 1];
-    if (other->desc.kind != d->kind || !node->plan.n_parameters || node->plan.n_parameters != other->plan.n_parameters)
+    if (borrows && other->plan.n_parameters < node->plan.n_parameters)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s' (%s) uses %d parameters of node '%s' (%s), which has %d", d->name,
+                       node->ops->name, node->plan.n_parameters, other->desc.name, other->ops->name, other->plan.n_parameters);
+    if (borrows && d->shares_transposed && node->plan.n_parameters > 1)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': a layer of kind '%s' cannot use a transpose", d->name,
+                       node->ops->name);
+    if (!borrows &&
+        (other->desc.kind != d->kind || !node->plan.n_parameters || node->plan.n_parameters != other->plan.n_parameters))
         return ae_fail(context, AE_ERR_VALUE,
                        "node '%s' (%s) cannot use parameters of node '%s' (%s): kinds must be equal, with parameters", d->name,
                        node->ops->name, other->desc.name, other->ops->name);
@@ -128,15 +139,17 @@ static ae_status plan_node(ae_context *context, ae_net *net, int i) {
         return ae_fail(context, AE_ERR_OVERFLOW, "node '%s' has %lld features; at most %lld are possible", node->desc.name,
                        (long long)plan->out.width, (long long)AE_MAX_WIDTH);
     AE_TRY(check_sharing(context, net, node));
-    /* A transpose serves the gradient of the input; an input that no parameter stands before has none. */
-    bool input_has_gradient = node->depends_on_parameters;
+    /* A transpose serves the gradient of the input; an input that no parameter stands before has none. A layer that borrows and
+     * stops has no way back: it reads the transpose forward. */
+    const bool stops = node->ops->flags & AE_LAYER_STOPS;
+    bool input_has_gradient = node->depends_on_parameters || stops;
     for (int slot = 0; slot < plan->n_parameters; slot++) {
         plan->parameter[slot].wants_transpose &= input_has_gradient;
         if (node->desc.shares && (slot == 0 || !node->desc.shares_transposed))
             AE_TRY(share_parameter(context, net, i, slot));
         else
             AE_TRY(add_parameter(context, net, i, slot));
-        node->depends_on_parameters |= plan->parameter[slot].update == AE_UPDATE_RULE;
+        node->depends_on_parameters |= plan->parameter[slot].update == AE_UPDATE_RULE && !stops;
     }
     net->flops_per_row += plan->flops_per_row * (double)plan->in[0].multiplicity;
 cleanup:

@@ -104,7 +104,7 @@ void ae_net_bind_range(ae_net *net, int first, int last, uint32_t groups, const 
         bool leads = false;
         for (int slot = 0; i >= first && slot < node->plan.n_parameters; slot++) {
             const ae_parameter *p = &net->parameters[node->parameter[slot]];
-            leads |= p->request.update == AE_UPDATE_RULE && (groups >> p->group & 1u);
+            leads |= p->request.update == AE_UPDATE_RULE && (groups >> p->group & 1u) && !(node->ops->flags & AE_LAYER_STOPS);
         }
         for (int k = 0; k < node->desc.n_inputs; k++) {
             const ae_node *in = &net->nodes[node->desc.inputs[k]];
