@@ -67,14 +67,15 @@ struct ae_trainer {
     ae_arena memory;
     char *gradient; /* region shaped like the parameters, or NULL where tiles keep their gradient to themselves */
     char *state[AE_RULE_MAX_STATE];
-    char *last, *best;  /* snapshots: parameters, then state; parameters */
-    char *further;      /* gradients of second and later uses of parameters, where `gradient` is kept */
-    char *tile_scratch; /* a tile for each worker, two where parameters are shared */
-    size_t tile_bytes;  /* of a worker */
-    double *row_loss;   /* [loss][chunk] */
-    double *row_weight; /* [chunk] */
-    double *tile_sum;   /* squares of the gradient by tile, for the global norm */
-    int bound_stage;    /* whose backward range the net is bound to, or -1 */
+    char *last, *best;   /* snapshots: parameters, then state; parameters */
+    char *further;       /* gradients of second and later uses of parameters, where `gradient` is kept */
+    char *tile_scratch;  /* a tile for each worker, two where parameters are shared */
+    size_t tile_bytes;   /* of a worker */
+    double *row_loss;    /* [loss][chunk] */
+    double *row_weight;  /* [chunk] */
+    uint64_t *row_index; /* [chunk]: which row of the data */
+    double *tile_sum;    /* squares of the gradient by tile, for the global norm */
+    int bound_stage;     /* whose backward range the net is bound to, or -1 */
 
     int64_t step, epoch, last_step, last_epoch;
     double rate_scale, last_rate;
