@@ -91,7 +91,7 @@ default="squared_error"
     True
     """
 
-    n_components: int = first(2)
+    n_components: int = first(default=2)
     latent_activation: str = "identity"
     output_activation: str = "auto"
     loss: str = "squared_error"

@@ -6,14 +6,14 @@ writes exactly that constructor, and inherits fields, so that a parameter is dec
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, Literal, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 
 
-def first(default: Any) -> Any:
+def first(*, default: Any, kw_only: Literal[False] = False) -> Any:
     """The field that may be given by position."""
-    return field(default=default, kw_only=False)
+    return field(default=default, kw_only=kw_only)
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(first, field))

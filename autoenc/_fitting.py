@@ -307,12 +307,17 @@ class Fitting:
                 "the loss hardly sees the small ones. Scale the columns first, for instance by StandardScaler in a "
                 "pipeline."
             )
-        column = int(np.abs(np.where(varies, mean, 0.0)).argmax())
-        if spread.size and abs(mean[column]) > SCALE_RATIO * np.median(spread):
+        # Constant columns count too: the first layer gets their values all the same. So does an offset beside which the
+        # spread is lost in those rounding errors.
+        column = int(np.abs(mean).argmax())
+        typical = float(np.median(spread)) if spread.size else 1.0
+        if abs(mean[column]) > SCALE_RATIO * typical:
+            beside = "no column varies by a millionth of its mean"
+            if spread.size:
+                beside = f"the columns have standard deviations of about {typical:.3g}"
             warn(
-                f"column {column} of X has a mean of {mean[column]:.3g}, and the columns have standard deviations of "
-                f"about {np.median(spread):.3g}: the first layer sees little but the mean. Centre the columns first, "
-                "for instance by StandardScaler in a pipeline."
+                f"column {column} of X has a mean of {mean[column]:.3g}, and {beside}: the first layer sees little but "
+                "the mean. Centre the columns first, for instance by StandardScaler in a pipeline."
             )
 
     def _resume(self: Any, trainer: _core.Trainer, spec: Spec) -> None:

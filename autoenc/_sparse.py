@@ -70,7 +70,7 @@ class SparseAutoencoder(Autoencoder):
     8
     """
 
-    n_components: int = first(256)
+    n_components: int = first(default=256)
     hidden_layer_sizes: Any = ()
     k: int | None = 16
 

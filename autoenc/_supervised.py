@@ -192,7 +192,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
     True
     """
 
-    n_components: int = first(64)
+    n_components: int = first(default=64)
     unlabeled_label: Any = -1
     class_weight: Any = None
 
@@ -345,7 +345,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
     True
     """
 
-    n_components: int = first(64)
+    n_components: int = first(default=64)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

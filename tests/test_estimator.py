@@ -275,7 +275,15 @@ def test_scales_are_warned_of_and_only_then(X):
         Autoencoder(2, max_iter=1).fit(X + [0, 2e4, 0, 0, 0, 0])
     assert [warning.filename for warning in caught] == [__file__]
     constant = X.copy()
-    constant[:, 0] = 1e6
+    for value in (1e6, -1e12):
+        constant[:, 0] = value
+        with pytest.warns(UserWarning, match=rf"column 0 of X has a mean of {value:.3g}".replace("+", r"\+")):
+            Autoencoder(2, max_iter=1, learning_rate_init=1e-9, clip_norm=1.0).fit(constant)
+    with pytest.warns(UserWarning, match="column 3 of X has a mean of 1e.08"):
+        Autoencoder(2, max_iter=1, precision="float64", learning_rate_init=1e-9).fit(X + [0, 0, 0, 1e8, 0, 0])
+    with pytest.warns(UserWarning, match="mean of 1e.08, and no column varies by a millionth of its mean"):
+        Autoencoder(2, max_iter=1, precision="float64", learning_rate_init=1e-9).fit(X + 1e8)
+    constant[:, 0] = 100.0
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Autoencoder(2, max_iter=1, learning_rate_init=1e-6).fit(constant)

@@ -6,6 +6,9 @@
  * five rows come up equally often within a per cent. */
 #include "base/permutation.h"
 
+#define LANES 4    /* numbers on their way at once */
+#define STRETCH 64 /* a multiple of it */
+
 static int rounds_of(int bits) {
     if (bits <= 4)
         return AE_PERMUTATION_ROUNDS;
@@ -37,19 +40,63 @@ static inline uint64_t round_value(const uint64_t key[2], uint64_t half, int shi
     return (key[0] * half + key[1]) >> shift;
 }
 
-uint64_t ae_permutation_at(const ae_permutation *permutation, uint64_t i) {
-    if (permutation->right_bits == 0)
-        return i;
+/* One pass of the network over `lanes` numbers: a round waits for the one before, the numbers do not. */
+static inline __attribute__((always_inline)) void encipher(const ae_permutation *permutation, const int lanes, uint64_t *i) {
     const int right_bits = permutation->right_bits, rounds = permutation->rounds;
     const int left_shift = 64 - permutation->left_bits, right_shift = 64 - right_bits;
     const uint64_t mask = ((uint64_t)1 << right_bits) - 1;
-    do {
-        uint64_t left = i >> right_bits, right = i & mask;
-        for (int r = 0; r < rounds; r += 2) {
-            left ^= round_value(permutation->round_key[r], right, left_shift);
-            right ^= round_value(permutation->round_key[r + 1], left, right_shift);
-        }
-        i = left << right_bits | right;
-    } while (i >= permutation->n);
+    uint64_t left[LANES], right[LANES];
+    for (int k = 0; k < lanes; k++) {
+        left[k] = i[k] >> right_bits;
+        right[k] = i[k] & mask;
+    }
+    for (int r = 0; r < rounds; r += 2) {
+        for (int k = 0; k < lanes; k++)
+            left[k] ^= round_value(permutation->round_key[r], right[k], left_shift);
+        for (int k = 0; k < lanes; k++)
+            right[k] ^= round_value(permutation->round_key[r + 1], left[k], right_shift);
+    }
+    for (int k = 0; k < lanes; k++)
+        i[k] = left[k] << right_bits | right[k];
+}
+
+uint64_t ae_permutation_at(const ae_permutation *permutation, uint64_t i) {
+    if (permutation->right_bits == 0)
+        return i;
+    do
+        encipher(permutation, 1, &i);
+    while (i >= permutation->n);
     return i;
+}
+
+/* A stretch at a time: all numbers once, then those again that have not landed, until all have. */
+static void stretch(const ae_permutation *permutation, uint64_t first, int count, uint64_t *out) {
+    uint64_t value[STRETCH + LANES - 1];
+    int place[STRETCH], left = count;
+    for (int k = 0; k < count; k++) {
+        value[k] = first + (uint64_t)k;
+        place[k] = k;
+    }
+    while (left) {
+        for (int k = left; k % LANES; k++)
+            value[k] = 0;
+        for (int k = 0; k < left; k += LANES)
+            encipher(permutation, LANES, value + k);
+        int again = 0;
+        for (int k = 0; k < left; k++) {
+            const uint64_t landed = value[k];
+            const int at = place[k];
+            out[at] = value[again] = landed;
+            place[again] = at;
+            again += landed >= permutation->n;
+        }
+        left = again;
+    }
+}
+
+void ae_permutation_range(const ae_permutation *permutation, uint64_t first, int64_t count, uint64_t *out) {
+    for (int64_t k = 0; permutation->right_bits == 0 && k < count; k++)
+        out[k] = first + (uint64_t)k;
+    for (int64_t k = 0; permutation->right_bits != 0 && k < count; k += STRETCH)
+        stretch(permutation, first + (uint64_t)k, count - k < STRETCH ? (int)(count - k) : STRETCH, out + k);
 }

@@ -7,7 +7,7 @@
 AE_INLINE vec log_loss(vec logit, vec target, vec parameter, vec *derivative, vec *excess) {
     (void)parameter;
     const vec zero = v_zero(), one = v_set1((real)1);
-    const vec small = vf_exp(v_neg(v_abs(logit)));
+    const vec small = vf_exp_minus_abs(logit);
     const vmask negative = v_lt(logit, zero);
     const vec logistic = v_div(v_select(negative, small, one), v_add(one, small));
     *derivative = v_sub(logistic, target);

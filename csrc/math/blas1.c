@@ -104,6 +104,22 @@ typedef uint8_t any_u8 __attribute__((may_alias));
 typedef int32_t any_i32 __attribute__((aligned(1), may_alias));
 typedef int64_t any_i64 __attribute__((aligned(1), may_alias));
 
+/* Elements that need no conversion. The last columns go in pieces of constant length, each a move or two, where memcpy
+ * would be a call for every row. */
+static void copy_row(const char *restrict source, int64_t whole, int left, int64_t stride, real *restrict at) {
+    for (int64_t p = 0; p < whole; p++, at += stride, source += AE_PANEL * sizeof(real))
+        memcpy(at, source, AE_PANEL * sizeof(real));
+    for (int c = left / VL * VL; left && c < AE_PANEL; c += VL)
+        v_store(at + c, v_zero());
+#pragma GCC unroll 5
+    for (int piece = AE_PANEL / 2; piece; piece /= 2)
+        if (left & piece) {
+            memcpy(at, source, (size_t)piece * sizeof(real));
+            at += piece;
+            source += (size_t)piece * sizeof(real);
+        }
+}
+
 #define GATHER(type)                                                                                       \
     if (column_bytes == (int64_t)sizeof(type)) {                                                           \
         const type *restrict from = (const type *)source;                                                  \
@@ -112,11 +128,8 @@ typedef int64_t any_i64 __attribute__((aligned(1), may_alias));
             for (int c = 0; c < AE_PANEL; c++)                                                             \
                 to[c] = (real)from[p * AE_PANEL + c];                                                      \
         }                                                                                                  \
-        if (sizeof(type) == sizeof(real))                                                                  \
-            memcpy(at + whole * stride, from + whole * AE_PANEL, (size_t)left * sizeof(real));             \
-        else                                                                                               \
-            for (int c = 0; c < left; c++)                                                                 \
-                at[whole * stride + c] = (real)from[whole * AE_PANEL + c];                                 \
+        for (int c = 0; c < left; c++)                                                                     \
+            at[whole * stride + c] = (real)from[whole * AE_PANEL + c];                                     \
     } else {                                                                                               \
         for (int64_t c = 0; c < width; c++)                                                                \
             at[c / AE_PANEL * stride + c % AE_PANEL] = (real) * (const type *)(source + c * column_bytes); \
@@ -127,6 +140,10 @@ void AE_V(ae_row_gather)(ae_dtype dtype, const char *source, int64_t column_byte
     real *at = panels + row * AE_PANEL;
     int64_t whole = width / AE_PANEL;
     int left = (int)(width % AE_PANEL);
+    if (dtype == (AE_BITS == 32 ? AE_F32 : AE_F64) && column_bytes == (int64_t)sizeof(real)) {
+        copy_row(source, whole, left, stride, at);
+        return;
+    }
     if (dtype == AE_F32) {
         GATHER(any_f32)
     } else if (dtype == AE_F64) {

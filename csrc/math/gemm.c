@@ -34,65 +34,70 @@ typedef struct span {
 
 AE_INLINE int64_t offset_of(const int64_t *offsets, int64_t step, int64_t i) { return offsets ? offsets[i] : i * step; }
 
-/* rs, cs: reals from one row, one column of A to the next; constants, like mr and nv, so that everything unrolls. */
+/* `count` tiles below each other. rs, cs: reals from one row, one column of A to the next; constants, like mr and nv, so
+ * that everything unrolls. */
 AE_INLINE void micro(const int mr, const int nv, const int64_t rs, const int64_t cs, const ae_gemm *gemm, const span *s,
-                     const real *restrict a, const real *restrict b, ae_gemm_start start, const real *restrict bias,
-                     real *restrict c) {
-    vec sum[MR][NV];
+                     int64_t count, const real *restrict a, const real *restrict b, ae_gemm_start start,
+                     const real *restrict bias, real *restrict c) {
+    const int64_t term0 = s->term0, term1 = s->term1;
+    for (; count > 0; count--, a += mr * rs, c += mr * AE_PANEL) {
+        vec sum[MR][NV];
 #pragma GCC unroll 12
-    for (int m = 0; m < mr; m++) {
+        for (int m = 0; m < mr; m++) {
 #pragma GCC unroll 4
-        for (int v = 0; v < nv; v++) {
-            if (start == AE_START_ZERO)
-                sum[m][v] = v_zero();
-            else if (start == AE_START_BIAS)
-                sum[m][v] = v_load(bias + v * VL);
-            else
-                sum[m][v] = v_load(c + m * AE_PANEL + v * VL);
-        }
-    }
-    for (int64_t i = s->term0; i < s->term1; i++) {
-        const real *ai = a + offset_of(gemm->a_offset, gemm->a_step, i);
-        const real *bi = b + offset_of(gemm->b_offset, gemm->b_step, i);
-        int32_t k0 = 0, k1 = i + 1 == gemm->terms ? gemm->k_last : gemm->k;
-        if (s->to) {
-            k0 = s->from;
-            k1 = s->to;
-        }
-#pragma GCC unroll 2
-        for (int64_t k = k0; k < k1; k++) {
-            vec bk[NV];
-#pragma GCC unroll 4
-            for (int v = 0; v < nv; v++)
-                bk[v] = v_load(bi + k * AE_PANEL + v * VL);
-#pragma GCC unroll 12
-            for (int m = 0; m < mr; m++) {
-                vec am = v_set1(ai[m * rs + k * cs]);
-#pragma GCC unroll 4
-                for (int v = 0; v < nv; v++)
-                    sum[m][v] = v_fma(am, bk[v], sum[m][v]);
+            for (int v = 0; v < nv; v++) {
+                if (start == AE_START_ZERO)
+                    sum[m][v] = v_zero();
+                else if (start == AE_START_BIAS)
+                    sum[m][v] = v_load(bias + v * VL);
+                else
+                    sum[m][v] = v_load(c + m * AE_PANEL + v * VL);
             }
         }
-    }
-#pragma GCC unroll 12
-    for (int m = 0; m < mr; m++) {
+        for (int64_t i = term0; i < term1; i++) {
+            int32_t k0 = 0, k1 = i + 1 == gemm->terms ? gemm->k_last : gemm->k;
+            if (s->to) {
+                k0 = s->from;
+                k1 = s->to;
+            }
+            const real *ai = a + offset_of(gemm->a_offset, gemm->a_step, i) + k0 * cs;
+            const real *bi = b + offset_of(gemm->b_offset, gemm->b_step, i) + k0 * AE_PANEL;
+#pragma GCC unroll 2
+            for (int32_t k = k1 - k0; k > 0; k--, ai += cs, bi += AE_PANEL) {
+                vec bk[NV];
 #pragma GCC unroll 4
-        for (int v = 0; v < nv; v++)
-            v_store(c + m * AE_PANEL + v * VL, sum[m][v]);
+                for (int v = 0; v < nv; v++)
+                    bk[v] = v_load(bi + v * VL);
+#pragma GCC unroll 12
+                for (int m = 0; m < mr; m++) {
+                    vec am = v_set1(ai[m * rs]);
+#pragma GCC unroll 4
+                    for (int v = 0; v < nv; v++)
+                        sum[m][v] = v_fma(am, bk[v], sum[m][v]);
+                }
+            }
+        }
+#pragma GCC unroll 12
+        for (int m = 0; m < mr; m++) {
+#pragma GCC unroll 4
+            for (int v = 0; v < nv; v++)
+                v_store(c + m * AE_PANEL + v * VL, sum[m][v]);
+        }
     }
 }
 
-typedef void (*micro_kernel)(const ae_gemm *, const span *, const real *, const real *, ae_gemm_start, const real *, real *);
+typedef void (*micro_kernel)(const ae_gemm *, const span *, int64_t, const real *, const real *, ae_gemm_start, const real *,
+                             real *);
 
 /* One function per tile shape. Heights that are not in the list are composed of those that are. */
-#define MICRO(mr, nv)                                                                                                   \
-    static void rows_##mr##_##nv(const ae_gemm *g, const span *s, const real *a, const real *b, ae_gemm_start start,    \
-                                 const real *bias, real *c) {                                                           \
-        micro(mr, nv, AE_PANEL, 1, g, s, a, b, start, bias, c);                                                         \
-    }                                                                                                                   \
-    static void columns_##mr##_##nv(const ae_gemm *g, const span *s, const real *a, const real *b, ae_gemm_start start, \
-                                    const real *bias, real *c) {                                                        \
-        micro(mr, nv, 1, AE_PANEL, g, s, a, b, start, bias, c);                                                         \
+#define MICRO(mr, nv)                                                                                             \
+    static void rows_##mr##_##nv(const ae_gemm *g, const span *s, int64_t count, const real *a, const real *b,    \
+                                 ae_gemm_start start, const real *bias, real *c) {                                \
+        micro(mr, nv, AE_PANEL, 1, g, s, count, a, b, start, bias, c);                                            \
+    }                                                                                                             \
+    static void columns_##mr##_##nv(const ae_gemm *g, const span *s, int64_t count, const real *a, const real *b, \
+                                    ae_gemm_start start, const real *bias, real *c) {                             \
+        micro(mr, nv, 1, AE_PANEL, g, s, count, a, b, start, bias, c);                                            \
     }
 
 #define ROW_TABLE(nv) \
@@ -155,9 +160,11 @@ AE_INLINE void tiles(const micro_kernel kernels[][N_HEIGHTS], int64_t a_row, con
     for (int column = 0; column < wanted; column += width) {
         int64_t row = 0;
         for (int h = N_HEIGHTS - 1; h >= 0; h--) {
-            for (; m - row >= heights[h]; row += heights[h])
-                kernels[wide][h](gemm, s, a + row * a_row, b + column, start, bias ? bias + column : bias,
+            const int64_t count = (m - row) / heights[h];
+            if (count)
+                kernels[wide][h](gemm, s, count, a + row * a_row, b + column, start, bias ? bias + column : bias,
                                  c + row * AE_PANEL + column);
+            row += count * heights[h];
         }
     }
 }

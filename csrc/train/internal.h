@@ -67,19 +67,20 @@ struct ae_trainer {
     ae_arena memory;
     char *gradient; /* region shaped like the parameters, or NULL where tiles keep their gradient to themselves */
     char *state[AE_RULE_MAX_STATE];
-    char *last, *best;  /* snapshots: parameters, then state; parameters */
-    char *further;      /* gradients of second and later uses of parameters, where `gradient` is kept */
-    char *tile_scratch; /* a tile for each worker, two where parameters are shared */
-    size_t tile_bytes;  /* of a worker */
-    int64_t samples;    /* most rows that a prediction has for one of the data */
-    double *row_loss;   /* [loss][chunk], behind them that of joined samples */
-    double *sample;     /* three times [chunk][samples]: loss of a term, sum of the terms, share in the mean of the
+    char *last, *best;   /* snapshots: parameters, then state; parameters */
+    char *further;       /* gradients of second and later uses of parameters, where `gradient` is kept */
+    char *tile_scratch;  /* a tile for each worker, two where parameters are shared */
+    size_t tile_bytes;   /* of a worker */
+    int64_t samples;     /* most rows that a prediction has for one of the data */
+    double *row_loss;    /* [loss][chunk], behind them that of joined samples */
+    double *sample;      /* three times [chunk][samples]: loss of a term, sum of the terms, share in the mean of the
                            exponentials. NULL where no term has samples */
-    double *term_sum;   /* by loss, over the epoch in progress */
-    double *term_loss;  /* by loss, of the last complete one */
-    double *row_weight; /* [chunk] */
-    double *tile_sum;   /* squares of the gradient by tile, for the global norm */
-    int bound_stage;    /* whose backward range the net is bound to, or -1 */
+    double *term_sum;    /* by loss, over the epoch in progress */
+    double *term_loss;   /* by loss, of the last complete one */
+    double *row_weight;  /* [chunk] */
+    uint64_t *row_index; /* [chunk]: which row of the data */
+    double *tile_sum;    /* squares of the gradient by tile, for the global norm */
+    int bound_stage;     /* whose backward range the net is bound to, or -1 */
 
     int64_t step, epoch, last_step, last_epoch;
     double rate_scale, last_rate;

@@ -40,11 +40,13 @@ typedef struct row_phase {
     bool turns;                /* reaches the losses */
 } row_phase;
 
-/* The row of the data that stands at a row of the chunk. */
-static int64_t data_row(const row_phase *phase, int64_t row) {
-    const pass *p = phase->pass;
-    const uint64_t position = ae_permutation_at(&p->shuffle, (uint64_t)(phase->from + row));
-    return (int64_t)ae_permutation_at(&p->split, (uint64_t)p->first + position);
+/* The rows of the data that the pass visits from position `first` on. */
+static void find_rows(const pass *p, int64_t first, int64_t count, uint64_t *index) {
+    ae_permutation_range(&p->shuffle, (uint64_t)first, count, index);
+    for (int64_t i = 0; i < count; i++)
+        index[i] += (uint64_t)p->first;
+    for (int64_t i = 0; p->split.right_bits && i < count; i++)
+        index[i] = ae_permutation_at(&p->split, index[i]);
 }
 
 /* Shuffled rows lie anywhere: each is asked for while the ones before it are copied. */
@@ -53,25 +55,21 @@ static int64_t data_row(const row_phase *phase, int64_t row) {
 static void gather_rows(const row_phase *phase, int64_t row0, int64_t row1) {
     const ae_trainer *t = phase->trainer;
     const pass *p = phase->pass;
-    int64_t ahead[ROWS_AHEAD] = {0};
-    for (int64_t row = row0; row < row1 + ROWS_AHEAD; row++) {
-        int64_t *next = &ahead[row % ROWS_AHEAD];
-        const int64_t index = *next;
-        if (row < row1) {
-            const int64_t coming = data_row(phase, row);
-            for (int i = 0; i < p->data->n_sources; i++)
-                ae_data_prefetch(&p->data->sources[i], coming);
-            *next = coming;
-        }
-        if (row < row0 + ROWS_AHEAD)
+    uint64_t *const index = t->row_index;
+    find_rows(p, phase->from + row0, row1 - row0, index + row0);
+    for (int64_t row = row0 - ROWS_AHEAD; row < row1; row++) {
+        const int64_t coming = row + ROWS_AHEAD;
+        for (int i = 0; coming < row1 && i < p->data->n_sources; i++)
+            ae_data_prefetch(&p->data->sources[i], (int64_t)index[coming]);
+        if (row < row0)
             continue;
         for (int i = phase->stage->desc.first_node; i <= phase->stage->desc.last_node; i++) {
             const ae_node *node = &t->net->nodes[i];
             if (node->ops->flags & AE_LAYER_SOURCE)
-                ae_data_gather(&p->data->sources[node->desc.source], t->kernels, index, node->binding.out.stride,
-                               row - ROWS_AHEAD, node->binding.out.data);
+                ae_data_gather(&p->data->sources[node->desc.source], t->kernels, (int64_t)index[row], node->binding.out.stride,
+                               row, node->binding.out.data);
         }
-        t->row_weight[row - ROWS_AHEAD] = p->data->row_weight ? p->data->row_weight[index] * p->weight_scale : 1.0;
+        t->row_weight[row] = p->data->row_weight ? p->data->row_weight[index[row]] * p->weight_scale : 1.0;
     }
 }
 

@@ -202,8 +202,8 @@ static ae_status reserve(ae_context *context, ae_trainer *t) {
     const size_t reals = (size_t)t->net->parameter_reals, size = t->net->real_size;
     const bool keeps_gradient = !t->stages[0].rule || t->options.batch_size > t->chunk || isfinite(t->options.clip_norm);
     ae_status status;
-    size_t gradient = 0, further = 0, state[AE_RULE_MAX_STATE] = {0}, last, best = 0, scratch, row_loss, row_weight, tile_sum,
-           sample = 0, terms, lanes[AE_MAX_STAGES];
+    size_t gradient = 0, further = 0, state[AE_RULE_MAX_STATE] = {0}, last, best = 0, scratch, row_loss, row_weight, row_index,
+           tile_sum, sample = 0, terms, lanes[AE_MAX_STAGES];
     int64_t most_tiles = 0;
     for (int i = 0; i < t->n_stages; i++)
         most_tiles = t->stages[i].n_tiles > most_tiles ? t->stages[i].n_tiles : most_tiles;
@@ -226,6 +226,7 @@ static ae_status reserve(ae_context *context, ae_trainer *t) {
         AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)(t->stages[i].desc.n_losses + 1), AE_LOSS_LANES * sizeof(double),
                                 &lanes[i]));
     AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)t->chunk, sizeof(double), &row_weight));
+    AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)t->chunk, sizeof *t->row_index, &row_index));
     AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)most_tiles, sizeof(double), &tile_sum));
     AE_TRY(ae_arena_commit(&t->memory, context));
     t->gradient = keeps_gradient ? ae_arena_at(&t->memory, gradient) : NULL;
@@ -244,6 +245,7 @@ static ae_status reserve(ae_context *context, ae_trainer *t) {
         t->term_loss[l] = NAN;
     for (int i = 0; i < t->n_stages; i++)
         t->stages[i].lanes = ae_arena_at(&t->memory, lanes[i]);
+    t->row_index = ae_arena_at(&t->memory, row_index);
     t->tile_sum = ae_arena_at(&t->memory, tile_sum);
 cleanup:
     return status;

@@ -325,6 +325,35 @@ TEST(permutation_is_a_bijection) {
     }
 }
 
+/* Any stretch of it, with lengths beside those worked on at once, and with none of it. */
+TEST(permutation_range_is_the_permutation) {
+    static const uint64_t sizes[] = {1, 2, 3, 5, 16, 17, 100, 129, 1000, 4096, 4097, 25600};
+    static const int64_t counts[] = {0, 1, 3, 4, 5, 63, 64, 65, 128, 200};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (int identity = 0; identity < 2; identity++) {
+            ae_permutation permutation;
+            if (identity)
+                ae_permutation_identity(&permutation, sizes[s]);
+            else
+                ae_permutation_init(&permutation, sizes[s], a_key, 5);
+            for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
+                for (uint64_t first = 0; first < 3; first++) {
+                    uint64_t out[201], wrong = 0;
+                    const int64_t count = counts[c];
+                    if (first + (uint64_t)count > sizes[s])
+                        continue;
+                    out[count] = 77;
+                    ae_permutation_range(&permutation, first, count, out);
+                    for (int64_t k = 0; k < count; k++)
+                        wrong += out[k] != ae_permutation_at(&permutation, first + (uint64_t)k);
+                    CHECK(wrong == 0, "%llu of %lld numbers from %llu of %llu differ", (unsigned long long)wrong,
+                          (long long)count, (unsigned long long)first, (unsigned long long)sizes[s]);
+                    CHECK(out[count] == 77, "%lld numbers of %llu: written beyond", (long long)count,
+                          (unsigned long long)sizes[s]);
+                }
+        }
+}
+
 TEST(permutation_of_ten_million) {
     const uint64_t n = 10000000;
     void *block;
@@ -476,6 +505,7 @@ int main(void) {
     RUN(philox_known_answers);
     RUN(streams_differ);
     RUN(permutation_is_a_bijection);
+    RUN(permutation_range_is_the_permutation);
     RUN(permutation_of_ten_million);
     RUN(permutation_of_large_sets);
     RUN(permutation_is_uniform);
