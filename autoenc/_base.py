@@ -99,7 +99,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "loss": [StrOptions(set(_core.LOSSES))],
+        "loss": [StrOptions(set(_spec.PLAIN_LOSSES))],
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "init": [StrOptions(set(_core.INITIALIZERS) - {"zero"})],
@@ -155,7 +155,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        if self.loss in _core.LOSSES:
+        if self.loss in _spec.PLAIN_LOSSES:
             tags.input_tags.positive_only = _core.LOSS_TARGETS[_core.LOSSES.index(self.loss)] != "any"
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

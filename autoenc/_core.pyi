@@ -28,6 +28,10 @@ LOSSES: tuple[str, ...]
 LOSS_LINKS: tuple[str, ...]
 LOSS_TARGETS: tuple[str, ...]
 LOSS_HAS_PARAMETER: tuple[bool, ...]
+LOSS_HAS_SECOND: tuple[bool, ...]  # predicts two parameters
+LOSS_HAS_TARGET: tuple[bool, ...]
+LOSS_WEIGHS_ENTRIES: tuple[bool, ...]  # takes an entry_weight
+LOSS_IS_LIKELIHOOD: tuple[bool, ...]  # NLL has its constants
 # sizeof of ae_node_desc, ae_loss_desc, ae_stage_desc.
 STRUCT_SIZES: tuple[int, int, int]
 # What Predictor.run returns.
@@ -146,4 +150,5 @@ class Predictor:
     ) -> NDArray[Any]:
         """VALUES, LINKED: (rows, width of last_node); TERMS: (rows, widths of the losses in order); LOSS, NLL: (rows,)
         float64, sums over the losses by weight. These three evaluate what they need; last_node is for the first two.
-        from_node >= 0: sources[0] is the value of that node. Releases the GIL; a lock makes concurrent calls take turns."""
+        from_node >= 0: sources[0] is the value of that node. Releases the GIL; a lock makes concurrent calls take
+        turns."""

@@ -4,7 +4,9 @@
  * backward_data    delta   = out.gradient * f'    in place
  *                  in.gradient = delta W^T        rows of delta against panels of the transpose
  * backward_weights W.gradient  = in^T delta       columns of in against panels of delta
- *                  b.gradient  = column sums of delta */
+ *                  b.gradient  = column sums of delta
+ *
+ * size[0] = 1: the rows of W (of a decoder: a latent's vector) are kept at norm one. */
 #include <string.h>
 
 #include "layers/layer.h"
@@ -29,6 +31,10 @@ static ae_status dense_plan(ae_context *context, ae_layer_plan *plan) {
     plan->parameter[WEIGHT] =
         (ae_parameter_request){"weight", inputs, units, inputs, units, initializer, true, true, AE_UPDATE_RULE};
     plan->parameter[BIAS] = (ae_parameter_request){"bias", 1, units, inputs, units, AE_INIT_ZERO, false, false, AE_UPDATE_RULE};
+    if (desc->size[0] != 0 && desc->size[0] != 1)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': size[0] is %d; it must be 0, or 1 for rows of norm one", desc->name,
+                       desc->size[0]);
+    plan->constraint[WEIGHT] = desc->size[0] ? AE_CONSTRAINT_UNIT_ROWS : AE_CONSTRAINT_NONE;
     plan->cache_width = ae_activation_keeps_slope((ae_activation)desc->activation) ? units : 0;
     plan->table_bytes = sizeof(dense_table);
     plan->flops_per_row = 2.0 * (double)inputs * (double)units;

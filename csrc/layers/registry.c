@@ -9,7 +9,8 @@
     X(dropout)     \
     X(add)         \
     X(concatenate) \
-    X(batch_norm)
+    X(batch_norm)  \
+    X(split_rows)
 
 #define DECLARE(layer) extern const ae_layer_ops AE_V(ae_layer_##layer);
 LAYERS(DECLARE)
