@@ -37,12 +37,14 @@ class Autoencoder(BaseAutoencoder):
     output_activation : str, default="auto"
         Of the reconstruction. "auto" is the link of the loss: logistic for log_loss, exp for poisson, softmax for
         multinomial, identity for the others. A loss with a link allows no other.
-    loss : {"squared_error", "absolute_error", "huber", "log_cosh", "log_loss", "poisson", "multinomial"}, \
-default="squared_error"
+    loss : {"squared_error", "absolute_error", "huber", "log_cosh", "correntropy", "log_loss", "poisson", \
+"multinomial"}, default="squared_error"
         What is minimised: mean over features and rows, without a factor 1/2. log_loss needs data in [0, 1], poisson and
         multinomial nonnegative data.
     huber_delta : float, default=1.0
         Error from which huber grows linearly.
+    correntropy_sigma : float, default=1.0
+        Width of correntropy's kernel: errors far beyond it hardly count.
     sparsity : object of `autoenc.sparsity` or None, default=None
         What makes the code sparse: a penalty on it or a choice among its features.
     pretrain : {"layerwise"} or None, default=None
@@ -96,6 +98,7 @@ default="squared_error"
     output_activation: str = "auto"
     loss: str = "squared_error"
     huber_delta: float = 1.0
+    correntropy_sigma: float = 1.0
     sparsity: Sparsity | None = None
     pretrain: str | None = None
     pretrain_max_iter: int = 30
@@ -105,8 +108,9 @@ default="squared_error"
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "latent_activation": [StrOptions(set(_core.ACTIVATIONS))],
         "output_activation": [StrOptions({"auto", *_core.ACTIVATIONS})],
-        "loss": [StrOptions(set(_core.LOSSES))],
+        "loss": [StrOptions(set(_spec.PLAIN_LOSSES))],
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
+        "correntropy_sigma": [Interval(Real, 0, None, closed="neither")],
         "sparsity": [Sparsity, None],
         "pretrain": [StrOptions({"layerwise"}), None],
         "pretrain_max_iter": [Interval(Integral, 1, MOST, closed="both")],
@@ -120,7 +124,7 @@ default="squared_error"
         return self.sparsity
 
     def _settings(self) -> dict[str, Any]:
-        names = ("latent_activation", "output_activation", "loss", "huber_delta")
+        names = ("latent_activation", "output_activation", "loss", "huber_delta", "correntropy_sigma")
         own = {name: getattr(self, name) for name in names}
         return {**super()._settings(), **own, "sparsity": repr(self._sparsity())}
 
@@ -166,7 +170,7 @@ default="squared_error"
         return self._dense(graph, "reconstruction", node, width, "identity" if plain else self.output_activation)
 
     def _add_objective(self, graph: Graph, output: str, target: str, entry_weight: str | None) -> None:
-        parameter = float(self.huber_delta) if self.loss == "huber" else 1.0
+        parameter = {"huber": self.huber_delta, "correntropy": self.correntropy_sigma}.get(self.loss, 1.0)
         graph.term(self.loss, output, target, parameter=parameter, entry_weight=entry_weight, scores=True)
         sparsity = self._sparsity()
         if sparsity is not None:

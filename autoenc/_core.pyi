@@ -28,6 +28,10 @@ LOSSES: tuple[str, ...]
 LOSS_LINKS: tuple[str, ...]
 LOSS_TARGETS: tuple[str, ...]
 LOSS_HAS_PARAMETER: tuple[bool, ...]
+LOSS_HAS_SECOND: tuple[bool, ...]  # predicts two parameters
+LOSS_HAS_TARGET: tuple[bool, ...]
+LOSS_WEIGHS_ENTRIES: tuple[bool, ...]  # takes an entry_weight
+LOSS_IS_LIKELIHOOD: tuple[bool, ...]  # NLL has its constants
 # sizeof of ae_node_desc, ae_loss_desc, ae_stage_desc.
 STRUCT_SIZES: tuple[int, int, int]
 # What Predictor.run returns.

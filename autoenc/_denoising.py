@@ -36,6 +36,8 @@ class DenoisingAutoencoder(Autoencoder):
         What is minimised, as in `Autoencoder`.
     huber_delta : float, default=1.0
         Error from which huber grows linearly.
+    correntropy_sigma : float, default=1.0
+        Width of correntropy's kernel: errors far beyond it hardly count.
     sparsity : object of `autoenc.sparsity` or None, default=None
         What makes the code sparse.
     pretrain : {"layerwise"} or None, default=None

@@ -36,6 +36,8 @@ class SparseAutoencoder(Autoencoder):
         What is minimised, as in `Autoencoder`.
     huber_delta : float, default=1.0
         Error from which huber grows linearly.
+    correntropy_sigma : float, default=1.0
+        Width of correntropy's kernel: errors far beyond it hardly count.
     pretrain : {"layerwise"} or None, default=None
         As in `Autoencoder`.
     pretrain_max_iter : int, default=30

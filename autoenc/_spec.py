@@ -66,6 +66,13 @@ if (NODE.itemsize, LOSS.itemsize, STAGE.itemsize) != _core.STRUCT_SIZES:
         f"{(NODE.itemsize, LOSS.itemsize, STAGE.itemsize)}: they are of different versions; build the package again"
     )
 
+# Losses of one predicted parameter and a target.
+PLAIN_LOSSES = tuple(
+    name
+    for name, target, second in zip(_core.LOSSES, _core.LOSS_HAS_TARGET, _core.LOSS_HAS_SECOND, strict=True)
+    if target and not second
+)
+
 MAX_WIDTH = 2**31 - 1
 MAX_LAYERS = 1000  # of an encoder or a decoder
 

@@ -159,6 +159,8 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         Of the reconstruction, as in `Autoencoder`.
     huber_delta : float, default=1.0
         Error from which huber grows linearly.
+    correntropy_sigma : float, default=1.0
+        Width of correntropy's kernel: errors far beyond it hardly count.
     <layers>
     <training>
 
@@ -314,6 +316,8 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         Of the reconstruction, as in `Autoencoder`.
     huber_delta : float, default=1.0
         Error from which huber grows linearly.
+    correntropy_sigma : float, default=1.0
+        Width of correntropy's kernel: errors far beyond it hardly count.
     <layers>
     <training>
 

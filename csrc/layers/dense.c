@@ -7,7 +7,8 @@
  *                  b.gradient  = column sums of delta
  *
  * size[0] = 1: without bias: this use starts its sums at zero; a bias of its own stays as it is drawn, zero.
- * size[1] = 1: this use gives its parameters no gradient (a copy of another node's, frozen while that one is trained). */
+ * size[1] = 1: this use gives its parameters no gradient (a copy of another node's, frozen while that one is trained).
+ * size[2] = 1: the rows of W (of a decoder: a latent's vector) are kept at norm one. */
 #include <string.h>
 
 #include "layers/layer.h"
@@ -26,7 +27,7 @@ static ae_status dense_plan(ae_context *context, ae_layer_plan *plan) {
     int64_t inputs = plan->in[0].width, units = desc->width;
     if (units < 1)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': width is %lld; it must be at least 1", desc->name, (long long)units);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 3; i++)
         if (desc->size[i] < 0 || desc->size[i] > 1)
             return ae_fail(context, AE_ERR_VALUE, "node '%s': size[%d] is %d; it must be 0 or 1", desc->name, i,
                            (int)desc->size[i]);
@@ -38,6 +39,7 @@ static ae_status dense_plan(ae_context *context, ae_layer_plan *plan) {
     plan->parameter[BIAS] = (ae_parameter_request){"bias", 1, units, inputs, units, AE_INIT_ZERO, false, false, AE_UPDATE_RULE};
     if (desc->size[0])
         plan->parameter[BIAS].update = AE_UPDATE_NEVER;
+    plan->constraint[WEIGHT] = desc->size[2] ? AE_CONSTRAINT_UNIT_ROWS : AE_CONSTRAINT_NONE;
     plan->cache_width = ae_activation_keeps_slope((ae_activation)desc->activation) ? units : 0;
     plan->table_bytes = sizeof(dense_table);
     plan->flops_per_row = 2.0 * (double)inputs * (double)units;

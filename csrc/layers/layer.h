@@ -61,7 +61,8 @@ typedef struct ae_node_desc {
     int32_t shares_transposed;     /* 0: all of them, from a node of the same kind and shapes. 1: only the first, as its
                                       transpose (tied weights); the others are its own. AE_LAYER_BORROWS: any kind */
     int64_t multiplicity;          /* rows of a value for one row of data, where a layer sets them */
-    int32_t size[8];               /* lengths and counts: of images, kernels, steps, prefixes; samples, components kept */
+    int32_t size[8];               /* lengths and counts: of images, kernels, steps, prefixes; samples, components kept.
+                                      dense: size[2] = 1 keeps the rows of its weight at norm one */
     double rate;                   /* dropout: probability of zero */
     double value[2];               /* batch_norm: momentum, epsilon; 0 means the default */
     char name[AE_NAME_SIZE];       /* unique, not empty, NUL-terminated: names its random streams and parameters */
@@ -80,6 +81,13 @@ typedef enum ae_update {
                            reads the old one; operations on other parameters must not. Forbids chunks */
     AE_UPDATE_NEVER     /* constant to training (thresholds, tables of positions) */
 } ae_update;
+
+/* What a parameter is held to after each update. */
+typedef enum ae_constraint {
+    AE_CONSTRAINT_NONE = 0,
+    AE_CONSTRAINT_UNIT_ROWS /* rows of Euclidean norm one; the part of the gradient along a row is taken out before the rule
+                               (Bricken et al. 2023). Not for L-BFGS; max_norm passes over it */
+} ae_constraint;
 
 /* A parameter that a layer asks for: a matrix (rows, columns) kept in panels, [panel][row][32]. */
 typedef struct ae_parameter_request {
@@ -106,6 +114,7 @@ typedef struct ae_layer_plan {
     int64_t coupling_parts; /* independent parts, panels for instance, in which `couple` and `couple_backward` do their work */
     int64_t table_bytes;    /* constant memory that `prepare` fills: descriptors of products, offsets */
     double flops_per_row;   /* of forward, to choose the number of threads */
+    ae_constraint constraint[AE_MAX_PARAMETERS]; /* of its own parameters, by slot */
 } ae_layer_plan;
 
 typedef struct ae_value {

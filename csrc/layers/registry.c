@@ -47,7 +47,8 @@
     X(contraction)        \
     X(orthogonality)      \
     X(decorrelation)      \
-    X(sparse_inference)
+    X(sparse_inference)   \
+    X(split_rows)
 
 #define DECLARE(layer) extern const ae_layer_ops AE_V(ae_layer_##layer);
 LAYERS(DECLARE)

@@ -1,4 +1,5 @@
-/* |p - t|, with derivative 0 where they are equal. */
+/* |p - t|, with derivative 0 where they are equal.
+ * The likelihood is Laplace's of scale 1. */
 #include "losses/elementwise.h"
 
 AE_INLINE vec absolute_error(vec prediction, vec target, vec parameter, vec *derivative, vec *excess) {
@@ -9,6 +10,13 @@ AE_INLINE vec absolute_error(vec prediction, vec target, vec parameter, vec *der
     return v_abs(difference);
 }
 
-ELEMENTWISE_LOSS(absolute_error, false)
+AE_INLINE vec constant(vec target, vec parameter) {
+    (void)target, (void)parameter;
+    return v_set1((real)0.69314718055994530942); /* log 2 */
+}
 
-const ae_loss_ops AE_V(ae_loss_absolute_error) = {"absolute_error", AE_IDENTITY, AE_TARGET_ANY, false, rows, terms, 0, NULL};
+ELEMENTWISE_LOSS(absolute_error, false)
+ELEMENTWISE_LIKELIHOOD(absolute_error, false, constant)
+
+const ae_loss_ops AE_V(ae_loss_absolute_error) = {"absolute_error", AE_IDENTITY, AE_TARGET_ANY, false, rows, terms, 0,
+                                                  likelihood};

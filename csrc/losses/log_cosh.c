@@ -1,7 +1,8 @@
 /* log cosh d, d = p - t, with derivative tanh d.
  *
  * With q = expm1(-2|d|): tanh |d| = -q / (2 + q). For |d| < 1 the term is -log1p(-tanh^2 d) / 2, which keeps its relative
- * accuracy down to d = 0; beyond that it is |d| - ln 2 + log1p(e^(-2|d|)), which cannot overflow. Both are one log1p. */
+ * accuracy down to d = 0; beyond that it is |d| - ln 2 + log1p(e^(-2|d|)), which cannot overflow. Both are one log1p.
+ * The likelihood is the hyperbolic secant, 1 / (pi cosh d). */
 #include "losses/elementwise.h"
 #include "math/functions.h"
 
@@ -20,6 +21,12 @@ AE_INLINE vec log_cosh(vec prediction, vec target, vec parameter, vec *derivativ
     return v_select(near, v_mul(v_set1((real)-0.5), logarithm), far_value);
 }
 
-ELEMENTWISE_LOSS(log_cosh, false)
+AE_INLINE vec constant(vec target, vec parameter) {
+    (void)target, (void)parameter;
+    return v_set1((real)1.14472988584940017414); /* log pi */
+}
 
-const ae_loss_ops AE_V(ae_loss_log_cosh) = {"log_cosh", AE_IDENTITY, AE_TARGET_ANY, false, rows, terms, 0, NULL};
+ELEMENTWISE_LOSS(log_cosh, false)
+ELEMENTWISE_LIKELIHOOD(log_cosh, false, constant)
+
+const ae_loss_ops AE_V(ae_loss_log_cosh) = {"log_cosh", AE_IDENTITY, AE_TARGET_ANY, false, rows, terms, 0, likelihood};

@@ -1,6 +1,7 @@
 /* Bernoulli cross-entropy of the logit z with a target t in [0, 1]:
  *     -t log logistic(z) - (1 - t) log logistic(-z) = max(z, 0) - t z + log1p(e^-|z|),
- * with derivative logistic(z) - t. Nothing overflows, and neither summand is negative. e^-|z| is the excess. */
+ * with derivative logistic(z) - t. Nothing overflows, and neither summand is negative. e^-|z| is the excess.
+ * As a likelihood it is that of binary targets; in between it is a cross-entropy. */
 #include "losses/elementwise.h"
 #include "math/functions.h"
 
@@ -16,5 +17,7 @@ AE_INLINE vec log_loss(vec logit, vec target, vec parameter, vec *derivative, ve
 }
 
 ELEMENTWISE_LOSS(log_loss, true)
+ELEMENTWISE_LIKELIHOOD(log_loss, true, NULL)
 
-const ae_loss_ops AE_V(ae_loss_log_loss) = {"log_loss", AE_LOGISTIC, AE_TARGET_UNIT_INTERVAL, false, rows, terms, 0, NULL};
+const ae_loss_ops AE_V(ae_loss_log_loss) = {"log_loss", AE_LOGISTIC, AE_TARGET_UNIT_INTERVAL, false, rows, terms,
+                                            0,          likelihood};

@@ -11,6 +11,7 @@
 #include "losses/loss.h"
 #include "losses/row_sum.h"
 #include "math/functions.h"
+#include "math/gamma.h"
 #include "math/panel.h"
 
 /* What the rows of a group share among their columns. */
@@ -168,5 +169,30 @@ static void terms(const ae_loss_call *call) {
     }
 }
 
+/* With the multinomial coefficient of the counts: less log (sum of t)!, plus log t! of each. */
+static void likelihood(const ae_loss_call *call) {
+    const vec one = v_set1((real)1);
+    target_tile tile = {{0}};
+    for (int64_t row = call->row0; row < call->row1; row++) {
+        softmax_group group;
+        real sums[AE_PANEL] = {0}, whole[VL];
+        group_measure(call, row, 1, &group);
+        v_store(whole, vf_lgamma(v_add(v_set1((real)group.target_sum[0]), one)));
+        for (int64_t panel = 0; panel < ae_panels(call->width); panel++) {
+            const real *z = (const real *)call->prediction + panel * call->prediction_stride + row * AE_PANEL;
+            const real *t = target_rows(call, panel, row, 1, &tile);
+            LOSS_NO_UNROLL
+            for (int v = 0; v < LOSS_VECTORS; v++) {
+                const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
+                const vec above = above_maximum(z + v * VL, group.maximum[0]), tv = v_load(t + v * VL);
+                const vec count = v_select(holds, vf_lgamma(v_add(tv, one)), v_zero());
+                const vec term = multinomial_term(above, tv, group.log_sum[0], holds);
+                v_store(sums + v * VL, v_add(v_load(sums + v * VL), v_add(term, count)));
+            }
+        }
+        call->row_loss[row] = loss_join_lanes(sums) - (double)whole[0];
+    }
+}
+
 const ae_loss_ops AE_V(ae_loss_multinomial) = {"multinomial", AE_SOFTMAX, AE_TARGET_NONNEGATIVE, false,
-                                               rows,          terms,      AE_LOSS_ROW,           NULL};
+                                               rows,          terms,      AE_LOSS_ROW,           likelihood};

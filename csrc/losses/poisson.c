@@ -1,7 +1,9 @@
 /* Half the Poisson deviance of the log-rate z and a count t >= 0: e^z - t z + t log t - t (t log t = 0 at t = 0), with
- * derivative e^z - t. Zero where e^z = t; rounding below zero there is cut off. */
+ * derivative e^z - t. Zero where e^z = t; rounding below zero there is cut off.
+ * The likelihood is that of Poisson, log t! included. */
 #include "losses/elementwise.h"
 #include "math/functions.h"
+#include "math/gamma.h"
 
 AE_INLINE vec poisson(vec log_rate, vec target, vec parameter, vec *derivative, vec *excess) {
     (void)parameter, (void)excess;
@@ -15,6 +17,15 @@ AE_INLINE vec poisson(vec log_rate, vec target, vec parameter, vec *derivative, 
     return v_max(zero, value);
 }
 
-ELEMENTWISE_LOSS(poisson, false)
+/* log t! - (t log t - t) */
+AE_INLINE vec constant(vec target, vec parameter) {
+    (void)parameter;
+    const vmask none = v_eq(target, v_zero());
+    const vec power = v_mul(target, v_sub(vf_log(v_select(none, v_set1((real)1), target)), v_set1((real)1)));
+    return v_sub(vf_lgamma(v_add(target, v_set1((real)1))), v_select(none, v_zero(), power));
+}
 
-const ae_loss_ops AE_V(ae_loss_poisson) = {"poisson", AE_EXP, AE_TARGET_NONNEGATIVE, false, rows, terms, 0, NULL};
+ELEMENTWISE_LOSS(poisson, false)
+ELEMENTWISE_LIKELIHOOD(poisson, false, constant)
+
+const ae_loss_ops AE_V(ae_loss_poisson) = {"poisson", AE_EXP, AE_TARGET_NONNEGATIVE, false, rows, terms, 0, likelihood};

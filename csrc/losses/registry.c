@@ -11,7 +11,11 @@
     X(log_cosh)       \
     X(log_loss)       \
     X(poisson)        \
-    X(multinomial)
+    X(multinomial)    \
+    X(sum)            \
+    X(correntropy)    \
+    X(gaussian)       \
+    X(negative_binomial)
 
 #define DECLARE(name) extern const ae_loss_ops AE_V(ae_loss_##name);
 #define ENTRY(name) &AE_V(ae_loss_##name),

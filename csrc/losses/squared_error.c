@@ -1,4 +1,5 @@
-/* (p - t)^2. */
+/* (p - t)^2.
+ * The likelihood is that of a normal distribution of variance 1/2. */
 #include "losses/elementwise.h"
 
 AE_INLINE vec squared_error(vec prediction, vec target, vec parameter, vec *derivative, vec *excess) {
@@ -8,6 +9,13 @@ AE_INLINE vec squared_error(vec prediction, vec target, vec parameter, vec *deri
     return v_mul(difference, difference);
 }
 
-ELEMENTWISE_LOSS(squared_error, false)
+AE_INLINE vec constant(vec target, vec parameter) {
+    (void)target, (void)parameter;
+    return v_set1((real)0.57236494292470008707); /* log(pi) / 2 */
+}
 
-const ae_loss_ops AE_V(ae_loss_squared_error) = {"squared_error", AE_IDENTITY, AE_TARGET_ANY, false, rows, terms, 0, NULL};
+ELEMENTWISE_LOSS(squared_error, false)
+ELEMENTWISE_LIKELIHOOD(squared_error, false, constant)
+
+const ae_loss_ops AE_V(ae_loss_squared_error) = {"squared_error", AE_IDENTITY, AE_TARGET_ANY, false, rows,
+                                                 terms,           0,           likelihood};

@@ -19,6 +19,11 @@ void AE_V(ae_scale)(int64_t n, real a, real *x);
 void AE_V(ae_column_sums)(int64_t row0, int64_t row1, const real *panel, real *out);
 /* Scales each column of a panel (rows, 32) whose Euclidean norm is above limit down to it. Squares summed over rows in order. */
 void AE_V(ae_limit_column_norms)(int64_t rows, real limit, real *panel);
+/* Rows row0 .. row1 - 1 of a parameter (rows, columns) in panels to Euclidean norm one. Left as they are: rows of zeros, which have
+ * no direction, and rows within 64 units of rounding, so that doing it again changes nothing. */
+void AE_V(ae_unit_rows)(int64_t rows, int64_t columns, int64_t row0, int64_t row1, real *w);
+/* Takes out of each row of g its part along the row of w, which has norm one. */
+void AE_V(ae_project_rows)(int64_t rows, int64_t columns, int64_t row0, int64_t row1, const real *w, real *g);
 /* True if all n are finite. */
 int AE_V(ae_all_finite)(int64_t n, const real *x);
 

@@ -19,6 +19,8 @@ typedef struct ae_kernels {
     void (*scale)(int64_t n, double a, void *x);
     int (*all_finite)(int64_t n, const void *x);
     void (*limit_column_norms)(int64_t rows, double limit, void *panel);
+    void (*unit_rows)(int64_t rows, int64_t columns, int64_t row0, int64_t row1, void *w);
+    void (*project_rows)(int64_t rows, int64_t columns, int64_t row0, int64_t row1, const void *w, void *g);
     void (*row_gather)(ae_dtype dtype, const char *source, int64_t column_bytes, int64_t width, int64_t stride, int64_t row,
                        void *panels);
     void (*row_scatter)(ae_dtype dtype, const void *panels, int64_t width, int64_t stride, int64_t row, char *destination,

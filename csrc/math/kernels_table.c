@@ -17,6 +17,14 @@ static void limit_column_norms(int64_t rows, double limit, void *panel) {
     AE_V(ae_limit_column_norms)(rows, (real)limit, panel);
 }
 
+static void unit_rows(int64_t rows, int64_t columns, int64_t row0, int64_t row1, void *w) {
+    AE_V(ae_unit_rows)(rows, columns, row0, row1, w);
+}
+
+static void project_rows(int64_t rows, int64_t columns, int64_t row0, int64_t row1, const void *w, void *g) {
+    AE_V(ae_project_rows)(rows, columns, row0, row1, w, g);
+}
+
 static void row_gather(ae_dtype dtype, const char *source, int64_t column_bytes, int64_t width, int64_t stride, int64_t row,
                        void *panels) {
     AE_V(ae_row_gather)(dtype, source, column_bytes, width, stride, row, panels);
@@ -50,6 +58,8 @@ const ae_kernels AE_V(ae_kernels) = {
     .scale = scale,
     .all_finite = all_finite,
     .limit_column_norms = limit_column_norms,
+    .unit_rows = unit_rows,
+    .project_rows = project_rows,
     .row_gather = row_gather,
     .row_scatter = row_scatter,
     .row_gather_csr = row_gather_csr,

@@ -49,6 +49,7 @@ static ae_status add_parameter(ae_context *context, ae_net *net, int node, int s
     if (role >= AE_ROLE_SIZE)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': the role '%s' has more than %d bytes", n->desc.name, p->request.role,
                        AE_ROLE_SIZE - 1);
+    p->constraint = n->plan.constraint[slot];
     p->group = n->desc.group;
     p->n_uses = 1;
     p->use[0] = (ae_use){node, slot, false};
@@ -80,6 +81,12 @@ static ae_status share_parameter(ae_context *context, ae_net *net, int node, int
                        "node '%s': its %s is %lld x %lld and what it shares of node '%s' is %lld x %lld%s", n->desc.name,
                        mine->role, (long long)mine->rows, (long long)mine->columns, net->nodes[other].desc.name,
                        (long long)rows, (long long)columns, swap ? ", transposed" : "");
+    /* A constraint belongs to the first use; another use may repeat it where it means the same. */
+    if (n->plan.constraint[slot] &&
+        (p->constraint != n->plan.constraint[slot] || ae_net_sees_transpose(net, &net->nodes[other], slot) != swap))
+        return ae_fail(context, AE_ERR_VALUE,
+                       "node '%s': its %s shall have rows of norm one, and it is '%s'%s, whose first user decides",
+                       n->desc.name, mine->role, p->name, swap ? " transposed" : "");
     if (p->n_uses == AE_MAX_USES)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': '%s' is used by %d nodes; more are not possible", n->desc.name,
                        p->name, AE_MAX_USES);
@@ -265,6 +272,19 @@ ae_status ae_net_initialize_asking(ae_context *context, ae_net *net, uint64_t se
     ae_net_pack_all(net);
 cleanup:
     return status;
+}
+
+void ae_net_constrain(ae_net *net) {
+    const ae_kernels *kernels = ae_kernels_get(net->bits, net->isa);
+    for (int i = 0; i < net->n_parameters; i++) {
+        const ae_parameter *p = &net->parameters[i];
+        if (p->constraint != AE_CONSTRAINT_UNIT_ROWS)
+            continue;
+        kernels->unit_rows(p->request.rows, p->request.columns, 0, p->request.rows,
+                           net->parameter_base + (size_t)p->offset * net->real_size);
+        for (int64_t q = 0; q < ae_panels(p->request.columns); q++)
+            ae_net_pack_tile(net, i, q, 0, p->request.rows);
+    }
 }
 
 /* Copies between row-major and panels; which way is told by `to_panels`. */

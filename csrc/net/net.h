@@ -29,6 +29,7 @@ typedef struct ae_use {
 typedef struct ae_parameter {
     char name[AE_NAME_SIZE + 16]; /* "<node>.<role>" */
     ae_parameter_request request;
+    ae_constraint constraint; /* on the parameter as its first user sees it */
     int group;
     int n_uses;
     ae_use use[AE_MAX_USES];   /* the first is the node that it is named after, whose request it is */
@@ -88,6 +89,9 @@ void ae_net_seed(ae_net *net, uint64_t seed);
 ae_status ae_net_initialize(ae_context *context, ae_net *net, uint64_t seed);
 /* The same, where asking (or NULL) may end it with AE_ERR_INTERRUPTED and some of the parameters drawn. */
 ae_status ae_net_initialize_asking(ae_context *context, ae_net *net, uint64_t seed, ae_asking *asking);
+
+/* Brings all parameters to what they are held to, and packs them. */
+void ae_net_constrain(ae_net *net);
 
 /* One parameter from and to a row-major (rows, columns) array of reals; set packs. */
 void ae_net_get_parameter(const ae_net *net, int index, void *row_major);

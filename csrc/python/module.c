@@ -240,17 +240,24 @@ static int add_names(PyObject *module, const char *attribute, const char *(*name
     return failed;
 }
 
-static int add_parameter_flags(PyObject *module) {
+/* A tuple of bools by loss. */
+static int add_loss_flags(PyObject *module, const char *attribute, bool (*flag)(const ae_loss_ops *)) {
     int n = 0;
     while (loss(n))
         n++;
     PyObject *tuple = PyTuple_New(n);
     for (int i = 0; tuple && i < n; i++)
-        PyTuple_SET_ITEM(tuple, i, PyBool_FromLong(loss(i)->has_parameter));
-    const int failed = PyModule_AddObjectRef(module, "LOSS_HAS_PARAMETER", tuple);
+        PyTuple_SET_ITEM(tuple, i, PyBool_FromLong(flag(loss(i))));
+    const int failed = PyModule_AddObjectRef(module, attribute, tuple);
     Py_XDECREF(tuple);
     return failed;
 }
+
+static bool has_parameter(const ae_loss_ops *ops) { return ops->has_parameter; }
+static bool has_second(const ae_loss_ops *ops) { return (ops->flags & AE_LOSS_SECOND) != 0; }
+static bool has_target(const ae_loss_ops *ops) { return (ops->flags & AE_LOSS_NO_TARGET) == 0; }
+static bool weighs_entries(const ae_loss_ops *ops) { return (ops->flags & AE_LOSS_ROW) == 0; }
+static bool is_likelihood(const ae_loss_ops *ops) { return ops->likelihood != NULL; }
 
 static int core_exec(PyObject *module) {
     binding_state *state = PyModule_GetState(module);
@@ -270,7 +277,10 @@ static int core_exec(PyObject *module) {
         add_names(module, "INITIALIZERS", initializer_name) || add_names(module, "RULES", rule_name) ||
         add_names(module, "SCHEDULES", schedule_name) || add_names(module, "LOSSES", loss_name) ||
         add_names(module, "LOSS_LINKS", loss_link) || add_names(module, "LOSS_TARGETS", loss_target) ||
-        add_parameter_flags(module))
+        add_loss_flags(module, "LOSS_HAS_PARAMETER", has_parameter) || add_loss_flags(module, "LOSS_HAS_SECOND", has_second) ||
+        add_loss_flags(module, "LOSS_HAS_TARGET", has_target) ||
+        add_loss_flags(module, "LOSS_WEIGHS_ENTRIES", weighs_entries) ||
+        add_loss_flags(module, "LOSS_IS_LIKELIHOOD", is_likelihood))
         return -1;
     PyObject *sizes = Py_BuildValue("nnn", (Py_ssize_t)sizeof(ae_node_desc), (Py_ssize_t)sizeof(ae_loss_desc),
                                     (Py_ssize_t)sizeof(ae_stage_desc));

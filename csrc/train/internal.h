@@ -18,6 +18,7 @@ typedef struct stage {
     tile_task *tiles;
     int64_t n_tiles;    /* that go by the rule */
     int64_t n_assigned; /* behind them: whose new value the layer gives */
+    int64_t n_unit;     /* behind them: blocks of rows, over all panels, of parameters whose rows have norm one */
     bool couples;       /* a layer of its nodes couples rows */
     bool *seeded;       /* by node */
     int64_t samples;    /* most rows of its predictions for one of the data */
@@ -93,6 +94,7 @@ struct ae_trainer {
 /* Rows of a tile: small enough that parameter, gradient, two states and transpose of 32 columns stay in the second level
  * of cache, and fixed, because the global norm is summed by tile. */
 #define AE_TILE_ROWS 192
+#define AE_UNIT_ROWS 32 /* of a block of rows that are kept at norm one: whole tiles of the transpose */
 
 typedef struct update {
     ae_rule_step decaying, plain; /* for parameters that decay, and that do not */

@@ -383,10 +383,37 @@ static void max_norm_task(void *argument, int64_t index, int worker) {
     const tile_task *task = &phase->stage->tiles[index];
     const ae_parameter *p = &t->net->parameters[task->parameter];
     (void)worker;
-    if (task->tile.row0 || !p->request.decays)
+    if (task->tile.row0 || !p->request.decays || p->constraint)
         return;
     t->kernels->limit_column_norms(p->request.rows, t->options.max_norm, at_tile(t, t->net->parameter_base, task));
     ae_net_pack_tile(t->net, task->parameter, task->tile.panel, 0, p->request.rows);
+}
+
+static char *whole_parameter(const ae_trainer *t, char *region, int parameter) {
+    return region + (size_t)t->net->parameters[parameter].offset * t->net->real_size;
+}
+
+static void project_task(void *argument, int64_t index, int worker) {
+    const weight_phase *phase = argument;
+    const ae_trainer *t = phase->trainer;
+    const tile_task *task = &phase->stage->tiles[phase->stage->n_tiles + phase->stage->n_assigned + index];
+    const ae_parameter *p = &t->net->parameters[task->parameter];
+    (void)worker;
+    t->kernels->project_rows(p->request.rows, p->request.columns, task->tile.row0, task->tile.row1,
+                             whole_parameter(t, t->net->parameter_base, task->parameter),
+                             whole_parameter(t, t->gradient, task->parameter));
+}
+
+static void unit_task(void *argument, int64_t index, int worker) {
+    const weight_phase *phase = argument;
+    const ae_trainer *t = phase->trainer;
+    const tile_task *task = &phase->stage->tiles[phase->stage->n_tiles + phase->stage->n_assigned + index];
+    const ae_parameter *p = &t->net->parameters[task->parameter];
+    (void)worker;
+    t->kernels->unit_rows(p->request.rows, p->request.columns, task->tile.row0, task->tile.row1,
+                          whole_parameter(t, t->net->parameter_base, task->parameter));
+    for (int64_t q = 0; q < ae_panels(p->request.columns); q++)
+        ae_net_pack_tile(t->net, task->parameter, q, task->tile.row0, task->tile.row1);
 }
 
 /* Sum of the squares by tile in order, in double. */
@@ -398,10 +425,27 @@ static double clipping_scale(const ae_trainer *t, const stage *s) {
     return norm > t->options.clip_norm ? t->options.clip_norm / norm : norm <= t->options.clip_norm ? 1.0 : NAN;
 }
 
+/* Updates that wait for the whole gradient: rows of norm one lose the part along them, then the global norm is limited. */
+static ae_status update_late(ae_context *context, ae_trainer *t, const stage *s, const update *how, int64_t rows, int workers) {
+    weight_phase by_weights = {t, s, how, rows, false, true, true};
+    update scaled = *how;
+    if (s->n_unit)
+        ae_pool_run(t->pool, project_task, &by_weights, s->n_unit, workers);
+    if (isfinite(t->options.clip_norm)) {
+        ae_pool_run(t->pool, norm_task, &by_weights, s->n_tiles, workers);
+        scaled.decaying.gradient_scale = scaled.plain.gradient_scale = clipping_scale(t, s);
+        if (isnan(scaled.plain.gradient_scale))
+            return ae_fail(context, AE_ERR_NONFINITE, "the norm of the gradient is not finite");
+    }
+    by_weights.how = &scaled;
+    ae_pool_run(t->pool, update_task, &by_weights, s->n_tiles, workers);
+    return AE_OK;
+}
+
 ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const pass *p, int64_t from, int64_t rows,
                     bool gradients, const update *how, ae_stop stop, void *stop_argument) {
     const stage *s = &t->stages[stage_index];
-    const bool whole = rows <= t->chunk, clips = how && isfinite(t->options.clip_norm);
+    const bool whole = rows <= t->chunk, late = how && (isfinite(t->options.clip_norm) || s->n_unit);
     const double flops = t->net->flops_per_row * (double)(rows < t->chunk ? rows : t->chunk);
     const int row_workers = workers_for(t, flops * (gradients ? 2 : 1)), weight_workers = workers_for(t, flops);
     ae_status status = AE_OK;
@@ -419,25 +463,20 @@ ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const p
             return ae_fail(context, AE_ERR_NONFINITE, "the loss is not finite");
         if (gradients) {
             const bool last = done + t->chunk >= rows;
-            weight_phase by_weights = {t,   s, last && !clips ? how : NULL, by_rows.rows, done > 0, !whole || clips || !how,
-                                       last};
+            weight_phase by_weights = {t, s, last && !late ? how : NULL, by_rows.rows, done > 0, !whole || late || !how, last};
             ae_pool_run(t->pool, weight_task, &by_weights, s->n_tiles, weight_workers);
         }
         AE_TRY(train_ask(context, t, stop, stop_argument));
     }
-    if (clips) {
-        weight_phase by_weights = {t, s, how, rows, false, true, true};
-        ae_pool_run(t->pool, norm_task, &by_weights, s->n_tiles, weight_workers);
-        update scaled = *how;
-        scaled.decaying.gradient_scale = scaled.plain.gradient_scale = clipping_scale(t, s);
-        if (isnan(scaled.plain.gradient_scale))
-            return ae_fail(context, AE_ERR_NONFINITE, "the norm of the gradient is not finite");
-        by_weights.how = &scaled;
-        ae_pool_run(t->pool, update_task, &by_weights, s->n_tiles, weight_workers);
-    }
+    if (late)
+        AE_TRY(update_late(context, t, s, how, rows, weight_workers));
     if (how && isfinite(t->options.max_norm)) {
         weight_phase by_weights = {t, s, how, rows, false, false, true};
         ae_pool_run(t->pool, max_norm_task, &by_weights, s->n_tiles, weight_workers);
+    }
+    if (how && s->n_unit) {
+        weight_phase by_weights = {t, s, how, rows, false, false, true};
+        ae_pool_run(t->pool, unit_task, &by_weights, s->n_unit, weight_workers);
     }
     if (how)
         train_assign(t, stage_index, rows);

@@ -145,6 +145,22 @@ static int64_t list_tiles(const ae_trainer *t, const stage *s, ae_update kind, t
     return n;
 }
 
+/* Blocks of rows of the parameters that a stage updates and whose rows have norm one. */
+static int64_t list_unit_rows(const ae_trainer *t, const stage *s, tile_task *out) {
+    int64_t n = 0;
+    for (int i = 0; i < t->net->n_parameters; i++) {
+        const ae_parameter *p = &t->net->parameters[i];
+        if (!(s->desc.groups >> p->group & 1u) || p->constraint != AE_CONSTRAINT_UNIT_ROWS || !is_used(t, s, p))
+            continue;
+        for (int64_t row = 0; row < p->request.rows; row += AE_UNIT_ROWS, n++)
+            if (out) {
+                const int64_t end = p->request.rows - row < AE_UNIT_ROWS ? p->request.rows : row + AE_UNIT_ROWS;
+                out[n] = (tile_task){i, {p->use[0].slot, false, 0, row, end}};
+            }
+    }
+    return n;
+}
+
 /* Tall tiles first, so that the last worker to finish finishes with a small one; otherwise as listed. */
 static int by_height(const void *one, const void *other) {
     const tile_task *a = one, *b = other;
@@ -185,13 +201,17 @@ static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_de
         s->couples |= t->net->nodes[n].ops->couple != NULL;
     s->n_tiles = list_tiles(t, s, AE_UPDATE_RULE, NULL);
     s->n_assigned = list_tiles(t, s, AE_UPDATE_ASSIGN, NULL);
+    s->n_unit = list_unit_rows(t, s, NULL);
+    if (!s->rule && s->n_unit)
+        return ae_fail(context, AE_ERR_VALUE, "stage %d: L-BFGS does not go with weights whose rows are kept at norm one", i);
     if (!s->n_tiles)
         return ae_fail(context, AE_ERR_VALUE, "stage %d has no parameters to train", i);
-    AE_TRY(ae_alloc(context, &block, (size_t)(s->n_tiles + s->n_assigned), sizeof *s->tiles));
+    AE_TRY(ae_alloc(context, &block, (size_t)(s->n_tiles + s->n_assigned + s->n_unit), sizeof *s->tiles));
     s->tiles = block;
     list_tiles(t, s, AE_UPDATE_RULE, s->tiles);
     qsort(s->tiles, (size_t)s->n_tiles, sizeof *s->tiles, by_height);
     list_tiles(t, s, AE_UPDATE_ASSIGN, s->tiles + s->n_tiles);
+    list_unit_rows(t, s, s->tiles + s->n_tiles + s->n_assigned);
     if (s->rule && s->rule->n_state(&t->options.rule_options) > t->n_state)
         t->n_state = s->rule->n_state(&t->options.rule_options);
 cleanup:
@@ -200,13 +220,15 @@ cleanup:
 
 static ae_status reserve(ae_context *context, ae_trainer *t) {
     const size_t reals = (size_t)t->net->parameter_reals, size = t->net->real_size;
-    const bool keeps_gradient = !t->stages[0].rule || t->options.batch_size > t->chunk || isfinite(t->options.clip_norm);
+    bool keeps_gradient = !t->stages[0].rule || t->options.batch_size > t->chunk || isfinite(t->options.clip_norm);
     ae_status status;
     size_t gradient = 0, further = 0, state[AE_RULE_MAX_STATE] = {0}, last, best = 0, scratch, row_loss, row_weight, row_index,
            tile_sum, sample = 0, terms, lanes[AE_MAX_STAGES];
     int64_t most_tiles = 0;
     for (int i = 0; i < t->n_stages; i++)
         most_tiles = t->stages[i].n_tiles > most_tiles ? t->stages[i].n_tiles : most_tiles;
+    for (int i = 0; i < t->n_stages; i++)
+        keeps_gradient |= t->stages[i].n_unit > 0;
     if (keeps_gradient)
         AE_TRY(ae_arena_reserve(&t->memory, context, reals, size, &gradient));
     if (keeps_gradient && t->net->further_reals)
@@ -511,7 +533,11 @@ void train_keep_last(ae_trainer *t) {
 }
 
 void ae_trainer_commit(ae_trainer *t) {
+    ae_fpstate saved;
     forget_iterates(t);
+    ae_fpstate_enter(&saved);
+    ae_net_constrain(t->net);
+    ae_fpstate_leave(&saved);
     train_keep_last(t);
 }
 

@@ -25,6 +25,9 @@ typedef enum vector_function {
     FUNCTION_POW2,
     FUNCTION_EXPONENT,
     FUNCTION_MANTISSA,
+    /* math/gamma.h. */
+    FUNCTION_LGAMMA,
+    FUNCTION_DIGAMMA,
     FUNCTION_COUNT
 } vector_function;
 

@@ -1,4 +1,5 @@
 #include "math/functions.h"
+#include "math/gamma.h"
 #include "math/random.h"
 #include "vector_variants.h"
 
@@ -45,6 +46,10 @@ static void map(vector_function function, int64_t n, const void *from, void *to)
         MAP(v_exponent(v));
     case FUNCTION_MANTISSA:
         MAP(v_mantissa(v));
+    case FUNCTION_LGAMMA:
+        MAP(vf_lgamma(v));
+    case FUNCTION_DIGAMMA:
+        MAP(vf_digamma(v));
     case FUNCTION_COUNT:
         break;
     }
