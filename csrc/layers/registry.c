@@ -15,7 +15,14 @@
     X(free_bits)          \
     X(gaussian_log_ratio) \
     X(vector_quantize)    \
-    X(binary)
+    X(binary)             \
+    X(mixture_log_ratio)  \
+    X(pseudo_inputs)      \
+    X(vamp_log_ratio)     \
+    X(constant)           \
+    X(permute_columns)    \
+    X(total_correlation)  \
+    X(mmd)
 
 #define DECLARE(layer) extern const ae_layer_ops AE_V(ae_layer_##layer);
 LAYERS(DECLARE)
