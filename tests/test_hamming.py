@@ -86,7 +86,11 @@ def test_no_queries():
     [
         ((np.zeros((3, 2), np.uint8), np.zeros((1, 2), np.uint8), 0, 1), ValueError, "k is 0"),
         ((np.zeros((3, 2), np.uint8), np.zeros((1, 2), np.uint8), 4, 1), ValueError, "k is 4.*codes, 3"),
-        ((np.zeros((3, 2), np.uint8), np.zeros((1, 3), np.uint8), 1, 1), ValueError, "queries have 3 bytes and codes 2"),
+        (
+            (np.zeros((3, 2), np.uint8), np.zeros((1, 3), np.uint8), 1, 1),
+            ValueError,
+            "queries have 3 bytes and codes 2",
+        ),
         ((np.zeros((3, 0), np.uint8), np.zeros((1, 0), np.uint8), 1, 1), ValueError, "codes of 0 bytes"),
         ((np.zeros((0, 2), np.uint8), np.zeros((1, 2), np.uint8), 1, 1), ValueError, "k is 1"),
         ((np.zeros((3, 2), np.int8), np.zeros((1, 2), np.uint8), 1, 1), TypeError, "codes must be .* uint8"),
