@@ -51,7 +51,7 @@ def svd(a: NDArray[np.float64], /) -> tuple[NDArray[np.float64], NDArray[np.floa
 def hamming_neighbors(
     codes: NDArray[np.uint8], queries: NDArray[np.uint8], k: int, n_threads: int, /
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """(distances, indices) of the k nearest codes of each query, both (n_queries, k), nearest first, ties by lower index.
+    """(distances, indices) of the k nearest codes of each query, both (n_queries, k), nearest first, ties by index.
 
     A row is a code of packed bits (``numpy.packbits``). Exact, by comparing all with all; the result does not depend on
     n_threads. Releases the GIL.
