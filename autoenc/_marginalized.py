@@ -496,7 +496,7 @@ class MarginalizedDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, Transfor
             _spec.node_array(graph.nodes),
             parameters,
             precision=32 if self.coefs_[0].dtype == np.float32 else 64,
-            losses=_spec.loss_array(graph.objective, graph.nodes),
+            losses=None if joined else _spec.loss_array(graph.objective, graph.nodes),
             n_threads=n_threads(self.n_jobs),
         )
 

@@ -19,15 +19,6 @@ static ae_status gaussian_kl_plan(ae_context *context, ae_layer_plan *plan) {
     return latent_check_posterior(context, plan, 0);
 }
 
-/* And its slope by v. */
-AE_INLINE vec kl_of(vec m, vec v, vec *slope) {
-    const vec inside = latent_clamp(v), grown = vf_expm1(inside), half = v_set1((real)0.5);
-    *slope = v_mul(half, grown);
-    /* m^2 + ((e^v - 1) - v) at the clamped v, then along the tangent. */
-    const vec sum = v_fma(m, m, v_sub(grown, inside));
-    return v_fma(v_sub(v, inside), *slope, v_mul(half, sum));
-}
-
 static void gaussian_kl_forward(const ae_binding *binding, const ae_block *block) {
     const ae_value *m = &binding->in[0], *v = &binding->in[1], *out = &binding->out;
     const int64_t row0 = block->row0 * out->shape.multiplicity, row1 = block->row1 * out->shape.multiplicity;
@@ -36,8 +27,8 @@ static void gaussian_kl_forward(const ae_binding *binding, const ae_block *block
     vec slope;
     for (int64_t p = 0; p < ae_panels(out->shape.width); p++)
         for (int64_t i = row0 * AE_PANEL; i < row1 * AE_PANEL; i += VL) {
-            const vec kl = kl_of(v_load((const real *)m->data + p * m->stride + i),
-                                 v_load((const real *)v->data + p * v->stride + i), &slope);
+            const vec kl = latent_divergence(v_load((const real *)m->data + p * m->stride + i),
+                                             v_load((const real *)v->data + p * v->stride + i), &slope);
             v_store((real *)out->data + p * out->stride + i, free ? v_max(least, kl) : kl);
         }
 }
@@ -51,7 +42,7 @@ static void gaussian_kl_backward_data(const ae_binding *binding, const ae_block 
         for (int64_t i = row0 * AE_PANEL; i < row1 * AE_PANEL; i += VL) {
             const vec mean = v_load((const real *)m->data + p * m->stride + i);
             vec slope, g = v_load((const real *)out->gradient + p * out->stride + i);
-            const vec kl = kl_of(mean, v_load((const real *)v->data + p * v->stride + i), &slope);
+            const vec kl = latent_divergence(mean, v_load((const real *)v->data + p * v->stride + i), &slope);
             g = free ? v_select(v_lt(kl, least), v_zero(), g) : g;
             if (m->gradient)
                 latent_give((real *)m->gradient + p * m->stride + i, v_mul(g, mean), binding->accumulate[0]);

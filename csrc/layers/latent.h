@@ -37,6 +37,13 @@ AE_INLINE real *latent_at(void *data, int64_t stride, int64_t panel, int64_t row
 /* to = value, or to += value. */
 AE_INLINE void latent_give(real *to, vec value, bool accumulate) { v_store(to, accumulate ? v_add(v_load(to), value) : value); }
 
+/* KL(N(m, e^v) || N(0, 1)) and its slope by v. Beyond the bounds it goes on as its tangent. */
+AE_INLINE vec latent_divergence(vec m, vec v, vec *slope) {
+    const vec inside = latent_clamp(v), grown = vf_expm1(inside), half = v_set1((real)0.5);
+    *slope = v_mul(half, grown);
+    return v_fma(v_sub(v, inside), *slope, v_mul(half, v_fma(m, m, v_sub(grown, inside))));
+}
+
 /* One number of a row in a value of one column, with clear padding. */
 static inline void latent_set_single(const ae_value *value, int64_t row, double number) {
     real *to = latent_at(value->data, value->stride, 0, row);

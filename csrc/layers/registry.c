@@ -48,7 +48,14 @@
     X(orthogonality)      \
     X(decorrelation)      \
     X(sparse_inference)   \
-    X(split_rows)
+    X(split_rows)         \
+    X(mixture_log_ratio)  \
+    X(pseudo_inputs)      \
+    X(vamp_log_ratio)     \
+    X(constant)           \
+    X(permute_columns)    \
+    X(total_correlation)  \
+    X(mmd)
 
 #define DECLARE(layer) extern const ae_layer_ops AE_V(ae_layer_##layer);
 LAYERS(DECLARE)
