@@ -71,7 +71,7 @@ class Trainer:
     def __new__(
         cls,
         nodes: NDArray[np.void],
-        losses: NDArray[np.void] | None = None,
+        losses: NDArray[np.void],
         stages: NDArray[np.void],
         *,
         precision: int,  # 32 or 64

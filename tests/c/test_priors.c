@@ -513,8 +513,8 @@ static program factor_program(int *first_of_second) {
     }
     program_loss(&p, "log_loss", logit[1], constant(&p, 1, 1), 0.5);
     program_loss(&p, "log_loss", logit[2], constant(&p, 1, 0), 0.5);
-    p.stage[0] = (ae_stage_desc){0, stage_end, 0, 2, 1u << 0, ae_rule_find("adam"), 1.0};
-    p.stage[1] = (ae_stage_desc){*first_of_second, p.net.n - 1, 2, 2, 1u << 1, ae_rule_find("adam"), 1.0};
+    p.stage[0] = (ae_stage_desc){0, stage_end, 0, 2, 1u << 0, ae_rule_find("adam"), 1.0, 0, 0};
+    p.stage[1] = (ae_stage_desc){*first_of_second, p.net.n - 1, 2, 2, 1u << 1, ae_rule_find("adam"), 1.0, 0, 0};
     p.n_stages = 2;
     return p;
 }
