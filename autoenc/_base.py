@@ -269,6 +269,7 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         if n_conditions:
             condition = [graph.add("input", "condition", width=n_conditions, source=1)]
             seen = graph.add("concatenate", "x_and_condition", seen, *condition, width=n_features + n_conditions)
+        graph.encoded = seen
         encoder, decoder = self._hidden_layers()
         code, decoded = self._add_code(graph, self._add_layers(graph, "encoder", encoder, seen))
         n_components = graph.widths[code]
