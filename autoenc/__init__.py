@@ -13,6 +13,7 @@ __all__ = [
     "AutoencoderClassifier",
     "AutoencoderOutlierDetector",
     "AutoencoderRegressor",
+    "ContractiveAutoencoder",
     "DenoisingAutoencoder",
     "DivergenceError",
     "MarginalizedDenoisingAutoencoder",
@@ -23,6 +24,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from autoenc._autoencoder import Autoencoder
+    from autoenc._contractive import ContractiveAutoencoder
     from autoenc._denoising import DenoisingAutoencoder
     from autoenc._marginalized import MarginalizedDenoisingAutoencoder
     from autoenc._outlier_detector import AutoencoderOutlierDetector
@@ -36,6 +38,7 @@ _HOME = {
     "AutoencoderClassifier": "autoenc._supervised",
     "AutoencoderOutlierDetector": "autoenc._outlier_detector",
     "AutoencoderRegressor": "autoenc._supervised",
+    "ContractiveAutoencoder": "autoenc._contractive",
     "DenoisingAutoencoder": "autoenc._denoising",
     "DivergenceError": "autoenc.exceptions",
     "MarginalizedDenoisingAutoencoder": "autoenc._marginalized",

@@ -4,7 +4,7 @@ from typing import Any
 
 from autoenc import _dense_layers, _spec
 from autoenc._dense_layers import Layer
-from autoenc._sparse_code import CODE, Reconstruction
+from autoenc._sparse_code import Reconstruction
 from autoenc._spec import Graph
 from autoenc.penalties import Decorrelation, Orthogonality, Penalty, PredictiveSparse
 
@@ -26,12 +26,12 @@ def add(penalty: Penalty, graph: Graph, reconstruction: Reconstruction) -> None:
     if isinstance(penalty, Orthogonality):
         layers = [
             Layer(node["name"], node["inputs"][0], graph.widths[node["inputs"][0]], graph.widths[node["name"]], "")
-            for node in _spec.wanted(graph.nodes, (CODE,))
+            for node in _spec.wanted(graph.nodes, (graph.code,))
             if node["kind"] == "dense"
         ]
         penalty._add(graph, layers)
     elif isinstance(penalty, Decorrelation):
-        penalty._add(graph, CODE)
+        penalty._add(graph, graph.code)
     elif isinstance(penalty, PredictiveSparse):
         _add_predictive(penalty, graph, reconstruction)
 
@@ -42,16 +42,19 @@ def _add_predictive(penalty: PredictiveSparse, graph: Graph, reconstruction: Rec
     reasons = {
         f"loss={term['loss']!r}; allowed: 'squared_error'": term["loss"] != "squared_error",
         "a decoder of more than one linear layer; allowed: decoder_hidden_layer_sizes=(), output_activation='auto', "
-        "without condition": decoder["inputs"] != (CODE,) or decoder["fields"]["activation"] != "identity",
+        "without condition": decoder["inputs"] != (graph.code,) or decoder["fields"]["activation"] != "identity",
         "tied_weights=True; allowed: False": "shares" in decoder["fields"],
         "missing='mask'; allowed: 'error'": "entry_weight" in term,
     }
     for reason, applies in reasons.items():
         if applies:
             raise ValueError(f"penalties with {penalty!r} does not go with {reason}")
-    _dense_layers.encoder(graph, CODE, f"penalties with {penalty!r}")
-    width = graph.widths[CODE]
+    _dense_layers.encoder(graph, graph.code, f"penalties with {penalty!r}")
+    width = graph.widths[graph.code]
     graph.objective.remove(term)
     penalty._add(
-        graph, reconstruction.target, CODE, Layer(decoder["name"], CODE, width, graph.widths[decoder["name"]], "")
+        graph,
+        reconstruction.target,
+        graph.code,
+        Layer(decoder["name"], graph.code, width, graph.widths[decoder["name"]], ""),
     )

@@ -152,7 +152,9 @@ class Autoencoder(BaseAutoencoder):
         sparsity, contraction = self._sparsity(), self._contraction()
         if isinstance(sparsity, Matryoshka):
             sparsity = sparsity.sparsity
+        corruption = self._corruption()
         refused = {
+            f"corruption={corruption!r}": corruption is not None,
             f"sparsity={sparsity!r}": sparsity is not None and not (isinstance(sparsity, KL) and not sparsity.running),
             f"contraction={contraction!r}": contraction is not None
             and (contraction.higher_order_weight > 0 or contraction.n_directions is not None),
@@ -190,7 +192,9 @@ class Autoencoder(BaseAutoencoder):
         contraction = self._contraction()
         if contraction is not None:
             contraction.validate()
-            _dense_layers.split_activations(graph, code, f"contraction={contraction!r}")
+            values = _dense_layers.split_activations(graph, code, f"contraction={contraction!r}")
+            code, decoded = values.get(code, code), values.get(decoded, decoded)
+        graph.code = code
         return code, decoded
 
     def _after_fit(self, trainer: _core.Trainer, data: FitData) -> None:
@@ -203,7 +207,7 @@ class Autoencoder(BaseAutoencoder):
         """Which latents no row has used lately."""
         inner = sparsity.sparsity if isinstance(sparsity, Matryoshka) else sparsity
         if isinstance(inner, (TopK, BatchTopK)):
-            return np.asarray(self.other_parameters_["code.since"][0] >= inner.dead_after)
+            return np.asarray(self.other_parameters_[f"{self._spec['code']}.since"][0] >= inner.dead_after)
         X, dead = data.rows.X, np.ones(self._spec["n_components"], dtype=bool)
         for at in range(0, X.shape[0], ROWS_AT_ONCE):
             condition = data.rows.condition
@@ -253,6 +257,6 @@ class Autoencoder(BaseAutoencoder):
         if sparsity is not None:
             add_terms(sparsity, graph, reconstruction)
         if contraction is not None:
-            contraction._add(graph, _dense_layers.encoder(graph, CODE, f"contraction={contraction!r}"))
+            contraction._add(graph, _dense_layers.encoder(graph, graph.code, f"contraction={contraction!r}"))
         for penalty in _add_penalties.check(self.penalties):
             _add_penalties.add(penalty, graph, reconstruction)

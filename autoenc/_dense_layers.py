@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 from autoenc._spec import Graph, Node
 
-LINEAR = "_linear"  # of a layer that is split: end of the name of its sum
-
 
 class Layer(NamedTuple):
     """A dense layer.
@@ -53,21 +51,23 @@ def encoder(graph: Graph, code: str, asks: str) -> list[Layer]:
     return layers[::-1]
 
 
-def split_activations(graph: Graph, code: str, asks: str) -> None:
-    """Makes two nodes of layers whose slope is read off their sum; the activation keeps the name."""
+def split_activations(graph: Graph, code: str, asks: str) -> dict[str, str]:
+    """Makes two nodes of layers whose slope is read off their sum. Names of the activations by those of the layers."""
+    names: dict[str, str] = {}
     for layer in encoder(graph, code, asks):
         if layer.activation == "softmax":
             raise ValueError(
                 f"{asks} does not go with activation or latent_activation 'softmax', which has no slope by unit; "
                 "allowed: any other"
             )
-        at = next(i for i, node in enumerate(graph.nodes) if node["name"] == layer.node)
-        node = graph.nodes[at]
-        if node["fields"]["activation"] != layer.activation or not keeps_sum(layer.activation):
-            continue
-        name = layer.node + LINEAR
-        graph.nodes[at : at + 1] = [
-            Node(kind="dense", name=name, inputs=node["inputs"], fields={**node["fields"], "activation": "identity"}),
-            Node(kind="activation", name=layer.node, inputs=(name,), fields={"activation": layer.activation}),
-        ]
-        graph.widths[name] = layer.units
+        if keeps_sum(layer.activation) and _find(graph, layer.node)["fields"]["activation"] == layer.activation:
+            names[layer.node] = f"{layer.node}_value"
+    nodes = graph.cut(0)
+    for node in nodes:
+        node["inputs"] = tuple(names.get(name, name) for name in node["inputs"])
+        graph.nodes.append(node)
+        if node["name"] in names:
+            activation = node["fields"]["activation"]
+            node["fields"] = {**node["fields"], "activation": "identity"}
+            graph.add("activation", names[node["name"]], node["name"], activation=activation)
+    return names

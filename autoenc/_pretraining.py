@@ -5,7 +5,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from autoenc import layers as _layers
-from autoenc._dense_layers import LINEAR, keeps_sum
 from autoenc._fitting import FitData
 
 
@@ -35,7 +34,6 @@ def layerwise(kind: Any, model: Any, data: FitData, seed: int) -> dict[str, NDAr
         raise ValueError(
             "pretrain='layerwise' does not go with X_clean or condition, which shallow layers have no place for"
         )
-    contraction = model._contraction()
     names = [f"encoder_{i}" for i in range(len(encoder))] + ["code"]
     mirrored = ["reconstruction", *(f"decoder_{i}" for i in reversed(range(len(decoder))))]
     activations = [layer.activation or model.activation for layer in encoder] + [model.latent_activation]
@@ -56,7 +54,7 @@ def layerwise(kind: Any, model: Any, data: FitData, seed: int) -> dict[str, NDAr
             penalties=None,
             unit_norm_decoder=False,
             corruption=model._corruption(),
-            contraction=contraction,
+            contraction=model._contraction(),
             warm_start=False,
             random_state=(seed + i) % 2**31,
             callbacks=None,
@@ -68,8 +66,6 @@ def layerwise(kind: Any, model: Any, data: FitData, seed: int) -> dict[str, NDAr
                 output_activation="auto" if activations[i - 1] == "softmax" else activations[i - 1],
             )
         shallow.fit(rows, sample_weight=data.weights)
-        if contraction is not None and keeps_sum(activations[i]):
-            name += LINEAR
         start[f"{name}.weight"], start[f"{name}.bias"] = shallow.coefs_[0], shallow.intercepts_[0]
         start[f"{other}.bias"] = shallow.intercepts_[1]
         if not model.tied_weights:

@@ -165,6 +165,7 @@ class Graph:
         self.stages: list[Stage] = []
         self.kept: tuple[str, ...] = ()
         self.encoded = ""  # where the encoder begins
+        self.code = ""  # what transform gives
         self.decoded = ""  # where the decoder begins
         self.widths: dict[str, int] = {}
 
