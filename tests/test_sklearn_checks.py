@@ -3,7 +3,15 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from autoenc import Autoencoder, MarginalizedDenoisingAutoencoder
+from autoenc import (
+    Autoencoder,
+    AutoencoderClassifier,
+    AutoencoderRegressor,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    MarginalizedDenoisingAutoencoder,
+    SparseAutoencoder,
+)
 
 REASON = "minibatches are drawn from the rows there are: repeated rows make other batches than weighted ones"
 WEIGHTS = {
@@ -30,12 +38,27 @@ CLOSED_FORM = [
     MarginalizedDenoisingAutoencoder(n_pivots=2, precision="float64"),
 ]
 
+NAMED = [
+    SparseAutoencoder(max_iter=20),
+    DenoisingAutoencoder(max_iter=20),
+    ContractiveAutoencoder(max_iter=20),
+    AutoencoderClassifier(max_iter=30, fine_tune_max_iter=60),
+    AutoencoderRegressor(max_iter=50),
+]
+
 
 def expected_failures(estimator):
-    return {} if getattr(estimator, "solver", "lbfgs") == "lbfgs" else WEIGHTS
+    failures = {} if getattr(estimator, "solver", "lbfgs") == "lbfgs" else dict(WEIGHTS)
+    if isinstance(estimator, AutoencoderClassifier):
+        failures["check_classifiers_classes"] = (
+            "y = {-1, 1} means by unlabeled_label=-1 that half of the rows have none"
+        )
+    return failures
 
 
-CHECKS = parametrize_with_checks(MINIBATCH + FULL_BATCH + CLOSED_FORM, expected_failed_checks=expected_failures).mark
+CHECKS = parametrize_with_checks(
+    MINIBATCH + FULL_BATCH + CLOSED_FORM + NAMED, expected_failed_checks=expected_failures
+).mark
 # scikit-learn 1.6 gives an iterator, of which pytest would warn.
 CHECKS = (CHECKS.args[0], list(CHECKS.args[1]), CHECKS.kwargs)
 
