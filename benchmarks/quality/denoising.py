@@ -98,7 +98,9 @@ def main(arguments: Sequence[str]) -> None:
             reference = psnr(test, restored)
             rows.append([name, label, f"{reference:.2f}", "", f"{time.perf_counter() - start:.0f}", note])
         value = psnr(test, plain.reconstruct(noisy))
-        rows.append([name, "plain autoencoder", f"{value:.2f}", f"{value - reference:+.2f}", f"{plain_seconds:.0f}", ""])
+        rows.append(
+            [name, "plain autoencoder", f"{value:.2f}", f"{value - reference:+.2f}", f"{plain_seconds:.0f}", ""]
+        )
         say(f"  denoising autoencoder, {name}")
         start = time.perf_counter()
         if noise is missing:
