@@ -9,6 +9,7 @@ all anomalies. All methods get the same rows and their defaults. The detector's 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
 import warnings
@@ -172,7 +173,9 @@ def main(arguments: Sequence[str]) -> None:
         f"{facts}\n* {len(names)} sets, at most {options.rows} rows each, {options.seeds} seeds, standardised by the "
         "training rows, defaults of everybody; figures are means, unsupervised / semi-supervised, in per cent; the "
         "detector's defaults were chosen on the ten sets marked * and on tables outside of these twenty\n"
-        "* PyOD's figures are of its models as installed here, on the same rows; seconds are means of one fit\n\n"
+        "* PyOD's figures are of its models as installed here, on the same rows; seconds are means of one fit\n"
+        "* a score that is NaN counts as ordinary, which makes PyOD's PCA 50.0 on sets with constant columns\n"
+        f"* OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')} (for PyOD; ours has two threads)\n\n"
     )
     head = ("method", "AUROC", "on the ten chosen on", "on the other ten", "average precision", "seconds a fit")
     text += report.table(head, rows) + "\n\nAUROC by set:\n\n" + report.table(("set", *present), each)
