@@ -174,7 +174,7 @@ def main(arguments: Sequence[str]) -> None:
         "training rows, defaults of everybody; figures are means, unsupervised / semi-supervised, in per cent; the "
         "detector's defaults were chosen on the ten sets marked * and on tables outside of these twenty\n"
         "* PyOD's figures are of its models as installed here, on the same rows; seconds are means of one fit\n"
-        "* a score that is NaN counts as ordinary, which makes PyOD's PCA 50.0 on sets with constant columns\n"
+        "* PyOD's PCA divides by the variance of every component: one without makes all scores infinite, AUROC 50.0\n"
         f"* OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')} (for PyOD; ours has two threads)\n\n"
     )
     head = ("method", "AUROC", "on the ten chosen on", "on the other ten", "average precision", "seconds a fit")
