@@ -123,7 +123,8 @@ def main(arguments: Sequence[str]) -> None:
     if options.k:
         text += (
             f"\n### k-sparse features, 784-{options.units}\n\nError in percent of LogisticRegression "
-            f"(C = {options.C:g}) on {min(options.labelled, 50_000)} rows; the last 10,000 training rows validate. Published: 1.35 % at "
-            f"k = 25; wanted: {WANTED_ERROR} % for the best k.\n\n{k_sparse(options, X, test)}\n"
+            f"(C = {options.C:g}) on {min(options.labelled, 50_000)} rows; the last 10,000 training rows validate. "
+            f"Published: 1.35 % at k = 25; wanted: {WANTED_ERROR} % for the best k.\n\n"
+            f"{k_sparse(options, X, test)}\n"
         )
     report.publish("sparse", text, options.write)
