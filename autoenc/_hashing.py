@@ -39,10 +39,9 @@ class HashingAutoencoder(Autoencoder):
         unit had given its probability [2]_. Fitted codes are bits with each.
     noise_std : float, default=4.0
         Standard deviation of the noise of "noise".
-    balance_weight : float, default=0.1
-        Weight of a penalty on bits that are mostly 0 or mostly 1.
-    decorrelation_weight : float, default=0.1
-        Weight of a penalty on the covariances between bits over a minibatch.
+    balance_weight : float, default=1e-3
+        Weight of a penalty on bits that are mostly 0 or mostly 1: the sum over bits of the Kullback-Leibler divergence
+        of the bit's mean over the minibatch from a half.
     output_activation : str, default="auto"
         Of the reconstruction. "auto" is the link of the loss.
     loss : str, default="squared_error"
@@ -96,8 +95,7 @@ class HashingAutoencoder(Autoencoder):
     n_bits: int = first(default=32)
     method: str = "straight_through"
     noise_std: float = 4.0
-    balance_weight: float = 0.1
-    decorrelation_weight: float = 0.1
+    balance_weight: float = 1e-3
     # Not parameters here: the code is n_bits bits.
     n_components: ClassVar[Any]  # type: ignore[misc]
     latent_activation: ClassVar[str] = "identity"  # type: ignore[misc]
@@ -109,13 +107,15 @@ class HashingAutoencoder(Autoencoder):
         "method": [StrOptions(set(METHODS))],
         "noise_std": [Interval(Real, 0, None, closed="left")],
         "balance_weight": [Interval(Real, 0, None, closed="left")],
-        "decorrelation_weight": [Interval(Real, 0, None, closed="left")],
     }
 
     @property
-    def n_components(self) -> int:
-        """Features of the code, under the name of the other estimators: `n_bits`."""
-        return self.n_bits
+    def n_components(self) -> Any:
+        """Not there, so that nobody sets it in vain: the width of the code is `n_bits`."""
+        raise AttributeError("HashingAutoencoder has n_bits in the place of n_components")
+
+    def _code_width(self) -> int:
+        return int(self.n_bits)
 
     def _check_options(self) -> None:
         super()._check_options()
@@ -145,9 +145,6 @@ class HashingAutoencoder(Autoencoder):
         if self.balance_weight > 0.0:
             node = graph.add("kl_sparsity", "balance", CODE, width=1, size=(0,), value=(0.5, 0.0))
             graph.term("sum", node, weight=self.balance_weight)
-        if self.decorrelation_weight > 0.0:
-            node = graph.add("decorrelation", "decorrelation", CODE, width=1)
-            graph.term("sum", node, weight=self.decorrelation_weight)
 
     # ---- the fitted network ----
 
