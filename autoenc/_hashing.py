@@ -32,16 +32,16 @@ class HashingAutoencoder(Autoencoder):
     ----------
     n_bits : int, default=32
         Bits of the code.
-    method : {"noise", "bernoulli", "straight_through"}, default="straight_through"
+    method : {"noise", "bernoulli", "straight_through"}, default="noise"
         How bits are trained, since a step has no gradient. "noise": in training a bit is a logistic unit whose input
         has normal noise, through which only units far from the middle carry information [1]_. "bernoulli": a bit drawn
         with the unit's probability. "straight_through": the bit itself. Both of the latter pass the gradient as if the
         unit had given its probability [2]_. Fitted codes are bits with each.
     noise_std : float, default=4.0
         Standard deviation of the noise of "noise".
-    balance_weight : float, default=1e-3
+    balance_weight : float, default=0.0
         Weight of a penalty on bits that are mostly 0 or mostly 1: the sum over bits of the Kullback-Leibler divergence
-        of the bit's mean over the minibatch from a half.
+        between a half and the mean of the bit's probability over the minibatch.
     output_activation : str, default="auto"
         Of the reconstruction. "auto" is the link of the loss.
     loss : str, default="squared_error"
@@ -93,9 +93,9 @@ class HashingAutoencoder(Autoencoder):
     """
 
     n_bits: int = first(default=32)
-    method: str = "straight_through"
+    method: str = "noise"
     noise_std: float = 4.0
-    balance_weight: float = 1e-3
+    balance_weight: float = 0.0
     # Not parameters here: the code is n_bits bits.
     n_components: ClassVar[Any]  # type: ignore[misc]
     latent_activation: ClassVar[str] = "identity"  # type: ignore[misc]
@@ -143,7 +143,9 @@ class HashingAutoencoder(Autoencoder):
     def _add_objective(self, graph: Graph, output: str, target: str, entry_weight: str | None) -> None:
         super()._add_objective(graph, output, target, entry_weight)
         if self.balance_weight > 0.0:
-            node = graph.add("kl_sparsity", "balance", CODE, width=1, size=(0,), value=(0.5, 0.0))
+            # Of probabilities: bits are often all the same in a minibatch, where the penalty is steep without end.
+            probabilities = graph.add("activation", "probabilities", LOGITS, activation="logistic")
+            node = graph.add("kl_sparsity", "balance", probabilities, width=1, size=(0,), value=(0.5, 0.0))
             graph.term("sum", node, weight=self.balance_weight)
 
     # ---- the fitted network ----
