@@ -136,7 +136,9 @@ def test_a_row_does_not_depend_on_its_company(digits):
         assert_array_equal(method(X), whole)
         assert_array_equal(method(X[order]), whole[order])
         for size in (1, 97, 191):
-            assert_array_equal(np.concatenate([method(X[i : i + size]) for i in range(0, 300, size)])[:300], whole[:300])
+            assert_array_equal(
+                np.concatenate([method(X[i : i + size]) for i in range(0, 300, size)])[:300], whole[:300]
+            )
 
 
 def test_codes_of_blocks_are_those_of_the_whole():

@@ -106,7 +106,13 @@ def test_dead_codes_start_anew(X):
     used = {}
     for threshold in (0.0, 0.1):
         model = VectorQuantizedAutoencoder(
-            6, n_codes=32, hidden_layer_sizes=(), batch_size=64, random_state=0, dead_code_threshold=threshold, decay=0.9
+            6,
+            n_codes=32,
+            hidden_layer_sizes=(),
+            batch_size=64,
+            random_state=0,
+            dead_code_threshold=threshold,
+            decay=0.9,
         )
         model.partial_fit(first)
         for _ in range(8):
@@ -163,7 +169,9 @@ def test_a_row_does_not_depend_on_its_company(X, kind):
         assert_array_equal(method(X), whole)
         assert_array_equal(method(X[order]), whole[order])
         for size in (1, 97, 191):
-            assert_array_equal(np.concatenate([method(X[i : i + size]) for i in range(0, 300, size)])[:300], whole[:300])
+            assert_array_equal(
+                np.concatenate([method(X[i : i + size]) for i in range(0, 300, size)])[:300], whole[:300]
+            )
 
 
 @pytest.mark.parametrize("kind", SEVERAL)
