@@ -20,6 +20,16 @@ LOGITS, CODE = "logits", "code"
 _NOT_HERE = ("n_components", "latent_activation", "sparsity")
 
 
+class _Absent:
+    """An attribute of the base class that is not there, so that nobody sets it in vain."""
+
+    def __init__(self, instead: str) -> None:
+        self._instead = instead
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        raise AttributeError(f"{owner.__name__} has no n_components; allowed: {self._instead}")
+
+
 @estimator
 class HashingAutoencoder(Autoencoder):
     """Autoencoder whose code is bits, so that rows alike have codes that differ in few bits.
@@ -97,7 +107,7 @@ class HashingAutoencoder(Autoencoder):
     noise_std: float = 4.0
     balance_weight: float = 0.0
     # Not parameters here: the code is n_bits bits.
-    n_components: ClassVar[Any]  # type: ignore[misc]
+    n_components: ClassVar[Any] = _Absent("n_bits")  # type: ignore[misc]
     latent_activation: ClassVar[str] = "identity"  # type: ignore[misc]
     sparsity: ClassVar[None] = None  # type: ignore[misc]
 
@@ -108,11 +118,6 @@ class HashingAutoencoder(Autoencoder):
         "noise_std": [Interval(Real, 0, None, closed="left")],
         "balance_weight": [Interval(Real, 0, None, closed="left")],
     }
-
-    @property
-    def n_components(self) -> Any:
-        """Not there, so that nobody sets it in vain: the width of the code is `n_bits`."""
-        raise AttributeError("HashingAutoencoder has n_bits in the place of n_components")
 
     def _code_width(self) -> int:
         return int(self.n_bits)

@@ -232,7 +232,7 @@ def test_wrong_parameters_are_named(digits, parameters, message):
 @pytest.mark.parametrize("k", [0, -1, 31, 2.0, True, "all"])
 def test_wrong_numbers_of_neighbours(digits, k):
     model = estimator(max_iter=1).fit(digits[0][:30])
-    with pytest.raises(ValueError, match="n_neighbors is .* allowed are 1 to 30"):
+    with pytest.raises(ValueError, match=r"n_neighbors is .* allowed are 1 to 30"):
         model.kneighbors(digits[0], k)
     assert model.kneighbors(digits[0][:2], 30)[1].shape == (2, 30)
     with pytest.raises(ValueError, match="n_neighbors is 30; allowed are 1 to 29"):

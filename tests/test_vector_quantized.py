@@ -99,7 +99,7 @@ def test_usage_and_perplexity(X, kind):
 
 
 def test_dead_codes_start_anew(X):
-    """Rows of one blob for the first codebook to begin in, then of many: without restarts most codes stay where they are."""
+    """Rows of one blob for the first codebook to begin in, then of many: most codes stay without restarts."""
     rng = np.random.default_rng(0)
     first = rng.normal(size=(256, 6)).astype(np.float32) * 1e-3
     blobs = (rng.normal(size=(32, 6))[rng.integers(32, size=2000)] * 5).astype(np.float32)
@@ -255,7 +255,7 @@ def test_wrong_parameters_are_named(X, parameters, message):
 @pytest.mark.parametrize("indices", [[[0]], [0, 1], [[0.0] * 4], [[0, 1, 2, 16]], [[0, 1, -1, 2]], [[True] * 4]])
 def test_wrong_numbers_are_named(X, indices):
     model = estimator("product", max_iter=2).fit(X)
-    with pytest.raises(ValueError, match="indices has .* allowed are"):
+    with pytest.raises(ValueError, match=r"indices has .* allowed are"):
         model.decode_indices(indices)
 
 

@@ -50,8 +50,9 @@ def precision(indices: NDArray[np.int64], labels: Labels, wanted: Labels) -> flo
 
 def by_signs(X: Array, labels: Labels, queries: Array, wanted: Labels, n_bits: int, k: int) -> float:
     """The signs of principal components as bits."""
-    from autoenc import _core
     from sklearn.decomposition import PCA
+
+    from autoenc import _core
 
     model = PCA(n_bits, random_state=0).fit(X)
     codes, asked = (np.packbits(model.transform(rows) > 0, axis=1) for rows in (X, queries))
