@@ -35,8 +35,7 @@ class HashingAutoencoder(Autoencoder):
     """Autoencoder whose code is bits, so that rows alike have codes that differ in few bits.
 
     A row's code, packed, is a few bytes (`hash`); `kneighbors` finds the rows of the fit with the nearest codes by
-    comparing all, at some hundred million codes a second. With word counts, as CSR, and ``loss="multinomial"`` it is
-    semantic hashing [1]_.
+    comparing all. With word counts, as CSR, and ``loss="multinomial"`` it is semantic hashing [1]_.
 
     Parameters
     ----------
@@ -255,18 +254,24 @@ class HashingAutoencoder(Autoencoder):
         k = int(n_neighbors)
         if not own:
             found = _core.hamming_neighbors(self.hashes_, self.hash(X, condition=condition), k, n_threads(self.n_jobs))
+        elif condition is None:
+            found = self._neighbors_of_the_index(k)
         else:
-            if condition is not None:
-                raise ValueError("condition is given without X; the indexed rows have theirs in their codes")
-            found = _without_self(*_core.hamming_neighbors(self.hashes_, self.hashes_, k + 1, n_threads(self.n_jobs)))
+            raise ValueError("condition is given without X; the indexed rows have theirs in their codes")
         return found if return_distance else found[1]
 
+    def _neighbors_of_the_index(self, k: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """The k nearest other rows of each indexed one: the k + 1 nearest without itself.
 
-def _without_self(
-    distances: NDArray[np.int32], indices: NDArray[np.int64]
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Takes each row out of its own neighbours; the last neighbour, where equal codes have crowded it out."""
-    own = indices == np.arange(len(indices))[:, np.newaxis]
-    own[~own.any(axis=1), -1] = True
-    shape = (len(indices), indices.shape[1] - 1)
-    return distances[~own].reshape(shape), indices[~own].reshape(shape)
+        Where equal codes of lower index have crowded it out of those, the last one goes instead.
+        """
+        codes, n = self.hashes_, len(self.hashes_)
+        distances, indices = np.empty((n, k), np.int32), np.empty((n, k), np.int64)
+        for at in range(0, n, ROWS_AT_ONCE):
+            part = slice(at, at + ROWS_AT_ONCE)
+            near, which = _core.hamming_neighbors(codes, codes[part], k + 1, n_threads(self.n_jobs))
+            own = which == at + np.arange(len(which))[:, np.newaxis]
+            own[~own.any(axis=1), -1] = True
+            distances[part] = near[~own].reshape(-1, k)
+            indices[part] = which[~own].reshape(-1, k)
+        return distances, indices

@@ -292,7 +292,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
                 f"indices has numbers from {numbers.min()} to {numbers.max()}; allowed are 0 to {n_codes - 1}"
             )
         parts = [book[column] for book, column in zip(vectors, numbers.T, strict=True)]
-        if self.quantizer == "product":
+        if self._spec["settings"]["quantizer"] == "product":
             return self.inverse_transform(np.hstack(parts), condition=condition)
         code = parts[0]
         for part in parts[1:]:  # in the order of the network, whose bits these are

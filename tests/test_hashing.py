@@ -145,6 +145,12 @@ def test_codes_of_blocks_are_those_of_the_whole():
     X = np.random.default_rng(0).normal(size=(9000, 5)).astype(np.float32)
     model = estimator(12, max_iter=1).fit(X)
     assert_array_equal(model.hashes_, np.packbits(model.transform(X) > 0, axis=1))
+    # Among themselves too: the nearest other row has the same code where there is one.
+    distances, indices = model.kneighbors(n_neighbors=1)
+    several = np.unique(model.hashes_, axis=0, return_inverse=True, return_counts=True)
+    alone = several[2][several[1].ravel()] == 1
+    assert_array_equal(distances[:, 0] > 0, alone)
+    assert (indices[:, 0] != np.arange(9000)).all()
 
 
 def word_counts(n_documents=600, n_words=120, n_topics=6):

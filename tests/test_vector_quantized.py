@@ -1,6 +1,8 @@
 """Vector quantisation: nearest codes, whole numbers in the place of rows, codebooks that live."""
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 
 from autoenc import VectorQuantizedAutoencoder
+from autoenc._spec import Graph
 from autoenc.corruption import Gaussian
 from autoenc.layers import BatchNorm, Dense
 
@@ -267,3 +270,43 @@ def test_before_the_fit(X):
     assert not hasattr(model, "codebooks_")
     assert "sparsity" not in model.get_params()
     assert clone(model).get_params() == model.get_params()
+
+
+SCRIPT = """
+import hashlib
+import numpy as np
+from autoenc import HashingAutoencoder, VectorQuantizedAutoencoder
+X = (np.arange(3000).reshape(200, 15) * 7919 % 1009 / 1009).astype("f4")
+settings = {"max_iter": 3, "random_state": 0}
+digest = hashlib.sha256()
+for model in (
+    VectorQuantizedAutoencoder(10, n_codes=9, n_codebooks=2, **settings),
+    VectorQuantizedAutoencoder(10, n_codes=9, n_codebooks=3, quantizer="residual", **settings),
+    HashingAutoencoder(12, balance_weight=0.01, **settings),
+    HashingAutoencoder(12, method="bernoulli", **settings),
+):
+    model.fit(X)
+    for array in (*model.coefs_, *model.other_parameters_.values(), model.transform(X), model.reconstruct(X)):
+        digest.update(array.tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_instruction_sets_do_not_show(environment):
+    digests = set()
+    for isa in ("", "ref"):
+        chosen = {**environment, **({"AUTOENC_ISA": isa} if isa else {})}
+        done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=chosen)
+        assert done.returncode == 0, done.stderr
+        digests.add(done.stdout)
+    assert len(digests) == 1
+
+
+def test_a_copy_of_a_quantiser_has_its_codes():
+    graph = Graph()
+    graph.add("input", "x", width=4, source=0)
+    graph.add("vector_quantize", "code", "x", size=(3, 1, 0))
+    graph.add("input", "other", width=4, source=1)
+    copy = graph.copy("x", "code", "other", "again_")
+    assert graph.nodes[-1]["name"] == copy
+    assert graph.nodes[-1]["fields"]["shares"] == "code"

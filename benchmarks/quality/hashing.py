@@ -32,12 +32,16 @@ def _candidates() -> dict[str, dict[str, Any]]:
     from autoenc.corruption import Gaussian
 
     return {
-        "noise 4": {"method": "noise"},
-        "noise 4, log_loss": {"method": "noise", "loss": "log_loss"},
-        "noise 4, balance 0.001": {"method": "noise", "balance_weight": 1e-3},
-        "noise 4, corruption 0.5": {"method": "noise", "corruption": Gaussian(0.5)},
+        "noise 4": {},
+        "noise 4, balance 0.001": {"balance_weight": 1e-3},
+        "noise 4, corruption 0.5, balance 0.001": {"corruption": Gaussian(0.5), "balance_weight": 1e-3},
         "bernoulli": {"method": "bernoulli"},
         "bernoulli, corruption 0.5": {"method": "bernoulli", "corruption": Gaussian(0.5)},
+        "bernoulli, corruption 0.5, balance 0.001": {
+            "method": "bernoulli",
+            "corruption": Gaussian(0.5),
+            "balance_weight": 1e-3,
+        },
         "straight_through": {"method": "straight_through"},
         "straight_through, balance 0.01": {"method": "straight_through", "balance_weight": 0.01},
     }
@@ -71,7 +75,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks hashing", description=DESCRIPTION)
     parser.add_argument("--bits", type=int, default=32)
     parser.add_argument("--neighbors", type=int, default=100)
-    parser.add_argument("--epochs", type=int, default=30, help="of the final fits; half as many to choose")
+    parser.add_argument("--epochs", type=int, default=20, help="of the final fits; half as many to choose")
     parser.add_argument("--seeds", type=int, default=2, help="final fits (default: 2)")
     parser.add_argument("--write", action="store_true", help="also write the table to benchmarks/RESULTS.md")
     options = parser.parse_args(arguments)
