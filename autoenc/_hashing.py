@@ -48,9 +48,9 @@ class HashingAutoencoder(Autoencoder):
         unit had given its probability [2]_. Fitted codes are bits with each.
     noise_std : float, default=4.0
         Standard deviation of the noise of "noise".
-    balance_weight : float, default=0.0
-        Weight of a penalty on bits that are mostly 0 or mostly 1: the sum over bits of the Kullback-Leibler divergence
-        between a half and the mean of the bit's probability over the minibatch.
+    balance_weight : float, default=1e-3
+        Weight, in the unit of the loss, of a penalty on bits that are mostly 0 or mostly 1: the sum over bits of the
+        Kullback-Leibler divergence between a half and the mean of the bit's probability over the minibatch.
     output_activation : str, default="auto"
         Of the reconstruction. "auto" is the link of the loss.
     loss : str, default="squared_error"
@@ -104,7 +104,7 @@ class HashingAutoencoder(Autoencoder):
     n_bits: int = first(default=32)
     method: str = "noise"
     noise_std: float = 4.0
-    balance_weight: float = 0.0
+    balance_weight: float = 1e-3
     # Not parameters here: the code is n_bits bits.
     n_components: ClassVar[Any] = _Absent("n_bits")  # type: ignore[misc]
     latent_activation: ClassVar[str] = "identity"  # type: ignore[misc]

@@ -32,17 +32,17 @@ def _candidates() -> dict[str, dict[str, Any]]:
     from autoenc.corruption import Gaussian
 
     return {
-        "noise 4": {},
+        "noise 4": {"balance_weight": 0.0},
         "noise 4, balance 0.001": {"balance_weight": 1e-3},
         "noise 4, corruption 0.5, balance 0.001": {"corruption": Gaussian(0.5), "balance_weight": 1e-3},
-        "bernoulli": {"method": "bernoulli"},
-        "bernoulli, corruption 0.5": {"method": "bernoulli", "corruption": Gaussian(0.5)},
+        "bernoulli": {"method": "bernoulli", "balance_weight": 0.0},
+        "bernoulli, corruption 0.5": {"method": "bernoulli", "corruption": Gaussian(0.5), "balance_weight": 0.0},
         "bernoulli, corruption 0.5, balance 0.001": {
             "method": "bernoulli",
             "corruption": Gaussian(0.5),
             "balance_weight": 1e-3,
         },
-        "straight_through": {"method": "straight_through"},
+        "straight_through": {"method": "straight_through", "balance_weight": 0.0},
         "straight_through, balance 0.01": {"method": "straight_through", "balance_weight": 0.01},
     }
 
