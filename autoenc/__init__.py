@@ -16,9 +16,11 @@ __all__ = [
     "ContractiveAutoencoder",
     "DenoisingAutoencoder",
     "DivergenceError",
+    "HashingAutoencoder",
     "MarginalizedDenoisingAutoencoder",
     "Predictor",
     "SparseAutoencoder",
+    "VectorQuantizedAutoencoder",
     "__version__",
 ]
 
@@ -26,11 +28,13 @@ if TYPE_CHECKING:
     from autoenc._autoencoder import Autoencoder
     from autoenc._contractive import ContractiveAutoencoder
     from autoenc._denoising import DenoisingAutoencoder
+    from autoenc._hashing import HashingAutoencoder
     from autoenc._marginalized import MarginalizedDenoisingAutoencoder
     from autoenc._outlier_detector import AutoencoderOutlierDetector
     from autoenc._predictor import Predictor
     from autoenc._sparse import SparseAutoencoder
     from autoenc._supervised import AutoencoderClassifier, AutoencoderRegressor
+    from autoenc._vector_quantized import VectorQuantizedAutoencoder
     from autoenc.exceptions import DivergenceError
 
 _HOME = {
@@ -41,9 +45,11 @@ _HOME = {
     "ContractiveAutoencoder": "autoenc._contractive",
     "DenoisingAutoencoder": "autoenc._denoising",
     "DivergenceError": "autoenc.exceptions",
+    "HashingAutoencoder": "autoenc._hashing",
     "MarginalizedDenoisingAutoencoder": "autoenc._marginalized",
     "Predictor": "autoenc._predictor",
     "SparseAutoencoder": "autoenc._sparse",
+    "VectorQuantizedAutoencoder": "autoenc._vector_quantized",
 }
 
 

@@ -78,7 +78,7 @@ MAX_LAYERS = 1000  # of an encoder or a decoder
 
 # Layers that act in training only; a fitted network runs without them.
 # Layers with parameters, which a copy shares.
-WITH_WEIGHTS = frozenset({"dense", "batch_norm", "layer_norm"})
+WITH_WEIGHTS = frozenset({"dense", "batch_norm", "layer_norm", "vector_quantize"})
 TRAINING_ONLY = frozenset(
     {"prefixes", "gaussian_sample", "dropout", "gaussian_noise", "masking_noise", "salt_and_pepper", "swap_noise"}
 )

@@ -19,6 +19,7 @@ BENCHMARKS = {
     "contractive": "benchmarks.quality.contractive",
     "sparse": "benchmarks.quality.sparse",
     "linear-probes": "benchmarks.quality.linear_probes",
+    "hashing": "benchmarks.quality.hashing",
     "outlier-detection": "benchmarks.quality.outlier_detection",
 }
 

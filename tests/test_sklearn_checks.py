@@ -9,8 +9,10 @@ from autoenc import (
     AutoencoderRegressor,
     ContractiveAutoencoder,
     DenoisingAutoencoder,
+    HashingAutoencoder,
     MarginalizedDenoisingAutoencoder,
     SparseAutoencoder,
+    VectorQuantizedAutoencoder,
 )
 
 REASON = "minibatches are drawn from the rows there are: repeated rows make other batches than weighted ones"
@@ -23,6 +25,13 @@ MINIBATCH = [
     Autoencoder(),
     Autoencoder(solver="adam", precision="float64", early_stopping=True, loss="huber", max_iter=20),
     Autoencoder(solver="sgd", loss="poisson", dropout=0.1, learning_rate_init=1e-3, clip_norm=1.0, max_iter=20),
+    VectorQuantizedAutoencoder(max_iter=20),
+    VectorQuantizedAutoencoder(
+        8, n_codes=16, n_codebooks=2, quantizer="residual", precision="float64", early_stopping=True, max_iter=20
+    ),
+    HashingAutoencoder(max_iter=20),
+    HashingAutoencoder(7, method="straight_through", balance_weight=0.01, precision="float64", max_iter=20),
+    HashingAutoencoder(9, method="bernoulli", loss="multinomial", max_iter=20),
 ]
 # Equal rows are merged, so a weight is the same as a repetition.
 FULL_BATCH = [
