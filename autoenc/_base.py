@@ -294,6 +294,7 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             entry_weight = present
         if corruption is not None:
             self._emphasise(graph, x, output, entry_weight, clean, corruption._emphasis())
+        self._check_entry_weights(graph)
         return Spec(
             precision=self.precision,
             n_features=n_features,
@@ -365,6 +366,18 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         graph.objective = [
             {**term, "entry_weight": weight} if term["prediction"] == output else term for term in graph.objective
         ]
+
+    def _check_entry_weights(self, graph: Graph) -> None:
+        """Refuses weights of entries for losses over whole rows, in the words of the parameters that ask for them."""
+        for term in graph.objective:
+            whole = not _core.LOSS_WEIGHS_ENTRIES[_core.LOSSES.index(term["loss"])]
+            if whole and term.get("entry_weight") is not None:
+                asks = "missing='mask'" if self.missing == "mask" else f"corruption={self.corruption!r} with emphasis"
+                rest = [name for name in _spec.PLAIN_LOSSES if _core.LOSS_WEIGHS_ENTRIES[_core.LOSSES.index(name)]]
+                raise ValueError(
+                    f"loss={term['loss']!r} does not go with {asks}: it is a loss of whole rows, not a mean over "
+                    f"features that could be weighed; losses that can: {', '.join(map(repr, rest))}"
+                )
 
     # ---- fitting ----
 
