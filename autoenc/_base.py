@@ -225,6 +225,10 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         """What is done to the rows that the encoder sees in training."""
         return self.corruption
 
+    def _add_seen(self, graph: Graph, x: str, seen: str) -> str:
+        """Adds what else the encoder gets beside the row, which is `seen`, of `x` corrupted where that is wanted."""
+        return seen
+
     def _hidden_layers(self) -> tuple[list[_layers.Layer], list[_layers.Layer]]:
         """Hidden layers of encoder and decoder."""
         sides: list[list[_layers.Layer]] = []
@@ -265,10 +269,11 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             corruption._validate()
             kind, fields = corruption._layer()
             seen = graph.add(kind, "x_corrupted", x, **fields)
+        seen = self._add_seen(graph, x, seen)
         condition = []
         if n_conditions:
             condition = [graph.add("input", "condition", width=n_conditions, source=1)]
-            seen = graph.add("concatenate", "x_and_condition", seen, *condition, width=n_features + n_conditions)
+            seen = graph.add("concatenate", "x_and_condition", seen, *condition, width=graph.widths[seen] + n_conditions)
         encoder, decoder = self._hidden_layers()
         code, decoded = self._add_code(graph, self._add_layers(graph, "encoder", encoder, seen))
         n_components = graph.widths[code]

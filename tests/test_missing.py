@@ -411,7 +411,7 @@ def test_what_is_refused(holes, dtype, sparse):
     X = np.nan_to_num(holes).astype(dtype)
     model = fit(X)
     X[11, 6] = np.nan
-    with pytest.raises(ValueError, match="Input X contains NaN at row 11, column 6.*missing='mask' allows NaN"):
+    with pytest.raises(ValueError, match=r"Input X contains NaN at row 11, column 6.*missing='mask' allows NaN"):
         fit(convert(X), missing="error")
     plain = fit(np.nan_to_num(holes), missing="error")
     for method in (plain.transform, plain.reconstruct, plain.score_samples, plain.feature_errors):
