@@ -273,7 +273,9 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         condition = []
         if n_conditions:
             condition = [graph.add("input", "condition", width=n_conditions, source=1)]
-            seen = graph.add("concatenate", "x_and_condition", seen, *condition, width=graph.widths[seen] + n_conditions)
+            seen = graph.add(
+                "concatenate", "x_and_condition", seen, *condition, width=graph.widths[seen] + n_conditions
+            )
         encoder, decoder = self._hidden_layers()
         code, decoded = self._add_code(graph, self._add_layers(graph, "encoder", encoder, seen))
         n_components = graph.widths[code]
