@@ -3,7 +3,7 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from autoenc import Autoencoder, MarginalizedDenoisingAutoencoder
+from autoenc import Autoencoder, AutoencoderImputer, MarginalizedDenoisingAutoencoder
 
 REASON = "minibatches are drawn from the rows there are: repeated rows make other batches than weighted ones"
 WEIGHTS = {
@@ -30,12 +30,20 @@ CLOSED_FORM = [
     MarginalizedDenoisingAutoencoder(n_pivots=2, precision="float64"),
 ]
 
+IMPUTERS = [
+    AutoencoderImputer(max_iter=20),
+    AutoencoderImputer(16, max_iter=20, precision="float64", missing_values=-1, add_indicator=True),
+    AutoencoderImputer(16, max_iter=20, keep_empty_features=True, corruption_level=0.0, hidden_layer_sizes=()),
+]
+
 
 def expected_failures(estimator):
     return {} if getattr(estimator, "solver", "lbfgs") == "lbfgs" else WEIGHTS
 
 
-CHECKS = parametrize_with_checks(MINIBATCH + FULL_BATCH + CLOSED_FORM, expected_failed_checks=expected_failures).mark
+CHECKS = parametrize_with_checks(
+    MINIBATCH + FULL_BATCH + CLOSED_FORM + IMPUTERS, expected_failed_checks=expected_failures
+).mark
 # scikit-learn 1.6 gives an iterator, of which pytest would warn.
 CHECKS = (CHECKS.args[0], list(CHECKS.args[1]), CHECKS.kwargs)
 
