@@ -151,6 +151,7 @@ def test_nothing_but_empty_columns():
     assert_array_equal(quick(keep_empty_features=True).fit_transform(X), np.zeros((6, 2)))
 
 
+@pytest.mark.filterwarnings("ignore:Skipping features")
 def test_the_indicator_is_that_of_scikit_learn(holes):
     X = holes.copy()
     X[:, [1, 6]] = 1.5
@@ -222,8 +223,8 @@ def test_masked_entries_count_in_the_loss(whole):
     holes = np.where(gaps, np.nan, X)
     options = {"max_iter": 150, "random_state": 0}
     masked = AutoencoderImputer(**options).fit_transform(holes)
-    assert np.abs(masked - X)[gaps].max() < 0.35 * X.std()
-    assert np.abs(masked - X)[gaps].mean() < 0.1 * X.std()
+    assert np.abs(masked - X)[gaps].max() < 0.25 * X.std()
+    assert np.abs(masked - X)[gaps].mean() < 0.05 * X.std()
 
 
 def test_sparse_matrices_are_not_taken(holes):
