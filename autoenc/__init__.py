@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Autoencoder",
     "AutoencoderClassifier",
+    "AutoencoderImputer",
     "AutoencoderOutlierDetector",
     "AutoencoderRegressor",
     "ContractiveAutoencoder",
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from autoenc._contractive import ContractiveAutoencoder
     from autoenc._denoising import DenoisingAutoencoder
     from autoenc._hashing import HashingAutoencoder
+    from autoenc._imputer import AutoencoderImputer
     from autoenc._marginalized import MarginalizedDenoisingAutoencoder
     from autoenc._outlier_detector import AutoencoderOutlierDetector
     from autoenc._predictor import Predictor
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Autoencoder": "autoenc._autoencoder",
     "AutoencoderClassifier": "autoenc._supervised",
+    "AutoencoderImputer": "autoenc._imputer",
     "AutoencoderOutlierDetector": "autoenc._outlier_detector",
     "AutoencoderRegressor": "autoenc._supervised",
     "ContractiveAutoencoder": "autoenc._contractive",

@@ -21,6 +21,7 @@ BENCHMARKS = {
     "linear-probes": "benchmarks.quality.linear_probes",
     "hashing": "benchmarks.quality.hashing",
     "outlier-detection": "benchmarks.quality.outlier_detection",
+    "imputation": "benchmarks.quality.imputation",
 }
 
 

@@ -14,6 +14,7 @@ from autoenc import (
     SparseAutoencoder,
     VectorQuantizedAutoencoder,
 )
+from autoenc import Autoencoder, AutoencoderImputer, MarginalizedDenoisingAutoencoder
 
 REASON = "minibatches are drawn from the rows there are: repeated rows make other batches than weighted ones"
 WEIGHTS = {
@@ -53,6 +54,10 @@ NAMED = [
     ContractiveAutoencoder(max_iter=20),
     AutoencoderClassifier(max_iter=30, fine_tune_max_iter=60),
     AutoencoderRegressor(max_iter=50),
+IMPUTERS = [
+    AutoencoderImputer(max_iter=20),
+    AutoencoderImputer(16, max_iter=20, precision="float64", missing_values=-1, add_indicator=True),
+    AutoencoderImputer(16, max_iter=20, keep_empty_features=True, corruption_level=0.0, hidden_layer_sizes=()),
 ]
 
 
@@ -67,6 +72,7 @@ def expected_failures(estimator):
 
 CHECKS = parametrize_with_checks(
     MINIBATCH + FULL_BATCH + CLOSED_FORM + NAMED, expected_failed_checks=expected_failures
+    MINIBATCH + FULL_BATCH + CLOSED_FORM + IMPUTERS, expected_failed_checks=expected_failures
 ).mark
 # scikit-learn 1.6 gives an iterator, of which pytest would warn.
 CHECKS = (CHECKS.args[0], list(CHECKS.args[1]), CHECKS.kwargs)
