@@ -14,6 +14,7 @@ BENCHMARKS = {
     "defaults": "benchmarks.quality.defaults",
     "mnist-log-loss": "benchmarks.quality.mnist_log_loss",
     "linear-pca": "benchmarks.quality.linear_pca",
+    "variational": "benchmarks.quality.variational",
 }
 
 
