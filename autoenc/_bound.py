@@ -1,8 +1,8 @@
 """Scores of a fitted variational network by draws of its codes. Needs NumPy and the extension only.
 
-The network for this is made from the description of the fitted one: draws of the code where `transform` has its mean, and
-behind them the likelihood of the row and the divergence of the code from the prior, both in nats. The draws come from a
-key of their own and are the same for each row, so a row has the same score whenever it is asked for.
+The network for this is made from the description of the fitted one: draws of the code where `transform` has its mean,
+and behind them the likelihood of the row and the divergence of the code from the prior, both in nats. The draws come
+from a key of their own and are the same for each row, so a row has the same score whenever it is asked for.
 """
 
 import math
@@ -48,7 +48,7 @@ def _likelihood(spec: Spec, n: int) -> tuple[list[Node], Term]:
 
 
 def _network(spec: Spec, n: int, first: int, *, closed: bool) -> tuple[list[Node], list[Term]]:
-    """Nodes and terms with n draws, of which the first has a number. `closed`: divergence without draws, if possible."""
+    """Nodes and terms of n draws from number `first` on. `closed`: divergence without draws, where there is a form."""
     posterior = ("mean", "log_variance")
     if spec["settings"]["prior"] != "normal":
         fields = {"width": 1, "size": (spec["settings"]["n_prior_components"],)}

@@ -53,7 +53,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         correlation of the components alone [4]_. "factor": the same by a discriminator [5]_. "mmd": the codes of all
         rows together are drawn to the prior, those of single rows are not [6]_.
     n_importance_samples : int, default=1
-        Draws from each row's code in a training step; of objectives "elbo" and "iwae". With one draw these are the same.
+        Draws from each row's code in a training step; of "elbo" and "iwae", which are the same where it is 1.
     beta : float, default=1.0
         Weight of the divergence from the prior; relative to nats [7]_.
     beta_schedule : {"linear", "cyclical"}, callable or None, default=None
