@@ -338,11 +338,11 @@ def test_the_weight_of_the_divergence_follows_its_schedule():
 def test_beta_presses_and_free_bits_let_be():
     X = rows(200)
     free, plain, pressed = (
-        model(max_iter=60, **choice).fit(X).kl_per_component_.sum()
+        model(max_iter=100, learning_rate_init=0.02, **choice).fit(X).kl_per_component_
         for choice in (dict(beta=20.0, free_bits=1.0), {}, dict(beta=20.0))
     )
-    assert pressed < 0.5 * plain
-    assert free > 0.5 > 0.1 > pressed
+    assert (pressed < 0.05).all()
+    assert (free > 0.5).all() and (plain > 0.8).all()
 
 
 def test_total_correlation_knows_the_rows():

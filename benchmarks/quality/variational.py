@@ -1,11 +1,11 @@
 """Test log-likelihood of variational autoencoders on dynamically binarised MNIST.
 
-Paper: Burda, Y., Grosse, R. and Salakhutdinov, R. (2016). Importance weighted autoencoders. ICLR. Its table 1 has, for one
-stochastic layer of 50 units and 3,280 epochs, 86.76 nats for the variational autoencoder and 84.78 for the importance
-weighted one of 50 draws. Protocol: 784-200-200-50 tanh and back, Bernoulli likelihood, pixels drawn anew at each
-presentation; log-likelihood of drawn test rows by 5,000 importance samples. Differences here: 100 epochs, batches of 100
-rows, the rate falls from 1e-3 by a cosine, a fixed draw of the test rows by seed 0, and as many of them as asked for.
-Nothing was chosen on test rows: rate and network are the paper's.
+Paper: Burda, Y., Grosse, R. and Salakhutdinov, R. (2016). Importance weighted autoencoders. ICLR. Its table 1 has, for
+one stochastic layer of 50 units and 3,280 epochs, 86.76 nats for the variational autoencoder and 84.78 for the
+importance weighted one of 50 draws. Protocol: 784-200-200-50 tanh and back, Bernoulli likelihood, pixels drawn anew at
+each presentation; log-likelihood of drawn test rows by 5,000 importance samples. Differences here: 100 epochs, batches
+of 100 rows, the rate falls from 1e-3 by a cosine, a fixed draw of the test rows by seed 0, and as many of them as asked
+for. Nothing was chosen on test rows: rate and network are the paper's.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def main(arguments: Sequence[str]) -> None:
         rows.append([str(k), str(options.epochs), *numbers, f"{seconds:.0f}", f"{spent:.0f}"])
     text = (
         f"{facts}\n* 784-200-200-50 tanh, Bernoulli, drawn anew at each presentation; {len(train):,} training and the "
-        f"first {len(test):,} test rows, {options.samples:,} importance samples; nats, with the standard error over the "
-        f"test rows; wanted: at most {WANTED:g} for one draw, and less by 1 for 50\n\n"
+        f"first {len(test):,} test rows, {options.samples:,} importance samples; nats, with the standard error over "
+        f"the test rows; wanted: at most {WANTED:g} for one draw, and less by 1 for 50\n\n"
     )
     head = ("draws", "epochs", "-ELBO", "-log-likelihood", "active units", "seconds of fit", "seconds of test")
     report.publish("variational", text + report.table(head, rows), options.write)
