@@ -478,3 +478,56 @@ def test_range_of_the_likelihood():
     fitted = model(likelihood="poisson").fit(counts())
     with pytest.raises(ValueError, match="poisson"):
         fitted.elbo(-counts() - 1)
+
+
+# What a step assigns, and the components of a prior that its rows do not reach.
+ASSIGNED = (".mean", ".variance", ".running_mean", ".running_variance", "divergence.means", "divergence.log_variances")
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "missing", "learned", "negative_binomial", "beta_tc and condition"])
+def test_gradients_by_differences(kind):
+    """Of whole networks with batch norm over CSR rows, at random directions of all parameters."""
+    parameters = {**KINDS.get(kind.partition(" and c")[0], {})}
+    X = np.abs(rows(23, 6))
+    if kind == "negative_binomial":
+        parameters["likelihood"] = kind
+    if kind == "learned":
+        parameters["noise_variance"] = kind
+    if kind == "missing":
+        parameters["missing"] = "mask"
+        X[::3, 2] = np.nan
+    if kind == "free bits":
+        parameters["free_bits"] = 1e-3  # passes: the bend is not met
+    fitted = model(
+        **parameters,
+        precision="float64",
+        encoder=[Dense(5, activation="tanh"), BatchNorm()],
+        decoder=[Dense(5, activation="tanh")],
+        clip_norm=1e9,
+        batch_size=23,
+    )
+    C = np.random.default_rng(5).normal(size=(23, 2)) if "condition" in kind else None
+    data = fitted._check_fit_data(sp.csr_matrix(X), None, C, None, None, reset=True)
+    spec = fitted._description(data.rows)
+    trainer = fitted._trainer(spec, 23, 7, n_epochs=1)
+    trainer.bind(0, data.rows.sources(), None)
+    fitted._start(trainer, spec, data.rows)
+    names = [name for name, _, _ in trainer.parameters()]
+    start = [trainer.get(i) for i in range(len(names))]
+    _, gradients = trainer.gradient(0, True)
+    random = np.random.default_rng(9)
+    still = ASSIGNED if kind != "mixture" else ASSIGNED[:4]
+    if kind == "factor":  # of the other stage
+        still = (*still, *(name for name in names if name.startswith(("divergence", "discriminator"))))
+    for _ in range(6):
+        directions = [
+            random.normal(size=value.shape) * (not name.endswith(still))
+            for name, value in zip(names, start, strict=True)
+        ]
+        losses = []
+        for step in (1e-5, -1e-5):
+            for i, (value, direction) in enumerate(zip(start, directions, strict=True)):
+                trainer.set(i, value + step * direction)
+            losses.append(trainer.gradient(0, True)[0])
+        slope = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))
+        assert (losses[0] - losses[1]) / 2e-5 == pytest.approx(slope, rel=1e-5, abs=1e-6)
