@@ -15,6 +15,7 @@ BENCHMARKS = {
     "mnist-log-loss": "benchmarks.quality.mnist_log_loss",
     "linear-pca": "benchmarks.quality.linear_pca",
     "variational": "benchmarks.quality.variational",
+    "outlier-detection": "benchmarks.quality.outlier_detection",
 }
 
 

@@ -118,22 +118,14 @@ def test_a_trainer_in_a_cycle_with_its_data_is_collected():
     class Rows(np.ndarray):
         pass
 
-    spec = _spec.describe(
-        n_features=3,
-        n_outputs=None,
-        n_components=2,
-        encoder=(),
-        decoder=None,
-        activation="tanh",
-        latent_activation="identity",
-        output_activation="auto",
-        loss="squared_error",
-        loss_parameter=1.0,
-        precision="float64",
-    )
-    graph = _spec.nodes(spec)
+    spec = Autoencoder(2, hidden_layer_sizes=(), precision="float64")._describe(3, None, 0)
     trainer = _core.Trainer(
-        graph, _spec.losses(spec, graph), _spec.stages(graph, "adam"), precision=64, n_threads=1, batch_size=4
+        _spec.node_array(spec["nodes"]),
+        _spec.loss_array(spec["objective"], spec["nodes"]),
+        _spec.stage_array(spec, "adam"),
+        precision=64,
+        n_threads=1,
+        batch_size=4,
     )
     assert gc.is_tracked(trainer)
     X = np.arange(12.0).reshape(4, 3).view(Rows)

@@ -102,12 +102,9 @@ THREE_TIMES = """
 from autoenc import _core, _spec
 
 def trainer_of(n_features, n_components, init):
-    names = dict(activation="tanh", latent_activation="identity", output_activation="auto", loss="squared_error")
-    spec = _spec.describe(n_features=n_features, n_outputs=None, n_components=n_components, encoder=(), decoder=None,
-                          loss_parameter=1.0, precision="float32", **names)
-    graph = _spec.nodes(spec, init=init)
-    return _core.Trainer(graph, _spec.losses(spec, graph), _spec.stages(graph, "adam"), precision=32, n_threads=1,
-                         batch_size=256)
+    spec = Autoencoder(n_components, hidden_layer_sizes=(), activation="tanh", init=init)._describe(n_features, None, 0)
+    return _core.Trainer(_spec.node_array(spec["nodes"]), _spec.loss_array(spec["objective"], spec["nodes"]),
+                         _spec.stage_array(spec, "adam"), precision=32, n_threads=1, batch_size=256)
 
 class Third(Exception):
     pass

@@ -9,32 +9,20 @@ ROWS, WIDTH = 60, 5
 
 
 def graph():
-    spec = _spec.describe(
-        n_features=WIDTH,
-        n_outputs=None,
-        n_components=2,
-        encoder=(),
-        decoder=None,
-        activation="tanh",
-        latent_activation="tanh",
-        output_activation="auto",
-        loss="squared_error",
-        loss_parameter=1.0,
-        precision="float64",
-    )
-    nodes = _spec.nodes(spec)
-    losses = np.repeat(_spec.losses(spec, nodes), 2)
-    losses[1]["loss"] = _core.LOSSES.index("absolute_error")
-    losses[1]["prediction"] = _spec.code_node(spec)
-    losses[1]["target"] = -1
-    losses["weight"] = (1.0, 0.25)
-    return nodes, losses
+    made = _spec.Graph()
+    made.add("input", "x", width=WIDTH, source=0)
+    made.add("dense", "code", "x", width=2, activation="tanh")
+    made.add("dense", "reconstruction", "code", width=WIDTH, activation="identity")
+    made.term("squared_error", "reconstruction", "x")
+    made.term("absolute_error", "code", weight=0.25)
+    return _spec.node_array(made.nodes), _spec.loss_array(made.objective, made.nodes)
 
 
 def trainer(**changes):
     nodes, losses = graph()
-    stages = _spec.stages(nodes, "adam")
-    stages["n_losses"] = len(losses)
+    stages = np.zeros(1, _spec.STAGE)
+    stages["last_node"], stages["n_losses"], stages["groups"] = len(nodes) - 1, len(losses), 1
+    stages["rule"], stages["rate_factor"] = _core.RULES.index("adam"), 1.0
     for name, value in changes.items():
         losses[name] = value
     made = _core.Trainer(nodes, losses, stages, precision=64, n_threads=1, batch_size=16, rate=0.02)

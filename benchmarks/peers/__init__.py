@@ -55,7 +55,7 @@ PEERS = {
 }
 
 # Distributions whose versions go into a report.
-DISTRIBUTIONS = ("autoenc", "numpy", "scipy", "scikit-learn", "torch", "jax", "jaxlib")
+DISTRIBUTIONS = ("autoenc", "numpy", "scipy", "scikit-learn", "torch", "jax", "jaxlib", "pyod")
 
 
 def load_trainer(name: str) -> type[Trainer]:

@@ -7,6 +7,9 @@
  * changed before looking for announcements, all sequentially consistent, so that one side sees the other; where nobody
  * sleeps a phase costs no system call. If the pool has more threads than the process has processors nobody spins.
  *
+ * Each worker has a part of the tasks for its own and begins there; who is done helps the others. So the same worker
+ * mostly meets the same task from phase to phase, and finds in its cache what it left there.
+ *
  * On a busy machine Linux likes to put a woken thread on the processor of the one that woke it, and leaves it there as
  * long as neither sleeps; a phase then takes longer than without the worker. A worker that finds itself on the caller's
  * processor therefore leaves it, before it takes a task. */
@@ -49,13 +52,19 @@ typedef struct worker {
     OWN_LINE atomic_int asleep; /* written under the mutex */
 } worker;
 
+/* Tasks of one worker that nobody has taken yet: next .. end - 1. */
+typedef struct part {
+    OWN_LINE atomic_int_least64_t next;
+    int64_t end;
+} part;
+
 struct ae_pool {
     OWN_LINE atomic_uint_least64_t state;
-    OWN_LINE atomic_int_least64_t next_task;
     OWN_LINE atomic_int caller_cpu; /* -1: not known */
     ae_task task;
     void *argument;
-    int64_t n_tasks;
+    int n_parts;
+    part *parts; /* (size) */
     int size;
     int64_t spin;          /* nanoseconds */
     unsigned process;      /* value of `forks` in the process that made the pool */
@@ -195,14 +204,19 @@ static void wake_worker(worker *it) {
 static void work(ae_pool *pool, int index) {
     const ae_task task = pool->task;
     void *const argument = pool->argument;
-    const int64_t n_tasks = pool->n_tasks;
+    const int n_parts = pool->n_parts;
     ae_fpstate saved;
     ae_fpstate_enter(&saved);
-    for (;;) {
-        int64_t i = atomic_fetch_add_explicit(&pool->next_task, 1, memory_order_relaxed);
-        if (i >= n_tasks)
-            break;
-        task(argument, i, index);
+    for (int k = 0; k < n_parts; k++) {
+        part *const from = &pool->parts[index + k < n_parts ? index + k : index + k - n_parts];
+        const int64_t end = from->end;
+        /* Looked at before it is written to: most parts of others are empty by then. */
+        while (atomic_load_explicit(&from->next, memory_order_relaxed) < end) {
+            const int64_t i = atomic_fetch_add_explicit(&from->next, 1, memory_order_relaxed);
+            if (i >= end)
+                break;
+            task(argument, i, index);
+        }
     }
     ae_fpstate_leave(&saved);
 }
@@ -280,6 +294,8 @@ ae_status ae_pool_new(ae_context *context, ae_pool **out, int n_threads) {
     (void)pthread_cond_init(&pool->all_left, NULL);
     AE_TRY(ae_alloc(context, &block, (size_t)n_threads, sizeof *pool->workers));
     pool->workers = block;
+    AE_TRY(ae_alloc(context, &block, (size_t)n_threads, sizeof *pool->parts));
+    pool->parts = block;
     for (int i = 1; i < n_threads; i++)
         AE_TRY(add_worker(context, pool, i));
     *out = pool;
@@ -314,6 +330,7 @@ void ae_pool_free(ae_pool *pool) {
         (void)pthread_mutex_destroy(&pool->mutex);
     }
     ae_free(pool->workers);
+    ae_free(pool->parts);
     ae_free(pool);
 }
 
@@ -344,6 +361,27 @@ static void wait_for_workers(ae_pool *pool) {
     (void)pthread_mutex_unlock(&pool->mutex);
 }
 
+/* The parts are in place. */
+static void run_phase(ae_pool *pool, ae_task task, void *argument, int n_parts) {
+    pool->task = task;
+    pool->argument = argument;
+    pool->n_parts = n_parts;
+    atomic_store_explicit(&pool->caller_cpu, this_cpu(), memory_order_relaxed);
+    uint64_t phase = (atomic_load_explicit(&pool->state, memory_order_relaxed) >> PHASE_SHIFT) + 1;
+    atomic_store(&pool->state, phase << PHASE_SHIFT | (uint64_t)n_parts << LIMIT_SHIFT);
+    for (int i = 1; i < n_parts; i++)
+        wake_worker(pool->workers[i]);
+    work(pool, 0);
+    uint64_t before = atomic_fetch_and(&pool->state, ~LIMIT_MASK);
+    if ((before & ACTIVE_MASK) != 0)
+        wait_for_workers(pool);
+}
+
+static void set_part(ae_pool *pool, int index, int64_t first, int64_t end) {
+    atomic_store_explicit(&pool->parts[index].next, first, memory_order_relaxed);
+    pool->parts[index].end = end;
+}
+
 void ae_pool_run(ae_pool *pool, ae_task task, void *argument, int64_t n_tasks, int n_workers) {
     int64_t limit = n_workers > 0 && n_workers < pool->size ? n_workers : pool->size;
     if (limit > n_tasks)
@@ -352,17 +390,11 @@ void ae_pool_run(ae_pool *pool, ae_task task, void *argument, int64_t n_tasks, i
         run_in_caller(task, argument, n_tasks);
         return;
     }
-    pool->task = task;
-    pool->argument = argument;
-    pool->n_tasks = n_tasks;
-    atomic_store_explicit(&pool->caller_cpu, this_cpu(), memory_order_relaxed);
-    atomic_store_explicit(&pool->next_task, 0, memory_order_relaxed);
-    uint64_t phase = (atomic_load_explicit(&pool->state, memory_order_relaxed) >> PHASE_SHIFT) + 1;
-    atomic_store(&pool->state, phase << PHASE_SHIFT | (uint64_t)limit << LIMIT_SHIFT);
-    for (int i = 1; i < (int)limit; i++)
-        wake_worker(pool->workers[i]);
-    work(pool, 0);
-    uint64_t before = atomic_fetch_and(&pool->state, ~LIMIT_MASK);
-    if ((before & ACTIVE_MASK) != 0)
-        wait_for_workers(pool);
+    /* Even parts, the longer ones first. */
+    const int64_t each = n_tasks / limit, longer = n_tasks % limit;
+    for (int64_t i = 0, first = 0, end; i < limit; i++, first = end) {
+        end = first + each + (i < longer);
+        set_part(pool, (int)i, first, end);
+    }
+    run_phase(pool, task, argument, (int)limit);
 }

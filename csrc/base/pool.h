@@ -1,8 +1,9 @@
 /* A persistent pool of threads for parallel phases.
  *
  * A phase is `n_tasks` independent calls of a function that cannot fail. The caller works too, so a pool of size 1 has
- * no threads at all and runs everything in order. Tasks are handed out by a counter: which worker runs which task is
- * not defined, and nothing may depend on it. Between phases workers spin briefly, then sleep. A pool belongs to one
+ * no threads at all and runs everything in order. Tasks are dealt to the workers in parts, and who is done takes from the
+ * others: which worker runs which task is not defined, and nothing may depend on it, but the same one mostly runs the
+ * same. Between phases workers spin briefly, then sleep. A pool belongs to one
  * fit: only one thread may call ae_pool_run at a time. It knows its process: after a fork the child has none of the
  * threads, and ae_pool_run there does all tasks in the calling thread. */
 #ifndef AE_BASE_POOL_H
