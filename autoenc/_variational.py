@@ -15,15 +15,15 @@ from autoenc import _bound, _cache, _core, _data, _predictor, _spec
 from autoenc._base import MOST, BaseAutoencoder
 from autoenc._declare import estimator, first
 from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData, Rows
-from autoenc._spec import Graph, Node, Spec, Stage
+from autoenc._spec import Graph, Node, Spec
 from autoenc._threads import n_threads
+from autoenc._variational_graph import add_divergence, add_likelihood, is_closed, likelihood_loss
 
 LIKELIHOODS = ("squared_error", "log_loss", "poisson", "multinomial", "negative_binomial")
 ACTIVE = (
     0.01  # variance of a component's means over the rows, above which it is active (Burda et al. 2016, section 5.1)
 )
 MOST_COMPONENTS = 2**16  # of a prior
-DISCRIMINATOR = (128, 128)  # hidden layers
 LARGEST_LOG_VARIANCE = 20.0  # as layers/latent.h has it
 
 # By number of epochs done and of all.
@@ -60,7 +60,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         Factor of beta by epoch: "linear" rises to 1 over the first half of max_iter, "cyclical" does so in each of four
         cycles [8]_. A callable gets the share of epochs done, from 0 to 1, and answers the factor.
     free_bits : float, default=0.0
-        Divergence of a component, in nats, below which it costs nothing more [9]_.
+        Mean divergence of a component over a minibatch, in nats, below which it costs nothing ([9]_, appendix C.8). For
+        "elbo" and the normal prior.
     prior : {"normal", "mixture", "vamp"}, default="normal"
         Of the codes: standard normal, a mixture of `n_prior_components` normals, or the mixture of the codes of as many
         learned pseudo-rows [10]_.
@@ -77,6 +78,12 @@ class VariationalAutoencoder(BaseAutoencoder):
     active_units_ : int
         Components whose means vary over the training rows by more than 0.01 [3]_.
     <learned>
+
+    Notes
+    -----
+    Losses are in nats without the constants of the likelihood. Those of validation rows are taken at the means of the
+    codes. With X_clean the bound is on the likelihood of X_clean, and the code is inferred from X. The parameters of a
+    discriminator and of a prior are in `other_parameters_`.
 
     References
     ----------
@@ -145,7 +152,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         for name, value, neutral, goes in (
             ("n_importance_samples", self.n_importance_samples, 1, plain),
             ("prior", self.prior, "normal", plain),
-            ("free_bits", self.free_bits, 0.0, self._is_closed()),
+            ("free_bits", self.free_bits, 0.0, is_closed(self)),
         ):
             if value != neutral and not goes:
                 raise ValueError(
@@ -171,12 +178,6 @@ class VariationalAutoencoder(BaseAutoencoder):
 
     # ---- the network ----
 
-    def _is_closed(self) -> bool:
-        """Whether the divergence is trained in closed form."""
-        return self.prior == "normal" and (
-            self.objective == "elbo" or (self.objective == "iwae" and self.n_importance_samples == 1)
-        )
-
     def _add_code(self, graph: Graph, node: str) -> tuple[str, str]:
         d = int(self.n_components)
         _spec.check_widths("n_components", [d])
@@ -189,77 +190,13 @@ class VariationalAutoencoder(BaseAutoencoder):
 
     def _add_output(self, graph: Graph, node: str, width: int) -> str:
         """The mean and, where the likelihood has two parameters, beside it the second: log-variance or log theta."""
-        if self._likelihood_loss() in ("gaussian", "negative_binomial"):
+        if likelihood_loss(self) in ("gaussian", "negative_binomial"):
             self._dense(graph, "second", node, width, "identity")
         return self._dense(graph, "reconstruction", node, width, "identity")
 
-    def _likelihood_loss(self) -> str:
-        learned = self.likelihood == "squared_error" and self.noise_variance == "learned"
-        return "gaussian" if learned else self.likelihood
-
     def _add_objective(self, graph: Graph, output: str, target: str, entry_weight: str | None) -> None:
-        loss = self._likelihood_loss()
-        # In nats: the core takes the mean over the features.
-        weight = float(graph.widths[output])
-        if loss == "squared_error":
-            weight *= 0.5 / float(self.noise_variance)
-        second = "second" if "second" in graph.widths else None
-        graph.term(loss, output, target, weight=weight, second=second, entry_weight=entry_weight, scores=True)
-        DIVERGENCES[self.objective](self, graph)
-        if not graph.stages:
-            combine = int(self.objective == "iwae")
-            last = graph.nodes[-1]["name"]
-            graph.stages = [
-                Stage(last=last, terms=(0, len(graph.objective)), groups=1, rate_factor=1.0, combine=combine)
-            ]
-
-    def _add_divergence(self, graph: Graph) -> None:
-        if self._is_closed():
-            kl = graph.add("gaussian_kl", "divergence", "mean", "log_variance")
-            if self.free_bits > 0.0:
-                kl = graph.add("free_bits", "divergence_above", kl, value=(float(self.free_bits),))
-            graph.term("sum", kl, weight=self.beta * graph.widths[kl])
-            return
-        posterior, size = ("z", "mean", "log_variance"), (int(self.n_prior_components),)
-        if self.prior == "normal":
-            ratio = graph.add("gaussian_log_ratio", "divergence", *posterior, width=1)
-        elif self.prior == "mixture":
-            ratio = graph.add("mixture_log_ratio", "divergence", *posterior, width=1, size=size)
-        else:
-            pseudo = graph.add("pseudo_inputs", "pseudo", width=graph.widths[graph.seen], size=size)
-            own = graph.add("concatenate", "code", *posterior[1:], width=2 * graph.widths["mean"])
-            theirs = graph.copy(graph.seen, own, pseudo, "pseudo_")
-            ratio = graph.add("vamp_log_ratio", "divergence", *posterior, theirs, width=1, size=size)
-        graph.term("sum", ratio, weight=self.beta)
-
-    def _add_total_correlation(self, graph: Graph) -> None:
-        parts = graph.add("total_correlation", "parts", "z", "mean", "log_variance", width=3, value=(1.0,))
-        for i, name in enumerate(("information", "divergence", "columns")):
-            part = graph.add("slice", name, parts, width=1, size=(i,))
-            graph.term("sum", part, weight=self.beta if name == "divergence" else 1.0)
-
-    def _add_mmd(self, graph: Graph) -> None:
-        graph.term("sum", graph.add("mmd", "divergence", "z", width=1), weight=self.beta)
-
-    def _add_discriminator(self, graph: Graph) -> None:
-        """The divergence, and by a discriminator's logit the total correlation; then a stage that trains it."""
-        kl = graph.add("gaussian_kl", "kl", "mean", "log_variance")
-        graph.term("sum", kl, weight=float(graph.widths[kl]))
-        node = "z"
-        for i, width in enumerate((*DISCRIMINATOR, 1)):
-            name = "divergence" if width == 1 else f"discriminator_{i}"
-            activation = "identity" if width == 1 else "leaky_relu"
-            fields = {"width": width, "activation": activation, "initializer": self.init, "group": 1}
-            node = graph.add("dense", name, node, **fields)
-        graph.term("sum", node, weight=self.beta)
-        network = Stage(last=node, terms=(0, len(graph.objective)), groups=1, rate_factor=1.0)
-        joint = graph.copy("z", node, "z", "joint_")
-        apart = graph.copy("z", node, graph.add("permute_columns", "permuted", "z"), "apart_")
-        for logit, label in ((joint, 1.0), (apart, 0.0)):
-            target = graph.add("constant", f"{logit}_label", width=1, value=(label,))
-            graph.term("log_loss", logit, target, weight=0.5)
-        own = (network["terms"][1], 2)
-        graph.stages = [network, Stage(last=graph.nodes[-1]["name"], terms=own, groups=2, rate_factor=1.0)]
+        add_likelihood(self, graph, output, target, entry_weight)
+        add_divergence(self, graph)
 
     def _describe(self, n_features: int, n_outputs: int | None, n_conditions: int) -> Spec:
         spec = super()._describe(n_features, n_outputs, n_conditions)
@@ -525,6 +462,29 @@ class VariationalAutoencoder(BaseAutoencoder):
         """
         return self.elbo(X, X_clean=X_clean, condition=condition)
 
+    def score(
+        self, X: Any, y: Any = None, *, X_clean: Any = None, condition: Any = None, sample_weight: Any = None
+    ) -> float:
+        """Mean of `score_samples`: the evidence lower bound of a row, in nats. Higher is better.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        y : ignored
+        X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
+            What the likelihood is of. Default: X.
+        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
+            What is known about each row, where the fit had it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows in the mean.
+
+        Returns
+        -------
+        float
+        """
+        return super().score(X, X_clean=X_clean, condition=condition, sample_weight=sample_weight)
+
     def feature_errors(self, X: Any, *, X_clean: Any = None, condition: Any = None) -> NDArray[Any]:
         """Terms of the negative log-likelihood by feature, at the means of the codes and without constants.
 
@@ -544,12 +504,3 @@ class VariationalAutoencoder(BaseAutoencoder):
             above 1.
         """
         return super().feature_errors(X, X_clean=X_clean, condition=condition)
-
-
-DIVERGENCES: dict[str, Callable[[VariationalAutoencoder, Graph], None]] = {
-    "elbo": VariationalAutoencoder._add_divergence,
-    "iwae": VariationalAutoencoder._add_divergence,
-    "beta_tc": VariationalAutoencoder._add_total_correlation,
-    "mmd": VariationalAutoencoder._add_mmd,
-    "factor": VariationalAutoencoder._add_discriminator,
-}
