@@ -21,6 +21,7 @@ __all__ = [
     "MarginalizedDenoisingAutoencoder",
     "Predictor",
     "SparseAutoencoder",
+    "VariationalAutoencoder",
     "VectorQuantizedAutoencoder",
     "__version__",
 ]
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from autoenc._predictor import Predictor
     from autoenc._sparse import SparseAutoencoder
     from autoenc._supervised import AutoencoderClassifier, AutoencoderRegressor
+    from autoenc._variational import VariationalAutoencoder
     from autoenc._vector_quantized import VectorQuantizedAutoencoder
     from autoenc.exceptions import DivergenceError
 
@@ -52,6 +54,7 @@ _HOME = {
     "MarginalizedDenoisingAutoencoder": "autoenc._marginalized",
     "Predictor": "autoenc._predictor",
     "SparseAutoencoder": "autoenc._sparse",
+    "VariationalAutoencoder": "autoenc._variational",
     "VectorQuantizedAutoencoder": "autoenc._vector_quantized",
 }
 

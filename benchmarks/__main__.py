@@ -20,6 +20,7 @@ BENCHMARKS = {
     "sparse": "benchmarks.quality.sparse",
     "linear-probes": "benchmarks.quality.linear_probes",
     "hashing": "benchmarks.quality.hashing",
+    "variational": "benchmarks.quality.variational",
     "outlier-detection": "benchmarks.quality.outlier_detection",
     "imputation": "benchmarks.quality.imputation",
 }

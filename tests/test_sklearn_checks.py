@@ -15,6 +15,7 @@ from autoenc import (
     VectorQuantizedAutoencoder,
 )
 from autoenc import Autoencoder, AutoencoderImputer, MarginalizedDenoisingAutoencoder
+from autoenc import Autoencoder, MarginalizedDenoisingAutoencoder, VariationalAutoencoder
 
 REASON = "minibatches are drawn from the rows there are: repeated rows make other batches than weighted ones"
 WEIGHTS = {
@@ -33,6 +34,14 @@ MINIBATCH = [
     HashingAutoencoder(max_iter=20),
     HashingAutoencoder(7, method="straight_through", balance_weight=0.01, precision="float64", max_iter=20),
     HashingAutoencoder(9, method="bernoulli", loss="multinomial", max_iter=20),
+    VariationalAutoencoder(max_iter=20),
+    VariationalAutoencoder(
+        precision="float64",
+        objective="iwae",
+        n_importance_samples=3,
+        prior="mixture",
+        n_prior_components=5,
+        max_iter=20,
 ]
 # Equal rows are merged, so a weight is the same as a repetition.
 FULL_BATCH = [
