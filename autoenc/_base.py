@@ -234,6 +234,10 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         """What is done to the rows that the encoder sees in training."""
         return self.corruption
 
+    def _add_seen(self, graph: Graph, x: str, seen: str) -> str:
+        """Adds what else the encoder gets beside the row, which is `seen`, of `x` corrupted where that is wanted."""
+        return seen
+
     def _hidden_layers(self) -> tuple[list[_layers.Layer], list[_layers.Layer]]:
         """Hidden layers of encoder and decoder."""
         sides: list[list[_layers.Layer]] = []
@@ -276,11 +280,14 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             seen = graph.add(kind, "x_corrupted", x, **fields)
             if corruption._is_target:
                 x = seen
+        seen = self._add_seen(graph, x, seen)
         condition = []
         if n_conditions:
             condition = [graph.add("input", "condition", width=n_conditions, source=1)]
-            seen = graph.add("concatenate", "x_and_condition", seen, *condition, width=n_features + n_conditions)
-        graph.seen = seen
+            seen = graph.add(
+                "concatenate", "x_and_condition", seen, *condition, width=graph.widths[seen] + n_conditions
+            )
+        graph.encoded = seen
         encoder, decoder = self._hidden_layers()
         code, decoded = self._add_code(graph, self._add_layers(graph, "encoder", encoder, seen))
         n_components = graph.widths[code]
@@ -308,6 +315,7 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             entry_weight = present
         if corruption is not None:
             self._emphasise(graph, x, output, entry_weight, clean, corruption._emphasis())
+        self._check_entry_weights(graph)
         return Spec(
             precision=self.precision,
             n_features=n_features,
@@ -379,6 +387,18 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         graph.objective = [
             {**term, "entry_weight": weight} if term["prediction"] == output else term for term in graph.objective
         ]
+
+    def _check_entry_weights(self, graph: Graph) -> None:
+        """Refuses weights of entries for losses over whole rows, in the words of the parameters that ask for them."""
+        for term in graph.objective:
+            whole = not _core.LOSS_WEIGHS_ENTRIES[_core.LOSSES.index(term["loss"])]
+            if whole and term.get("entry_weight") is not None:
+                asks = "missing='mask'" if self.missing == "mask" else f"corruption={self.corruption!r} with emphasis"
+                rest = [name for name in _spec.PLAIN_LOSSES if _core.LOSS_WEIGHS_ENTRIES[_core.LOSSES.index(name)]]
+                raise ValueError(
+                    f"loss={term['loss']!r} does not go with {asks}: it is a loss of whole rows, not a mean over "
+                    f"features that could be weighed; losses that can: {', '.join(map(repr, rest))}"
+                )
 
     # ---- fitting ----
 

@@ -157,7 +157,7 @@ class Predictor:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.n_features_in} -> {self.n_components} -> {self.n_outputs})"
 
-    def _rows(self, X: Any, width: int, name: str = "X") -> tuple[Any, bool, np.dtype[Any]]:
+    def _rows(self, X: Any, width: int, name: str = "X", *, missing: bool = True) -> tuple[Any, bool, np.dtype[Any]]:
         """As the core takes it; whether it was one row; dtype of the answer."""
         single = False
         if is_sparse(X):
@@ -180,7 +180,7 @@ class Predictor:
                 raise ValueError(f"{name} has {X.ndim} dimensions; allowed are 1 (one row) and 2")
         if X.shape[1] != width:
             raise ValueError(f"{name} has {X.shape[1]} features, but {width} are expected")
-        check_finite(X, self._spec["precision"], name, allow_nan=self._masks and name != "condition")
+        check_finite(X, self._spec["precision"], name, allow_nan=self._masks if missing else None)
         return X, single, out
 
     def _dtypes(self, dtype: np.dtype[Any], name: str) -> tuple[np.dtype[Any], np.dtype[Any]]:
@@ -204,14 +204,14 @@ class Predictor:
             given = "without" if condition is None else "with"
             had = f"{n} columns of condition" if n else "none"
             raise ValueError(f"called {given} condition, but the fit had {had}; it must be given to all or to none")
-        rows, one, _ = self._rows(condition, n, "condition")
+        rows, one, _ = self._rows(condition, n, "condition", missing=False)
         if rows.shape[0] != n_rows or one != single:
             raise ValueError(f"condition has {rows.shape[0]} rows and X has {n_rows}; they must be pairs")
         return (source(rows),)
 
     def _values(self, X: Any, condition: Any, node: int, what: int, start: int = -1) -> NDArray[Any]:
         width = self.n_features_in if start < 0 else self.n_components
-        rows, single, out = self._rows(X, width)
+        rows, single, out = self._rows(X, width, missing=start < 0)
         sources = (source(rows), *self._conditions(condition, rows.shape[0], single))
         values = self._run(sources, node, what, from_node=start, dtype=out)
         return values[0] if single else values

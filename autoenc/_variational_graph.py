@@ -57,9 +57,9 @@ def _bound(model: Any, graph: Graph) -> None:
     elif model.prior == "mixture":
         ratio = graph.add("mixture_log_ratio", "divergence", *inputs, width=1, size=size)
     else:
-        pseudo = graph.add("pseudo_inputs", "pseudo", width=graph.widths[graph.seen], size=size)
+        pseudo = graph.add("pseudo_inputs", "pseudo", width=graph.widths[graph.encoded], size=size)
         own = graph.add("concatenate", "code", *POSTERIOR, width=2 * graph.widths["mean"])
-        theirs = graph.copy(graph.seen, own, pseudo, "pseudo_")
+        theirs = graph.copy(graph.encoded, own, pseudo, "pseudo_")
         ratio = graph.add("vamp_log_ratio", "divergence", *inputs, theirs, width=1, size=size)
     graph.term("sum", ratio, weight=model.beta)
 

@@ -67,6 +67,14 @@ def mnist_pixels(part: str = "train", rows: int | None = None) -> NDArray[np.flo
     return pixels
 
 
+def mnist_labels(part: str = "train", rows: int | None = None) -> NDArray[np.int64]:
+    """Digits of the images of `mnist_pixels`."""
+    path = data_folder() / "mnist" / _MNIST_FILES[part][1]
+    if not path.is_file():
+        raise DataNotFound(f"MNIST is not on this machine: no {path}")
+    return read_idx(path)[:rows].astype(np.int64)
+
+
 def table(rows: int, columns: int = 30, factors: int = 8, seed: int = 0) -> NDArray[np.float32]:
     """Standardised float32 columns that a few hidden factors explain but for a tenth of noise, through a bend."""
     rng = np.random.default_rng(seed)

@@ -92,7 +92,11 @@ def compile_jobs(sources: list[Path], out: Path, machine: str, flags: list[str])
             for isa in isas_of(machine):
                 for bits in (32, 64):
                     define = [f"-DAE_BITS={bits}", f"-DAE_TARGET_{isa.upper()}"]
-                    jobs.append(([*flags, *define, *ISA_FLAGS[isa]], source, out / f"{stem}.f{bits}_{isa}.o"))
+                    # Plain C beside a better set is there for comparison and old machines: small before fast.
+                    size = ["-Os"] if isa == "ref" and len(isas_of(machine)) > 1 else []
+                    # Layers and losses say with vectors what they mean; more unrolling makes them larger, not faster.
+                    size = size or (["-O2"] if source.parent.name in ("layers", "losses") else [])
+                    jobs.append(([*flags, *define, *ISA_FLAGS[isa], *size], source, out / f"{stem}.f{bits}_{isa}.o"))
         else:
             jobs.append((flags, source, out / f"{stem}.o"))
     return jobs

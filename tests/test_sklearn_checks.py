@@ -3,6 +3,18 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from autoenc import (
+    Autoencoder,
+    AutoencoderClassifier,
+    AutoencoderRegressor,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    HashingAutoencoder,
+    MarginalizedDenoisingAutoencoder,
+    SparseAutoencoder,
+    VectorQuantizedAutoencoder,
+)
+from autoenc import Autoencoder, AutoencoderImputer, MarginalizedDenoisingAutoencoder
 from autoenc import Autoencoder, MarginalizedDenoisingAutoencoder, VariationalAutoencoder
 
 REASON = "minibatches are drawn from the rows there are: repeated rows make other batches than weighted ones"
@@ -15,6 +27,13 @@ MINIBATCH = [
     Autoencoder(),
     Autoencoder(solver="adam", precision="float64", early_stopping=True, loss="huber", max_iter=20),
     Autoencoder(solver="sgd", loss="poisson", dropout=0.1, learning_rate_init=1e-3, clip_norm=1.0, max_iter=20),
+    VectorQuantizedAutoencoder(max_iter=20),
+    VectorQuantizedAutoencoder(
+        8, n_codes=16, n_codebooks=2, quantizer="residual", precision="float64", early_stopping=True, max_iter=20
+    ),
+    HashingAutoencoder(max_iter=20),
+    HashingAutoencoder(7, method="straight_through", balance_weight=0.01, precision="float64", max_iter=20),
+    HashingAutoencoder(9, method="bernoulli", loss="multinomial", max_iter=20),
     VariationalAutoencoder(max_iter=20),
     VariationalAutoencoder(
         precision="float64",
@@ -23,7 +42,6 @@ MINIBATCH = [
         prior="mixture",
         n_prior_components=5,
         max_iter=20,
-    ),
 ]
 # Equal rows are merged, so a weight is the same as a repetition.
 FULL_BATCH = [
@@ -39,12 +57,32 @@ CLOSED_FORM = [
     MarginalizedDenoisingAutoencoder(n_pivots=2, precision="float64"),
 ]
 
+NAMED = [
+    SparseAutoencoder(max_iter=20),
+    DenoisingAutoencoder(max_iter=20),
+    ContractiveAutoencoder(max_iter=20),
+    AutoencoderClassifier(max_iter=30, fine_tune_max_iter=60),
+    AutoencoderRegressor(max_iter=50),
+IMPUTERS = [
+    AutoencoderImputer(max_iter=20),
+    AutoencoderImputer(16, max_iter=20, precision="float64", missing_values=-1, add_indicator=True),
+    AutoencoderImputer(16, max_iter=20, keep_empty_features=True, corruption_level=0.0, hidden_layer_sizes=()),
+]
+
 
 def expected_failures(estimator):
-    return {} if getattr(estimator, "solver", "lbfgs") == "lbfgs" else WEIGHTS
+    failures = {} if getattr(estimator, "solver", "lbfgs") == "lbfgs" else dict(WEIGHTS)
+    if isinstance(estimator, AutoencoderClassifier):
+        failures["check_classifiers_classes"] = (
+            "y = {-1, 1} means by unlabeled_label=-1 that half of the rows have none"
+        )
+    return failures
 
 
-CHECKS = parametrize_with_checks(MINIBATCH + FULL_BATCH + CLOSED_FORM, expected_failed_checks=expected_failures).mark
+CHECKS = parametrize_with_checks(
+    MINIBATCH + FULL_BATCH + CLOSED_FORM + NAMED, expected_failed_checks=expected_failures
+    MINIBATCH + FULL_BATCH + CLOSED_FORM + IMPUTERS, expected_failed_checks=expected_failures
+).mark
 # scikit-learn 1.6 gives an iterator, of which pytest would warn.
 CHECKS = (CHECKS.args[0], list(CHECKS.args[1]), CHECKS.kwargs)
 
