@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from autoenc import _bound, _cache, _core, _data, _predictor, _spec
+from autoenc import _bound, _cache, _core, _data, _latent, _predictor, _spec
 from autoenc._base import MOST, BaseAutoencoder
 from autoenc._declare import estimator, first
 from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData, Rows
@@ -24,13 +24,6 @@ ACTIVE = (
     0.01  # variance of a component's means over the rows, above which it is active (Burda et al. 2016, section 5.1)
 )
 MOST_COMPONENTS = 2**16  # of a prior
-LARGEST_LOG_VARIANCE = 20.0  # as layers/latent.h has it
-
-# By number of epochs done and of all.
-SCHEDULES: dict[str, Callable[[int, int], float]] = {
-    "linear": lambda done, n: min(1.0, 2.0 * (done + 1) / n),
-    "cyclical": lambda done, n: min(1.0, 2.0 * ((4.0 * done / n) % 1.0)),
-}
 
 
 @estimator
@@ -130,7 +123,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         "objective": [StrOptions({"elbo", "iwae", "beta_tc", "factor", "mmd"})],
         "n_importance_samples": [Interval(Integral, 1, MOST, closed="both")],
         "beta": [Interval(Real, 0, None, closed="left")],
-        "beta_schedule": [StrOptions(set(SCHEDULES)), callable, None],
+        "beta_schedule": [StrOptions(set(_latent.SCHEDULES)), callable, None],
         "free_bits": [Interval(Real, 0, None, closed="left")],
         "prior": [StrOptions({"normal", "mixture", "vamp"})],
         "n_prior_components": [Interval(Integral, 1, MOST_COMPONENTS, closed="both")],
@@ -236,7 +229,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         n = int(self.max_iter)
 
         def change(done: int) -> None:
-            factor = schedule(done / n) if callable(schedule) else SCHEDULES[schedule](done, n)
+            factor = schedule(done / n) if callable(schedule) else _latent.SCHEDULES[schedule](done, n)
             if not 0.0 <= factor < np.inf:
                 raise ValueError(
                     f"beta_schedule answered {factor!r} at {done} of {n} epochs; it must be finite and not negative"
@@ -304,8 +297,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         means = self.transform(X, condition=condition)
         X = self._check(X)
         _, log_variance, _ = self._posterior(X, self._check_condition(condition, X.shape[0]))
-        bounded = np.clip(log_variance, -LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
-        return means, np.exp(0.5 * bounded).astype(means.dtype)
+        return means, _latent.deviations(log_variance).astype(means.dtype)
 
     def _values(self) -> dict[str, NDArray[Any]]:
         """All parameters by name."""
@@ -333,15 +325,9 @@ class VariationalAutoencoder(BaseAutoencoder):
         check_is_fitted(self)
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(f"n_samples is {n_samples!r}; it must be a whole number of at least 1")
-        random = check_random_state(random_state)
-        codes = random.standard_normal((int(n_samples), self._spec["n_components"]))
         components = _bound.mixture(self._spec, self._values())
-        if components is not None:
-            means, log_variances, logits = (np.asarray(part, dtype=np.float64) for part in components)
-            shares = np.exp(logits[0] - logits.max())
-            chosen = random.choice(len(means), size=len(codes), p=shares / shares.sum())
-            bounded = np.clip(log_variances, -LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
-            codes = means[chosen] + np.exp(0.5 * bounded[chosen]) * codes
+        shape = int(n_samples), int(self._spec["n_components"])
+        codes = _latent.draw(check_random_state(random_state), shape, components)
         return self.inverse_transform(codes.astype(_spec.dtype(self._spec)), condition=condition)
 
     def interpolate(
@@ -373,16 +359,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         ends = self.transform(
             np.vstack([np.atleast_2d(a), np.atleast_2d(b)]), condition=None if rows is None else rows[:2]
         )
-        dtype = ends.dtype
-        start, stop = ends.astype(np.float64)
-        share = np.linspace(0.0, 1.0, int(steps))[:, np.newaxis]
-        lengths = np.linalg.norm(start) * np.linalg.norm(stop)
-        cosine = float(start @ stop) / lengths if lengths > 0.0 else 1.0
-        angle = np.arccos(np.clip(cosine, -1.0, 1.0))
-        codes = (1.0 - share) * start + share * stop
-        if method == "spherical" and np.sin(angle) > 1e-6:
-            codes = (np.sin((1.0 - share) * angle) * start + np.sin(share * angle) * stop) / np.sin(angle)
-        return self.inverse_transform(codes.astype(dtype), condition=rows)
+        codes = _latent.path(*ends.astype(np.float64), int(steps), spherical=method == "spherical")
+        return self.inverse_transform(codes.astype(ends.dtype), condition=rows)
 
     def _draw(self, X: Any, n_samples: Any, X_clean: Any, condition: Any, *, joined: bool) -> NDArray[np.float64]:
         if not isinstance(n_samples, Integral) or n_samples < 1:
