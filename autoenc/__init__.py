@@ -19,6 +19,7 @@ __all__ = [
     "MarginalizedDenoisingAutoencoder",
     "Predictor",
     "SparseAutoencoder",
+    "VariationalAutoencoder",
     "__version__",
 ]
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from autoenc._predictor import Predictor
     from autoenc._sparse import SparseAutoencoder
     from autoenc._supervised import AutoencoderClassifier, AutoencoderRegressor
+    from autoenc._variational import VariationalAutoencoder
     from autoenc.exceptions import DivergenceError
 
 _HOME = {
@@ -44,6 +46,7 @@ _HOME = {
     "MarginalizedDenoisingAutoencoder": "autoenc._marginalized",
     "Predictor": "autoenc._predictor",
     "SparseAutoencoder": "autoenc._sparse",
+    "VariationalAutoencoder": "autoenc._variational",
 }
 
 

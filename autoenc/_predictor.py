@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from autoenc import _core, _spec
+from autoenc import _bound, _core, _spec
 from autoenc._checks import FLOATS, canonical, check_compressed, check_finite, check_target, is_sparse, source
 from autoenc._spec import Spec
 
@@ -122,6 +122,7 @@ class Predictor:
         spec = self._spec
         self._core = build(spec, self._coefs, self._intercepts, self._others, self._n_threads)
         self._run = self._core.run
+        self._bound: list[tuple[_core.Predictor, int]] | None = None
         at = _spec.positions(_spec.inference_nodes(spec))
         self._code, self._output = at[spec["code"]], at[spec["output"]]
         self._loss = spec["scores"][0]["loss"]
@@ -241,10 +242,19 @@ class Predictor:
         """Reconstructions of rows: `transform`, then `inverse_transform`."""
         return self._values(X, condition, self._output, _core.LINKED)
 
+    def _losses(self, sources: Sequence[Any]) -> NDArray[np.float64]:
+        if not _bound.is_variational(self._spec):
+            return np.asarray(self._run(sources, self._output, _core.LOSS))
+        if self._bound is None:
+            values = parameters(self._spec, self._coefs, self._intercepts, self._others)
+            networks = _bound.predictors(self._spec, values, _bound.DRAWS, self._n_threads, closed=True)
+            self._bound = list(networks)
+        return -_bound.elbo(self._bound, sources)
+
     def score_samples(
         self, X: ArrayLike, *, X_clean: ArrayLike | None = None, condition: ArrayLike | None = None
     ) -> Any:
-        """Minus the loss of one row (a float) or of each of many rows (float64). Higher is better.
+        """Minus the loss of one row (a float) or of each of many rows (float64), as `score_samples` of the estimator.
 
         Parameters
         ----------
@@ -263,11 +273,11 @@ class Predictor:
                     f"X_clean is needed: the reconstruction has {self.n_outputs} features, X {self.n_features_in}"
                 )
             check_target(rows, self._loss, "X", allow_nan=self._masks)
-            values = self._run((*sources, source(rows)), self._output, _core.LOSS)
+            values = self._losses((*sources, source(rows)))
         else:
             clean, _, _ = self._rows(X_clean, self.n_outputs, "X_clean")
             if clean.shape[0] != rows.shape[0]:
                 raise ValueError(f"X_clean has {clean.shape[0]} rows and X has {rows.shape[0]}; they must be pairs")
             check_target(clean, self._loss, "X_clean", allow_nan=self._masks)
-            values = self._run((*sources, source(clean)), self._output, _core.LOSS)
+            values = self._losses((*sources, source(clean)))
         return -float(values[0]) if single else -values

@@ -15,6 +15,7 @@ BENCHMARKS = {
     "mnist-log-loss": "benchmarks.quality.mnist_log_loss",
     "linear-pca": "benchmarks.quality.linear_pca",
     "imputation": "benchmarks.quality.imputation",
+    "variational": "benchmarks.quality.variational",
 }
 
 

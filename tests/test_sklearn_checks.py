@@ -3,7 +3,7 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from autoenc import Autoencoder, AutoencoderImputer, MarginalizedDenoisingAutoencoder
+from autoenc import Autoencoder, AutoencoderImputer, MarginalizedDenoisingAutoencoder, VariationalAutoencoder
 
 REASON = "minibatches are drawn from the rows there are: repeated rows make other batches than weighted ones"
 WEIGHTS = {
@@ -15,6 +15,15 @@ MINIBATCH = [
     Autoencoder(),
     Autoencoder(solver="adam", precision="float64", early_stopping=True, loss="huber", max_iter=20),
     Autoencoder(solver="sgd", loss="poisson", dropout=0.1, learning_rate_init=1e-3, clip_norm=1.0, max_iter=20),
+    VariationalAutoencoder(max_iter=20),
+    VariationalAutoencoder(
+        precision="float64",
+        objective="iwae",
+        n_importance_samples=3,
+        prior="mixture",
+        n_prior_components=5,
+        max_iter=20,
+    ),
 ]
 # Equal rows are merged, so a weight is the same as a repetition.
 FULL_BATCH = [
