@@ -6,16 +6,16 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from autoenc import (
     Autoencoder,
     AutoencoderClassifier,
+    AutoencoderImputer,
     AutoencoderRegressor,
     ContractiveAutoencoder,
     DenoisingAutoencoder,
     HashingAutoencoder,
     MarginalizedDenoisingAutoencoder,
     SparseAutoencoder,
+    VariationalAutoencoder,
     VectorQuantizedAutoencoder,
 )
-from autoenc import Autoencoder, AutoencoderImputer, MarginalizedDenoisingAutoencoder
-from autoenc import Autoencoder, MarginalizedDenoisingAutoencoder, VariationalAutoencoder
 
 REASON = "minibatches are drawn from the rows there are: repeated rows make other batches than weighted ones"
 WEIGHTS = {
@@ -42,6 +42,7 @@ MINIBATCH = [
         prior="mixture",
         n_prior_components=5,
         max_iter=20,
+    ),
 ]
 # Equal rows are merged, so a weight is the same as a repetition.
 FULL_BATCH = [
@@ -63,6 +64,7 @@ NAMED = [
     ContractiveAutoencoder(max_iter=20),
     AutoencoderClassifier(max_iter=30, fine_tune_max_iter=60),
     AutoencoderRegressor(max_iter=50),
+]
 IMPUTERS = [
     AutoencoderImputer(max_iter=20),
     AutoencoderImputer(16, max_iter=20, precision="float64", missing_values=-1, add_indicator=True),
@@ -80,8 +82,7 @@ def expected_failures(estimator):
 
 
 CHECKS = parametrize_with_checks(
-    MINIBATCH + FULL_BATCH + CLOSED_FORM + NAMED, expected_failed_checks=expected_failures
-    MINIBATCH + FULL_BATCH + CLOSED_FORM + IMPUTERS, expected_failed_checks=expected_failures
+    MINIBATCH + FULL_BATCH + CLOSED_FORM + NAMED + IMPUTERS, expected_failed_checks=expected_failures
 ).mark
 # scikit-learn 1.6 gives an iterator, of which pytest would warn.
 CHECKS = (CHECKS.args[0], list(CHECKS.args[1]), CHECKS.kwargs)
