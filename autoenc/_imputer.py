@@ -1,6 +1,7 @@
 """Missing values filled by a denoising autoencoder."""
 
 from collections.abc import Sequence
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -8,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.impute import MissingIndicator
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, MissingValues, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from autoenc import _core
 from autoenc._autoencoder import Autoencoder
-from autoenc._base import MOST
+from autoenc._base import MOST, AvailableIf, NotWithTheseParameters
 from autoenc._declare import estimator, first
 from autoenc._spec import Graph
 from autoenc._training import type_callback
@@ -21,11 +23,12 @@ from autoenc.corruption import Masking
 
 FLOATS = [np.float64, np.float32]
 CONSTANT = 1e-14  # standard deviation over the largest value: below there is rounding only
+IMPORTANCE_SAMPLES = 5  # of a training step
 FARTHEST = 1e4  # of what the network sees, in standard deviations; more than any column of up to 1e8 rows has in itself
 
 
-class _Imputing(Autoencoder):
-    """The network behind the imputer: the encoder also gets which entries of the row it sees."""
+class Known:
+    """A network whose encoder also gets which entries of the row it sees."""
 
     def _add_seen(self, graph: Graph, x: str, seen: str) -> str:
         known = graph.add("present", "x_known", "x")
@@ -33,6 +36,19 @@ class _Imputing(Autoencoder):
             kept = graph.add("emphasis", "x_kept", x, seen, value=(0.0, 1.0))
             known = graph.add("multiply", "x_seen", kept, known)
         return graph.add("concatenate", "x_and_known", seen, known, width=2 * graph.widths[x])
+
+
+class Imputing(Known, Autoencoder):
+    """The network behind the imputer."""
+
+    def filled(self, Z: NDArray[Any]) -> NDArray[np.float64]:
+        """Reconstructions of standardised rows."""
+        return self.reconstruct(Z).astype(np.float64)
+
+
+def _can_draw(model: Any) -> None:
+    if not model.sample_posterior:
+        raise NotWithTheseParameters("sample needs a network that knows distributions; allowed: sample_posterior=True")
 
 
 @estimator
@@ -65,6 +81,11 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         Probability of an observed entry to be masked in training.
     dropout : float, default=0.2
         Probability with which an output of a hidden layer is zero in training.
+    sample_posterior : bool, default=False
+        Whether the network is variational, trained by the importance weighted bound on the likelihood of what is
+        observed [4]_; `corruption_level` and `dropout`, by which it would tell too wide distributions, do not count.
+        `transform` then fills by means over draws of the code, the same draws in each call, and `sample`
+        gives several imputations. Its means are worse than the fillings of the plain network.
     alpha : float, default=1e-4
         Weight decay.
     learning_rate_init : float or None, default=None
@@ -120,6 +141,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
        with a local denoising criterion. JMLR 11, 3371-3408.
     .. [2] Gondara, L. and Wang, K. (2018). MIDA: multiple imputation using denoising autoencoders. PAKDD, 260-272.
     .. [3] Han, S., Hu, X., Huang, H., Jiang, M. and Zhao, Y. (2022). ADBench: anomaly detection benchmark. NeurIPS 35.
+    .. [4] Mattei, P.-A. and Frellsen, J. (2019). MIWAE: deep generative modelling and imputation of incomplete data
+       sets. ICML.
 
     Examples
     --------
@@ -145,6 +168,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     activation: str = "gelu"
     corruption_level: float = 0.3
     dropout: float = 0.2
+    sample_posterior: bool = False
     alpha: float = 1e-4
     learning_rate_init: float | None = None
     batch_size: int | Literal["auto"] = "auto"
@@ -158,6 +182,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "missing_values": [MissingValues(numeric_only=True)],
         "add_indicator": ["boolean"],
+        "sample_posterior": ["boolean"],
         "keep_empty_features": ["boolean"],
         "activation": [StrOptions(set(_core.ACTIVATIONS))],
         "corruption_level": [Interval(Real, 0, 1, closed="left")],
@@ -261,14 +286,22 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         self.n_iter_ = 0 if network is None else network.n_iter_
         return self
 
-    def _network(self) -> _Imputing:
-        shared = set(_Imputing._get_param_names()) & set(self._get_param_names())
-        return _Imputing(
-            **{name: getattr(self, name) for name in shared},
-            latent_activation=self.activation,
-            missing="mask",
-            corruption=Masking(float(self.corruption_level)) if self.corruption_level else None,
-        )
+    def _network(self) -> Any:
+        if self.sample_posterior:
+            from autoenc._posterior import ImputingVariational  # takes this module's `Known`
+
+            network: Any = ImputingVariational(
+                noise_variance="learned", objective="iwae", n_importance_samples=IMPORTANCE_SAMPLES
+            )
+        else:
+            network = Imputing(latent_activation=self.activation)
+        shared = set(network._get_param_names()) & set(self._get_param_names())
+        network.set_params(**{name: getattr(self, name) for name in shared}, missing="mask")
+        if self.sample_posterior:
+            return network.set_params(dropout=0.0)
+        if self.corruption_level:
+            network.set_params(corruption=Masking(float(self.corruption_level)))
+        return network
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Fill what is missing.
@@ -287,19 +320,63 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         X = self._check(X, reset=False)
         missing = np.isnan(X)
-        used = self._used()
-        at = np.flatnonzero(missing[:, used].any(axis=1))
+        at = np.flatnonzero(missing[:, self._used()].any(axis=1))
         if at.size:
             network: Any = self.autoencoder_
-            rebuilt = network.reconstruct(self._standardised(X[at])).astype(np.float64)
-            with np.errstate(over="ignore"):
-                values = np.clip(rebuilt * self.scale_[used] + self.mean_[used], self.min_[used], self.max_[used])
-            block = X[np.ix_(at, used)]
-            X[np.ix_(at, used)] = np.where(np.isnan(block), values.astype(X.dtype), block)
-        filled = np.where(np.isnan(X), 0, X) if self.keep_empty_features else X[:, used]
+            X = self._filled(X, at, network.filled(self._standardised(X[at])))
+        filled = self._without_empty(X)
         if self.indicator_ is None:
             return filled
         return np.hstack([filled, self.indicator_.transform(np.where(missing, np.nan, 0.0)).astype(X.dtype)])
+
+    @partial(AvailableIf, check=_can_draw)
+    def sample(
+        self, X: Any, n_imputations: int = 5, random_state: int | np.random.RandomState | None = None
+    ) -> NDArray[Any]:
+        """Several imputations: missing values drawn from their distribution given what is observed.
+
+        Only with ``sample_posterior=True``. For each row codes are drawn by the encoder and weighed by how likely they
+        make what is observed; for each imputation one is chosen by weight, and from it the entries are drawn [4]_.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows with missing values.
+        n_imputations : int, default=5
+            How many.
+        random_state : int, RandomState instance or None, default=None
+            Determines the draws.
+
+        Returns
+        -------
+        ndarray of shape (n_imputations, n_samples, n_features_out)
+            Without columns of an indicator. Observed values are the same in each, drawn ones lie within the range that
+            their column had in `fit`.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_imputations, Integral) or isinstance(n_imputations, bool) or n_imputations < 1:
+            raise ValueError(f"n_imputations is {n_imputations!r}; it must be a whole number of at least 1")
+        X = self._check(X, reset=False)
+        at = np.flatnonzero(np.isnan(X[:, self._used()]).any(axis=1))
+        tables = [X] * int(n_imputations)
+        if at.size:
+            network: Any = self.autoencoder_
+            drawn = network.drawn(self._standardised(X[at]), int(n_imputations), check_random_state(random_state))
+            tables = [self._filled(X, at, values) for values in drawn]
+        return np.stack([self._without_empty(table) for table in tables])
+
+    def _filled(self, X: NDArray[Any], at: NDArray[np.intp], values: NDArray[np.float64]) -> NDArray[Any]:
+        """X with standardised values in the place of what is missing in some rows."""
+        used = self._used()
+        with np.errstate(over="ignore"):
+            values = np.clip(values * self.scale_[used] + self.mean_[used], self.min_[used], self.max_[used])
+        out = X.copy()
+        block = X[np.ix_(at, used)]
+        out[np.ix_(at, used)] = np.where(np.isnan(block), values.astype(X.dtype), block)
+        return out
+
+    def _without_empty(self, X: NDArray[Any]) -> NDArray[Any]:
+        return np.where(np.isnan(X), 0, X) if self.keep_empty_features else X[:, self._used()]
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Names of the columns of the result.

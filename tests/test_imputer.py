@@ -279,3 +279,70 @@ def test_attributes(whole, holes):
     assert model.autoencoder_.missing == "mask"
     # The encoder sees the row, and which of its entries are known.
     assert model.autoencoder_.coefs_[0].shape == (2 * whole.shape[1], 16)
+
+
+def variational(**parameters):
+    return quick(4, sample_posterior=True, **parameters)
+
+
+def test_a_variational_network_fills_alike_in_each_call(holes, missing):
+    model = variational(keep_empty_features=True).fit(holes)
+    filled = model.transform(holes)
+    assert_array_equal(filled[~missing], holes[~missing])
+    assert np.isfinite(filled).all()
+    assert_array_equal(model.transform(holes), filled)
+    assert_array_equal(np.concatenate([model.transform(holes[i : i + 1]) for i in range(9)]), filled[:9])
+    assert_array_equal(variational(n_jobs=3).fit_transform(holes), filled)
+
+
+def test_several_imputations(holes, missing):
+    model = variational(add_indicator=True).fit(holes)
+    tables = model.sample(holes, 6, random_state=1)
+    assert tables.shape == (6, *holes.shape)
+    for table in tables:
+        assert_array_equal(table[~missing], holes[~missing])
+    assert (tables.std(axis=0)[missing] > 0).mean() > 0.95
+    assert (tables >= model.min_).all()
+    assert (tables <= model.max_).all()
+    assert_array_equal(model.sample(holes, 6, random_state=1), tables)
+    assert (model.sample(holes, 6, random_state=2) != tables).any()
+    again = pickle.loads(pickle.dumps(model))
+    assert_array_equal(again.sample(holes, 6, random_state=1), tables)
+    whole_rows = np.nan_to_num(holes)
+    assert_array_equal(model.sample(whole_rows, 2), [whole_rows] * 2)
+    for n in (0, 1.5, True):
+        with pytest.raises(ValueError, match="n_imputations"):
+            model.sample(holes, n)
+
+
+def test_imputations_need_a_variational_network(holes):
+    model = quick().fit(holes)
+    assert not hasattr(model, "sample")
+    assert hasattr(variational(), "sample")
+    with pytest.raises(ValueError, match="sample_posterior=True"):
+        model.sample(holes)
+
+
+def test_imputations_spread_as_what_is_missing_does():
+    """Two correlated normal columns: given one, the other has a known mean and deviation."""
+    rng = np.random.default_rng(0)
+    X = rng.multivariate_normal([0, 0], [[1, 0.8], [0.8, 1]], size=1500)
+    X[::4, 1] = np.nan
+    X[1::4, 0] = np.nan
+    model = AutoencoderImputer(2, sample_posterior=True, max_iter=60, random_state=0).fit(X)
+    rows = np.repeat([[-1.0, np.nan], [0.0, np.nan], [1.0, np.nan]], 400, axis=0)
+    drawn = model.sample(rows, 3, random_state=0)[:, :, 1].reshape(3, 3, 400)
+    means, deviations = drawn.mean(axis=(0, 2)), drawn.std(axis=(0, 2))
+    assert_allclose(means, [-0.8, 0.0, 0.8], atol=0.2)
+    assert_allclose(deviations, 0.6, rtol=0.2)
+    assert_allclose(model.transform(rows)[::400, 1], [-0.8, 0.0, 0.8], atol=0.25)
+
+
+def test_weights_of_draws_are_those_of_importance_sampling(holes):
+    """Their mean is the likelihood of what is observed that the network itself gives, in the same nats."""
+    model = variational(precision="float64", max_iter=20).fit(holes)
+    network, Z = model.autoencoder_, model._standardised(holes[:6])
+    log_weight, _, _ = network._weighted(Z, np.random.default_rng(0).standard_normal((6, 20000, 4)))
+    largest = log_weight.max(axis=1)
+    mean = largest + np.log(np.exp(log_weight - largest[:, None]).mean(axis=1))
+    assert_allclose(mean, network.log_likelihood(Z, n_samples=20000), atol=0.05)

@@ -69,6 +69,7 @@ IMPUTERS = [
     AutoencoderImputer(max_iter=20),
     AutoencoderImputer(16, max_iter=20, precision="float64", missing_values=-1, add_indicator=True),
     AutoencoderImputer(16, max_iter=20, keep_empty_features=True, corruption_level=0.0, hidden_layer_sizes=()),
+    AutoencoderImputer(4, max_iter=10, hidden_layer_sizes=(16,), sample_posterior=True),
 ]
 
 
