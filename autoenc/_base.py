@@ -299,7 +299,7 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         graph.decoded = decoded
         output = self._add_output(graph, self._add_layers(graph, "decoder", decoder, decoded), n_outputs)
         if self.tied_weights:
-            self._tie(graph, n_outputs)
+            self._tie(graph, output)
         n_trained = len(graph.nodes)
         target, entry_weight = self._add_target(graph, n_outputs, 2 if condition else 1)
         score_nodes = [] if clean else graph.cut(n_trained)
@@ -351,9 +351,13 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         entry_weight = graph.add("present", "x_clean_present", target, size=(self._present_share,))
         return graph.add("observed", "x_clean_observed", target), entry_weight
 
-    def _tie(self, graph: Graph, n_outputs: int) -> None:
+    def _tie(self, graph: Graph, output: str) -> None:
         """Makes the decoder's dense layers use the encoder's weights, the last the first's and so on."""
-        dense = [node for node in graph.nodes if node["kind"] == "dense" and node["name"] not in self._not_tied]
+        dense = [
+            node
+            for node in _spec.wanted(graph.nodes, (output,))
+            if node["kind"] == "dense" and node["name"] not in self._not_tied
+        ]
         before, after = dense[: len(dense) // 2], dense[len(dense) // 2 :]
         for node, other in zip(after, reversed(before), strict=False):
             shapes = [(graph.widths[n["inputs"][0]], graph.widths[n["name"]]) for n in (node, other)]

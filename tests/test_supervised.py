@@ -13,6 +13,8 @@ from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import scale
 
 from autoenc import AutoencoderClassifier, AutoencoderRegressor
+from autoenc.contraction import Contraction
+from autoenc.sparsity import TopK
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +162,14 @@ def test_ctrl_c_in_the_pretraining_leaves_it_as_it_was(digits):
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, few)
     assert not hasattr(model, "classes_") and not hasattr(model, "coefs_")
+
+
+def test_parts_of_the_autoencoder(digits):
+    X, y, few = digits
+    common = {"hidden_layer_sizes": (24,), "max_iter": 5, "fine_tune_max_iter": 20}
+    tied = classifier(tied_weights=True, **common).fit(X, few)
+    assert [w.shape for w in tied.coefs_] == [(64, 24), (24, 16), (16, 10)]
+    sparse = classifier(sparsity=TopK(3), **common).fit(X, few)
+    assert (sparse.transform(X) != 0).sum(axis=1).max() == 3
+    contracted = classifier(contraction=Contraction(0.001), reconstruction_weight=0.5, **common).fit(X, few)
+    assert contracted.score(X, y) > 0.5

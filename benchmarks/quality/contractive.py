@@ -47,6 +47,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--components", type=int, default=256)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--weights", type=float, nargs="+", default=[1e-4, 3e-4, 1e-3])
+    parser.add_argument("--untied", action="store_true", help="decoders with weights of their own")
     parser.add_argument("--validation", action="store_true", help="measure on the validation rows alone")
     parser.add_argument("--write", action="store_true", help="also write the table to benchmarks/RESULTS.md")
     options = parser.parse_args(arguments)
@@ -78,7 +79,12 @@ def main(arguments: Sequence[str]) -> None:
         say(f"  weight {weight:g}")
         start = time.perf_counter()
         models[weight] = ContractiveAutoencoder(
-            options.components, contraction_weight=weight, max_iter=options.epochs, batch_size=256, random_state=0
+            options.components,
+            contraction_weight=weight,
+            tied_weights=not options.untied,
+            max_iter=options.epochs,
+            batch_size=256,
+            random_state=0,
         ).fit(X)
         times[weight] = time.perf_counter() - start
         error = -models[weight].score(X_val)
@@ -92,7 +98,8 @@ def main(arguments: Sequence[str]) -> None:
         rows.append(line(0.0, "test", times[0.0], "plain"))
         rows.append(line(chosen, "test", times[chosen], "halved" if norms[1] <= 0.5 * norms[0] else "not halved"))
     text = (
-        f"{facts}\n* {len(X)} training rows, 784-{options.components} logistic, tied weights, squared error, "
+        f"{facts}\n* {len(X)} training rows, 784-{options.components} logistic, "
+        f"{'untied' if options.untied else 'tied'} weights, squared error, "
         f"{options.epochs} epochs; accuracy in percent of LogisticRegression fitted to 10,000 codes; wanted: half of "
         "the plain network's Jacobian norm within 10 % of its error, and a better accuracy\n\n"
     )
