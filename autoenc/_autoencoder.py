@@ -1,5 +1,6 @@
 """The autoencoder of dense layers."""
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -7,14 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from autoenc import _core, _spec
+from autoenc import _add_penalties, _core, _dense_layers, _spec
 from autoenc._base import MOST, BaseAutoencoder
 from autoenc._declare import estimator, first
 from autoenc._fitting import ROWS_AT_ONCE, FitData
 from autoenc._pretraining import layerwise
-from autoenc._sparse_code import Place, Reconstruction, add_code, add_terms
+from autoenc._sparse_code import CODE, Place, Reconstruction, add_code, add_terms
 from autoenc._spec import Graph
-from autoenc.sparsity import BatchTopK, Matryoshka, Sparsity, TopK
+from autoenc.contraction import Contraction
+from autoenc.penalties import Penalty, PredictiveSparse
+from autoenc.sparsity import KL, BatchTopK, Matryoshka, Sparsity, TopK
 
 
 @estimator
@@ -47,6 +50,13 @@ class Autoencoder(BaseAutoencoder):
         Width of correntropy's kernel: errors far beyond it hardly count.
     sparsity : object of `autoenc.sparsity` or None, default=None
         What makes the code sparse: a penalty on it or a choice among its features.
+    contraction : Contraction or None, default=None
+        Penalty on the Jacobian of the code, an object of `autoenc.contraction`; for encoders of dense layers.
+    penalties : object of `autoenc.penalties`, list of them or None, default=None
+        On weights and codes: orthogonality, decorrelation, predictive sparse decomposition.
+    unit_norm_decoder : bool, default=False
+        Whether each feature of the code keeps a vector of norm one in the first layer of the decoder, so that the code
+        alone says how much of it there is [5]_.
     pretrain : {"layerwise"} or None, default=None
         "layerwise": each hidden layer is first trained as the code of a shallow autoencoder of the layer before it,
         with the same corruption [3]_ [4]_; then all are trained together. For deep networks.
@@ -78,6 +88,8 @@ class Autoencoder(BaseAutoencoder):
     .. [3] Bengio, Y., Lamblin, P., Popovici, D. and Larochelle, H. (2007). Greedy layer-wise training of deep networks.
        NIPS. Algorithm 2.
     .. [4] Vincent, P. et al. (2010). Stacked denoising autoencoders. JMLR 11, 3371-3408.
+    .. [5] Bricken, T. et al. (2023). Towards monosemanticity: decomposing language models with dictionary learning.
+       Transformer Circuits Thread. (The gradient along a vector is taken out before the step.)
 
     Examples
     --------
@@ -100,6 +112,9 @@ class Autoencoder(BaseAutoencoder):
     huber_delta: float = 1.0
     correntropy_sigma: float = 1.0
     sparsity: Sparsity | None = None
+    contraction: Contraction | None = None
+    penalties: Penalty | Sequence[Penalty] | None = None
+    unit_norm_decoder: bool = False
     pretrain: str | None = None
     pretrain_max_iter: int = 30
 
@@ -112,6 +127,9 @@ class Autoencoder(BaseAutoencoder):
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
         "correntropy_sigma": [Interval(Real, 0, None, closed="neither")],
         "sparsity": [Sparsity, None],
+        "contraction": [Contraction, None],
+        "penalties": [Penalty, list, tuple, None],
+        "unit_norm_decoder": ["boolean"],
         "pretrain": [StrOptions({"layerwise"}), None],
         "pretrain_max_iter": [Interval(Integral, 1, MOST, closed="both")],
     }
@@ -126,10 +144,44 @@ class Autoencoder(BaseAutoencoder):
         """What makes the code sparse."""
         return self.sparsity
 
+    def _contraction(self) -> Contraction | None:
+        """How the Jacobian of the code is penalised."""
+        return self.contraction
+
+    def _check_options(self) -> None:
+        super()._check_options()
+        if self.solver != "lbfgs":
+            return
+        sparsity, contraction = self._sparsity(), self._contraction()
+        if isinstance(sparsity, Matryoshka):
+            sparsity = sparsity.sparsity
+        corruption = self._corruption()
+        refused = {
+            f"corruption={corruption!r}": corruption is not None,
+            f"sparsity={sparsity!r}": sparsity is not None and not (isinstance(sparsity, KL) and not sparsity.running),
+            f"contraction={contraction!r}": contraction is not None
+            and (contraction.higher_order_weight > 0 or contraction.n_directions is not None),
+            f"penalties={self.penalties!r}": any(
+                isinstance(penalty, PredictiveSparse) for penalty in _add_penalties.check(self.penalties)
+            ),
+            "unit_norm_decoder=True": self.unit_norm_decoder,
+        }
+        for what, applies in refused.items():
+            if applies:
+                raise ValueError(
+                    f"{what} does not go with solver='lbfgs', which needs a smooth objective without randomness or "
+                    "constraints; allowed: the other solvers"
+                )
+
     def _settings(self) -> dict[str, Any]:
         names = ("latent_activation", "output_activation", "loss", "huber_delta", "correntropy_sigma")
         own = {name: getattr(self, name) for name in names}
-        return {**super()._settings(), **own, "sparsity": repr(self._sparsity())}
+        objects = {
+            "sparsity": repr(self._sparsity()),
+            "contraction": repr(self._contraction()),
+            "penalties": repr(self.penalties),
+        }
+        return {**super()._settings(), **own, **objects, "unit_norm_decoder": bool(self.unit_norm_decoder)}
 
     def _add_code(self, graph: Graph, node: str) -> tuple[str, str]:
         _spec.check_widths("n_components", [self.n_components])
@@ -137,8 +189,16 @@ class Autoencoder(BaseAutoencoder):
         sparsity = self._sparsity()
         if sparsity is not None:
             sparsity.validate()
-            return add_code(sparsity, graph, Place(width, self.latent_activation, self.init), node)
-        return (self._dense(graph, "code", node, width, self.latent_activation),) * 2
+            code, decoded = add_code(sparsity, graph, Place(width, self.latent_activation, self.init), node)
+        else:
+            code = decoded = self._dense(graph, CODE, node, width, self.latent_activation)
+        contraction = self._contraction()
+        if contraction is not None:
+            contraction.validate()
+            values = _dense_layers.split_activations(graph, code, f"contraction={contraction!r}")
+            code, decoded = values.get(code, code), values.get(decoded, decoded)
+        graph.code = code
+        return code, decoded
 
     def _after_fit(self, trainer: _core.Trainer, data: FitData) -> None:
         super()._after_fit(trainer, data)
@@ -150,7 +210,7 @@ class Autoencoder(BaseAutoencoder):
         """Which latents no row has used lately."""
         inner = sparsity.sparsity if isinstance(sparsity, Matryoshka) else sparsity
         if isinstance(inner, (TopK, BatchTopK)):
-            return np.asarray(self.other_parameters_["code.since"][0] >= inner.dead_after)
+            return np.asarray(self.other_parameters_[f"{self._spec['code']}.since"][0] >= inner.dead_after)
         X, dead = data.rows.X, np.ones(self._spec["n_components"], dtype=bool)
         for at in range(0, X.shape[0], ROWS_AT_ONCE):
             condition = data.rows.condition
@@ -170,11 +230,36 @@ class Autoencoder(BaseAutoencoder):
                 f"before its link; allowed: {', '.join(map(repr, allowed))}"
             )
         plain = self.output_activation == "auto" or _spec.loss_link(self.loss) != "identity"
-        return self._dense(graph, "reconstruction", node, width, "identity" if plain else self.output_activation)
+        output = self._dense(graph, "reconstruction", node, width, "identity" if plain else self.output_activation)
+        if self.unit_norm_decoder:
+            self._keep_norms(graph)
+        return output
+
+    def _keep_norms(self, graph: Graph) -> None:
+        """Rows of norm one in the first layer of the decoder."""
+        first_layer = next(
+            node
+            for node in graph.nodes
+            if graph.decoded in node["inputs"] and node["name"].startswith(("decoder_", "reconstruction"))
+        )
+        for reason, applies in {
+            "tied_weights=True; allowed: False": self.tied_weights,
+            "condition, whose vectors are not the code's": graph.decoded == "code_and_condition",
+            f"max_norm={self.max_norm!r}; allowed: None": self.max_norm is not None,
+            f"a decoder that begins with a {first_layer['kind']}; allowed: Dense": first_layer["kind"] != "dense",
+        }.items():
+            if applies:
+                raise ValueError(f"unit_norm_decoder=True does not go with {reason}")
+        first_layer["fields"]["size"] = (0, 0, 1)
 
     def _add_objective(self, graph: Graph, output: str, target: str, entry_weight: str | None) -> None:
         parameter = {"huber": self.huber_delta, "correntropy": self.correntropy_sigma}.get(self.loss, 1.0)
         graph.term(self.loss, output, target, parameter=parameter, entry_weight=entry_weight, scores=True)
-        sparsity = self._sparsity()
+        reconstruction = Reconstruction(graph.decoded, output, target, graph.objective[-1])
+        sparsity, contraction = self._sparsity(), self._contraction()
         if sparsity is not None:
-            add_terms(sparsity, graph, Reconstruction(graph.decoded, output, target, graph.objective[-1]))
+            add_terms(sparsity, graph, reconstruction)
+        if contraction is not None:
+            contraction._add(graph, _dense_layers.encoder(graph, graph.code, f"contraction={contraction!r}"))
+        for penalty in _add_penalties.check(self.penalties):
+            _add_penalties.add(penalty, graph, reconstruction)

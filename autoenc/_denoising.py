@@ -40,6 +40,12 @@ class DenoisingAutoencoder(Autoencoder):
         Width of correntropy's kernel: errors far beyond it hardly count.
     sparsity : object of `autoenc.sparsity` or None, default=None
         What makes the code sparse.
+    contraction : Contraction or None, default=None
+        Penalty on the Jacobian of the code, as in `Autoencoder`.
+    penalties : object of `autoenc.penalties`, list of them or None, default=None
+        On weights and codes, as in `Autoencoder`.
+    unit_norm_decoder : bool, default=False
+        As in `Autoencoder`.
     pretrain : {"layerwise"} or None, default=None
         As in `Autoencoder`: a stack of denoising autoencoders.
     pretrain_max_iter : int, default=30

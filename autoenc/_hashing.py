@@ -59,6 +59,8 @@ class HashingAutoencoder(Autoencoder):
         Error from which huber grows linearly.
     correntropy_sigma : float, default=1.0
         Width of correntropy's kernel: errors far beyond it hardly count.
+    penalties : object of `autoenc.penalties`, list of them or None, default=None
+        What is added to the loss.
     pretrain : {"layerwise"} or None, default=None
         As in `Autoencoder`, with the input of the bits for a code.
     pretrain_max_iter : int, default=30

@@ -38,6 +38,12 @@ class SparseAutoencoder(Autoencoder):
         Error from which huber grows linearly.
     correntropy_sigma : float, default=1.0
         Width of correntropy's kernel: errors far beyond it hardly count.
+    contraction : Contraction or None, default=None
+        Penalty on the Jacobian of the code, as in `Autoencoder`.
+    penalties : object of `autoenc.penalties`, list of them or None, default=None
+        On weights and codes, as in `Autoencoder`.
+    unit_norm_decoder : bool, default=False
+        As in `Autoencoder`.
     pretrain : {"layerwise"} or None, default=None
         As in `Autoencoder`.
     pretrain_max_iter : int, default=30

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from autoenc._spec import Graph, Term
 from autoenc.sparsity import KL, L1, BatchTopK, Gated, JumpReLU, Matryoshka, TopK
 
-LINEAR = "code_linear"  # the code before its selection
-CODE = "code"
+CODE = "code"  # the dense node: weights have the same name, and so the same start, whatever comes behind
+SELECTED = "code_selected"  # behind a selection among its features
 
 
 class Place(NamedTuple):
@@ -31,9 +31,9 @@ class Reconstruction(NamedTuple):
     term: Term
 
 
-def _dense(graph: Graph, place: Place, node: str, name: str, activation: str, **fields: Any) -> str:
+def _dense(graph: Graph, place: Place, node: str, activation: str, **fields: Any) -> str:
     return graph.add(
-        "dense", name, node, width=place.width, activation=activation, initializer=place.initializer, **fields
+        "dense", CODE, node, width=place.width, activation=activation, initializer=place.initializer, **fields
     )
 
 
@@ -44,7 +44,7 @@ def _linear(graph: Graph, place: Place, node: str, sparsity: Any, **fields: Any)
             f"latent_activation={place.activation!r} does not go with sparsity={sparsity!r}, which is an activation "
             "itself; allowed: 'identity'"
         )
-    return _dense(graph, place, node, LINEAR, "identity", **fields)
+    return _dense(graph, place, node, "identity", **fields)
 
 
 @singledispatch
@@ -60,12 +60,12 @@ def add_terms(sparsity: Any, graph: Graph, reconstruction: Reconstruction) -> No
 
 @add_code.register
 def _(sparsity: L1, graph: Graph, place: Place, node: str) -> tuple[str, str]:
-    return (_dense(graph, place, node, CODE, place.activation),) * 2
+    return (_dense(graph, place, node, place.activation),) * 2
 
 
 @add_terms.register
 def _(sparsity: L1, graph: Graph, reconstruction: Reconstruction) -> None:
-    graph.term("absolute_error", CODE, weight=sparsity.weight * graph.widths[CODE])
+    graph.term("absolute_error", graph.code, weight=sparsity.weight * graph.widths[CODE])
 
 
 @add_code.register
@@ -75,27 +75,27 @@ def _(sparsity: KL, graph: Graph, place: Place, node: str) -> tuple[str, str]:
             f"latent_activation={place.activation!r} does not go with sparsity={sparsity!r}, which is for codes "
             "between 0 and 1; allowed: 'logistic'"
         )
-    return (_dense(graph, place, node, CODE, place.activation),) * 2
+    return (_dense(graph, place, node, place.activation),) * 2
 
 
 @add_terms.register
 def _(sparsity: KL, graph: Graph, reconstruction: Reconstruction) -> None:
     value = (float(sparsity.target), float(sparsity.momentum))
-    penalty = graph.add("kl_sparsity", "code_kl", CODE, width=1, size=(int(sparsity.running),), value=value)
+    penalty = graph.add("kl_sparsity", "code_kl", graph.code, width=1, size=(int(sparsity.running),), value=value)
     graph.term("sum", penalty, weight=sparsity.weight)
 
 
 @add_code.register
 def _(sparsity: TopK, graph: Graph, place: Place, node: str) -> tuple[str, str]:
     linear = _linear(graph, place, node, sparsity)
-    return (graph.add("top_k", CODE, linear, size=(int(sparsity.k), int(sparsity.relu), 0)),) * 2
+    return (graph.add("top_k", SELECTED, linear, size=(int(sparsity.k), int(sparsity.relu), 0)),) * 2
 
 
 @add_code.register
 def _(sparsity: BatchTopK, graph: Graph, place: Place, node: str) -> tuple[str, str]:
     linear = _linear(graph, place, node, sparsity)
     fields = {"size": (int(sparsity.k), 0, 0), "value": (float(sparsity.momentum),)}
-    return (graph.add("batch_top_k", CODE, linear, **fields),) * 2
+    return (graph.add("batch_top_k", SELECTED, linear, **fields),) * 2
 
 
 def _revive(kind: str, relu: bool, sparsity: TopK | BatchTopK, graph: Graph, reconstruction: Reconstruction) -> None:
@@ -109,11 +109,12 @@ def _revive(kind: str, relu: bool, sparsity: TopK | BatchTopK, graph: Graph, rec
             "decoder_hidden_layer_sizes=(), or aux_k=None"
         )
     size = (int(sparsity.aux_k), int(relu), 1)
-    aux = graph.add(kind, "code_aux", LINEAR, size=size, value=(float(sparsity.dead_after),), shares=CODE)
+    aux = graph.add(kind, "code_aux", CODE, size=size, value=(float(sparsity.dead_after),), shares=SELECTED)
     again = {**dense[0]["fields"], "shares": reconstruction.output, "shares_transposed": 0, "size": (1,)}
     revived = graph.add("dense", "aux_reconstruction", aux, **again)
     residual = graph.add("add", "residual", reconstruction.target, reconstruction.output, size=(0, 1))
-    graph.term("squared_error", revived, residual, weight=sparsity.aux_weight)
+    entry_weight = reconstruction.term.get("entry_weight")  # of what is missing nothing is left over
+    graph.term("squared_error", revived, residual, weight=sparsity.aux_weight, entry_weight=entry_weight)
 
 
 @add_terms.register
@@ -129,24 +130,24 @@ def _(sparsity: BatchTopK, graph: Graph, reconstruction: Reconstruction) -> None
 @add_code.register
 def _(sparsity: JumpReLU, graph: Graph, place: Place, node: str) -> tuple[str, str]:
     linear = _linear(graph, place, node, sparsity)
-    return (graph.add("jump_relu", CODE, linear, value=(float(sparsity.bandwidth), float(sparsity.threshold))),) * 2
+    return (graph.add("jump_relu", SELECTED, linear, value=(float(sparsity.bandwidth), float(sparsity.threshold))),) * 2
 
 
 @add_terms.register
 def _(sparsity: JumpReLU, graph: Graph, reconstruction: Reconstruction) -> None:
     value = (float(sparsity.bandwidth), float(sparsity.threshold))
-    count = graph.add("jump_relu", "code_count", LINEAR, size=(1,), value=value, shares=CODE)
+    count = graph.add("jump_relu", "code_count", CODE, size=(1,), value=value, shares=SELECTED)
     graph.term("sum", count, weight=sparsity.weight * graph.widths[CODE])
 
 
 @add_code.register
 def _(sparsity: Gated, graph: Graph, place: Place, node: str) -> tuple[str, str]:
-    return (graph.add("gated", CODE, _linear(graph, place, node, sparsity, size=(1,))),) * 2
+    return (graph.add("gated", SELECTED, _linear(graph, place, node, sparsity, size=(1,))),) * 2
 
 
 @add_terms.register
 def _(sparsity: Gated, graph: Graph, reconstruction: Reconstruction) -> None:
-    gate = graph.add("gated", "code_gate", LINEAR, size=(1,), shares=CODE)
+    gate = graph.add("gated", "code_gate", CODE, size=(1,), shares=SELECTED)
     graph.term("sum", gate, weight=sparsity.weight * graph.widths[CODE])
     again = graph.copy(reconstruction.decoded, reconstruction.output, gate, "gate_", frozen=True)
     term = reconstruction.term
@@ -156,7 +157,7 @@ def _(sparsity: Gated, graph: Graph, reconstruction: Reconstruction) -> None:
 @add_code.register
 def _(sparsity: Matryoshka, graph: Graph, place: Place, node: str) -> tuple[str, str]:
     if sparsity.sparsity is None:
-        code = _dense(graph, place, node, CODE, place.activation)
+        code = _dense(graph, place, node, place.activation)
     else:
         code, _ = add_code(sparsity.sparsity, graph, place, node)
     lengths = sparsity.lengths(place.width)

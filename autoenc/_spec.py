@@ -5,7 +5,7 @@ registry positions, so that it outlives a change of their order. Estimators writ
 and `stages` turn it into the arrays of C structures of ``csrc/layers/layer.h`` and ``csrc/train/trainer.h``.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
@@ -76,12 +76,20 @@ PLAIN_LOSSES = tuple(
 MAX_WIDTH = 2**31 - 1
 MAX_LAYERS = 1000  # of an encoder or a decoder
 
-# Layers that act in training only; a fitted network runs without them.
 # Layers with parameters, which a copy shares.
 WITH_WEIGHTS = frozenset({"dense", "batch_norm", "layer_norm", "vector_quantize"})
-TRAINING_ONLY = frozenset(
-    {"prefixes", "gaussian_sample", "dropout", "gaussian_noise", "masking_noise", "salt_and_pepper", "swap_noise"}
-)
+# Layers that make several rows of one; a fitted network runs without them, unless it draws.
+DRAWS = frozenset({"gaussian_sample", "repeat"})
+# Layers that act in training only; a fitted network runs without them.
+TRAINING_ONLY = DRAWS | {
+    "prefixes",
+    "dropout",
+    "gaussian_noise",
+    "masking_noise",
+    "salt_and_pepper",
+    "swap_noise",
+    "binarize",
+}
 
 
 class Node(TypedDict):
@@ -164,6 +172,8 @@ class Graph:
         self.scores: list[Term] = []
         self.stages: list[Stage] = []
         self.kept: tuple[str, ...] = ()
+        self.encoded = ""  # where the encoder begins
+        self.code = ""  # what transform gives
         self.decoded = ""  # where the decoder begins
         self.widths: dict[str, int] = {}
 
@@ -188,12 +198,12 @@ class Graph:
         from the copies.
         """
         stands_for = {first: start}
-        wanted = {node["name"] for node in _wanted(self.nodes, (last,))}
+        needed = {node["name"] for node in wanted(self.nodes, (last,))}
         for node in list(self.nodes):
             name = node["name"]
             if name in stands_for or not any(i in stands_for for i in node["inputs"]):
                 continue
-            if name not in wanted:
+            if name not in needed:
                 continue
             fields = dict(node["fields"])
             if node["kind"] in WITH_WEIGHTS:
@@ -263,36 +273,36 @@ def is_linear(spec: Spec) -> bool:
     )
 
 
-def _wanted(nodes: Iterable[Node], names: Iterable[str]) -> list[Node]:
+def wanted(nodes: Iterable[Node], names: Iterable[str]) -> list[Node]:
     """Nodes that some nodes depend on, by their inputs or by shared parameters."""
     nodes = list(nodes)
-    wanted = set(names)
+    needed = set(names)
     for node in reversed(nodes):
-        if node["name"] in wanted:
-            wanted.update(node["inputs"])
+        if node["name"] in needed:
+            needed.update(node["inputs"])
             if "shares" in node["fields"]:
-                wanted.add(node["fields"]["shares"])
-    return [node for node in nodes if node["name"] in wanted]
+                needed.add(node["fields"]["shares"])
+    return [node for node in nodes if node["name"] in needed]
 
 
-def inference_nodes(spec: Spec) -> list[Node]:
+def inference_nodes(spec: Spec, resting: Set[str] = TRAINING_ONLY) -> list[Node]:
     """The fitted network: without layers that act in training only and without what only the objective needs."""
     stands_for: dict[str, str] = {}
     kept = []
     for node in (*spec["nodes"], *spec["score_nodes"]):
         inputs = tuple(stands_for.get(name, name) for name in node["inputs"])
-        if node["kind"] in TRAINING_ONLY:
+        if node["kind"] in resting:
             stands_for[node["name"]] = inputs[0]
         else:
             kept.append(Node(kind=node["kind"], name=node["name"], inputs=inputs, fields=node["fields"]))
-    wanted = {spec["code"], spec["output"], *spec["kept"]}
+    needed = {spec["code"], spec["output"], *spec["kept"]}
     for term in spec["scores"]:
-        wanted.update(
+        needed.update(
             name
             for name in (term["prediction"], term["target"], term.get("entry_weight"), term.get("second"))
             if name is not None
         )
-    return _wanted(kept, wanted)
+    return wanted(kept, needed)
 
 
 _FIELDS = ("width", "source", "rate", "multiplicity", "shares_transposed", "group")

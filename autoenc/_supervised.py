@@ -78,9 +78,10 @@ class _Supervised(Autoencoder):
         self._n_targets = y.shape[1]
         spec = self._description(Rows(X))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        trainer, history = self._run_fit(
-            spec, FitData(Rows(X), data.weights, None), seed, resumes=self.warm_start and hasattr(self, "coefs_")
-        )
+        rows = FitData(Rows(X), data.weights, None)
+        resumes = self.warm_start and hasattr(self, "coefs_")
+        initial = None if resumes else self._initial(rows, seed)
+        trainer, history = self._run_fit(spec, rows, seed, resumes=resumes, initial=initial)
         if history.interrupted:
             raise KeyboardInterrupt  # without its second training the head says nothing
         if history.error is not None:
@@ -161,6 +162,18 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         Error from which huber grows linearly.
     correntropy_sigma : float, default=1.0
         Width of correntropy's kernel: errors far beyond it hardly count.
+    sparsity : object of `autoenc.sparsity` or None, default=None
+        What makes the code sparse.
+    contraction : Contraction or None, default=None
+        Penalty on the Jacobian of the code, as in `Autoencoder`.
+    penalties : object of `autoenc.penalties`, list of them or None, default=None
+        On weights and codes, as in `Autoencoder`.
+    unit_norm_decoder : bool, default=False
+        As in `Autoencoder`.
+    pretrain : {"layerwise"} or None, default=None
+        As in `Autoencoder`, before the first training.
+    pretrain_max_iter : int, default=30
+        As in `Autoencoder`.
     <layers>
     <training>
 
@@ -318,6 +331,18 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         Error from which huber grows linearly.
     correntropy_sigma : float, default=1.0
         Width of correntropy's kernel: errors far beyond it hardly count.
+    sparsity : object of `autoenc.sparsity` or None, default=None
+        What makes the code sparse.
+    contraction : Contraction or None, default=None
+        Penalty on the Jacobian of the code, as in `Autoencoder`.
+    penalties : object of `autoenc.penalties`, list of them or None, default=None
+        On weights and codes, as in `Autoencoder`.
+    unit_norm_decoder : bool, default=False
+        As in `Autoencoder`.
+    pretrain : {"layerwise"} or None, default=None
+        As in `Autoencoder`, before the first training.
+    pretrain_max_iter : int, default=30
+        As in `Autoencoder`.
     <layers>
     <training>
 

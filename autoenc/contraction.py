@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Self
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
-from autoenc._recipe import Layer, Node, Recipe, Term, keeps_sum
+from autoenc._dense_layers import Layer, keeps_sum
+from autoenc._spec import Graph
 
 __all__ = ["Contraction"]
 
@@ -113,66 +114,64 @@ class Contraction(BaseEstimator):
     #                   sharing; slopes, deviation of the two slopes -> contraction, or of the two Jacobians ->
     #                   sum_of_squares
     #   losses:         sum of the penalty node, weight; for the higher order weight / n_samples
-    def _recipe(self, encoder: Sequence[Layer]) -> Recipe:
-        nodes = [_slope(f"contraction_slope_{i}", layer, layer.node) for i, layer in enumerate(encoder)]
-        slopes = [node.name for node in nodes]
-        terms = []
+    def _add(self, graph: Graph, encoder: Sequence[Layer]) -> None:
+        slopes = [_slope(graph, f"contraction_slope_{i}", layer, layer.node) for i, layer in enumerate(encoder)]
         if self.weight > 0:
             if len(encoder) == 1:
-                nodes.append(_closed_form("contraction", slopes[0], encoder[0]))
+                penalty = _closed_form(graph, "contraction", slopes[0], encoder[0])
             else:
-                nodes += _jacobian("contraction", encoder, slopes, self.n_directions)
-                nodes.append(Node("sum_of_squares", "contraction", (nodes[-1].name,), {}))
-            terms.append(Term("contraction", float(self.weight)))
+                last = _jacobian(graph, "contraction", encoder, slopes, self.n_directions)
+                penalty = graph.add("sum_of_squares", "contraction", last, width=1)
+            graph.term("sum", penalty, weight=self.weight)
         if self.higher_order_weight > 0:
-            nodes += self._higher_order(encoder, slopes)
-            terms.append(Term("curvature", float(self.higher_order_weight) / self.n_samples))
-        return Recipe(nodes, terms)
+            penalty = self._add_higher_order(graph, encoder, slopes)
+            graph.term("sum", penalty, weight=self.higher_order_weight / self.n_samples)
 
-    def _higher_order(self, encoder: Sequence[Layer], slopes: Sequence[str]) -> list[Node]:
-        fields = {"multiplicity": int(self.n_samples), "value": (float(self.std),)}
-        nodes = [Node("noisy_copies", "curvature_noise", (encoder[0].source,), fields)]
-        far = []
+    def _add_higher_order(self, graph: Graph, encoder: Sequence[Layer], slopes: Sequence[str]) -> str:
+        node = graph.add(
+            "noisy_copies",
+            "curvature_noise",
+            encoder[0].source,
+            multiplicity=int(self.n_samples),
+            value=(float(self.std),),
+        )
+        there = []
         for i, layer in enumerate(encoder):
-            name = f"curvature_layer_{i}"
             split = keeps_sum(layer.activation)
-            linear = "identity" if split else layer.activation
-            dense = Node(
-                "dense", name, (nodes[-1].name,), {"width": layer.units, "activation": linear, "shares": layer.node}
+            activation = "identity" if split else layer.activation
+            dense = node = graph.add(
+                "dense", f"curvature_layer_{i}", node, width=layer.units, activation=activation, shares=layer.node
             )
-            nodes.append(dense)
-            far.append(_slope(f"curvature_slope_{i}", layer, name))
+            there.append(_slope(graph, f"curvature_slope_{i}", layer, dense))
             if split and i + 1 < len(encoder):
-                nodes.append(Node("activation", f"{name}_value", (name,), {"activation": layer.activation}))
-        nodes += far
-        there = [node.name for node in far]
+                node = graph.add("activation", f"curvature_value_{i}", dense, activation=layer.activation)
         if len(encoder) == 1:
-            nodes.append(Node("deviation", "curvature_deviation", (there[0], slopes[0]), {}))
-            return [*nodes, _closed_form("curvature", "curvature_deviation", encoder[0])]
-        ends = []
-        for name, used in (("curvature_here", slopes), ("curvature_there", there)):
-            nodes += _jacobian(name, encoder, used, None)
-            ends.append(nodes[-1].name)
-        nodes.append(Node("deviation", "curvature_deviation", (ends[1], ends[0]), {}))
-        return [*nodes, Node("sum_of_squares", "curvature", ("curvature_deviation",), {})]
+            deviation = graph.add("deviation", "curvature_deviation", there[0], slopes[0])
+            return _closed_form(graph, "curvature", deviation, encoder[0])
+        near = _jacobian(graph, "curvature_here", encoder, slopes, None)
+        far = _jacobian(graph, "curvature_there", encoder, there, None)
+        deviation = graph.add("deviation", "curvature_deviation", far, near)
+        return graph.add("sum_of_squares", "curvature", deviation, width=1)
 
 
-def _slope(name: str, layer: Layer, of: str) -> Node:
-    return Node("slope", name, (of,), {"activation": layer.activation})
+def _slope(graph: Graph, name: str, layer: Layer, of: str) -> str:
+    return graph.add("slope", name, of, activation=layer.activation)
 
 
-def _closed_form(name: str, slope: str, layer: Layer) -> Node:
-    return Node("contraction", name, (slope,), {"width": layer.inputs, "shares": layer.node})
+def _closed_form(graph: Graph, name: str, slope: str, layer: Layer) -> str:
+    return graph.add("contraction", name, slope, width=layer.inputs, shares=layer.node)
 
 
-def _jacobian(name: str, encoder: Sequence[Layer], slopes: Sequence[str], n_directions: int | None) -> list[Node]:
+def _jacobian(
+    graph: Graph, name: str, encoder: Sequence[Layer], slopes: Sequence[str], n_directions: int | None
+) -> str:
     """The last node has a row of the Jacobian for each component of the code, or for each direction."""
     if n_directions is None:
-        nodes = [Node("diagonal", f"{name}_start", (slopes[-1],), {})]
+        node = graph.add("diagonal", f"{name}_start", slopes[-1])
     else:
-        nodes = [Node("probe", f"{name}_start", (slopes[-1],), {"multiplicity": int(n_directions)})]
+        node = graph.add("probe", f"{name}_start", slopes[-1], multiplicity=int(n_directions))
     for i in reversed(range(len(encoder))):
-        inputs = (nodes[-1].name, slopes[i - 1]) if i else (nodes[-1].name,)
+        inputs = (node, slopes[i - 1]) if i else (node,)
         fields = {"width": encoder[i].inputs, "shares": encoder[i].node, "shares_transposed": 1}
-        nodes.append(Node("tangent", f"{name}_tangent_{i}", inputs, fields))
-    return nodes
+        node = graph.add("tangent", f"{name}_tangent_{i}", *inputs, **fields)
+    return node

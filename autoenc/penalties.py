@@ -7,14 +7,15 @@ from typing import Any, ClassVar, Self
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
-from autoenc._recipe import Layer, Node, Recipe, Term
+from autoenc._dense_layers import Layer
+from autoenc._spec import Graph
 
 __all__ = ["Decorrelation", "Orthogonality", "PredictiveSparse"]
 
 _WEIGHT = [Interval(Real, 0, None, closed="left")]
 
 
-class _Penalty(BaseEstimator):
+class Penalty(BaseEstimator):
     """Base of the objects of this module; not for direct use."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
@@ -36,7 +37,7 @@ class _Penalty(BaseEstimator):
         return self
 
 
-class Orthogonality(_Penalty):
+class Orthogonality(Penalty):
     """Penalty on weights that are not orthonormal.
 
     The term is ``weight * |W'W - 1|^2`` (squared Frobenius norm) for the weight of each layer of the encoder [1]_.
@@ -67,17 +68,15 @@ class Orthogonality(_Penalty):
 
     # orthogonality_<l> <- what layer l reads, shares layer l, width its units; or, where it has more units than inputs,
     # <- layer l, shares it transposed, width its inputs. Loss: sum, weight. In evaluation as in training.
-    def _recipe(self, layers: Sequence[Layer]) -> Recipe:
-        nodes = []
+    def _add(self, graph: Graph, layers: Sequence[Layer]) -> None:
         for i, layer in enumerate(layers):
             turned = layer.units > layer.inputs
             source, width = (layer.node, layer.inputs) if turned else (layer.source, layer.units)
             fields = {"width": width, "shares": layer.node, "shares_transposed": int(turned)}
-            nodes.append(Node("orthogonality", f"orthogonality_{i}", (source,), fields))
-        return Recipe(nodes, [Term(node.name, float(self.weight)) for node in nodes])
+            graph.term("sum", graph.add("orthogonality", f"orthogonality_{i}", source, **fields), weight=self.weight)
 
 
-class Decorrelation(_Penalty):
+class Decorrelation(Penalty):
     """Penalty on covariances between the components of the code.
 
     The term is ``weight * 1/2 * sum of the squares of the covariances of different components`` over a minibatch [1]_.
@@ -106,12 +105,11 @@ class Decorrelation(_Penalty):
         self.weight = weight
 
     # decorrelation <- code. Loss: sum, weight. Couples the rows of a minibatch: it passes in one chunk.
-    def _recipe(self, code: str) -> Recipe:
-        nodes = [Node("decorrelation", "decorrelation", (code,), {})]
-        return Recipe(nodes, [Term("decorrelation", float(self.weight))])
+    def _add(self, graph: Graph, code: str) -> None:
+        graph.term("sum", graph.add("decorrelation", "decorrelation", code), weight=self.weight)
 
 
-class PredictiveSparse(_Penalty):
+class PredictiveSparse(Penalty):
     """Predictive sparse decomposition: the encoder learns to predict an optimised sparse code.
 
     For each row the code ``z`` is sought that minimises ``mean over features of (x - decode(z))^2 + sparsity_weight *
@@ -175,20 +173,20 @@ class PredictiveSparse(_Penalty):
     #   inferred_reconstruction  dense <- inferred; shares decoder
     #   losses: squared_error(inferred_reconstruction, x), weight 1, in place of that of the reconstruction;
     #           squared_error(code, inferred), weight prediction_weight * n_components (a loss is a mean over columns)
-    def _recipe(self, x: str, code: str, decoder: Layer) -> Recipe:
-        fields = {
-            "width": decoder.inputs,
-            "shares": decoder.node,
-            "size": (int(self.n_iterations), int(self.positive)),
-            "value": (float(self.sparsity_weight) * decoder.units, float(self.prediction_weight) * decoder.units),
-        }
-        copy = {"width": decoder.units, "shares": decoder.node, "activation": "identity"}
-        nodes = [
-            Node("sparse_inference", "inferred", (x, code), fields),
-            Node("dense", "inferred_reconstruction", ("inferred",), copy),
-        ]
-        terms = [
-            Term("inferred_reconstruction", 1.0, "squared_error", x),
-            Term(code, float(self.prediction_weight) * decoder.inputs, "squared_error", "inferred"),
-        ]
-        return Recipe(nodes, terms)
+    def _add(self, graph: Graph, x: str, code: str, decoder: Layer) -> None:
+        node = decoder.node
+        inferred = graph.add(
+            "sparse_inference",
+            "inferred",
+            x,
+            code,
+            width=decoder.inputs,
+            shares=node,
+            size=(int(self.n_iterations), int(self.positive)),
+            value=(float(self.sparsity_weight) * decoder.units, float(self.prediction_weight) * decoder.units),
+        )
+        again = graph.add(
+            "dense", "inferred_reconstruction", inferred, width=decoder.units, shares=node, activation="identity"
+        )
+        graph.term("squared_error", again, x)
+        graph.term("squared_error", code, inferred, weight=self.prediction_weight * decoder.inputs)

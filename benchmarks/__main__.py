@@ -14,8 +14,15 @@ BENCHMARKS = {
     "defaults": "benchmarks.quality.defaults",
     "mnist-log-loss": "benchmarks.quality.mnist_log_loss",
     "linear-pca": "benchmarks.quality.linear_pca",
+    "denoising": "benchmarks.quality.denoising",
+    "few-labels": "benchmarks.quality.few_labels",
+    "contractive": "benchmarks.quality.contractive",
+    "sparse": "benchmarks.quality.sparse",
+    "linear-probes": "benchmarks.quality.linear_probes",
     "hashing": "benchmarks.quality.hashing",
+    "variational": "benchmarks.quality.variational",
     "outlier-detection": "benchmarks.quality.outlier_detection",
+    "imputation": "benchmarks.quality.imputation",
 }
 
 

@@ -67,12 +67,12 @@ def mnist_pixels(part: str = "train", rows: int | None = None) -> NDArray[np.flo
     return pixels
 
 
-def mnist_labels(part: str = "train") -> NDArray[np.uint8]:
-    """The digits of the images of a part, in their order."""
+def mnist_labels(part: str = "train", rows: int | None = None) -> NDArray[np.int64]:
+    """Digits of the images of `mnist_pixels`."""
     path = data_folder() / "mnist" / _MNIST_FILES[part][1]
     if not path.is_file():
-        raise DataNotFound(f"the labels of MNIST are not on this machine: no {path}")
-    return read_idx(path).astype(np.uint8, copy=False)
+        raise DataNotFound(f"MNIST is not on this machine: no {path}")
+    return read_idx(path)[:rows].astype(np.int64)
 
 
 def table(rows: int, columns: int = 30, factors: int = 8, seed: int = 0) -> NDArray[np.float32]:

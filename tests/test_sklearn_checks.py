@@ -5,8 +5,15 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from autoenc import (
     Autoencoder,
+    AutoencoderClassifier,
+    AutoencoderImputer,
+    AutoencoderRegressor,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
     HashingAutoencoder,
     MarginalizedDenoisingAutoencoder,
+    SparseAutoencoder,
+    VariationalAutoencoder,
     VectorQuantizedAutoencoder,
 )
 
@@ -27,6 +34,15 @@ MINIBATCH = [
     HashingAutoencoder(max_iter=20),
     HashingAutoencoder(7, method="straight_through", balance_weight=0.01, precision="float64", max_iter=20),
     HashingAutoencoder(9, method="bernoulli", loss="multinomial", max_iter=20),
+    VariationalAutoencoder(max_iter=20),
+    VariationalAutoencoder(
+        precision="float64",
+        objective="iwae",
+        n_importance_samples=3,
+        prior="mixture",
+        n_prior_components=5,
+        max_iter=20,
+    ),
 ]
 # Equal rows are merged, so a weight is the same as a repetition.
 FULL_BATCH = [
@@ -42,12 +58,32 @@ CLOSED_FORM = [
     MarginalizedDenoisingAutoencoder(n_pivots=2, precision="float64"),
 ]
 
+NAMED = [
+    SparseAutoencoder(max_iter=20),
+    DenoisingAutoencoder(max_iter=20),
+    ContractiveAutoencoder(max_iter=20),
+    AutoencoderClassifier(max_iter=30, fine_tune_max_iter=60),
+    AutoencoderRegressor(max_iter=50),
+]
+IMPUTERS = [
+    AutoencoderImputer(max_iter=20),
+    AutoencoderImputer(16, max_iter=20, precision="float64", missing_values=-1, add_indicator=True),
+    AutoencoderImputer(16, max_iter=20, keep_empty_features=True, corruption_level=0.0, hidden_layer_sizes=()),
+]
+
 
 def expected_failures(estimator):
-    return {} if getattr(estimator, "solver", "lbfgs") == "lbfgs" else WEIGHTS
+    failures = {} if getattr(estimator, "solver", "lbfgs") == "lbfgs" else dict(WEIGHTS)
+    if isinstance(estimator, AutoencoderClassifier):
+        failures["check_classifiers_classes"] = (
+            "y = {-1, 1} means by unlabeled_label=-1 that half of the rows have none"
+        )
+    return failures
 
 
-CHECKS = parametrize_with_checks(MINIBATCH + FULL_BATCH + CLOSED_FORM, expected_failed_checks=expected_failures).mark
+CHECKS = parametrize_with_checks(
+    MINIBATCH + FULL_BATCH + CLOSED_FORM + NAMED + IMPUTERS, expected_failed_checks=expected_failures
+).mark
 # scikit-learn 1.6 gives an iterator, of which pytest would warn.
 CHECKS = (CHECKS.args[0], list(CHECKS.args[1]), CHECKS.kwargs)
 
