@@ -17,7 +17,7 @@ from autoenc._threads import n_threads
 
 METHODS = {"noise": 0, "bernoulli": 1, "straight_through": 2}  # numbers of the layer "binary"
 LOGITS, CODE = "logits", "code"
-_NOT_HERE = ("n_components", "latent_activation", "sparsity")
+_NOT_HERE = ("n_components", "latent_activation", "sparsity", "contraction")
 
 
 class _Absent:
@@ -59,6 +59,10 @@ class HashingAutoencoder(Autoencoder):
         Error from which huber grows linearly.
     correntropy_sigma : float, default=1.0
         Width of correntropy's kernel: errors far beyond it hardly count.
+    penalties : object of `autoenc.penalties`, list of them or None, default=None
+        On weights and bits, as in `Autoencoder`.
+    unit_norm_decoder : bool, default=False
+        As in `Autoencoder`.
     pretrain : {"layerwise"} or None, default=None
         As in `Autoencoder`, with the input of the bits for a code.
     pretrain_max_iter : int, default=30
@@ -109,6 +113,7 @@ class HashingAutoencoder(Autoencoder):
     n_components: ClassVar[Any] = _Absent("n_bits")  # type: ignore[misc]
     latent_activation: ClassVar[str] = "identity"  # type: ignore[misc]
     sparsity: ClassVar[None] = None  # type: ignore[misc]
+    contraction: ClassVar[None] = None  # type: ignore[misc]
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **{name: kinds for name, kinds in Autoencoder._parameter_constraints.items() if name not in _NOT_HERE},
@@ -142,7 +147,8 @@ class HashingAutoencoder(Autoencoder):
         _spec.check_widths("n_bits", [self.n_bits])
         logits = self._dense(graph, LOGITS, node, int(self.n_bits), "identity")
         how = METHODS[self.method]
-        return (graph.add("binary", CODE, logits, size=(how,), value=(float(self.noise_std) * (how == 0),)),) * 2
+        graph.code = graph.add("binary", CODE, logits, size=(how,), value=(float(self.noise_std) * (how == 0),))
+        return graph.code, graph.code
 
     def _add_objective(self, graph: Graph, output: str, target: str, entry_weight: str | None) -> None:
         super()._add_objective(graph, output, target, entry_weight)

@@ -17,6 +17,7 @@ from autoenc._spec import Graph, Node, Spec
 
 MOST_CODES = 2**24  # of a codebook: numbers that float32 holds exactly
 MOST_CODEBOOKS = 64
+_NOT_HERE = ("sparsity", "contraction")
 EMBEDDING, CODE, INDICES = "embedding", "code", "indices"
 
 
@@ -61,6 +62,10 @@ class VectorQuantizedAutoencoder(Autoencoder):
         Error from which huber grows linearly.
     correntropy_sigma : float, default=1.0
         Width of correntropy's kernel: errors far beyond it hardly count.
+    penalties : object of `autoenc.penalties`, list of them or None, default=None
+        On weights and embedding, as in `Autoencoder`.
+    unit_norm_decoder : bool, default=False
+        As in `Autoencoder`.
     pretrain : {"layerwise"} or None, default=None
         As in `Autoencoder`, with the embedding for a code.
     pretrain_max_iter : int, default=30
@@ -116,11 +121,12 @@ class VectorQuantizedAutoencoder(Autoencoder):
     commitment_weight: float = 0.25
     decay: float = 0.99
     dead_code_threshold: float = 0.1
-    # Not a parameter here: the code is a vector of a codebook, not sparse.
+    # Not parameters here: the code is a vector of a codebook.
     sparsity: ClassVar[None] = None  # type: ignore[misc]
+    contraction: ClassVar[None] = None  # type: ignore[misc]
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **{name: kinds for name, kinds in Autoencoder._parameter_constraints.items() if name != "sparsity"},
+        **{name: kinds for name, kinds in Autoencoder._parameter_constraints.items() if name not in _NOT_HERE},
         "n_codes": [Interval(Integral, 1, MOST_CODES, closed="both")],
         "n_codebooks": [Interval(Integral, 1, MOST_CODEBOOKS, closed="both")],
         "quantizer": [StrOptions({"product", "residual"})],
@@ -158,6 +164,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
         _spec.check_widths("n_components", [self.n_components])
         n = int(self.n_codebooks)
         embedding = self._dense(graph, EMBEDDING, node, int(self.n_components), self.latent_activation)
+        graph.code = embedding  # what penalties are about
         if self.quantizer == "product":
             if self.n_components % n:
                 raise ValueError(

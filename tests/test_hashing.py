@@ -13,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 from autoenc import Autoencoder, HashingAutoencoder
 from autoenc._fitting import FitData, Rows
 from autoenc.corruption import Masking
+from autoenc.penalties import Decorrelation, Orthogonality
 
 METHODS = ["noise", "bernoulli", "straight_through"]
 
@@ -250,6 +251,17 @@ def test_before_the_fit(digits):
     for method in (model.hash, model.kneighbors, model.index):
         with pytest.raises(NotFittedError):
             method(digits[0])
-    assert not {"n_components", "latent_activation", "sparsity"} & set(model.get_params())
+    assert not {"n_components", "latent_activation", "sparsity", "contraction"} & set(model.get_params())
     assert not hasattr(model, "n_components")
     assert clone(model).get_params() == model.get_params()
+
+
+def test_penalties_are_about_the_bits(digits):
+    X, _ = digits
+    correlation = {}
+    for weight in (0.0, 0.1):
+        model = estimator(8, penalties=Decorrelation(weight=weight), max_iter=30).fit(X)
+        covariance = np.cov(model.transform(X).T)
+        correlation[weight] = np.square(covariance - np.diag(np.diag(covariance))).sum()
+    assert correlation[0.1] < 0.7 * correlation[0.0]
+    estimator(unit_norm_decoder=True, penalties=Orthogonality(), max_iter=2).fit(X)

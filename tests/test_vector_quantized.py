@@ -16,6 +16,7 @@ from autoenc import VectorQuantizedAutoencoder
 from autoenc._spec import Graph
 from autoenc.corruption import Gaussian
 from autoenc.layers import BatchNorm, Dense
+from autoenc.penalties import Decorrelation
 
 KINDS = {
     "one": {"n_codes": 40},
@@ -268,7 +269,7 @@ def test_before_the_fit(X):
         with pytest.raises(NotFittedError):
             method(X)
     assert not hasattr(model, "codebooks_")
-    assert "sparsity" not in model.get_params()
+    assert not {"sparsity", "contraction"} & set(model.get_params())
     assert clone(model).get_params() == model.get_params()
 
 
@@ -310,3 +311,12 @@ def test_a_copy_of_a_quantiser_has_its_codes():
     copy = graph.copy("x", "code", "other", "again_")
     assert graph.nodes[-1]["name"] == copy
     assert graph.nodes[-1]["fields"]["shares"] == "code"
+
+
+def test_penalties_are_about_the_embedding(X):
+    correlation = {}
+    for weight in (0.0, 1.0):
+        model = estimator("product", penalties=Decorrelation(weight=weight), max_iter=20).fit(X)
+        covariance = np.cov(model._run(X, "embedding").T)
+        correlation[weight] = np.square(covariance - np.diag(np.diag(covariance))).sum()
+    assert correlation[1.0] < 0.5 * correlation[0.0]
