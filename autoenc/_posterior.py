@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from autoenc import _core, _spec
 from autoenc._imputer import Known
-from autoenc._variational import LARGEST_LOG_VARIANCE, VariationalAutoencoder
+from autoenc._latent import LARGEST_LOG_VARIANCE
+from autoenc._variational import VariationalAutoencoder
 
 DRAWS = 128  # of the code of each row
 ROWS_AT_ONCE = 256
