@@ -11,14 +11,18 @@ __version__ = "0.1.0"
 __all__ = [
     "Autoencoder",
     "AutoencoderClassifier",
+    "AutoencoderImputer",
     "AutoencoderOutlierDetector",
     "AutoencoderRegressor",
     "ContractiveAutoencoder",
     "DenoisingAutoencoder",
     "DivergenceError",
+    "HashingAutoencoder",
     "MarginalizedDenoisingAutoencoder",
     "Predictor",
     "SparseAutoencoder",
+    "VariationalAutoencoder",
+    "VectorQuantizedAutoencoder",
     "__version__",
 ]
 
@@ -26,24 +30,32 @@ if TYPE_CHECKING:
     from autoenc._autoencoder import Autoencoder
     from autoenc._contractive import ContractiveAutoencoder
     from autoenc._denoising import DenoisingAutoencoder
+    from autoenc._hashing import HashingAutoencoder
+    from autoenc._imputer import AutoencoderImputer
     from autoenc._marginalized import MarginalizedDenoisingAutoencoder
     from autoenc._outlier_detector import AutoencoderOutlierDetector
     from autoenc._predictor import Predictor
     from autoenc._sparse import SparseAutoencoder
     from autoenc._supervised import AutoencoderClassifier, AutoencoderRegressor
+    from autoenc._variational import VariationalAutoencoder
+    from autoenc._vector_quantized import VectorQuantizedAutoencoder
     from autoenc.exceptions import DivergenceError
 
 _HOME = {
     "Autoencoder": "autoenc._autoencoder",
     "AutoencoderClassifier": "autoenc._supervised",
+    "AutoencoderImputer": "autoenc._imputer",
     "AutoencoderOutlierDetector": "autoenc._outlier_detector",
     "AutoencoderRegressor": "autoenc._supervised",
     "ContractiveAutoencoder": "autoenc._contractive",
     "DenoisingAutoencoder": "autoenc._denoising",
     "DivergenceError": "autoenc.exceptions",
+    "HashingAutoencoder": "autoenc._hashing",
     "MarginalizedDenoisingAutoencoder": "autoenc._marginalized",
     "Predictor": "autoenc._predictor",
     "SparseAutoencoder": "autoenc._sparse",
+    "VariationalAutoencoder": "autoenc._variational",
+    "VectorQuantizedAutoencoder": "autoenc._vector_quantized",
 }
 
 

@@ -137,6 +137,9 @@ class Autoencoder(BaseAutoencoder):
     def _initial(self, data: FitData, seed: int) -> dict[str, NDArray[Any]] | None:
         return None if self.pretrain is None else layerwise(Autoencoder, self, data, seed)
 
+    def _code_width(self) -> int:
+        return int(self.n_components)
+
     def _sparsity(self) -> Sparsity | None:
         """What makes the code sparse."""
         return self.sparsity

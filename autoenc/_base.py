@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from autoenc import __version__, _cache, _core, _data, _predictor, _spec
 from autoenc import layers as _layers
 from autoenc._declare import estimator
-from autoenc._fitting import LEARNING_RATES, SCHEDULES, Fitting, warn
+from autoenc._fitting import LEARNING_RATES, SCHEDULES, Fitting, Rows, warn
 from autoenc._spec import Graph, Spec
 from autoenc._threads import n_threads
 from autoenc._training import type_callback
@@ -160,6 +160,11 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         "callbacks": [callable, list, tuple, None],
     }
 
+    # Dense layers that have no counterpart on the other side, for tied weights.
+    _not_tied: ClassVar[tuple[str, ...]] = ()
+    # Of the layer `present`: whether the entries of a row that are there share the weight of all, or weigh 1 each.
+    _present_share: ClassVar[int] = 1
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -221,9 +226,17 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         """Adds the terms of loss and score."""
         raise NotImplementedError(f"{type(self).__name__} must say what it minimises")
 
+    def _add_condition(self, graph: Graph, condition: str) -> str:
+        """The condition beside the code, with as many rows."""
+        return condition
+
     def _corruption(self) -> Corruption | None:
         """What is done to the rows that the encoder sees in training."""
         return self.corruption
+
+    def _add_seen(self, graph: Graph, x: str, seen: str) -> str:
+        """Adds what else the encoder gets beside the row, which is `seen`, of `x` corrupted where that is wanted."""
+        return seen
 
     def _hidden_layers(self) -> tuple[list[_layers.Layer], list[_layers.Layer]]:
         """Hidden layers of encoder and decoder."""
@@ -265,17 +278,24 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             corruption._validate()
             kind, fields = corruption._layer()
             seen = graph.add(kind, "x_corrupted", x, **fields)
+            if corruption._is_target:
+                x = seen
+        seen = self._add_seen(graph, x, seen)
         condition = []
         if n_conditions:
             condition = [graph.add("input", "condition", width=n_conditions, source=1)]
-            seen = graph.add("concatenate", "x_and_condition", seen, *condition, width=n_features + n_conditions)
+            seen = graph.add(
+                "concatenate", "x_and_condition", seen, *condition, width=graph.widths[seen] + n_conditions
+            )
         graph.encoded = seen
         encoder, decoder = self._hidden_layers()
         code, decoded = self._add_code(graph, self._add_layers(graph, "encoder", encoder, seen))
         n_components = graph.widths[code]
         if condition:
             width = graph.widths[decoded] + n_conditions
-            decoded = graph.add("concatenate", "code_and_condition", decoded, *condition, width=width)
+            decoded = graph.add(
+                "concatenate", "code_and_condition", decoded, self._add_condition(graph, *condition), width=width
+            )
         graph.decoded = decoded
         output = self._add_output(graph, self._add_layers(graph, "decoder", decoder, decoded), n_outputs)
         if self.tied_weights:
@@ -288,13 +308,14 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         else:
             present = None
             if self.missing == "mask":
-                present = graph.add("present", "x_present", "x", size=(1,))
+                present = graph.add("present", "x_present", "x", size=(self._present_share,))
             self._add_objective(graph, output, x, present)
             same = {x: target, present: entry_weight}
             graph.scores = [_spec.renamed(term, same) for term in graph.scores]
             entry_weight = present
         if corruption is not None:
             self._emphasise(graph, x, output, entry_weight, clean, corruption._emphasis())
+        self._check_entry_weights(graph)
         return Spec(
             precision=self.precision,
             n_features=n_features,
@@ -327,12 +348,16 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         target = graph.add("input", "x_clean", width=width, source=source)
         if self.missing == "error":
             return target, None
-        entry_weight = graph.add("present", "x_clean_present", target, size=(1,))
+        entry_weight = graph.add("present", "x_clean_present", target, size=(self._present_share,))
         return graph.add("observed", "x_clean_observed", target), entry_weight
 
     def _tie(self, graph: Graph, output: str) -> None:
         """Makes the decoder's dense layers use the encoder's weights, the last the first's and so on."""
-        dense = [node for node in _spec.wanted(graph.nodes, (output,)) if node["kind"] == "dense"]
+        dense = [
+            node
+            for node in _spec.wanted(graph.nodes, (output,))
+            if node["kind"] == "dense" and node["name"] not in self._not_tied
+        ]
         before, after = dense[: len(dense) // 2], dense[len(dense) // 2 :]
         for node, other in zip(after, reversed(before), strict=False):
             shapes = [(graph.widths[n["inputs"][0]], graph.widths[n["name"]]) for n in (node, other)]
@@ -366,6 +391,18 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         graph.objective = [
             {**term, "entry_weight": weight} if term["prediction"] == output else term for term in graph.objective
         ]
+
+    def _check_entry_weights(self, graph: Graph) -> None:
+        """Refuses weights of entries for losses over whole rows, in the words of the parameters that ask for them."""
+        for term in graph.objective:
+            whole = not _core.LOSS_WEIGHS_ENTRIES[_core.LOSSES.index(term["loss"])]
+            if whole and term.get("entry_weight") is not None:
+                asks = "missing='mask'" if self.missing == "mask" else f"corruption={self.corruption!r} with emphasis"
+                rest = [name for name in _spec.PLAIN_LOSSES if _core.LOSS_WEIGHS_ENTRIES[_core.LOSSES.index(name)]]
+                raise ValueError(
+                    f"loss={term['loss']!r} does not go with {asks}: it is a loss of whole rows, not a mean over "
+                    f"features that could be weighed; losses that can: {', '.join(map(repr, rest))}"
+                )
 
     # ---- fitting ----
 
@@ -623,7 +660,8 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         condition = self._check_condition(condition, X.shape[0])
         return self._run(X, self._spec["output"], _core.LINKED, condition=condition)
 
-    def _compare(self, X: Any, X_clean: Any, condition: Any, what: int) -> NDArray[Any]:
+    def _comparison(self, X: Any, X_clean: Any, condition: Any) -> Rows:
+        """Checked rows, with what their reconstructions are compared with."""
         X = self._check(X)
         spec, clean = self._spec, None
         allow_nan = self.missing == "mask"
@@ -643,8 +681,11 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             )
         name = "X" if clean is None else "X_clean"
         _data.check_target(X if clean is None else clean, self._target_loss(), name, allow_nan=allow_nan)
-        condition = self._check_condition(condition, X.shape[0])
-        return self._run(X, spec["output"], what, target=X if clean is None else clean, condition=condition)
+        return Rows(X, X if clean is None else clean, self._check_condition(condition, X.shape[0]))
+
+    def _compare(self, X: Any, X_clean: Any, condition: Any, what: int) -> NDArray[Any]:
+        rows = self._comparison(X, X_clean, condition)
+        return self._run(rows.X, self._spec["output"], what, target=rows.target, condition=rows.condition)
 
     def score_samples(self, X: Any, *, X_clean: Any = None, condition: Any = None) -> NDArray[np.float64]:
         """Minus the loss of each row: the mean of its `feature_errors`, negated. Higher is better.

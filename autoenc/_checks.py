@@ -47,16 +47,17 @@ def canonical(X: Any) -> Any:
     return own
 
 
-def check_finite(X: Any, precision: str, name: str, *, allow_nan: bool = False) -> None:
+def check_finite(X: Any, precision: str, name: str, *, allow_nan: bool | None = None) -> None:
+    """Refuses what is not finite; NaN is let through where `allow_nan`. None: no parameter would allow it here."""
     values = X.data if is_sparse(X) else X
     if values.dtype == np.uint8:
         return
     if values.dtype == np.float64 and precision == "float32":
         # One pass for NaN, infinity and what becomes infinity.
         largest = float(np.finfo(np.float32).max)
-        found = _core.find_outside(source(X), -largest, largest, allow_nan=allow_nan)
+        found = _core.find_outside(source(X), -largest, largest, allow_nan=bool(allow_nan))
     else:
-        found = _core.find_nonfinite(source(X), allow_nan=allow_nan)
+        found = _core.find_nonfinite(source(X), allow_nan=bool(allow_nan))
     if found is None:
         return
     row, column, value = found
@@ -66,7 +67,7 @@ def check_finite(X: Any, precision: str, name: str, *, allow_nan: bool = False) 
             "scale the column or set precision='float64'."
         )
     what = "NaN" if np.isnan(value) else "infinity"
-    remedy = "; missing='mask' allows NaN" if what == "NaN" and name.startswith("X") else ""
+    remedy = "; missing='mask' allows NaN" if what == "NaN" and allow_nan is not None else ""
     raise ValueError(f"Input {name} contains {what} at row {row}, column {column}; every value must be finite{remedy}.")
 
 

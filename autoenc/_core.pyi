@@ -160,6 +160,7 @@ class Predictor:
         from_node: int = -1,
         combine: int = 0,  # samples of a row: 0 mean, 1 log-mean-exp
         dtype: Any = None,  # numpy float32 or float64; None: that of the precision
+        sampling: bool = False,  # whether layers that sample draw, the same for each row, instead of resting
     ) -> NDArray[Any]:
         """VALUES, LINKED: (rows, width of last_node); TERMS: (rows, widths of the losses in order); LOSS, NLL: (rows,)
         float64, sums over the losses by weight. These three evaluate what they need; last_node is for the first two.

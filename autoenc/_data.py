@@ -46,7 +46,7 @@ def _dtypes(X: Any, precision: str) -> list[Any]:
 
 
 def check_features(
-    estimator: Any, X: Any, *, reset: bool, precision: str, name: str = "X", allow_nan: bool = False
+    estimator: Any, X: Any, *, reset: bool, precision: str, name: str = "X", allow_nan: bool | None = None
 ) -> Any:
     """X of `fit` (``reset``) or of a fitted estimator: ndarray of float32, float64 or uint8, or CSR."""
     check_compressed(X, name)
@@ -74,7 +74,7 @@ def check_other(
     n_columns: int | None = None,
     of: str = "",
     rows_of: str = "X",
-    allow_nan: bool = False,
+    allow_nan: bool | None = None,
 ) -> Any:
     """Data that is not of the estimator's features: targets, conditions, codes."""
     check_compressed(X, name)
@@ -104,10 +104,17 @@ def check_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
     return np.ascontiguousarray(weights)
 
 
+def _one_nan(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same values with the same bits for every NaN."""
+    missing = np.isnan(values)
+    return np.where(missing, np.nan, values) if missing.any() else values
+
+
 def _digests(X: Any) -> NDArray[np.uint64]:
     """128 bits of every row, (n, 2): of columns and values of what is not zero.
 
-    They depend on the values alone, not on their type, the array's layout, the sign of zeros or stored zeros.
+    They depend on the values alone, not on their type, the array's layout, the sign of zeros, the bits of a NaN or
+    stored zeros.
     """
     parts = []
     for first in range(0, X.shape[0], _ROWS_AT_ONCE):
@@ -115,9 +122,9 @@ def _digests(X: Any) -> NDArray[np.uint64]:
         stored: Iterable[tuple[Any, Any]]
         if sp.issparse(block):
             values, columns, ends = block.data.astype(np.float64), block.indices.astype(np.int64), block.indptr[1:-1]
-            stored = zip(np.split(columns, ends), np.split(values, ends), strict=True)
+            stored = zip(np.split(columns, ends), np.split(_one_nan(values), ends), strict=True)
         else:
-            dense = np.ascontiguousarray(block, dtype=np.float64)
+            dense = _one_nan(np.ascontiguousarray(block, dtype=np.float64))
             stored = ((np.arange(dense.shape[1], dtype=np.int64), row) for row in dense)
         for columns, values in stored:
             used = values != 0.0

@@ -49,7 +49,8 @@ SHARED = {
     missing : {"error", "mask"}, default="error"
         "mask" allows NaN in X: missing entries are zero to the encoder (so centre the columns first, for instance by
         StandardScaler, which skips NaN) and have no part in the loss, which is then the mean over a row's observed
-        entries. In sparse X a stored NaN is missing, an absent entry an observed zero.
+        entries; a row without any has the loss zero. In sparse X a stored NaN is missing, an absent entry an observed
+        zero. Not for losses of whole rows (multinomial).
     init : {"auto", "glorot", "he", "lecun", "orthogonal", "sparse"}, default="auto"
         First weights. "auto" goes by activation: he for relu and leaky_relu, lecun for selu, glorot for the rest.
         Biases start at zero, those of the output at the feature means.

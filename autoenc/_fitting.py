@@ -278,7 +278,7 @@ class Fitting:
                 f"{n_weights} weights; at most {MOST_WEIGHTS} can be addressed"
             )
 
-    def _start(self: Any, trainer: _core.Trainer, spec: Spec) -> None:
+    def _start(self: Any, trainer: _core.Trainer, spec: Spec, rows: Rows) -> None:
         """Draws the weights, sets the output at the mean, looks at the scales."""
         trainer.initialize()
         mean, variance = trainer.moments(0)
@@ -287,6 +287,7 @@ class Fitting:
         if spec["clean"]:
             mean, _ = trainer.moments(2 if spec["n_conditions"] else 1)
         self._set(trainer, spec, self._starts(spec, mean))
+        self._set(trainer, spec, self._starts_at_rows(spec, rows))
 
     def _set(self, trainer: _core.Trainer, spec: Spec, values: Mapping[str, NDArray[Any]]) -> None:
         names = [name for name, _, _ in trainer.parameters()]
@@ -296,6 +297,10 @@ class Fitting:
     def _starts(self, spec: Spec, mean: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         """Parameters that start at other values than the core draws, by name. `mean`: of the target's columns."""
         return {f"{spec['output']}.bias": start_of_output(_spec.inverse_link(spec), mean)}
+
+    def _starts_at_rows(self, spec: Spec, rows: Rows) -> dict[str, NDArray[Any]]:
+        """Parameters that start at training rows, by name."""
+        return {}
 
     def _warn_of_scales(self, mean: NDArray[np.float64], variance: NDArray[np.float64]) -> None:
         # A constant column has the rounding errors of its mean's square for a variance.
@@ -401,7 +406,7 @@ class Fitting:
         if resumes:
             self._resume(trainer, spec)
         elif initial is None:
-            self._start(trainer, spec)
+            self._start(trainer, spec, data.rows)
         else:
             trainer.initialize()
             self._set(trainer, spec, initial)
@@ -472,6 +477,8 @@ class Fitting:
             "validation_loss_curve_",
             "components_",
             "dead_latents_",
+            "kl_per_component_",
+            "active_units_",
             "explained_variance_ratio_",
             "_optimizer_state",
             "_solver",
@@ -562,7 +569,7 @@ class Fitting:
         trainer = self._trainer(spec, data.rows.X.shape[0], seed, n_epochs=1, constant=True)
         self._hold_out(trainer, data)
         if first:
-            self._start(trainer, spec)
+            self._start(trainer, spec, data.rows)
         else:
             self._resume(trainer, spec)
         n_parameters = len(trainer.parameters())

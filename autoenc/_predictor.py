@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from autoenc import _core, _spec
+from autoenc import _bound, _core, _spec
 from autoenc._checks import FLOATS, canonical, check_compressed, check_finite, check_target, is_sparse, source
 from autoenc._spec import Spec
 
@@ -122,6 +122,7 @@ class Predictor:
         spec = self._spec
         self._core = build(spec, self._coefs, self._intercepts, self._others, self._n_threads)
         self._run = self._core.run
+        self._bound: list[tuple[_core.Predictor, int]] | None = None
         at = _spec.positions(_spec.inference_nodes(spec))
         self._code, self._output = at[spec["code"]], at[spec["output"]]
         self._loss = spec["scores"][0]["loss"]
@@ -156,7 +157,7 @@ class Predictor:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.n_features_in} -> {self.n_components} -> {self.n_outputs})"
 
-    def _rows(self, X: Any, width: int, name: str = "X") -> tuple[Any, bool, np.dtype[Any]]:
+    def _rows(self, X: Any, width: int, name: str = "X", *, missing: bool = True) -> tuple[Any, bool, np.dtype[Any]]:
         """As the core takes it; whether it was one row; dtype of the answer."""
         single = False
         if is_sparse(X):
@@ -179,7 +180,7 @@ class Predictor:
                 raise ValueError(f"{name} has {X.ndim} dimensions; allowed are 1 (one row) and 2")
         if X.shape[1] != width:
             raise ValueError(f"{name} has {X.shape[1]} features, but {width} are expected")
-        check_finite(X, self._spec["precision"], name, allow_nan=self._masks and name != "condition")
+        check_finite(X, self._spec["precision"], name, allow_nan=self._masks if missing else None)
         return X, single, out
 
     def _dtypes(self, dtype: np.dtype[Any], name: str) -> tuple[np.dtype[Any], np.dtype[Any]]:
@@ -203,14 +204,14 @@ class Predictor:
             given = "without" if condition is None else "with"
             had = f"{n} columns of condition" if n else "none"
             raise ValueError(f"called {given} condition, but the fit had {had}; it must be given to all or to none")
-        rows, one, _ = self._rows(condition, n, "condition")
+        rows, one, _ = self._rows(condition, n, "condition", missing=False)
         if rows.shape[0] != n_rows or one != single:
             raise ValueError(f"condition has {rows.shape[0]} rows and X has {n_rows}; they must be pairs")
         return (source(rows),)
 
     def _values(self, X: Any, condition: Any, node: int, what: int, start: int = -1) -> NDArray[Any]:
         width = self.n_features_in if start < 0 else self.n_components
-        rows, single, out = self._rows(X, width)
+        rows, single, out = self._rows(X, width, missing=start < 0)
         sources = (source(rows), *self._conditions(condition, rows.shape[0], single))
         values = self._run(sources, node, what, from_node=start, dtype=out)
         return values[0] if single else values
@@ -241,10 +242,19 @@ class Predictor:
         """Reconstructions of rows: `transform`, then `inverse_transform`."""
         return self._values(X, condition, self._output, _core.LINKED)
 
+    def _losses(self, sources: Sequence[Any]) -> NDArray[np.float64]:
+        if not _bound.is_variational(self._spec):
+            return np.asarray(self._run(sources, self._output, _core.LOSS))
+        if self._bound is None:
+            values = parameters(self._spec, self._coefs, self._intercepts, self._others)
+            networks = _bound.predictors(self._spec, values, _bound.DRAWS, self._n_threads, closed=True)
+            self._bound = list(networks)
+        return -_bound.elbo(self._bound, sources)
+
     def score_samples(
         self, X: ArrayLike, *, X_clean: ArrayLike | None = None, condition: ArrayLike | None = None
     ) -> Any:
-        """Minus the loss of one row (a float) or of each of many rows (float64). Higher is better.
+        """Minus the loss of one row (a float) or of each of many rows (float64), as `score_samples` of the estimator.
 
         Parameters
         ----------
@@ -263,11 +273,11 @@ class Predictor:
                     f"X_clean is needed: the reconstruction has {self.n_outputs} features, X {self.n_features_in}"
                 )
             check_target(rows, self._loss, "X", allow_nan=self._masks)
-            values = self._run((*sources, source(rows)), self._output, _core.LOSS)
+            values = self._losses((*sources, source(rows)))
         else:
             clean, _, _ = self._rows(X_clean, self.n_outputs, "X_clean")
             if clean.shape[0] != rows.shape[0]:
                 raise ValueError(f"X_clean has {clean.shape[0]} rows and X has {rows.shape[0]}; they must be pairs")
             check_target(clean, self._loss, "X_clean", allow_nan=self._masks)
-            values = self._run((*sources, source(clean)), self._output, _core.LOSS)
+            values = self._losses((*sources, source(clean)))
         return -float(values[0]) if single else -values

@@ -37,11 +37,11 @@ def layerwise(kind: Any, model: Any, data: FitData, seed: int) -> dict[str, NDAr
     names = [f"encoder_{i}" for i in range(len(encoder))] + ["code"]
     mirrored = ["reconstruction", *(f"decoder_{i}" for i in reversed(range(len(decoder))))]
     activations = [layer.activation or model.activation for layer in encoder] + [model.latent_activation]
-    widths = [layer.units for layer in encoder] + [model.n_components]
+    widths = [layer.units for layer in encoder] + [model._code_width()]
     rows = data.rows.X
     start: dict[str, NDArray[Any]] = {}
     for i, (name, other) in enumerate(zip(names, mirrored, strict=True)):
-        shallow = kind(**{name: getattr(model, name) for name in kind._get_param_names()}).set_params(
+        shallow = kind(**{name: getattr(model, name, None) for name in kind._get_param_names()}).set_params(
             n_components=widths[i],
             hidden_layer_sizes=(),
             decoder_hidden_layer_sizes=None,

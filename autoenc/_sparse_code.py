@@ -113,7 +113,8 @@ def _revive(kind: str, relu: bool, sparsity: TopK | BatchTopK, graph: Graph, rec
     again = {**dense[0]["fields"], "shares": reconstruction.output, "shares_transposed": 0, "size": (1,)}
     revived = graph.add("dense", "aux_reconstruction", aux, **again)
     residual = graph.add("add", "residual", reconstruction.target, reconstruction.output, size=(0, 1))
-    graph.term("squared_error", revived, residual, weight=sparsity.aux_weight)
+    entry_weight = reconstruction.term.get("entry_weight")  # of what is missing nothing is left over
+    graph.term("squared_error", revived, residual, weight=sparsity.aux_weight, entry_weight=entry_weight)
 
 
 @add_terms.register

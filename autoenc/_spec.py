@@ -5,7 +5,7 @@ registry positions, so that it outlives a change of their order. Estimators writ
 and `stages` turn it into the arrays of C structures of ``csrc/layers/layer.h`` and ``csrc/train/trainer.h``.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
@@ -76,12 +76,20 @@ PLAIN_LOSSES = tuple(
 MAX_WIDTH = 2**31 - 1
 MAX_LAYERS = 1000  # of an encoder or a decoder
 
-# Layers that act in training only; a fitted network runs without them.
 # Layers with parameters, which a copy shares.
-WITH_WEIGHTS = frozenset({"dense", "batch_norm", "layer_norm"})
-TRAINING_ONLY = frozenset(
-    {"prefixes", "gaussian_sample", "dropout", "gaussian_noise", "masking_noise", "salt_and_pepper", "swap_noise"}
-)
+WITH_WEIGHTS = frozenset({"dense", "batch_norm", "layer_norm", "vector_quantize"})
+# Layers that make several rows of one; a fitted network runs without them, unless it draws.
+DRAWS = frozenset({"gaussian_sample", "repeat"})
+# Layers that act in training only; a fitted network runs without them.
+TRAINING_ONLY = DRAWS | {
+    "prefixes",
+    "dropout",
+    "gaussian_noise",
+    "masking_noise",
+    "salt_and_pepper",
+    "swap_noise",
+    "binarize",
+}
 
 
 class Node(TypedDict):
@@ -277,13 +285,13 @@ def wanted(nodes: Iterable[Node], names: Iterable[str]) -> list[Node]:
     return [node for node in nodes if node["name"] in needed]
 
 
-def inference_nodes(spec: Spec) -> list[Node]:
+def inference_nodes(spec: Spec, resting: Set[str] = TRAINING_ONLY) -> list[Node]:
     """The fitted network: without layers that act in training only and without what only the objective needs."""
     stands_for: dict[str, str] = {}
     kept = []
     for node in (*spec["nodes"], *spec["score_nodes"]):
         inputs = tuple(stands_for.get(name, name) for name in node["inputs"])
-        if node["kind"] in TRAINING_ONLY:
+        if node["kind"] in resting:
             stands_for[node["name"]] = inputs[0]
         else:
             kept.append(Node(kind=node["kind"], name=node["name"], inputs=inputs, fields=node["fields"]))

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
-__all__ = ["Gaussian", "Masking", "SaltAndPepper", "SwapNoise"]
+__all__ = ["Bernoulli", "Gaussian", "Masking", "SaltAndPepper", "SwapNoise"]
 
 
 class Corruption(BaseEstimator):
@@ -21,6 +21,7 @@ class Corruption(BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"emphasis": [tuple, list, None]}
     emphasis: tuple[float, float] | None
+    _is_target: ClassVar[bool] = False  # whether what is drawn is also what is reconstructed
 
     def _validate(self) -> None:
         """Raises ValueError or TypeError that names the parameter where one is not allowed."""
@@ -245,3 +246,35 @@ class SwapNoise(Corruption):
 
     def _layer(self) -> tuple[str, Mapping[str, Any]]:
         return "swap_noise", {"rate": float(self.p)}
+
+
+class Bernoulli(Corruption):
+    """Dynamic binarisation: entries between 0 and 1 become 0 or 1, and these draws are what is reconstructed.
+
+    Each entry becomes 1 with the probability that it is, else 0, anew at each presentation [1]_ [2]_. Unlike the other
+    corruptions it changes the target too, so the network models rows of zeros and ones whose means are given. Entries
+    below 0 count as 0 and those above 1 as 1. Codes, reconstructions and scores take rows as they are given: pass drawn
+    rows to score those.
+
+    References
+    ----------
+    .. [1] Salakhutdinov, R. and Murray, I. (2008). On the quantitative analysis of deep belief networks. ICML.
+
+    .. [2] Burda, Y., Grosse, R. and Salakhutdinov, R. (2016). Importance weighted autoencoders. ICLR. Section 5.
+
+    Examples
+    --------
+    >>> from autoenc.corruption import Bernoulli
+    >>> Bernoulli()
+    Bernoulli()
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
+    _is_target = True
+
+    def _emphasis(self) -> None:
+        """None: all entries count alike."""
+        return
+
+    def _layer(self) -> tuple[str, Mapping[str, Any]]:
+        return "binarize", {}

@@ -19,7 +19,10 @@ BENCHMARKS = {
     "contractive": "benchmarks.quality.contractive",
     "sparse": "benchmarks.quality.sparse",
     "linear-probes": "benchmarks.quality.linear_probes",
+    "hashing": "benchmarks.quality.hashing",
+    "variational": "benchmarks.quality.variational",
     "outlier-detection": "benchmarks.quality.outlier_detection",
+    "imputation": "benchmarks.quality.imputation",
 }
 
 

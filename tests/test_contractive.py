@@ -25,7 +25,7 @@ def trainer_of(model, X):
     spec = model.set_params(clip_norm=1e300)._description(Rows(X))
     trainer = model._trainer(spec, len(X), 0, n_epochs=1)
     trainer.bind(0, [X])
-    model._start(trainer, spec)
+    model._start(trainer, spec, Rows(X))
     return trainer
 
 

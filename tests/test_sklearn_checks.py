@@ -6,11 +6,15 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from autoenc import (
     Autoencoder,
     AutoencoderClassifier,
+    AutoencoderImputer,
     AutoencoderRegressor,
     ContractiveAutoencoder,
     DenoisingAutoencoder,
+    HashingAutoencoder,
     MarginalizedDenoisingAutoencoder,
     SparseAutoencoder,
+    VariationalAutoencoder,
+    VectorQuantizedAutoencoder,
 )
 
 REASON = "minibatches are drawn from the rows there are: repeated rows make other batches than weighted ones"
@@ -23,6 +27,22 @@ MINIBATCH = [
     Autoencoder(),
     Autoencoder(solver="adam", precision="float64", early_stopping=True, loss="huber", max_iter=20),
     Autoencoder(solver="sgd", loss="poisson", dropout=0.1, learning_rate_init=1e-3, clip_norm=1.0, max_iter=20),
+    VectorQuantizedAutoencoder(max_iter=20),
+    VectorQuantizedAutoencoder(
+        8, n_codes=16, n_codebooks=2, quantizer="residual", precision="float64", early_stopping=True, max_iter=20
+    ),
+    HashingAutoencoder(max_iter=20),
+    HashingAutoencoder(7, method="straight_through", balance_weight=0.01, precision="float64", max_iter=20),
+    HashingAutoencoder(9, method="bernoulli", loss="multinomial", max_iter=20),
+    VariationalAutoencoder(max_iter=20),
+    VariationalAutoencoder(
+        precision="float64",
+        objective="iwae",
+        n_importance_samples=3,
+        prior="mixture",
+        n_prior_components=5,
+        max_iter=20,
+    ),
 ]
 # Equal rows are merged, so a weight is the same as a repetition.
 FULL_BATCH = [
@@ -45,6 +65,12 @@ NAMED = [
     AutoencoderClassifier(max_iter=30, fine_tune_max_iter=60),
     AutoencoderRegressor(max_iter=50),
 ]
+IMPUTERS = [
+    AutoencoderImputer(max_iter=20),
+    AutoencoderImputer(16, max_iter=20, precision="float64", missing_values=-1, add_indicator=True),
+    AutoencoderImputer(16, max_iter=20, keep_empty_features=True, corruption_level=0.0, hidden_layer_sizes=()),
+    AutoencoderImputer(4, max_iter=10, hidden_layer_sizes=(16,), sample_posterior=True),
+]
 
 
 def expected_failures(estimator):
@@ -57,7 +83,7 @@ def expected_failures(estimator):
 
 
 CHECKS = parametrize_with_checks(
-    MINIBATCH + FULL_BATCH + CLOSED_FORM + NAMED, expected_failed_checks=expected_failures
+    MINIBATCH + FULL_BATCH + CLOSED_FORM + NAMED + IMPUTERS, expected_failed_checks=expected_failures
 ).mark
 # scikit-learn 1.6 gives an iterator, of which pytest would warn.
 CHECKS = (CHECKS.args[0], list(CHECKS.args[1]), CHECKS.kwargs)

@@ -55,7 +55,8 @@
     X(constant)           \
     X(permute_columns)    \
     X(total_correlation)  \
-    X(mmd)
+    X(mmd)                \
+    X(binarize)
 
 #define DECLARE(layer) extern const ae_layer_ops AE_V(ae_layer_##layer);
 LAYERS(DECLARE)

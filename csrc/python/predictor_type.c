@@ -59,8 +59,10 @@ static PyObject *predictor_new(PyTypeObject *type, PyObject *args, PyObject *kwa
     self->bits = precision;
     ae_context context;
     ae_status status = ae_predictor_new(&context, &self->predictor, precision, node, n_nodes, loss, n_losses, n_threads);
-    if (status == AE_OK)
+    if (status == AE_OK) {
+        ae_net_seed(ae_predictor_net(self->predictor), 0); /* of draws when scoring, the same in every predictor */
         status = fill(&context, ae_predictor_net(self->predictor), sequence);
+    }
     if (status != AE_OK) {
         binding_raise(type, &context, status);
         goto failed;
@@ -123,14 +125,14 @@ static bool can_wait(predictor_object *self) {
 }
 
 static PyObject *predictor_run(PyObject *object, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"sources", "last_node", "what", "from_node", "combine", "dtype", NULL};
+    static char *names[] = {"sources", "last_node", "what", "from_node", "combine", "dtype", "sampling", NULL};
     predictor_object *self = (predictor_object *)object;
     PyObject *sources, *dtype = Py_None, *keep = NULL, *result = NULL;
     ae_data data[AE_MAX_SOURCES];
-    int what = AE_PREDICT_VALUES;
+    int what = AE_PREDICT_VALUES, sampling = 0;
     ae_predict_call call = {.sources = data, .from_node = -1};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|i$iiO:run", names, &sources, &call.last_node, &what, &call.from_node,
-                                     &call.combine, &dtype) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|i$iiOp:run", names, &sources, &call.last_node, &what, &call.from_node,
+                                     &call.combine, &dtype, &sampling) ||
         !out_type(dtype, self->bits, &call.out_type) || !binding_sources(sources, data, &call.n_sources, &keep))
         return NULL;
     const ae_net *net = ae_predictor_net(self->predictor);
@@ -142,6 +144,7 @@ static PyObject *predictor_run(PyObject *object, PyObject *args, PyObject *kwarg
         goto cleanup;
     }
     call.what = (ae_predict_what)what;
+    call.sampling = sampling != 0;
     npy_intp shape[2] = {data[0].rows, ae_predictor_term_width(self->predictor)};
     if (by_row) {
         call.out_type = AE_F64;
@@ -182,7 +185,8 @@ cleanup:
 
 static PyMethodDef predictor_methods[] = {
     {"run", (PyCFunction)(void (*)(void))predictor_run, METH_VARARGS | METH_KEYWORDS,
-     PyDoc_STR("run($self, sources, last_node, what=0, *, from_node=-1, combine=0, dtype=None)\n--\n\n"
+     PyDoc_STR("run($self, sources, last_node, what=0, *, from_node=-1, combine=0, dtype=None, "
+               "sampling=False)\n--\n\n"
                "Values, linked values, losses, loss terms or negative log-likelihoods of rows.")},
     {NULL, NULL, 0, NULL},
 };

@@ -1,0 +1,307 @@
+"""The vector-quantised autoencoder."""
+
+import math
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from autoenc import _cache, _core, _spec
+from autoenc._autoencoder import Autoencoder
+from autoenc._declare import estimator, first
+from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData
+from autoenc._spec import Graph, Node, Spec
+
+MOST_CODES = 2**24  # of a codebook: numbers that float32 holds exactly
+MOST_CODEBOOKS = 64
+_NOT_HERE = ("sparsity", "contraction")
+EMBEDDING, CODE, INDICES = "embedding", "code", "indices"
+
+
+@estimator
+class VectorQuantizedAutoencoder(Autoencoder):
+    """Autoencoder whose code is one of a finite number of vectors, or one of each of several codebooks.
+
+    The encoder's output, the embedding, is replaced by the nearest vector of a codebook [1]_. The decoder sees that
+    vector alone; its gradient passes to the encoder as if nothing had been replaced. The vectors are moving averages of
+    the embeddings assigned to them ([1]_, appendix A.1); those that hardly any row uses start anew at an embedding of
+    the minibatch [2]_. A row is then a few whole numbers (`encode_indices`), and can be restored from them
+    (`decode_indices`).
+
+    Parameters
+    ----------
+    n_components : int, default=16
+        Features of the embedding.
+    n_codes : int, default=256
+        Vectors of a codebook, at most 2**24.
+    n_codebooks : int, default=1
+        Codebooks, at most 64. A row has one number for each, so there are ``n_codes ** n_codebooks`` different codes.
+    quantizer : {"product", "residual"}, default="product"
+        What several codebooks are for. "product": each quantises an equal run of the embedding's features, so that
+        `n_codebooks` must divide `n_components` [3]_. "residual": each quantises what those before it have left, and
+        the code is the sum of their vectors [4]_.
+    commitment_weight : float, default=0.25
+        Weight of the squared distance between embedding and code, which keeps the encoder near the codes. It is a mean
+        over features like the loss, without a factor 1/2; with "residual" the sum over the partial sums of codes
+        (equation 7 in [4]_).
+    decay : float, default=0.99
+        Of the moving averages, for a step.
+    dead_code_threshold : float, default=0.1
+        A vector starts anew when the moving average of the rows assigned to it in a step is below this part of an even
+        share (rows of the minibatch / `n_codes`), below 1. 0: never.
+    latent_activation : str, default="identity"
+        Of the embedding, before it is quantised; the names of `activation`.
+    output_activation : str, default="auto"
+        Of the reconstruction. "auto" is the link of the loss.
+    loss : str, default="squared_error"
+        What is minimised, as in `Autoencoder`.
+    huber_delta : float, default=1.0
+        Error from which huber grows linearly.
+    correntropy_sigma : float, default=1.0
+        Width of correntropy's kernel: errors far beyond it hardly count.
+    penalties : object of `autoenc.penalties`, list of them or None, default=None
+        On weights and embedding, as in `Autoencoder`.
+    unit_norm_decoder : bool, default=False
+        As in `Autoencoder`.
+    pretrain : {"layerwise"} or None, default=None
+        As in `Autoencoder`, with the embedding for a code.
+    pretrain_max_iter : int, default=30
+        As in `Autoencoder`.
+    <layers>
+    <training>
+
+    Attributes
+    ----------
+    code_usage_ : ndarray of shape (n_codebooks, n_codes)
+        Share of the fit's rows (by their weights) that have each code.
+    perplexity_ : ndarray of shape (n_codebooks,)
+        Number of equally used codes with the entropy of `code_usage_`: 1 where all rows have one code, `n_codes` where
+        all codes are used alike.
+    <learned>
+
+    See Also
+    --------
+    HashingAutoencoder : Codes of bits.
+    sklearn.cluster.KMeans : Vectors of the rows themselves.
+
+    Notes
+    -----
+    The solver "lbfgs" is not allowed: the codes jump from one vector to another.
+
+    References
+    ----------
+    .. [1] van den Oord, A., Vinyals, O. and Kavukcuoglu, K. (2017). Neural discrete representation learning. NIPS.
+    .. [2] Dhariwal, P. et al. (2020). Jukebox: a generative model for music. arXiv:2005.00341. Section 3.
+    .. [3] Jegou, H., Douze, M. and Schmid, C. (2011). Product quantization for nearest neighbor search. IEEE TPAMI 33,
+       117-128.
+    .. [4] Lee, D., Kim, C., Kim, S., Cho, M. and Han, W.-S. (2022). Autoregressive image generation using residual
+       quantization. CVPR.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from autoenc import VectorQuantizedAutoencoder
+    >>> X = load_digits().data / 16
+    >>> model = VectorQuantizedAutoencoder(8, n_codes=32, n_codebooks=4, max_iter=20, random_state=0).fit(X)
+    >>> indices = model.encode_indices(X)
+    >>> indices.shape, model.codebooks_.shape
+    ((1797, 4), (4, 32, 2))
+    >>> bool(np.allclose(model.decode_indices(indices), model.reconstruct(X)))
+    True
+    """
+
+    n_components: int = first(default=16)
+    n_codes: int = 256
+    n_codebooks: int = 1
+    quantizer: str = "product"
+    commitment_weight: float = 0.25
+    decay: float = 0.99
+    dead_code_threshold: float = 0.1
+    # Not parameters here: the code is a vector of a codebook.
+    sparsity: ClassVar[None] = None  # type: ignore[misc]
+    contraction: ClassVar[None] = None  # type: ignore[misc]
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **{name: kinds for name, kinds in Autoencoder._parameter_constraints.items() if name not in _NOT_HERE},
+        "n_codes": [Interval(Integral, 1, MOST_CODES, closed="both")],
+        "n_codebooks": [Interval(Integral, 1, MOST_CODEBOOKS, closed="both")],
+        "quantizer": [StrOptions({"product", "residual"})],
+        "commitment_weight": [Interval(Real, 0, None, closed="left")],
+        "decay": [Interval(Real, 0, 1, closed="neither")],
+        "dead_code_threshold": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def _check_options(self) -> None:
+        super()._check_options()
+        if self.solver == "lbfgs":
+            raise ValueError(
+                "solver='lbfgs' does not go with vector quantisation, which is not smooth; allowed: "
+                f"{', '.join(repr(name) for name in LEARNING_RATES if name != 'lbfgs')}"
+            )
+
+    def _settings(self) -> dict[str, Any]:
+        names = ("n_codes", "n_codebooks", "quantizer")
+        return {**super()._settings(), **{name: getattr(self, name) for name in names}}
+
+    def _initial(self, data: FitData, seed: int) -> dict[str, NDArray[Any]] | None:
+        start = super()._initial(data, seed)
+        if start is None:
+            return None
+        renamed = {f"{CODE}.{role}": f"{EMBEDDING}.{role}" for role in ("weight", "bias")}
+        return {renamed.get(name, name): value for name, value in start.items()}
+
+    # ---- the network ----
+
+    def _fields(self, n_codebooks: int) -> dict[str, Any]:
+        value = (float(self.decay), float(self.dead_code_threshold))
+        return {"size": (int(self.n_codes), n_codebooks, 0), "value": value}
+
+    def _add_code(self, graph: Graph, node: str) -> tuple[str, str]:
+        _spec.check_widths("n_components", [self.n_components])
+        n = int(self.n_codebooks)
+        embedding = self._dense(graph, EMBEDDING, node, int(self.n_components), self.latent_activation)
+        graph.code = embedding  # what penalties are about
+        if self.quantizer == "product":
+            if self.n_components % n:
+                raise ValueError(
+                    f"n_codebooks={self.n_codebooks!r} does not divide n_components={self.n_components!r}, as "
+                    "quantizer='product' needs; allowed: its divisors"
+                )
+            return (graph.add("vector_quantize", CODE, embedding, **self._fields(n)),) * 2
+        left, code = embedding, ""
+        for i in range(n):
+            part = graph.add("vector_quantize", f"{CODE}_{i}", left, **self._fields(1))
+            code = graph.add("add", f"{CODE}_sum_{i}", code, part) if i else part
+            if i + 1 < n:
+                left = graph.add("subtract", f"{EMBEDDING}_left_{i}", left, part)
+        return code, code
+
+    def _add_objective(self, graph: Graph, output: str, target: str, entry_weight: str | None) -> None:
+        super()._add_objective(graph, output, target, entry_weight)
+        sums = [CODE]
+        if self.quantizer == "residual":
+            sums = [f"{CODE}_0", *(f"{CODE}_sum_{i}" for i in range(1, int(self.n_codebooks)))]
+        for code in sums if self.commitment_weight > 0 else ():
+            graph.term("squared_error", EMBEDDING, code, weight=self.commitment_weight)
+
+    def _describe(self, n_features: int, n_outputs: int | None, n_conditions: int) -> Spec:
+        spec = super()._describe(n_features, n_outputs, n_conditions)
+        # The numbers of the codes, for the fitted network: each quantiser once more, with the same parameters.
+        nodes, indices = spec["score_nodes"], ""
+        for i, node in enumerate([node for node in spec["nodes"] if node["kind"] == "vector_quantize"]):
+            k, n, _ = node["fields"]["size"]
+            fields = {**node["fields"], "size": (k, n, 1), "width": n, "shares": node["name"]}
+            name = node["name"].replace(CODE, INDICES)
+            nodes.append(Node(kind="vector_quantize", name=name, inputs=node["inputs"], fields=fields))
+            if i > 0:
+                joined = f"{name}_joined"
+                nodes.append(Node(kind="concatenate", name=joined, inputs=(indices, name), fields={"width": i + 1}))
+                name = joined
+            indices = name
+        spec["kept"] = (*spec["kept"], indices)
+        return spec
+
+    # ---- the fitted network ----
+
+    def _forget(self) -> None:
+        super()._forget()
+        for name in ("code_usage_", "perplexity_"):
+            self.__dict__.pop(name, None)
+
+    def _found_after_fit(self) -> str:
+        return "code_usage_ and perplexity_"
+
+    def _after_fit(self, trainer: _core.Trainer, data: FitData) -> None:
+        super()._after_fit(trainer, data)
+        n = data.rows.X.shape[0]
+        total = np.zeros((int(self.n_codebooks), int(self.n_codes)))
+        for at in range(0, n, ROWS_AT_ONCE):
+            part = slice(at, at + ROWS_AT_ONCE)
+            condition = None if data.rows.condition is None else data.rows.condition[part]
+            indices = self._run(data.rows.X[part], self._spec["kept"][-1], condition=condition).astype(np.int64)
+            weights = None if data.weights is None else data.weights[part]
+            for book, numbers in enumerate(indices.T):
+                total[book] += np.bincount(numbers, weights, minlength=int(self.n_codes))
+        usage = total / total.sum(axis=1, keepdims=True)
+        # By the C library's functions: NumPy's give other bits on processors with AVX-512.
+        self.perplexity_ = np.array(
+            [math.exp(-math.fsum(share * math.log(share) for share in book if share > 0.0)) for book in usage.tolist()]
+        )
+        self.code_usage_ = usage
+
+    @property
+    def codebooks_(self) -> NDArray[Any]:
+        """The vectors: ndarray of shape (n_codebooks, n_codes, width of a vector)."""
+        check_is_fitted(self)
+        names = [name for name, _, _ in self._spec["parameters"] if name.endswith(".codes")]
+        codes = np.stack([self.other_parameters_[name] for name in names])
+        n_codes = codes.shape[2]
+        if len(names) == 1:
+            n = next(node["fields"]["size"][1] for node in self._spec["nodes"] if node["kind"] == "vector_quantize")
+            codes = codes.reshape(n, -1, n_codes)
+        vectors = np.ascontiguousarray(codes.transpose(0, 2, 1))
+        _cache.freeze(vectors)
+        return vectors
+
+    def encode_indices(self, X: Any, *, condition: Any = None) -> NDArray[np.int32]:
+        """Numbers of the codes of rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
+            What is known about each row, where the fit had it.
+
+        Returns
+        -------
+        ndarray of int32 of shape (n_samples, n_codebooks)
+            From 0 to ``n_codes - 1``.
+        """
+        X = self._check(X)
+        condition = self._check_condition(condition, X.shape[0])
+        return self._run(X, self._spec["kept"][-1], condition=condition).astype(np.int32)
+
+    def decode_indices(self, indices: ArrayLike, *, condition: Any = None) -> NDArray[Any]:
+        """Reconstructions from numbers of codes: what `reconstruct` gives for rows that have them.
+
+        Parameters
+        ----------
+        indices : array-like of int of shape (n_samples, n_codebooks)
+            As `encode_indices` gives them.
+        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
+            What is known about each row, where the fit had it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+            Of type `precision`.
+
+        Raises
+        ------
+        ValueError
+            Where indices is not of that shape, not of whole numbers, or has one that no code has.
+        """
+        vectors = self.codebooks_
+        n_codebooks, n_codes, _ = vectors.shape
+        numbers = np.asarray(indices)
+        if numbers.ndim != 2 or numbers.shape[1] != n_codebooks or numbers.dtype.kind not in "iu":
+            raise ValueError(
+                f"indices has type {numbers.dtype} and shape {numbers.shape}; allowed are whole numbers of shape "
+                f"(n_samples, {n_codebooks})"
+            )
+        if numbers.size and not (numbers.min() >= 0 and numbers.max() < n_codes):
+            raise ValueError(
+                f"indices has numbers from {numbers.min()} to {numbers.max()}; allowed are 0 to {n_codes - 1}"
+            )
+        parts = [book[column] for book, column in zip(vectors, numbers.T, strict=True)]
+        if self._spec["settings"]["quantizer"] == "product":
+            return self.inverse_transform(np.hstack(parts), condition=condition)
+        code = parts[0]
+        for part in parts[1:]:  # in the order of the network, whose bits these are
+            code = code + part
+        return self.inverse_transform(code, condition=condition)
