@@ -31,26 +31,11 @@ class ContractiveAutoencoder(Autoencoder):
     tied_weights : bool, default=True
         Whether the decoder uses the encoder's weights, transposed. Otherwise it can grow as fast as they shrink, and
         the penalty means nothing.
-    output_activation : str, default="auto"
-        Of the reconstruction. "auto" is the link of the loss.
-    loss : str, default="squared_error"
-        What is minimised, as in `Autoencoder`.
-    huber_delta : float, default=1.0
-        Error from which huber grows linearly.
-    correntropy_sigma : float, default=1.0
-        Width of correntropy's kernel: errors far beyond it hardly count.
-    sparsity : object of `autoenc.sparsity` or None, default=None
-        What makes the code sparse: L1 or KL.
+    <reconstruction>
+    <sparsity>
     contraction : Contraction or None, default=None
         All that can be said of the penalty, where `contraction_weight` is None.
-    penalties : object of `autoenc.penalties`, list of them or None, default=None
-        On weights and codes, as in `Autoencoder`.
-    unit_norm_decoder : bool, default=False
-        As in `Autoencoder`; needs ``tied_weights=False``.
-    pretrain : {"layerwise"} or None, default=None
-        As in `Autoencoder`: a stack of contractive autoencoders.
-    pretrain_max_iter : int, default=30
-        As in `Autoencoder`.
+    <penalties>
     <layers>
     <training>
 

@@ -29,6 +29,44 @@ def estimator(cls: type[T]) -> type[T]:
 
 
 SHARED = {
+    "latent_activation": """
+    latent_activation : str, default="identity"
+        Of the code; the names of `activation`.
+""",
+    "reconstruction": """
+    output_activation : str, default="auto"
+        Of the reconstruction. "auto" is the link of the loss: logistic for log_loss, exp for poisson, softmax for
+        multinomial, identity for the others. A loss with a link allows no other.
+    loss : {"squared_error", "absolute_error", "huber", "log_cosh", "correntropy", "log_loss", "poisson", \\
+"multinomial"}, default="squared_error"
+        What is minimised: mean over features and rows, without a factor 1/2. log_loss needs data in [0, 1], poisson and
+        multinomial nonnegative data.
+    huber_delta : float, default=1.0
+        Error from which huber grows linearly.
+    correntropy_sigma : float, default=1.0
+        Width of correntropy's kernel: errors far beyond it hardly count.
+""",
+    "sparsity": """
+    sparsity : object of `autoenc.sparsity` or None, default=None
+        What makes the code sparse: a penalty on it or a choice among its features.
+""",
+    "contraction": """
+    contraction : Contraction or None, default=None
+        Penalty on the Jacobian of the code, an object of `autoenc.contraction`; for encoders of dense layers.
+""",
+    "penalties": """
+    penalties : object of `autoenc.penalties`, list of them or None, default=None
+        On weights and codes: orthogonality, decorrelation, predictive sparse decomposition.
+    unit_norm_decoder : bool, default=False
+        Whether each feature of the code keeps a vector of norm one in the first layer of the decoder, so that the code
+        alone says how much of it there is (Bricken et al. 2023, Towards monosemanticity).
+    pretrain : {"layerwise"} or None, default=None
+        "layerwise": each hidden layer is first trained as the code of a shallow autoencoder of the layer before it,
+        with the same corruption; then all are trained together (Bengio et al. 2007, Greedy layer-wise training of deep
+        networks; Vincent et al. 2010, Stacked denoising autoencoders). For deep networks.
+    pretrain_max_iter : int, default=30
+        Epochs of each shallow autoencoder.
+""",
     "layers": """
     hidden_layer_sizes : int or array-like of int, default=(128,)
         Units of the encoder's hidden layers, from input to code. ``()`` is allowed.

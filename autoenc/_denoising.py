@@ -28,28 +28,11 @@ class DenoisingAutoencoder(Autoencoder):
     corruption_level : float or None, default=0.3
         Standard deviation of the normal noise, in units of the data; for the other kinds the probability of an entry to
         be corrupted, below 1. None: as `corruption` says.
-    latent_activation : str, default="identity"
-        Of the code; the names of `activation`.
-    output_activation : str, default="auto"
-        Of the reconstruction. "auto" is the link of the loss.
-    loss : str, default="squared_error"
-        What is minimised, as in `Autoencoder`.
-    huber_delta : float, default=1.0
-        Error from which huber grows linearly.
-    correntropy_sigma : float, default=1.0
-        Width of correntropy's kernel: errors far beyond it hardly count.
-    sparsity : object of `autoenc.sparsity` or None, default=None
-        What makes the code sparse.
-    contraction : Contraction or None, default=None
-        Penalty on the Jacobian of the code, as in `Autoencoder`.
-    penalties : object of `autoenc.penalties`, list of them or None, default=None
-        On weights and codes, as in `Autoencoder`.
-    unit_norm_decoder : bool, default=False
-        As in `Autoencoder`.
-    pretrain : {"layerwise"} or None, default=None
-        As in `Autoencoder`: a stack of denoising autoencoders.
-    pretrain_max_iter : int, default=30
-        As in `Autoencoder`.
+    <latent_activation>
+    <reconstruction>
+    <sparsity>
+    <contraction>
+    <penalties>
     <layers>
     <training>
 

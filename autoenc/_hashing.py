@@ -51,22 +51,8 @@ class HashingAutoencoder(Autoencoder):
     balance_weight : float, default=1e-3
         Weight, in the unit of the loss, of a penalty on bits that are mostly 0 or mostly 1: the sum over bits of the
         Kullback-Leibler divergence between a half and the mean of the bit's probability over the minibatch.
-    output_activation : str, default="auto"
-        Of the reconstruction. "auto" is the link of the loss.
-    loss : str, default="squared_error"
-        What is minimised, as in `Autoencoder`.
-    huber_delta : float, default=1.0
-        Error from which huber grows linearly.
-    correntropy_sigma : float, default=1.0
-        Width of correntropy's kernel: errors far beyond it hardly count.
-    penalties : object of `autoenc.penalties`, list of them or None, default=None
-        On weights and bits, as in `Autoencoder`.
-    unit_norm_decoder : bool, default=False
-        As in `Autoencoder`.
-    pretrain : {"layerwise"} or None, default=None
-        As in `Autoencoder`, with the input of the bits for a code.
-    pretrain_max_iter : int, default=30
-        As in `Autoencoder`.
+    <reconstruction>
+    <penalties>
     <layers>
     <training>
 

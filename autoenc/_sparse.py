@@ -28,26 +28,10 @@ class SparseAutoencoder(Autoencoder):
         10,000 training rows are revived by an auxiliary loss [3]_. None: as `sparsity` says.
     sparsity : object of `autoenc.sparsity` or None, default=None
         What makes the code sparse, where it is not `k`.
-    latent_activation : str, default="identity"
-        Of the code; the names of `activation`. With `k` only "identity".
-    output_activation : str, default="auto"
-        Of the reconstruction. "auto" is the link of the loss.
-    loss : str, default="squared_error"
-        What is minimised, as in `Autoencoder`.
-    huber_delta : float, default=1.0
-        Error from which huber grows linearly.
-    correntropy_sigma : float, default=1.0
-        Width of correntropy's kernel: errors far beyond it hardly count.
-    contraction : Contraction or None, default=None
-        Penalty on the Jacobian of the code, as in `Autoencoder`.
-    penalties : object of `autoenc.penalties`, list of them or None, default=None
-        On weights and codes, as in `Autoencoder`.
-    unit_norm_decoder : bool, default=False
-        As in `Autoencoder`.
-    pretrain : {"layerwise"} or None, default=None
-        As in `Autoencoder`.
-    pretrain_max_iter : int, default=30
-        As in `Autoencoder`.
+    <latent_activation>
+    <reconstruction>
+    <contraction>
+    <penalties>
     <layers>
     <training>
 

@@ -152,28 +152,11 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         Highest learning rate of the second training. None: as `learning_rate_init`.
     reconstruction_weight : float, default=0.0
         Weight of the reconstruction beside the cross-entropy in the second training, in which all rows then take part.
-    latent_activation : str, default="identity"
-        Of the code; the names of `activation`.
-    output_activation : str, default="auto"
-        Of the reconstruction. "auto" is the link of the loss.
-    loss : str, default="squared_error"
-        Of the reconstruction, as in `Autoencoder`.
-    huber_delta : float, default=1.0
-        Error from which huber grows linearly.
-    correntropy_sigma : float, default=1.0
-        Width of correntropy's kernel: errors far beyond it hardly count.
-    sparsity : object of `autoenc.sparsity` or None, default=None
-        What makes the code sparse.
-    contraction : Contraction or None, default=None
-        Penalty on the Jacobian of the code, as in `Autoencoder`.
-    penalties : object of `autoenc.penalties`, list of them or None, default=None
-        On weights and codes, as in `Autoencoder`.
-    unit_norm_decoder : bool, default=False
-        As in `Autoencoder`.
-    pretrain : {"layerwise"} or None, default=None
-        As in `Autoencoder`, before the first training.
-    pretrain_max_iter : int, default=30
-        As in `Autoencoder`.
+    <latent_activation>
+    <reconstruction>
+    <sparsity>
+    <contraction>
+    <penalties>
     <layers>
     <training>
 
@@ -321,28 +304,11 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         Highest learning rate of the second training. None: as `learning_rate_init`.
     reconstruction_weight : float, default=0.0
         Weight of the reconstruction beside the error of y in the second training, in which all rows then take part.
-    latent_activation : str, default="identity"
-        Of the code; the names of `activation`.
-    output_activation : str, default="auto"
-        Of the reconstruction. "auto" is the link of the loss.
-    loss : str, default="squared_error"
-        Of the reconstruction, as in `Autoencoder`.
-    huber_delta : float, default=1.0
-        Error from which huber grows linearly.
-    correntropy_sigma : float, default=1.0
-        Width of correntropy's kernel: errors far beyond it hardly count.
-    sparsity : object of `autoenc.sparsity` or None, default=None
-        What makes the code sparse.
-    contraction : Contraction or None, default=None
-        Penalty on the Jacobian of the code, as in `Autoencoder`.
-    penalties : object of `autoenc.penalties`, list of them or None, default=None
-        On weights and codes, as in `Autoencoder`.
-    unit_norm_decoder : bool, default=False
-        As in `Autoencoder`.
-    pretrain : {"layerwise"} or None, default=None
-        As in `Autoencoder`, before the first training.
-    pretrain_max_iter : int, default=30
-        As in `Autoencoder`.
+    <latent_activation>
+    <reconstruction>
+    <sparsity>
+    <contraction>
+    <penalties>
     <layers>
     <training>
 

@@ -52,24 +52,9 @@ class VectorQuantizedAutoencoder(Autoencoder):
     dead_code_threshold : float, default=0.1
         A vector starts anew when the moving average of the rows assigned to it in a step is below this part of an even
         share (rows of the minibatch / `n_codes`), below 1. 0: never.
-    latent_activation : str, default="identity"
-        Of the embedding, before it is quantised; the names of `activation`.
-    output_activation : str, default="auto"
-        Of the reconstruction. "auto" is the link of the loss.
-    loss : str, default="squared_error"
-        What is minimised, as in `Autoencoder`.
-    huber_delta : float, default=1.0
-        Error from which huber grows linearly.
-    correntropy_sigma : float, default=1.0
-        Width of correntropy's kernel: errors far beyond it hardly count.
-    penalties : object of `autoenc.penalties`, list of them or None, default=None
-        On weights and embedding, as in `Autoencoder`.
-    unit_norm_decoder : bool, default=False
-        As in `Autoencoder`.
-    pretrain : {"layerwise"} or None, default=None
-        As in `Autoencoder`, with the embedding for a code.
-    pretrain_max_iter : int, default=30
-        As in `Autoencoder`.
+    <latent_activation>
+    <reconstruction>
+    <penalties>
     <layers>
     <training>
 
