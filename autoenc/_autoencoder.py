@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from autoenc import _add_penalties, _core, _dense_layers, _spec
-from autoenc._base import MOST, BaseAutoencoder
+from autoenc._base import MOST, BaseAutoencoder, shown
 from autoenc._declare import estimator, first
 from autoenc._fitting import ROWS_AT_ONCE, FitData
 from autoenc._pretraining import layerwise
@@ -150,9 +150,9 @@ class Autoencoder(BaseAutoencoder):
         names = ("latent_activation", "output_activation", "loss", "huber_delta", "correntropy_sigma")
         own = {name: getattr(self, name) for name in names}
         objects = {
-            "sparsity": repr(self._sparsity()),
-            "contraction": repr(self._contraction()),
-            "penalties": repr(self.penalties),
+            "sparsity": shown(self._sparsity()),
+            "contraction": shown(self._contraction()),
+            "penalties": shown(self.penalties),
         }
         return {**super()._settings(), **own, **objects, "unit_norm_decoder": bool(self.unit_norm_decoder)}
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import scipy.sparse as sp
+import sklearn
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -573,12 +574,15 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             dtype=dtype,
         )
 
+    @property
+    def _masks(self) -> bool:
+        """Whether the fitted network leaves out what is missing, whatever the parameter says by now."""
+        return bool(self._spec["settings"]["missing"] == "mask")
+
     def _check(self, X: Any) -> Any:
         if not hasattr(self, "coefs_"):  # check_is_fitted asks for all tags first, which takes longer than one row
             check_is_fitted(self)
-        return _data.check_features(
-            self, X, reset=False, precision=self._spec["precision"], allow_nan=self.missing == "mask"
-        )
+        return _data.check_features(self, X, reset=False, precision=self._spec["precision"], allow_nan=self._masks)
 
     def _check_condition(self, condition: Any, n_rows: int) -> Any:
         """The condition of some rows, which there must be exactly where the fit had one."""
@@ -664,7 +668,7 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         """Checked rows, with what their reconstructions are compared with."""
         X = self._check(X)
         spec, clean = self._spec, None
-        allow_nan = self.missing == "mask"
+        allow_nan = self._masks
         if X_clean is not None:
             clean = _data.check_other(
                 X_clean,
@@ -680,7 +684,7 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
                 f"X_clean is needed: the reconstruction has {spec['n_outputs']} features and X {spec['n_features']}"
             )
         name = "X" if clean is None else "X_clean"
-        _data.check_target(X if clean is None else clean, self._target_loss(), name, allow_nan=allow_nan)
+        _data.check_target(X if clean is None else clean, spec["scores"][0]["loss"], name, allow_nan=allow_nan)
         return Rows(X, X if clean is None else clean, self._check_condition(condition, X.shape[0]))
 
     def _compare(self, X: Any, X_clean: Any, condition: Any, what: int) -> NDArray[Any]:
@@ -781,10 +785,16 @@ def _unique(graph: Graph, name: str) -> str:
 def _plain(hidden: Sequence[_layers.Layer]) -> tuple[Any, ...]:
     """Layers as they show in messages: units where there is nothing else to say."""
     return tuple(
-        layer.units if isinstance(layer, _layers.Dense) and layer.activation is None else repr(layer)
+        layer.units if isinstance(layer, _layers.Dense) and layer.activation is None else shown(layer)
         for layer in hidden
         if not isinstance(layer, _layers.Dropout)
     )
+
+
+def shown(part: Any) -> str:
+    """A part as text that does not depend on how scikit-learn is told to print."""
+    with sklearn.config_context(print_changed_only=True):
+        return repr(part)
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -47,8 +47,11 @@ class Imputing(Known, Autoencoder):
 
 
 def _can_draw(model: Any) -> None:
-    if not model.sample_posterior:
-        raise NotWithTheseParameters("sample needs a network that knows distributions; allowed: sample_posterior=True")
+    fitted = getattr(model, "autoencoder_", None)
+    if not model.sample_posterior or (fitted is not None and not hasattr(fitted, "drawn")):
+        raise NotWithTheseParameters(
+            "sample needs a network that knows distributions; allowed: a fit with sample_posterior=True"
+        )
 
 
 @estimator

@@ -312,7 +312,7 @@ class MarginalizedDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, Transfor
     @property
     def _n_features_out(self) -> int:
         width = len(self.pivots_)
-        return self.n_features_in_ + len(self.coefs_) * width if self.concatenate else width
+        return self.n_features_in_ + len(self.coefs_) * width if self._joined else width
 
     # ---- fitting ----
 
@@ -345,6 +345,7 @@ class MarginalizedDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, Transfor
     def _take(self, solutions: list[NDArray[np.float64]]) -> None:
         dtype = np.dtype(self.precision)
         with np.errstate(over="ignore"):
+            self._joined = bool(self.concatenate)
             self.coefs_ = [solution[:-1].astype(dtype) for solution in solutions]
             self.intercepts_ = [solution[-1].astype(dtype) for solution in solutions]
         for array in (*self.coefs_, *self.intercepts_):
@@ -510,8 +511,8 @@ class MarginalizedDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, Transfor
 
     def _transform(self, X: Any) -> NDArray[Any]:
         n = len(self.coefs_)
-        core = self._core(n, "tanh", joined=bool(self.concatenate))
-        last = len(_graph(1, 1, n, "tanh", joined=True).nodes) - 1 if self.concatenate else n
+        core = self._core(n, "tanh", joined=self._joined)
+        last = len(_graph(1, 1, n, "tanh", joined=True).nodes) - 1 if self._joined else n
         return core.run((_data.source(X),), last, dtype=self._out(X))
 
     def transform(self, X: Any) -> NDArray[Any]:

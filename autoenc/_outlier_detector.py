@@ -343,7 +343,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         dense = X.toarray() if sp.issparse(X) else X
         with np.errstate(over="ignore"):  # beyond the largest number is beyond the clip
             Z = (dense.astype(np.float64) - self.mean_) / self.scale_
-        return np.ascontiguousarray(np.clip(Z, -self.clip, self.clip, out=Z), dtype=self._dtype)
+        return np.ascontiguousarray(np.clip(Z, -self._clip, self._clip, out=Z), dtype=self._dtype)
 
     def _errors(self, network: Autoencoder, error: float, Z: NDArray[Any]) -> NDArray[np.float64]:
         difference = network.reconstruct(Z).astype(np.float64)
@@ -421,6 +421,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         n, d = X.shape
         codes = self._codes(d)
         bag = self._bag_size(n)
+        self._clip = float(self.clip)
         self.mean_, scale = _moments(X)
         self.scale_ = np.maximum(scale, np.maximum(LEAST_SPREAD * abs(self.mean_), np.finfo(np.float64).tiny))
         self._dtype = np.dtype(self.precision)

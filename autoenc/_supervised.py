@@ -5,13 +5,14 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
-from sklearn.utils.validation import _check_y, check_is_fitted, column_or_1d
+from sklearn.utils.validation import _check_y, check_consistent_length, check_is_fitted, column_or_1d
 
 from autoenc import _data, _spec
 from autoenc._autoencoder import Autoencoder
@@ -81,7 +82,7 @@ class _Supervised(Autoencoder):
         rows = FitData(Rows(X), data.weights, None)
         resumes = self.warm_start and hasattr(self, "coefs_")
         initial = None if resumes else self._initial(rows, seed)
-        trainer, history = self._run_fit(spec, rows, seed, resumes=resumes, initial=initial)
+        trainer, history = self._run_fit(spec, self._merge(rows), seed, resumes=resumes, initial=initial)
         if history.interrupted:
             raise KeyboardInterrupt  # without its second training the head says nothing
         if history.error is not None:
@@ -94,7 +95,7 @@ class _Supervised(Autoencoder):
         tuned = self._fine_tuned(spec)
         trainer, further = self._run_fit(
             tuned,
-            data,
+            self._merge(data),
             seed,
             initial=pretrained,
             max_iter=self.fine_tune_max_iter,
@@ -104,6 +105,7 @@ class _Supervised(Autoencoder):
         features = {name: self.__dict__[name] for name in ("n_features_in_", "feature_names_in_") if name in vars(self)}
         self._learn(trainer, tuned, history, features)
         self.fine_tune_loss_curve_ = further.loss
+        self._after_fit(trainer, FitData(Rows(X), rows.weights, None))
         self._report(further)
 
     def _cannot(self) -> None:
@@ -117,7 +119,21 @@ class _Supervised(Autoencoder):
         raise NotImplementedError
 
     def fit_transform(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> NDArray[Any]:
-        """Fit to X and y and return the codes, of shape (n_samples, n_components)."""
+        """Fit to X and y and return the codes: the same as ``fit(X, y).transform(X)``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,)
+            As in `fit`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Nonnegative weights of the rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+        """
         return self.fit(X, y, sample_weight=sample_weight).transform(X)
 
     def _check_with_target(self, X: Any, *, reset: bool) -> Any:
@@ -152,6 +168,8 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         Highest learning rate of the second training. None: as `learning_rate_init`.
     reconstruction_weight : float, default=0.0
         Weight of the reconstruction beside the cross-entropy in the second training, in which all rows then take part.
+        With 0 the decoder stays as the first training left it while the encoder moves on: set it where reconstructions
+        or scores of rows are wanted too.
     <latent_activation>
     <reconstruction>
     <sparsity>
@@ -247,7 +265,13 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
             if len(y) != X.shape[0]:
                 raise ValueError(f"y has {len(y)} entries and X has {X.shape[0]} rows; they must be pairs")
             y, labelled = self._labels(y)
-            self.classes_, codes = np.unique(y[labelled], return_inverse=True)
+            classes, codes = np.unique(y[labelled], return_inverse=True)
+            known = before.get("classes_", classes)
+            if self.warm_start and "coefs_" in before and not np.array_equal(classes, known):
+                raise ValueError(
+                    f"warm_start=True needs the classes of the fit before, {known.tolist()}; y has {classes.tolist()}"
+                )
+            self.classes_, self._unlabeled = classes, self.unlabeled_label
             weights = np.ones(len(self.classes_))
             if self.class_weight is not None:
                 weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y[labelled])
@@ -260,11 +284,32 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         return self
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
-        """Probabilities of the classes, in the order of `classes_`, of shape (n_samples, n_classes)."""
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
+        """
         return self._head(X, "probabilities")
 
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
-        """Logarithms of `predict_proba`, exact where those are tiny."""
+        """Logarithms of `predict_proba`, exact where those are tiny.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
         logits = self._head(X, HEAD)
         shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
         exact = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
@@ -274,17 +319,52 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         return np.where(likely, np.log(np.where(likely, probabilities, 1.0)), exact).astype(logits.dtype)
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The most probable class of each row."""
+        """The most probable class of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
         best = self._head(X, HEAD).argmax(axis=1)
         return np.asarray(self.classes_[best])
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # type: ignore[override]
-        """Share of the rows whose class is predicted, those without a label left out."""
+        """Share of the rows whose class is predicted, those without a label left out.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,)
+            Their labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+        """
         check_is_fitted(self)
-        y = np.asarray(y)
-        known = np.ones(len(y), bool) if self.unlabeled_label is None else np.asarray(y != self.unlabeled_label)
+        y = column_or_1d(y)
+        check_consistent_length(X, y, sample_weight)
+        known = np.ones(len(y), bool) if self._unlabeled is None else np.asarray(y != self._unlabeled)
         weight = None if sample_weight is None else np.asarray(sample_weight)[known]
         return float(accuracy_score(y[known], self.predict(X)[known], sample_weight=weight))
+
+
+def _numbers(y: Any) -> NDArray[np.float64]:
+    """y of a regression as an array."""
+    if sp.issparse(y):
+        raise ValueError("y is sparse; allowed are dense arrays of numbers")
+    y = np.asarray(y)
+    if y.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: y is {y.dtype}")
+    return y.astype(np.float64)
 
 
 @estimator
@@ -304,6 +384,8 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         Highest learning rate of the second training. None: as `learning_rate_init`.
     reconstruction_weight : float, default=0.0
         Weight of the reconstruction beside the error of y in the second training, in which all rows then take part.
+        With 0 the decoder stays as the first training left it while the encoder moves on: set it where reconstructions
+        or scores of rows are wanted too.
     <latent_activation>
     <reconstruction>
     <sparsity>
@@ -378,7 +460,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
             X = self._check_with_target(X, reset=True)
             if y is None:
                 _check_y(y, estimator=self)
-            y = np.asarray(y, dtype=np.float64)
+            y = _numbers(y)
             if y.ndim not in (1, 2) or len(y) != X.shape[0]:
                 raise ValueError(
                     f"y has shape {y.shape} and X has {X.shape[0]} rows; allowed are one or more columns of rows"
@@ -390,7 +472,15 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
             if not known.reshape(columns.shape).any(axis=0).all():
                 raise ValueError("a column of y has no value at all: all are NaN; at least one must be known")
             self._flat = y.ndim == 1
-            self._y_mean, spread = np.nanmean(columns, axis=0), np.nanstd(columns, axis=0)
+            weights = _data.check_weights(sample_weight, X)
+            share = np.where(np.isnan(columns), 0.0, 1.0 if weights is None else weights[:, np.newaxis])
+            if not share.any(axis=0).all():
+                raise ValueError(
+                    "a column of y has no value in rows of positive sample_weight; at least one must be known"
+                )
+            filled = np.where(np.isnan(columns), 0.0, columns)
+            self._y_mean = np.average(filled, axis=0, weights=share)
+            spread = np.sqrt(np.average((filled - self._y_mean) ** 2, axis=0, weights=share))
             self._y_scale = np.where(spread > 0.0, spread, 1.0)
             targets = ((columns - self._y_mean) / self._y_scale).astype(self.precision)
             self._fit_both(X, targets, known.reshape(columns.shape).any(axis=1), sample_weight)
@@ -400,15 +490,41 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Numbers for rows, of shape (n_samples,) or (n_samples, n_targets) as y was."""
+        """Numbers for rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_targets)
+            As y was in the fit.
+        """
         out = self._head(X, HEAD)
         out = out * self._y_scale + self._y_mean
         return np.asarray(out[:, 0] if self._flat else out)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # type: ignore[override]
-        """Coefficient of determination on the rows whose y is known."""
+        """Coefficient of determination on the rows whose y is known.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Their numbers; NaN where there is none.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+        """
         check_is_fitted(self)
-        y = np.asarray(y, dtype=np.float64)
+        y = _numbers(y)
+        check_consistent_length(X, y, sample_weight)
         known = np.isfinite(y.reshape(len(y), -1)).all(axis=1)
         weight = None if sample_weight is None else np.asarray(sample_weight)[known]
         return float(r2_score(y[known], self.predict(X)[known], sample_weight=weight))

@@ -294,9 +294,10 @@ class VariationalAutoencoder(BaseAutoencoder):
             The same as `transform` gives.
         standard_deviations : ndarray of shape (n_samples, n_components)
         """
-        means = self.transform(X, condition=condition)
         X = self._check(X)
-        _, log_variance, _ = self._posterior(X, self._check_condition(condition, X.shape[0]))
+        condition = self._check_condition(condition, X.shape[0])
+        means = self._run(X, self._spec["code"], condition=condition)
+        _, log_variance, _ = self._posterior(X, condition)
         return means, _latent.deviations(log_variance).astype(means.dtype)
 
     def _values(self) -> dict[str, NDArray[Any]]:
@@ -356,9 +357,10 @@ class VariationalAutoencoder(BaseAutoencoder):
         if not isinstance(steps, Integral) or steps < 2:
             raise ValueError(f"steps is {steps!r}; it must be a whole number of at least 2")
         rows = None if condition is None else np.repeat(np.atleast_2d(condition), int(steps), axis=0)
-        ends = self.transform(
-            np.vstack([np.atleast_2d(a), np.atleast_2d(b)]), condition=None if rows is None else rows[:2]
-        )
+        if np.ndim(a) > 2 or np.ndim(b) > 2 or len(np.atleast_2d(a)) != 1 or len(np.atleast_2d(b)) != 1:
+            raise ValueError(f"a has shape {np.shape(a)} and b {np.shape(b)}; each must be one row")
+        X = self._check(np.vstack([np.atleast_2d(a), np.atleast_2d(b)]))
+        ends = self._run(X, self._spec["code"], condition=self._check_condition(None if rows is None else rows[:2], 2))
         codes = _latent.path(*ends.astype(np.float64), int(steps), spherical=method == "spherical")
         return self.inverse_transform(codes.astype(ends.dtype), condition=rows)
 

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_digits
@@ -11,6 +12,7 @@ from sklearn.model_selection import GridSearchCV
 
 from autoenc import Autoencoder
 from autoenc.layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, Residual
+from autoenc.sparsity import TopK
 
 
 @pytest.fixture(scope="module")
@@ -168,3 +170,25 @@ def test_a_search_over_layers(digits):
 def test_errors_of_layers_name_them(digits, encoder, message):
     with pytest.raises(ValueError, match=message):
         fitted(digits[0], encoder=encoder)
+
+
+def test_going_on_does_not_depend_on_how_parts_are_printed(digits):
+    X, _ = digits
+    model = Autoencoder(8, sparsity=TopK(3), encoder=[Dense(9, "tanh")], warm_start=True, max_iter=2, random_state=0)
+    model.fit(X)
+    with sklearn.config_context(print_changed_only=False):
+        model.fit(X)
+    with pytest.raises(ValueError, match="sparsity from"):
+        model.set_params(sparsity__k=4).fit(X)
+
+
+def test_scores_are_of_the_loss_that_was_fitted(digits):
+    X, _ = digits
+    model = fitted(X, loss="log_loss")
+    before = model.score_samples(X)
+    model.set_params(loss="squared_error", missing="mask")
+    assert_array_equal(model.score_samples(X), before)
+    with pytest.raises(ValueError, match="log_loss"):
+        model.score_samples(30 * X - 3)
+    with pytest.raises(ValueError, match="NaN"):
+        model.transform(np.full_like(X[:1], np.nan))

@@ -49,7 +49,7 @@ def test_equals_the_formula(p, n_layers):
     for W, coef, intercept in zip(Ws, model.coefs_, model.intercepts_, strict=True):
         np.testing.assert_allclose(np.column_stack([coef.T, intercept]), W, rtol=1e-7, atol=1e-8)
     np.testing.assert_allclose(features, np.hstack([h.T for h in hs]), rtol=1e-7, atol=1e-8)
-    last = model.set_params(concatenate=False).transform(X)
+    last = clone(model).set_params(concatenate=False).fit(X).transform(X)
     np.testing.assert_allclose(last, hs[-1].T, rtol=1e-7, atol=1e-8)
     np.testing.assert_allclose(model.reconstruct(X), X @ Ws[0][:, :-1].T + Ws[0][:, -1], rtol=1e-7, atol=1e-8)
 

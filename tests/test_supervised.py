@@ -173,3 +173,49 @@ def test_parts_of_the_autoencoder(digits):
     assert (sparse.transform(X) != 0).sum(axis=1).max() == 3
     contracted = classifier(contraction=Contraction(0.001), reconstruction_weight=0.5, **common).fit(X, few)
     assert contracted.score(X, y) > 0.5
+
+
+def test_a_row_without_weight_has_no_say_in_the_scale_of_y():
+    X, _ = load_diabetes(return_X_y=True)
+    X = scale(X)
+    y = X[:, 0].copy()
+    y[200:] = 1e4
+    weight = np.r_[np.ones(200), np.zeros(len(y) - 200)]
+    model = AutoencoderRegressor(16, max_iter=20, fine_tune_max_iter=100, random_state=0).fit(
+        X, y, sample_weight=weight
+    )
+    assert model.score(X[:200], y[:200]) > 0.9
+
+
+@pytest.mark.filterwarnings("ignore:lbfgs has not converged")
+@pytest.mark.parametrize("make", [AutoencoderClassifier, AutoencoderRegressor])
+def test_weights_are_repetitions_for_lbfgs(digits, make):
+    X, y, _ = digits
+    X, y = X[:80], (y[:80] % 3) * (1 if make is AutoencoderClassifier else 1.5)
+    times = np.random.default_rng(0).integers(0, 3, len(y))
+    parameters = {
+        "solver": "lbfgs",
+        "precision": "float64",
+        "max_iter": 15,
+        "fine_tune_max_iter": 15,
+    }
+    one = make(6, random_state=0, **parameters).fit(X, y, sample_weight=times)
+    other = make(6, random_state=0, **parameters).fit(np.repeat(X, times, axis=0), np.repeat(y, times))
+    assert_allclose(one.transform(X), other.transform(X), rtol=1e-9)
+
+
+def test_what_a_fit_meant_stays_meant(digits):
+    X, y, few = digits
+    model = classifier(sparsity=TopK(4)).fit(X, few)
+    assert model.dead_latents_.dtype.kind == "i"
+    assert model.score(X, y[:, np.newaxis]) == model.score(X, y)
+    before = model.score(X, few)
+    assert model.set_params(unlabeled_label=0).score(X, few) == before
+    with pytest.raises(ValueError, match="NaN"):
+        model.set_params(missing="mask").predict(np.full_like(X[:1], np.nan))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model.score(X, y[:5])
+    with pytest.raises(ValueError, match="classes of the fit before"):
+        classifier(warm_start=True).fit(X, few).fit(X, np.where(few == 2, 20, few))
+    with pytest.raises(ValueError, match="Complex"):
+        AutoencoderRegressor().fit(X, y + 1j)

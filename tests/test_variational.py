@@ -531,3 +531,14 @@ def test_gradients_by_differences(kind):
             losses.append(trainer.gradient(0, True)[0])
         slope = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))
         assert (losses[0] - losses[1]) / 2e-5 == pytest.approx(slope, rel=1e-5, abs=1e-6)
+
+
+def test_answers_that_are_no_codes_are_arrays_whatever_the_output_is_set_to():
+    X = np.random.default_rng(0).random((40, 3))
+    model = VariationalAutoencoder(2, max_iter=2, random_state=0).fit(X)
+    means, deviations = model.encode_distribution(X)
+    path = model.interpolate(X[0], X[1], 4)
+    model.set_output(transform="pandas")
+    for one, other in zip(model.encode_distribution(X), (means, deviations), strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(model.interpolate(X[0], X[1], 4), path)
