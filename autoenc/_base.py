@@ -14,13 +14,14 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from autoenc import __version__, _cache, _core, _data, _predictor, _spec
+from autoenc import _cache, _core, _data, _predictor, _spec
 from autoenc import layers as _layers
 from autoenc._declare import estimator
-from autoenc._fitting import LEARNING_RATES, SCHEDULES, Fitting, Rows, warn
+from autoenc._fitting import LEARNING_RATES, SCHEDULES, Fitting, Rows
 from autoenc._spec import Graph, Spec
 from autoenc._threads import n_threads
 from autoenc._training import type_callback
+from autoenc._versioned import Versioned
 from autoenc.corruption import Corruption
 
 MOST = 2**31 - 1  # of what is counted: epochs, rows of a batch
@@ -68,7 +69,7 @@ def widths(name: str, sizes: Any) -> list[int]:
 
 
 @estimator
-class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base of the estimators: an encoder, a code and a decoder, trained together.
 
     A subclass declares its parameters as fields and says by `_add_code`, `_add_output` and `_add_objective` what it
@@ -187,19 +188,7 @@ class BaseAutoencoder(Fitting, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         new.__dict__.update(self.__dict__)
         return new
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        state["_autoenc_version"] = __version__
-        return state
-
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        written = state.pop("_autoenc_version", __version__)
-        if _release(written) > _release(__version__):
-            warn(
-                f"this {type(self).__name__} was pickled by autoenc {written}; this is {__version__}, "
-                "which may read it wrongly"
-            )
         super().__setstate__(state)
         others = state.get("other_parameters_", {}).values()
         for array in (*state.get("coefs_", ()), *state.get("intercepts_", ()), *others):
@@ -795,13 +784,3 @@ def shown(part: Any) -> str:
     """A part as text that does not depend on how scikit-learn is told to print."""
     with sklearn.config_context(print_changed_only=True):
         return repr(part)
-
-
-def _release(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version."""
-    numbers = []
-    for part in version.split("."):
-        if not part.isdigit():
-            break
-        numbers.append(int(part))
-    return tuple(numbers)

@@ -19,6 +19,7 @@ from autoenc._base import MOST, AvailableIf, NotWithTheseParameters
 from autoenc._declare import estimator, first
 from autoenc._spec import Graph
 from autoenc._training import type_callback
+from autoenc._versioned import Versioned
 from autoenc.corruption import Masking
 
 FLOATS = [np.float64, np.float32]
@@ -55,7 +56,7 @@ def _can_draw(model: Any) -> None:
 
 
 @estimator
-class AutoencoderImputer(TransformerMixin, BaseEstimator):
+class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
     """Fills missing values by what a denoising autoencoder restores from the rest of the row.
 
     Columns are standardised by what is observed. In training more entries of each row are masked, anew at each

@@ -14,9 +14,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from autoenc import __version__, _cache, _core, _data, _spec
+from autoenc import _cache, _core, _data, _spec
 from autoenc._spec import Graph
 from autoenc._threads import n_threads
+from autoenc._versioned import Versioned
 
 ROWS_AT_ONCE = 4096  # of dense data; fixed, since the order of a sum shows in its last bits
 SPARSE_ROWS_AT_ONCE = 65_536
@@ -173,7 +174,7 @@ def _can_fit_partially(estimator: Any) -> bool:
     return True
 
 
-class MarginalizedDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class MarginalizedDenoisingAutoencoder(Versioned, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Stacked denoising autoencoder without iterations: each layer is solved for all corruptions at once.
 
     A layer learns the linear map that best restores rows of which each feature was set to zero with probability
@@ -300,11 +301,7 @@ class MarginalizedDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, Transfor
     def __sklearn_is_fitted__(self) -> bool:
         return "coefs_" in vars(self)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_autoenc_version": __version__}
-
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = {name: value for name, value in state.items() if name != "_autoenc_version"}
         super().__setstate__(state)
         for array in (*self.__dict__.get("coefs_", ()), *self.__dict__.get("intercepts_", ())):
             _cache.freeze(array)

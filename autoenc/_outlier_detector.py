@@ -21,6 +21,7 @@ from autoenc._autoencoder import Autoencoder
 from autoenc._base import LEARNING_RATES, MOST
 from autoenc._declare import estimator
 from autoenc._threads import n_threads
+from autoenc._versioned import Versioned
 
 # Of a bag by default: its rows at most, and its share of all rows, so that few rows are in every bag.
 BAG_ROWS, BAG_SHARE = 512, 0.6
@@ -118,7 +119,7 @@ def _fence(scores: NDArray[np.float64]) -> float:
     return float(low - 1.5 * (high - low))
 
 
-class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
+class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
     """Outliers by the reconstruction error of an ensemble of small autoencoders.
 
     Each member is an `Autoencoder` trained on a bag of rows drawn without replacement [1]_ [2]_, half of the epochs on

@@ -8,6 +8,7 @@ from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 
+import autoenc
 from autoenc import (
     Autoencoder,
     AutoencoderClassifier,
@@ -136,3 +137,17 @@ def test_inputs(X, kind):
     assert_array_equal(dense.transform(X), sparse.transform(sp.csr_array(X)))
     bytes_ = clone(model).fit((X * 16).astype(np.uint8))
     assert_array_equal(bytes_.transform((X * 16).astype(np.uint8)), bytes_.transform(X * 16))
+
+
+@pytest.mark.parametrize(
+    "name", ["AutoencoderOutlierDetector", "AutoencoderImputer", "MarginalizedDenoisingAutoencoder"]
+)
+def test_pickles_carry_the_version(name):
+    X = np.random.default_rng(0).random((40, 3))
+    model = getattr(autoenc, name)().fit(X)
+    state = model.__getstate__()
+    assert state["_autoenc_version"] == autoenc.__version__
+    other = type(model).__new__(type(model))
+    with pytest.warns(UserWarning, match=r"pickled by autoenc 99\.0"):
+        other.__setstate__({**state, "_autoenc_version": "99.0"})
+    assert "_autoenc_version" not in vars(other)

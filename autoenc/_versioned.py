@@ -1,0 +1,37 @@
+"""Pickles that say which release wrote them."""
+
+from typing import Any
+
+from autoenc import __version__
+from autoenc._fitting import warn
+
+KEY = "_autoenc_version"
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version."""
+    numbers = []
+    for part in version.split("."):
+        if not part.isdigit():
+            break
+        numbers.append(int(part))
+    return tuple(numbers)
+
+
+class Versioned:
+    """Goes before BaseEstimator: its pickles carry the version, and one of a later release warns when it is read."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
+        state[KEY] = __version__
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        written = state.pop(KEY, __version__)
+        if _release(written) > _release(__version__):
+            warn(
+                f"this {type(self).__name__} was pickled by autoenc {written}; this is {__version__}, "
+                "which may read it wrongly"
+            )
+        super().__setstate__(state)  # type: ignore[misc]
