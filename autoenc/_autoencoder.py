@@ -46,6 +46,8 @@ class Autoencoder(BaseAutoencoder):
     Attributes
     ----------
     <learned>
+    dead_latents_ : ndarray of int
+        With `sparsity` only: features of the code that no row has used lately, as in `SparseAutoencoder`.
     components_ : ndarray of shape (min(n_components, n_outputs), n_outputs)
         Linear networks only (identity activations, squared_error): principal axes of the reconstructions, by falling
         variance, the largest loading of each positive; PCA's, where the fit has converged.
