@@ -25,8 +25,8 @@ class SparseAutoencoder(Autoencoder):
         Features of the code.
     k : int or None, default=16
         Features that are active in a row. Where the decoder has no hidden layers, those that have been silent for
-        10,000 training rows are revived by an auxiliary loss [3]_. None: as `sparsity` says. A `sparsity` also takes the
-        place of the default; beside another `k` it is an error.
+        10,000 training rows are revived by an auxiliary loss [3]_. None: as `sparsity` says. A `sparsity` also takes
+        the place of the default; beside another `k` it is an error.
     sparsity : object of `autoenc.sparsity` or None, default=None
         What makes the code sparse in the place of `k`.
     <latent_activation>

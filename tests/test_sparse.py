@@ -185,7 +185,7 @@ def test_a_part_takes_the_place_of_the_default(X):
 
 @pytest.mark.parametrize("sparsity", [None, TopK(3), BatchTopK(3), Matryoshka((4,), sparsity=TopK(3))])
 def test_the_widest_choice(X, sparsity):
-    with pytest.raises(ValueError, match="n_components=16777217 does not .*allowed: 1 to 16777216"):
+    with pytest.raises(ValueError, match=r"n_components=16777217 does not .*allowed: 1 to 16777216"):
         SparseAutoencoder(2**24 + 1, sparsity=sparsity).fit(X)
 
 

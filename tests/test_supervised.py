@@ -83,7 +83,7 @@ def test_class_weight_is_checked(digits, class_weight):
     X, y, _ = digits
     model = classifier(class_weight=class_weight, max_iter=1)
     before = dict(vars(model))
-    with pytest.raises(ValueError, match="class_weight=.*not all of them 0"):
+    with pytest.raises(ValueError, match=r"class_weight=.*not all of them 0"):
         model.fit(X[:200], y[:200])
     assert vars(model) == before
 
