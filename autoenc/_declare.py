@@ -81,7 +81,9 @@ SHARED = {
         The same for the decoder, from code to output. None mirrors the encoder.
     encoder, decoder : list of layers of `autoenc.layers` or None, default=None
         Layers in the place of the hidden layers above, from input to output. Where only `encoder` is given, its blocks
-        (a dense layer and what follows it) are mirrored. The code and the reconstruction are always appended.
+        (a dense layer and what follows it) are mirrored. Beside them `hidden_layer_sizes` and
+        `decoder_hidden_layer_sizes` must be left at their defaults. The code and the reconstruction are always
+        appended.
     activation : str, default="gelu"
         Of the hidden layers: "identity", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "tanh",
         "logistic", "exp" or "softmax".
