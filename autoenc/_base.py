@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _cache, _core, _data, _predictor, _spec
 from autoenc import layers as _layers
-from autoenc._declare import estimator
+from autoenc._declare import default, estimator
 from autoenc._fitting import LEARNING_RATES, SCHEDULES, Fitting, Rows
 from autoenc._spec import Graph, Spec
 from autoenc._threads import n_threads
@@ -234,6 +234,14 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         for own, sizes in (("encoder", "hidden_layer_sizes"), ("decoder", "decoder_hidden_layer_sizes")):
             given, plain = getattr(self, own), getattr(self, sizes)
             if given is not None:
+                usual = default(self, sizes)
+                if plain is not usual and (
+                    plain is None or usual is None or widths(sizes, plain) != widths(sizes, usual)
+                ):
+                    raise ValueError(
+                        f"{sizes}={plain!r} and {own}={given!r} both say what the hidden layers are; allowed: one of "
+                        f"them, with {sizes}={usual!r}, the default, for {own}"
+                    )
                 sides.append(_layers.check(own, given))
             elif plain is not None:
                 dropout = [_layers.Dropout(float(self.dropout))] if self.dropout > 0.0 else []

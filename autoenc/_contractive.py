@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from sklearn.utils._param_validation import Interval
 
 from autoenc._autoencoder import Autoencoder
-from autoenc._declare import estimator, first
+from autoenc._declare import default, estimator, first
 from autoenc.contraction import Contraction
 
 
@@ -23,7 +23,8 @@ class ContractiveAutoencoder(Autoencoder):
         Features of the code.
     contraction_weight : float or None, default=0.003
         Factor of the squared Frobenius norm of the Jacobian, mean over rows, beside a loss that is a mean over
-        features. None: as `contraction` says.
+        features. None: as `contraction` says. A `contraction` also takes the place of the defaults of
+        `contraction_weight` and `higher_order_weight`; beside others of them it is an error.
     higher_order_weight : float, default=0.0
         Factor of the mean squared change of the Jacobian under normal noise of standard deviation 0.1 [2]_.
     latent_activation : str, default="logistic"
@@ -34,7 +35,7 @@ class ContractiveAutoencoder(Autoencoder):
     <reconstruction>
     <sparsity>
     contraction : Contraction or None, default=None
-        All that can be said of the penalty, where `contraction_weight` is None.
+        All that can be said of the penalty, in the place of `contraction_weight`.
     <penalties>
     <layers>
     <training>
@@ -85,8 +86,12 @@ class ContractiveAutoencoder(Autoencoder):
                 )
             return self.contraction
         if self.contraction is not None:
-            raise ValueError(
-                f"contraction_weight={self.contraction_weight!r} and contraction={self.contraction!r} both say what is "
-                "done; allowed: one of them"
-            )
+            for name, nothing in (("contraction_weight", None), ("higher_order_weight", 0.0)):
+                value = getattr(self, name)
+                if value != default(self, name):
+                    raise ValueError(
+                        f"{name}={value!r} and contraction={self.contraction!r} both say what is done; allowed: one of "
+                        f"them, with {name}={nothing} for contraction"
+                    )
+            return self.contraction
         return Contraction(self.contraction_weight, higher_order_weight=self.higher_order_weight)

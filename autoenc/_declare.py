@@ -4,6 +4,7 @@ scikit-learn reads an estimator's parameters off the signature of its constructo
 writes exactly that constructor, and inherits fields, so that a parameter is declared once for the whole family.
 """
 
+import inspect
 import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, dataclass_transform
@@ -26,6 +27,12 @@ def estimator(cls: type[T]) -> type[T]:
     if made.__doc__ is not None:
         made.__doc__ = re.sub(r"^    <(\w+)>$", lambda match: SHARED[match[1]].strip("\n"), made.__doc__, flags=re.M)
     return made
+
+
+def default(model: object, name: str) -> Any:
+    """What a parameter is where the user says nothing: by the constructor of the object's own class."""
+    parameters = inspect.signature(type(model)).parameters
+    return parameters[name].default if name in parameters else getattr(type(model), name)
 
 
 SHARED = {
@@ -74,7 +81,9 @@ SHARED = {
         The same for the decoder, from code to output. None mirrors the encoder.
     encoder, decoder : list of layers of `autoenc.layers` or None, default=None
         Layers in the place of the hidden layers above, from input to output. Where only `encoder` is given, its blocks
-        (a dense layer and what follows it) are mirrored. The code and the reconstruction are always appended.
+        (a dense layer and what follows it) are mirrored. Beside them `hidden_layer_sizes` and
+        `decoder_hidden_layer_sizes` must be left at their defaults. The code and the reconstruction are always
+        appended.
     activation : str, default="gelu"
         Of the hidden layers: "identity", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "tanh",
         "logistic", "exp" or "softmax".

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from autoenc._autoencoder import Autoencoder
-from autoenc._declare import estimator
+from autoenc._declare import default, estimator
 from autoenc.corruption import Corruption, Gaussian, Masking, SaltAndPepper, SwapNoise
 
 KINDS = {"gaussian": Gaussian, "masking": Masking, "salt_and_pepper": SaltAndPepper, "swap": SwapNoise}
@@ -27,7 +27,8 @@ class DenoisingAutoencoder(Autoencoder):
         Kind of corruption: normal noise, entries set to zero, entries set to 0 or 1, entries exchanged with other rows.
     corruption_level : float or None, default=0.3
         Standard deviation of the normal noise, in units of the data; for the other kinds the probability of an entry to
-        be corrupted, below 1. None: as `corruption` says.
+        be corrupted, below 1. None: as `corruption` says. A `corruption` also takes the place of the defaults of
+        `noise` and `corruption_level`; beside others of them it is an error.
     <latent_activation>
     <reconstruction>
     <sparsity>
@@ -74,10 +75,14 @@ class DenoisingAutoencoder(Autoencoder):
         if self.corruption_level is None:
             return self.corruption
         if self.corruption is not None:
-            raise ValueError(
-                f"corruption_level={self.corruption_level!r} and corruption={self.corruption!r} both say what is done; "
-                "allowed: one of them"
-            )
+            for name in ("corruption_level", "noise"):
+                value = getattr(self, name)
+                if value != default(self, name):
+                    raise ValueError(
+                        f"{name}={value!r} and corruption={self.corruption!r} both say what is done; allowed: one of "
+                        "them, with corruption_level=None for corruption"
+                    )
+            return self.corruption
         level = float(self.corruption_level)
         if self.noise != "gaussian" and level >= 1.0:
             raise ValueError(

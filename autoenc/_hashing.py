@@ -27,6 +27,8 @@ class _Absent:
         self._instead = instead
 
     def __get__(self, instance: object, owner: type) -> Any:
+        if instance is None:  # documentation tools go through dir(C)
+            return self
         raise AttributeError(f"{owner.__name__} has no n_components; allowed: {self._instead}")
 
 
@@ -108,6 +110,9 @@ class HashingAutoencoder(Autoencoder):
         "noise_std": [Interval(Real, 0, None, closed="left")],
         "balance_weight": [Interval(Real, 0, None, closed="left")],
     }
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in _NOT_HERE]
 
     def _code_width(self) -> int:
         return int(self.n_bits)

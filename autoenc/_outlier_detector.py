@@ -1,9 +1,10 @@
 """Outliers by the reconstruction error of an ensemble of small autoencoders."""
 
 import math
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
@@ -30,6 +31,7 @@ VALUES_AT_ONCE, ROWS_AT_ONCE = 2**18, 4096  # of a block of rows
 LEAST_SPREAD = 1e-9
 # Least mean squared error, and least score per feature of the median row, that errors are divided by.
 LEAST_ERROR, LEAST_MEDIAN = 1e-6, 1e-3
+SECONDS_TO_SIGNAL = 0.05  # in which the main thread looks for signals while others work
 CONTAMINATION: list[Any] = [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")]
 
 
@@ -351,7 +353,11 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
         difference -= Z
         return _charbonnier(difference, error)
 
-    def _fit_member(self, X: Any, bag: int, n_components: int, seeds: Sequence[int]) -> _Fitted:
+    def _fit_member(self, X: Any, bag: int, n_components: int, seeds: Sequence[int], stop: threading.Event) -> _Fitted:
+        def look(_: Any) -> None:
+            if stop.is_set():
+                raise CancelledError
+
         rows = np.sort(sample_without_replacement(X.shape[0], bag, random_state=seeds[0]))
         Z = self._standardise(X[rows])
         first = int(self.max_iter) // 2 if self.trim > 0 else 0
@@ -366,6 +372,7 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
             random_state=seeds[1],
             precision=self.precision,
             n_jobs=1,
+            callbacks=look,
         )
         used = Z
         if first:
@@ -375,12 +382,15 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
             used = Z[np.sort(order[:kept])]
             network.set_params(warm_start=True)
         network.set_params(max_iter=int(self.max_iter) - first).fit(used)
+        network.callbacks = None
         error = max(-network.score(Z), LEAST_ERROR)
         sums = self._errors(network, error, Z).sum(axis=1)
         return _Fitted(network, rows, error, max(float(np.median(sums)), LEAST_MEDIAN * Z.shape[1]))
 
-    def _map(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    def _map(self, function: Callable[..., Any], *arguments: Any, stop: threading.Event | None = None) -> list[Any]:
         """Results in order. In threads of its own even if it is one: Ctrl-C then ends it between two tasks.
+
+        Signals reach the main thread alone: whatever ends the waiting there sets `stop`, for which tasks may look.
 
         scikit-learn's checks change the filters of warnings for a moment, which threads undo in any order: those of
         before are put back in the end.
@@ -388,8 +398,15 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
         tasks = list(zip(*arguments, strict=True))
         with warnings.catch_warnings(), ThreadPoolExecutor(min(len(tasks), n_threads(self.n_jobs))) as pool:
             try:
-                return [future.result() for future in [pool.submit(function, *task) for task in tasks]]
+                futures = [pool.submit(function, *task) for task in tasks]
+                for future in futures:
+                    while not wait([future], timeout=SECONDS_TO_SIGNAL).done:
+                        pass
+                    future.result()  # the first failure, in order, ends the others
+                return [future.result() for future in futures]
             except BaseException:
+                if stop is not None:
+                    stop.set()
                 pool.shutdown(cancel_futures=True)
                 raise
 
@@ -435,7 +452,8 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
         sizes = [codes[i % len(codes)] for i in range(self.n_estimators)]
         seeds = random_state.randint(2**31 - 1, size=(self.n_estimators, 2)).tolist()
         m = self.n_estimators
-        members = self._map(self._fit_member, [X] * m, [bag] * m, sizes, seeds)
+        stop = threading.Event()
+        members = self._map(self._fit_member, [X] * m, [bag] * m, sizes, seeds, [stop] * m, stop=stop)
         self.estimators_ = [member.network for member in members]
         self.estimators_samples_ = [member.rows for member in members]
         self.error_ = np.array([member.error for member in members])

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from sklearn.utils._param_validation import Interval
 
 from autoenc._autoencoder import Autoencoder
-from autoenc._declare import estimator, first
+from autoenc._declare import default, estimator, first
 from autoenc.sparsity import MOST_K, Sparsity, TopK
 
 DEAD_AFTER = 10_000  # training rows without activity
@@ -25,9 +25,10 @@ class SparseAutoencoder(Autoencoder):
         Features of the code.
     k : int or None, default=16
         Features that are active in a row. Where the decoder has no hidden layers, those that have been silent for
-        10,000 training rows are revived by an auxiliary loss [3]_. None: as `sparsity` says.
+        10,000 training rows are revived by an auxiliary loss [3]_. None: as `sparsity` says. A `sparsity` also takes
+        the place of the default; beside another `k` it is an error.
     sparsity : object of `autoenc.sparsity` or None, default=None
-        What makes the code sparse, where it is not `k`.
+        What makes the code sparse in the place of `k`.
     <latent_activation>
     <reconstruction>
     <contraction>
@@ -75,7 +76,12 @@ class SparseAutoencoder(Autoencoder):
         if self.k is None:
             return self.sparsity
         if self.sparsity is not None:
-            raise ValueError(f"k={self.k!r} and sparsity={self.sparsity!r} both say what is kept; allowed: one of them")
+            if self.k == default(self, "k"):
+                return self.sparsity
+            raise ValueError(
+                f"k={self.k!r} and sparsity={self.sparsity!r} both say what is kept; allowed: one of them, with k=None "
+                "for sparsity"
+            )
         hidden = self._hidden_layers()[1]
         aux_k = None if hidden else max(1, int(self.n_components) // 4)
         return TopK(int(self.k), aux_k=aux_k, dead_after=DEAD_AFTER)

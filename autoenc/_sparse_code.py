@@ -12,6 +12,7 @@ from autoenc.sparsity import KL, L1, BatchTopK, Gated, JumpReLU, Matryoshka, Top
 
 CODE = "code"  # the dense node: weights have the same name, and so the same start, whatever comes behind
 SELECTED = "code_selected"  # behind a selection among its features
+MOST_SELECTED_FROM = 2**24  # features, in the core
 
 
 class Place(NamedTuple):
@@ -45,6 +46,14 @@ def _linear(graph: Graph, place: Place, node: str, sparsity: Any, **fields: Any)
             "itself; allowed: 'identity'"
         )
     return _dense(graph, place, node, "identity", **fields)
+
+
+def _selection(graph: Graph, place: Place, node: str, sparsity: TopK | BatchTopK) -> str:
+    if place.width > MOST_SELECTED_FROM:
+        raise ValueError(
+            f"n_components={place.width} does not go with a choice of the k largest; allowed: 1 to {MOST_SELECTED_FROM}"
+        )
+    return _linear(graph, place, node, sparsity)
 
 
 @singledispatch
@@ -87,13 +96,13 @@ def _(sparsity: KL, graph: Graph, reconstruction: Reconstruction) -> None:
 
 @add_code.register
 def _(sparsity: TopK, graph: Graph, place: Place, node: str) -> tuple[str, str]:
-    linear = _linear(graph, place, node, sparsity)
+    linear = _selection(graph, place, node, sparsity)
     return (graph.add("top_k", SELECTED, linear, size=(int(sparsity.k), int(sparsity.relu), 0)),) * 2
 
 
 @add_code.register
 def _(sparsity: BatchTopK, graph: Graph, place: Place, node: str) -> tuple[str, str]:
-    linear = _linear(graph, place, node, sparsity)
+    linear = _selection(graph, place, node, sparsity)
     fields = {"size": (int(sparsity.k), 0, 0), "value": (float(sparsity.momentum),)}
     return (graph.add("batch_top_k", SELECTED, linear, **fields),) * 2
 

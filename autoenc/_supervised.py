@@ -275,6 +275,11 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
             weights = np.ones(len(self.classes_))
             if self.class_weight is not None:
                 weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y[labelled])
+                if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+                    raise ValueError(
+                        f"class_weight={self.class_weight!r} gives the classes the weights {weights.tolist()}; allowed "
+                        "are finite numbers of at least 0, not all of them 0"
+                    )
             targets = np.zeros((len(y), len(self.classes_)), np.float32)
             targets[np.flatnonzero(labelled), codes] = weights[codes]
             self._fit_both(X, targets, labelled, sample_weight)

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 
-from autoenc import Autoencoder
+from autoenc import Autoencoder, SparseAutoencoder
 from autoenc.layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, Residual
 from autoenc.sparsity import TopK
 
@@ -192,3 +192,16 @@ def test_scores_are_of_the_loss_that_was_fitted(digits):
         model.score_samples(30 * X - 3)
     with pytest.raises(ValueError, match="NaN"):
         model.transform(np.full_like(X[:1], np.nan))
+
+
+@pytest.mark.parametrize("estimator", [Autoencoder, SparseAutoencoder])
+def test_layers_are_said_once(digits, estimator):
+    X = digits[0][:50]
+    for side, sizes in (("encoder", "hidden_layer_sizes"), ("decoder", "decoder_hidden_layer_sizes")):
+        usual = estimator().get_params()[sizes]
+        with pytest.raises(ValueError, match=rf"^{sizes}=\(50,\) and {side}=\[Dense\(units=20\)\] both say"):
+            estimator(8, max_iter=1, **{side: [Dense(20)], sizes: (50,)}).fit(X)
+        same = usual if usual is None else np.array(usual, dtype=int)
+        estimator(8, max_iter=1, **{side: [Dense(20)], sizes: same}).fit(X)
+    model = estimator(8, max_iter=1, encoder=[Dense(20)], decoder_hidden_layer_sizes=(30,)).fit(X)
+    assert [weight.shape[1] for weight in model.coefs_] == [20, 8, 30, 64]

@@ -85,8 +85,11 @@ def test_flat_parameters_mean_the_object(X):
     part = Contraction(0.02, higher_order_weight=0.1)
     whole = ContractiveAutoencoder(5, contraction_weight=None, contraction=part, max_iter=2, random_state=0)
     assert_array_equal(flat.fit(X).coefs_[0], whole.fit(X).coefs_[0])
-    with pytest.raises(ValueError, match=r"contraction_weight=0.003 and contraction=Contraction\(\) both say"):
-        ContractiveAutoencoder(contraction=Contraction()).fit(X)
+    assert_array_equal(whole.set_params(contraction_weight=0.003).fit(X).coefs_[0], flat.coefs_[0])
+    with pytest.raises(ValueError, match=r"weight=0.1 and contraction=Contraction\(\) both say.*weight=None for contr"):
+        ContractiveAutoencoder(contraction_weight=0.1, contraction=Contraction()).fit(X)
+    with pytest.raises(ValueError, match=r"higher_order_weight=0.1 and contraction=Contraction\(\) both say"):
+        ContractiveAutoencoder(higher_order_weight=0.1, contraction=Contraction()).fit(X)
     with pytest.raises(ValueError, match=r"higher_order_weight=0.1 does not go with contraction_weight"):
         ContractiveAutoencoder(contraction_weight=None, higher_order_weight=0.1).fit(X)
 

@@ -116,13 +116,23 @@ def test_parameters_of_parts_are_searched(X):
     assert search.best_params_ == {"corruption__std": 0.1}
 
 
+def test_a_part_takes_the_place_of_the_defaults(X):
+    part = DenoisingAutoencoder(8, corruption=Masking(0.2), max_iter=2, random_state=0).fit(X)
+    said = DenoisingAutoencoder(8, noise="masking", corruption_level=0.2, max_iter=2, random_state=0).fit(X)
+    assert_array_equal(part.coefs_[0], said.coefs_[0])
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
         ({"noise": "masking", "corruption_level": 1.0}, "corruption_level=1.0 is a probability"),
         ({"corruption_level": -0.1}, "corruption_level"),
         ({"noise": "pink"}, "noise"),
-        ({"corruption": Gaussian()}, r"corruption_level=0.3 and corruption=Gaussian\(\) both say"),
+        (
+            {"corruption": Gaussian(), "corruption_level": 0.2},
+            r"corruption_level=0.2 and corruption=Gaussian\(\) both say.* corruption_level=None for corruption",
+        ),
+        ({"corruption": Gaussian(), "noise": "swap"}, r"noise='swap' and corruption=Gaussian\(\) both say"),
         ({"solver": "lbfgs"}, "corruption.* does not go with solver='lbfgs'"),
     ],
 )

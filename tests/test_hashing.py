@@ -265,3 +265,14 @@ def test_penalties_are_about_the_bits(digits):
         correlation[weight] = np.square(covariance - np.diag(np.diag(covariance))).sum()
     assert correlation[0.1] < 0.7 * correlation[0.0]
     estimator(unit_norm_decoder=True, penalties=Orthogonality(), max_iter=2).fit(X)
+
+
+def test_what_it_has_not_is_not_listed():
+    absent = {"n_components", "latent_activation", "sparsity", "contraction"}
+    model = HashingAutoencoder()
+    assert not absent & set(dir(model))
+    assert {"n_bits", "fit", "kneighbors", "random_state"} <= set(dir(model))
+    for name in dir(HashingAutoencoder):
+        getattr(HashingAutoencoder, name)
+    with pytest.raises(AttributeError, match="HashingAutoencoder has no n_components; allowed: n_bits"):
+        model.n_components  # noqa: B018

@@ -161,6 +161,28 @@ print("fine")
 """
 )
 
+# Members train in other threads, which no signal reaches; all of their epochs would take hours.
+IN_MEMBERS = """
+from autoenc import AutoencoderOutlierDetector
+for n_jobs in (1, 2):
+    fresh = AutoencoderOutlierDetector(max_iter=10**6, n_estimators=5, n_jobs=n_jobs)
+    fitted = AutoencoderOutlierDetector(max_iter=2, n_estimators=2, n_jobs=n_jobs).fit(X[:200])
+    assert all(member.callbacks is None for member in fitted.estimators_)
+    for detector in (fresh, fitted.set_params(max_iter=10**6)):
+        before = dict(vars(detector))
+        interrupt(0.5)
+        try:
+            detector.fit(X)
+        except KeyboardInterrupt:
+            pass
+        else:
+            raise AssertionError("no KeyboardInterrupt")
+        assert vars(detector) == before
+        assert threading.active_count() <= 2  # the timer may be about to end
+    fitted.predict(X[:5])
+print("fine")
+"""
+
 
 @pytest.mark.parametrize(
     "script",
@@ -171,8 +193,9 @@ print("fine")
         WITH_VALIDATION,
         WHILE_WEIGHTS_ARE_DRAWN,
         WHILE_MOMENTS_ARE_TAKEN,
+        IN_MEMBERS,
     ],
-    ids=["epochs", "first", "transform", "best", "start", "moments"],
+    ids=["epochs", "first", "transform", "best", "start", "moments", "members"],
 )
 def test_interrupt(script, environment):
     done = subprocess.run(

@@ -82,7 +82,10 @@ def test_classifiers_pretrain(X):
     [
         ({"pretrain": "greedy"}, "pretrain"),
         ({"pretrain_max_iter": 0}, "pretrain_max_iter"),
-        ({"encoder": [Dense(9), BatchNorm()]}, "pretrain='layerwise' needs dense layers; encoder has BatchNorm"),
+        (
+            {"encoder": [Dense(9), BatchNorm()], "hidden_layer_sizes": 128},
+            "pretrain='layerwise' needs dense layers; encoder has BatchNorm",
+        ),
         ({"decoder_hidden_layer_sizes": (9,)}, "pretrain='layerwise' needs a decoder that mirrors the encoder"),
     ],
 )

@@ -169,8 +169,34 @@ def test_the_named_estimator(X):
     assert SparseAutoencoder(48, k=None, sparsity=L1(), max_iter=2).fit(X).dead_latents_.size == 0
     hidden = SparseAutoencoder(48, k=5, hidden_layer_sizes=(20,), max_iter=2, random_state=0).fit(X)
     assert active(hidden.transform(X)).max() <= 5
-    with pytest.raises(ValueError, match=r"k=5 and sparsity=L1\(\) both say what is kept"):
+    with pytest.raises(ValueError, match=r"k=5 and sparsity=L1\(\) both say what is kept.* k=None for sparsity"):
         SparseAutoencoder(k=5, sparsity=L1()).fit(X)
+
+
+def test_a_part_takes_the_place_of_the_default(X):
+    part = SparseAutoencoder(48, sparsity=TopK(3), max_iter=3, random_state=0)
+    said = clone(part).set_params(k=None)
+    assert_array_equal(part.fit(X).coefs_[0], said.fit(X).coefs_[0])
+    assert active(part.transform(X)).max() == 3
+    search = GridSearchCV(part.set_params(max_iter=15), {"sparsity__k": [1, 8]}, cv=2).fit(X)
+    assert search.best_params_ == {"sparsity__k": 8}
+    assert active(search.transform(X)).max() == 8
+
+
+@pytest.mark.parametrize("sparsity", [None, TopK(3), BatchTopK(3), Matryoshka((4,), sparsity=TopK(3))])
+def test_the_widest_choice(X, sparsity):
+    with pytest.raises(ValueError, match=r"n_components=16777217 does not .*allowed: 1 to 16777216"):
+        SparseAutoencoder(2**24 + 1, sparsity=sparsity).fit(X)
+
+
+def test_the_default_is_that_of_the_class(X):
+    class Sparser(SparseAutoencoder):
+        def __init__(self, n_components=48, *, k=2, sparsity=None, max_iter=1):
+            super().__init__(n_components, k=k, sparsity=sparsity, max_iter=max_iter)
+
+    assert active(Sparser(sparsity=TopK(3)).fit(X).transform(X)).max() == 3
+    with pytest.raises(ValueError, match="k=16 and sparsity"):
+        Sparser(k=16, sparsity=TopK(3)).fit(X)
 
 
 def test_parameters_of_parts_are_searched(X):

@@ -78,6 +78,16 @@ def test_names_of_classes_and_no_unlabelled(digits):
     assert model.score(X, signs) > 0.8
 
 
+@pytest.mark.parametrize("class_weight", [{0: -1.0}, dict.fromkeys(range(10), 0.0), {3: np.nan}, {3: np.inf}])
+def test_class_weight_is_checked(digits, class_weight):
+    X, y, _ = digits
+    model = classifier(class_weight=class_weight, max_iter=1)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match=r"class_weight=.*not all of them 0"):
+        model.fit(X[:200], y[:200])
+    assert vars(model) == before
+
+
 def test_class_weight(digits):
     X, y, _ = digits
     few_nines = np.where((y == 9) & (np.arange(len(y)) % 10 > 0), -1, y)

@@ -444,7 +444,9 @@ def test_binary_draws_are_input_and_target():
 def test_layers_and_tied_weights():
     X = rows()
     blocks = [Dense(6), BatchNorm()]
-    fitted = model(encoder=blocks, prior="vamp", n_prior_components=5, corruption=Masking(0.1)).fit(sp.csr_matrix(X))
+    fitted = model(
+        encoder=blocks, hidden_layer_sizes=128, prior="vamp", n_prior_components=5, corruption=Masking(0.1)
+    ).fit(sp.csr_matrix(X))
     assert np.isfinite(fitted.elbo(X)).all()
     tied = model(tied_weights=True).fit(X)
     assert len(tied.coefs_) == 3
@@ -501,6 +503,7 @@ def test_gradients_by_differences(kind):
     fitted = model(
         **parameters,
         precision="float64",
+        hidden_layer_sizes=128,
         encoder=[Dense(5, activation="tanh"), BatchNorm()],
         decoder=[Dense(5, activation="tanh")],
         clip_norm=1e9,
