@@ -226,6 +226,16 @@ TEST(what_is_refused) {
     check_refused(&net, "width (columns of the weight) is 0");
     net.node[last].width = 4;
     check_refused(&net, "is 5 x 4 and what it shares of node 'dense2' is 5 x 3");
+    for (int kind = 0; kind < 2; kind++) { /* codes and counts are assigned, not trained */
+        net.n = 0;
+        const int x = network_input(&net, 5, 0), q = network_add(&net, kind ? "kl_sparsity" : "vector_quantize", "q", 1, x);
+        net.node[q].size[0] = kind ? 0 : 3;
+        net.node[q].value[0] = kind ? 0.1 : 0;
+        const int refused = network_add(&net, "orthogonality", NULL, 1, kind ? network_input(&net, 1, 0) : x);
+        net.node[refused].width = kind ? 5 : 3;
+        net.node[refused].shares = 1 + q;
+        check_refused(&net, kind ? "'q.mean' is not trained by gradients" : "'q.codes' is not trained by gradients");
+    }
     net = decorrelated(5, 3).net;
     const int layer = network_add(&net, "noisy_copies", NULL, 1, 0);
     net.node[layer].multiplicity = 2;
