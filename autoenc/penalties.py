@@ -126,7 +126,7 @@ class PredictiveSparse(Penalty):
         Factor of the squared distance between the code and the encoder's prediction, at least 0.
 
     n_iterations : int, default=50
-        Steps of the search for each row.
+        Steps of the search for each row, 1 to 10,000.
 
     positive : bool, default=False
         Whether codes may not be negative.
@@ -148,7 +148,7 @@ class PredictiveSparse(Penalty):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "sparsity_weight": _WEIGHT,
         "prediction_weight": _WEIGHT,
-        "n_iterations": [Interval(Integral, 1, 2**31 - 1, closed="both")],
+        "n_iterations": [Interval(Integral, 1, 10_000, closed="both")],
         "positive": ["boolean"],
     }
 

@@ -4,7 +4,8 @@
  *
  *     W.gradient = 4 t W (W'W - 1),    t = the sum over the rows of out.gradient
  *
- * W'W is made once a step, panel by panel; outside training by each block of rows anew. */
+ * W'W - 1 and W (W'W - 1) are made once a step, panel by panel, before any tile of W changes: a tile is updated as soon as it has
+ * its gradient, while others still wait for theirs. Outside training W'W is made by each block of rows anew. */
 #include "layers/penalty.h"
 #include "math/gemm.h"
 
@@ -19,10 +20,10 @@ static ae_status orthogonality_plan(ae_context *context, ae_layer_plan *plan) {
     plan->out = (ae_shape){1, 1};
     plan->n_parameters = 1;
     plan->parameter[0] =
-        (ae_parameter_request){"weight", inputs, units, inputs, units, AE_INIT_ZERO, true, true, AE_UPDATE_RULE};
+        (ae_parameter_request){"weight", inputs, units, inputs, units, AE_INIT_ZERO, true, false, AE_UPDATE_RULE};
     plan->coupling_parts = ae_panels(units);
-    /* By panel: n rows of W'W - 1, then its sum of squares by column. */
-    plan->coupling_reals = ae_panels(units) * (units + 1) * AE_PANEL;
+    /* By panel: n rows of W'W - 1, then its sum of squares by column, then d rows of W (W'W - 1). */
+    plan->coupling_reals = ae_panels(units) * (units + 1 + inputs) * AE_PANEL;
     plan->scratch_reals = (units + 1) * AE_PANEL;
     return AE_OK;
 }
@@ -52,12 +53,24 @@ static void gram_panel(const ae_binding *binding, int64_t q, real *gram) {
 }
 
 static real *kept_panel(const ae_binding *binding, int64_t q) {
-    return (real *)binding->coupling + q * (binding->desc->width + 1) * AE_PANEL;
+    return (real *)binding->coupling + q * (binding->desc->width + 1 + binding->parameter_rows[0]) * AE_PANEL;
+}
+
+/* Panel q of W (W'W - 1), (d, 32). */
+static real *kept_product(const ae_binding *binding, int64_t q) {
+    return kept_panel(binding, q) + (binding->desc->width + 1) * AE_PANEL;
 }
 
 static void orthogonality_couple(const ae_binding *binding, int64_t rows, int64_t part, bool training) {
+    const int64_t inputs = binding->parameter_rows[0], units = binding->desc->width, terms = ae_panels(units);
+    const ae_gemm over_units = {
+        terms, AE_PANEL, ae_panel_columns(units, terms - 1), NULL, NULL, inputs * AE_PANEL, AE_PANEL * AE_PANEL};
+    real *gram = kept_panel(binding, part);
     (void)rows, (void)training;
-    gram_panel(binding, part, kept_panel(binding, part));
+    gram_panel(binding, part, gram);
+    AE_V(ae_gemm_rows)
+    (&over_units, inputs, ae_panel_columns(units, part), (const real *)binding->parameter[0], gram, AE_START_ZERO, NULL,
+     kept_product(binding, part));
 }
 
 static void orthogonality_forward(const ae_binding *binding, const ae_block *block) {
@@ -74,32 +87,21 @@ static void orthogonality_forward(const ae_binding *binding, const ae_block *blo
         penalty_write(&binding->out, row, sum);
 }
 
-/* W G for a tile of W; for a tile of the transpose G W', G being symmetric. */
+/* 4 t times a tile of the product or of its transpose. */
 static void orthogonality_backward_weights(const ae_binding *binding, const ae_tile *tile, int64_t rows, bool accumulate,
                                            void *gradient) {
     const int64_t inputs = binding->parameter_rows[0], units = binding->desc->width;
-    const bool turned = tile->transposed;
-    const int64_t terms = ae_panels(units), gram_step = (units + 1) * AE_PANEL;
-    const ae_gemm over_units = {terms,
-                                AE_PANEL,
-                                ae_panel_columns(units, terms - 1),
-                                NULL,
-                                NULL,
-                                turned ? gram_step : inputs * AE_PANEL,
-                                AE_PANEL * AE_PANEL};
-    const real *a = turned ? (const real *)binding->coupling : (const real *)binding->parameter[0];
-    const real *b =
-        turned ? (const real *)binding->transposed[0] + tile->panel * units * AE_PANEL : kept_panel(binding, tile->panel);
-    const int columns = ae_panel_columns(turned ? inputs : units, tile->panel);
+    const int columns = ae_panel_columns(tile->transposed ? inputs : units, tile->panel);
+    const real factor = (real)(4.0 * penalty_gradient_sum(&binding->out, rows));
     real *g = gradient;
     (void)accumulate; /* there are no chunks */
-    AE_V(ae_gemm_rows)
-    (&over_units, tile->row1 - tile->row0, columns, a + tile->row0 * AE_PANEL, b, AE_START_ZERO, NULL, g);
-    const vec factor = v_set1((real)(4.0 * penalty_gradient_sum(&binding->out, rows)));
-    for (int64_t row = 0; row < tile->row1 - tile->row0; row++) {
-        for (int j = 0; j < AE_PANEL; j += VL)
-            v_store(g + row * AE_PANEL + j, v_mul(v_load(g + row * AE_PANEL + j), factor));
-        memset(g + row * AE_PANEL + columns, 0, (size_t)(AE_PANEL - columns) * sizeof(real));
+    for (int64_t row = tile->row0; row < tile->row1; row++, g += AE_PANEL) {
+        const real *from = tile->transposed
+                               ? kept_product(binding, row / AE_PANEL) + tile->panel * AE_PANEL * AE_PANEL + row % AE_PANEL
+                               : kept_product(binding, tile->panel) + row * AE_PANEL;
+        for (int j = 0; j < columns; j++)
+            g[j] = from[tile->transposed ? j * AE_PANEL : j] * factor;
+        memset(g + columns, 0, (size_t)(AE_PANEL - columns) * sizeof(real));
     }
 }
 

@@ -8,7 +8,7 @@
  * those of the dense node which it shares. out: z (B, n). No gradient passes: z is data to what follows, a decoder that shares W and
  * is trained by its error, and an encoder that is trained to predict z.
  *
- * desc->width n, size[0] iterations (0: 50), size[1] 1: components are not negative; value[0] lambda, value[1] alpha.
+ * desc->width n, size[0] iterations (0: 50, at most 10,000), size[1] 1: components are not negative; value[0] lambda, value[1] alpha.
  *
  * FISTA (Beck and Teboulle 2009, "A fast iterative shrinkage-thresholding algorithm", section 4) for each row by itself: the
  * constant L of a row begins at 2 (the largest squared norm of an atom + alpha), a lower bound, and doubles when a step shows it
@@ -23,21 +23,23 @@
 
 #define ROWS_AT_ONCE 24 /* of no influence on results */
 #define ITERATIONS 50
+#define MOST_ITERATIONS 10000 /* the interruption of a fit waits for a block of rows */
 
 enum { WEIGHT, BIAS };
 
 static ae_status sparse_inference_plan(ae_context *context, ae_layer_plan *plan) {
     const ae_node_desc *desc = plan->desc;
     const int64_t d = plan->in[0].width, n = desc->width;
-    if (n < 1)
-        return ae_fail(context, AE_ERR_VALUE, "node '%s': width is %lld; it must be at least 1", desc->name, (long long)n);
+    if (n < 1 || n > INT32_MAX)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': width is %lld; 1 to %lld are allowed", desc->name, (long long)n,
+                       (long long)INT32_MAX);
     if (desc->n_inputs > 1 && (plan->in[1].width != n || plan->in[1].multiplicity != plan->in[0].multiplicity))
         return ae_fail(context, AE_ERR_VALUE, "node '%s': the predicted code has %lld features; %lld are allowed", desc->name,
                        (long long)plan->in[1].width, (long long)n);
-    if (desc->size[0] < 0 || desc->size[1] < 0 || desc->size[1] > 1)
+    if (desc->size[0] < 0 || desc->size[0] > MOST_ITERATIONS || desc->size[1] < 0 || desc->size[1] > 1)
         return ae_fail(context, AE_ERR_VALUE,
-                       "node '%s': n_iterations is %d and positive %d; at least 1 (0: %d), and 0 or 1 are allowed", desc->name,
-                       (int)desc->size[0], (int)desc->size[1], ITERATIONS);
+                       "node '%s': n_iterations is %d and positive %d; 1 to %d (0: %d), and 0 or 1 are allowed", desc->name,
+                       (int)desc->size[0], (int)desc->size[1], MOST_ITERATIONS, ITERATIONS);
     if (!(desc->value[0] >= 0.0 && isfinite(desc->value[0])) || !(desc->value[1] >= 0.0 && isfinite(desc->value[1])))
         return ae_fail(context, AE_ERR_VALUE,
                        "node '%s': sparsity weight is %g and prediction weight %g; both must be at least 0 and finite",

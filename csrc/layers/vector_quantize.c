@@ -19,6 +19,9 @@
  * rows. While training dead codes are revived in the same way (Dhariwal et al. 2020, Zeghidour et al. 2021). Without a
  * minibatch codes without count take no part; where there are no others the output is zero.
  *
+ * A run of columns with a NaN is near to no code: it is assigned to none, and the output is NaN, also as a number of a code, so
+ * that the loss finds it.
+ *
  * Residual quantisation is several such nodes, each on what `subtract` leaves of the one before. */
 #include <math.h>
 #include <string.h>
@@ -162,14 +165,18 @@ static void give_code(const ae_binding *binding, bool keep, int64_t book, int64_
     const ae_value *out = &binding->out;
     const int64_t width = binding->in[0].shape.width, each = width / books_of(binding->desc);
     const real *codes = (keep ? step_panel(binding, number / AE_PANEL) : kept_panel(binding, number / AE_PANEL)).codes;
+    bool lost = false;
+    for (int64_t c = book * each; c < (book + 1) * each; c++)
+        lost |= isnan(input_at(binding, row, c));
     if (keep)
-        latent_at(binding->cache, out->stride, book / AE_PANEL, row)[book % AE_PANEL] = (real)number;
+        latent_at(binding->cache, out->stride, book / AE_PANEL, row)[book % AE_PANEL] = lost ? -1 : (real)number;
     if (binding->desc->size[2]) {
-        latent_at(out->data, out->stride, book / AE_PANEL, row)[book % AE_PANEL] = (real)number;
+        latent_at(out->data, out->stride, book / AE_PANEL, row)[book % AE_PANEL] = lost ? (real)NAN : (real)number;
         return;
     }
     for (int64_t c = book * each; c < (book + 1) * each; c++)
-        latent_at(out->data, out->stride, c / AE_PANEL, row)[c % AE_PANEL] = codes[c * AE_PANEL + number % AE_PANEL];
+        latent_at(out->data, out->stride, c / AE_PANEL, row)[c % AE_PANEL] =
+            lost ? (real)NAN : codes[c * AE_PANEL + number % AE_PANEL];
 }
 
 static void vector_quantize_forward(const ae_binding *binding, const ae_block *block) {
@@ -201,7 +208,7 @@ static void vector_quantize_backward_data(const ae_binding *binding, const ae_bl
                         binding->accumulate[0]);
 }
 
-/* The number, within the panel of the tile, of the code that a row has from a codebook; -1: one of another panel. */
+/* The number, within the panel of the tile, of the code that a row has from a codebook; -1: one of another panel, or none. */
 static int64_t assigned_lane(const ae_binding *binding, const ae_tile *tile, int64_t row, int64_t book) {
     const real number = latent_at(binding->cache, binding->out.stride, book / AE_PANEL, row)[book % AE_PANEL];
     const int64_t lane = (int64_t)number - tile->panel * AE_PANEL;

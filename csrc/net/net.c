@@ -81,6 +81,12 @@ static ae_status share_parameter(ae_context *context, ae_net *net, int node, int
                        "node '%s': its %s is %lld x %lld and what it shares of node '%s' is %lld x %lld%s", n->desc.name,
                        mine->role, (long long)mine->rows, (long long)mine->columns, net->nodes[other].desc.name,
                        (long long)rows, (long long)columns, swap ? ", transposed" : "");
+    /* What a layer assigns is its own record: it has no gradient, so a penalty of it would do nothing. A constant (a bias held at
+     * zero) may stand behind the first. */
+    if ((n->ops->flags & AE_LAYER_BORROWS) && p->request.update != AE_UPDATE_RULE &&
+        (slot == 0 || p->request.update == AE_UPDATE_ASSIGN))
+        return ae_fail(context, AE_ERR_VALUE, "node '%s' (%s): '%s' is not trained by gradients, so it cannot be its %s",
+                       n->desc.name, n->ops->name, p->name, mine->role);
     /* A constraint belongs to the first use; another use may repeat it where it means the same. */
     if (n->plan.constraint[slot] &&
         (p->constraint != n->plan.constraint[slot] || ae_net_sees_transpose(net, &net->nodes[other], slot) != swap))

@@ -157,6 +157,64 @@ TEST(the_same_bits_however_it_is_cut) {
     }
 }
 
+/* A weight of several tiles, each of which is updated as soon as it has its gradient: a plain step must be the gradient at the
+ * weights before it, on any number of threads. */
+TEST(a_step_is_the_gradient_before_it) {
+    enum { DATA_ROWS = 64, D = 260, N = 200 };
+    const double rate = 0.01;
+    double *x = malloc(sizeof(double) * DATA_ROWS * D);
+    fill(x, (int64_t)DATA_ROWS * D, -1, 1);
+    for (int of_decoder = 0; of_decoder < 2; of_decoder++) {
+        program p = orthogonal(D, N, of_decoder);
+        const ae_data data[2] = {dense_data(x, AE_F64, DATA_ROWS, D), dense_data(no_rows, AE_F64, DATA_ROWS, 1)};
+        double *before = NULL, *gradient = NULL, *first = NULL;
+        int64_t n = 0;
+        p.stage[0].rule = ae_rule_find("sgd");
+        p.options.rule_options.momentum = 0;
+        p.options.schedule.base = rate;
+        for (int run = 0; run < 4; run++) { /* the gradient; steps on 1, 4 and 4 threads */
+            ae_context context = {AE_OK, ""};
+            ae_trainer *t = NULL;
+            double loss = NAN;
+            const void *region = NULL;
+            ae_epoch_result result = {.loss = NAN};
+            p.options.clip_norm = run ? INFINITY : 1e300;
+            p.options.n_threads = run > 1 ? 4 : 1;
+            CHECK(program_trainer(&context, &p, &t) == AE_OK && ae_trainer_bind(&context, t, 0, data, 2, NULL) == AE_OK &&
+                      ae_trainer_initialize(&context, t) == AE_OK,
+                  "%s", context.message);
+            if (!t)
+                break;
+            const ae_net *net = ae_trainer_net(t);
+            if (!run) {
+                CHECK(ae_trainer_gradient(&context, t, 0, true, &loss, &region) == AE_OK, "%s", context.message);
+                before = copy_weights(net, NULL, &n);
+                gradient = copy_weights(net, region, &n);
+                ae_trainer_free(t);
+                continue;
+            }
+            CHECK(ae_trainer_epoch(&context, t, NULL, NULL, &result) == AE_OK, "%s", context.message);
+            double *after = copy_weights(net, NULL, &n), largest = 0, off = 0;
+            for (int64_t i = 0; i < n; i++) {
+                largest = fmax(largest, fabs(gradient[i]));
+                off = fmax(off, fabs((before[i] - after[i]) / rate - gradient[i]));
+            }
+            CHECK(largest > 0 && off <= 1e-10 * largest, "of decoder %d, run %d: off by %g of %g", of_decoder, run, off,
+                  largest);
+            CHECK(!first || !memcmp(first, after, (size_t)n * sizeof *after), "of decoder %d: bits of run %d", of_decoder, run);
+            if (first)
+                free(after);
+            else
+                first = after;
+            ae_trainer_free(t);
+        }
+        free(before);
+        free(gradient);
+        free(first);
+    }
+    free(x);
+}
+
 TEST(what_is_refused) {
     program p = orthogonal(5, 3, false);
     network net = p.net;
@@ -168,6 +226,16 @@ TEST(what_is_refused) {
     check_refused(&net, "width (columns of the weight) is 0");
     net.node[last].width = 4;
     check_refused(&net, "is 5 x 4 and what it shares of node 'dense2' is 5 x 3");
+    for (int kind = 0; kind < 2; kind++) { /* codes and counts are assigned, not trained */
+        net.n = 0;
+        const int x = network_input(&net, 5, 0), q = network_add(&net, kind ? "kl_sparsity" : "vector_quantize", "q", 1, x);
+        net.node[q].size[0] = kind ? 0 : 3;
+        net.node[q].value[0] = kind ? 0.1 : 0;
+        const int refused = network_add(&net, "orthogonality", NULL, 1, kind ? network_input(&net, 1, 0) : x);
+        net.node[refused].width = kind ? 5 : 3;
+        net.node[refused].shares = 1 + q;
+        check_refused(&net, kind ? "'q.mean' is not trained by gradients" : "'q.codes' is not trained by gradients");
+    }
     net = decorrelated(5, 3).net;
     const int layer = network_add(&net, "noisy_copies", NULL, 1, 0);
     net.node[layer].multiplicity = 2;
@@ -184,6 +252,7 @@ int main(void) {
     RUN(decorrelation_by_formula);
     RUN(decorrelation_of_one);
     RUN(the_same_bits_however_it_is_cut);
+    RUN(a_step_is_the_gradient_before_it);
     RUN(what_is_refused);
     return harness_finish("test_penalties");
 }

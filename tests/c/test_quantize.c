@@ -65,6 +65,47 @@ TEST(one_step_by_hand) {
     lone_close(&l);
 }
 
+/* A row that holds a NaN has no nearest code. It shows in the output, in its codebook only, and moves no code. */
+TEST(a_nan_goes_through) {
+    enum { ROWS = 6, WIDTH = 4, CODES = 3, BOOKS = 2 };
+    static const double codes[WIDTH * CODES] = {0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2}, counts[BOOKS * CODES] = {1, 1, 1, 1, 1, 1};
+    for (int bits = 32; bits <= 64; bits += 32)
+        for (int numbers = 0; numbers < 2; numbers++)
+            for (int keep = 0; keep < 2; keep++) {
+                network net = quantizer(WIDTH, CODES, BOOKS, 0.9, 0);
+                net.node[1].size[2] = numbers;
+                lone l;
+                if (!lone_open(&l, &net, bits, NULL, ROWS))
+                    return;
+                set_parameter(&l, 0, codes);
+                set_parameter(&l, 1, counts);
+                const ae_binding *b = &l.node->binding;
+                for (int r = 0; r < ROWS; r++)
+                    for (int c = 0; c < WIDTH; c++)
+                        lone_set(&l, &b->in[0], r, c, r == 3 && c == 2 ? NAN : 1);
+                l.block.keep = l.block.training = keep;
+                lone_forward(&l, 4);
+                for (int r = 0; r < ROWS; r++)
+                    for (int c = 0; c < (numbers ? BOOKS : WIDTH); c++) {
+                        const double got = lone_value(&l, &b->out, r, c);
+                        const bool lost = r == 3 && c >= (numbers ? 1 : 2);
+                        CHECK(lost ? isnan(got) : got == 1, "f%d keep %d: row %d column %d is %g", bits, keep, r, c, got);
+                    }
+                for (int slot = 0; keep && slot < 2; slot++) {
+                    double *now = lone_parameter_gradient(&l, slot, 32);
+                    const double tolerance = bits == 32 ? 1e-6 : 1e-14;
+                    for (int i = 0; !slot && i < WIDTH * CODES; i++)
+                        CHECK(fabs(now[i] - codes[i]) < tolerance, "f%d: code entry %d is %g", bits, i, now[i]);
+                    for (int i = 0; slot && i < BOOKS * CODES; i++) {
+                        const double rows = i == 1 ? ROWS : i == CODES + 1 ? ROWS - 1 : 0;
+                        CHECK(fabs(now[i] - 0.9 - 0.1 * rows) < tolerance, "f%d: count %d is %g", bits, i, now[i]);
+                    }
+                    free(now);
+                }
+                lone_close(&l);
+            }
+}
+
 /* Against plain loops over rows, codes and columns, in both precisions: the nearest codes, and the averages as the paper writes
  * them, a ratio of sums and counts. Also the numbers of the codes from a node of the same name. */
 TEST(assignments_and_averages_by_formula) {
@@ -349,6 +390,7 @@ TEST(what_is_refused) {
 int main(void) {
     unsetenv("AUTOENC_ISA");
     RUN(one_step_by_hand);
+    RUN(a_nan_goes_through);
     RUN(assignments_and_averages_by_formula);
     RUN(bits_of_each_layer);
     RUN(codes_begin_in_the_data);

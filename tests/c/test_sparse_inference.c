@@ -240,6 +240,11 @@ TEST(what_is_refused) {
     net = s.program.net;
     net.node[at].size[0] = -1;
     check_refused(&net, "n_iterations is -1");
+    net.node[at].size[0] = 10001;
+    check_refused(&net, "n_iterations is 10001 and positive 0; 1 to 10000");
+    net = s.program.net;
+    net.node[at].width = INT64_MAX;
+    check_refused(&net, "width is 9223372036854775807; 1 to 2147483647");
     net = s.program.net;
     net.node[at].size[1] = 2;
     check_refused(&net, "positive 2");
