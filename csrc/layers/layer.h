@@ -158,12 +158,13 @@ typedef struct ae_tile {
 } ae_tile;
 
 enum {
-    AE_LAYER_STOCHASTIC = 1,   /* draws from its key when training */
-    AE_LAYER_COUPLES_ROWS = 2, /* needs all rows of the minibatch at once: no chunks */
-    AE_LAYER_SOURCE = 4,       /* has no inputs: filled from bound data */
-    AE_LAYER_TRANSPOSES = 8,   /* its first parameter may be the transpose of another node's: knows ae_tile.transposed */
-    AE_LAYER_STOPS = 16,       /* passes no gradient on, neither to its inputs nor to parameters that it borrows */
-    AE_LAYER_BORROWS = 32      /* must share: its parameters are the first ones of a node of any kind (penalties of weights) */
+    AE_LAYER_STOCHASTIC = 1,    /* draws from its key when training */
+    AE_LAYER_COUPLES_ROWS = 2,  /* needs all rows of the minibatch at once: no chunks */
+    AE_LAYER_SOURCE = 4,        /* has no inputs: filled from bound data */
+    AE_LAYER_TRANSPOSES = 8,    /* its first parameter may be the transpose of another node's: knows ae_tile.transposed */
+    AE_LAYER_STOPS = 16,        /* passes no gradient on, neither to its inputs nor to parameters that it borrows */
+    AE_LAYER_BORROWS = 32,      /* must share: its parameters are the first ones of a node of any kind (penalties of weights) */
+    AE_LAYER_TRAINING_ONLY = 64 /* what a row gets depends on its position in the minibatch: not for predictors */
 };
 
 typedef struct ae_layer_ops {

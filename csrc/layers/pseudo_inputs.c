@@ -48,10 +48,10 @@ static void pseudo_inputs_backward_weights(const ae_binding *binding, const ae_t
     }
 }
 
-/* It couples rows in that a chunk would not know which pseudo-inputs it has for gradients. */
+/* A graph for inference has no need of it: see vamp_log_ratio. It couples rows in that a chunk would not know which pseudo-inputs it has for gradients. */
 const ae_layer_ops AE_V(ae_layer_pseudo_inputs) = {
     .name = "pseudo_inputs",
-    .flags = AE_LAYER_COUPLES_ROWS,
+    .flags = AE_LAYER_COUPLES_ROWS | AE_LAYER_TRAINING_ONLY,
     .plan = pseudo_inputs_plan,
     .forward = pseudo_inputs_forward,
     .backward_weights = pseudo_inputs_backward_weights,

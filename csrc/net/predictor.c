@@ -46,6 +46,17 @@ cleanup:
     return status;
 }
 
+/* Rows of a prediction lie in the plan wherever their worker has its block. */
+static ae_status check_kinds(ae_context *context, const ae_net *net) {
+    for (int i = 0; i < net->n_nodes; i++)
+        if (net->nodes[i].ops->flags & AE_LAYER_TRAINING_ONLY)
+            return ae_fail(context, AE_ERR_VALUE,
+                           "node '%s': a layer of kind '%s' goes by the position of a row in the minibatch, which a prediction "
+                           "does not have; leave it out of graphs for inference",
+                           net->nodes[i].desc.name, net->nodes[i].ops->name);
+    return AE_OK;
+}
+
 ae_status ae_predictor_new(ae_context *context, ae_predictor **out, int bits, const ae_node_desc *nodes, int n_nodes,
                            const ae_loss_desc *losses, int n_losses, int n_threads) {
     ae_status status;
@@ -64,6 +75,7 @@ ae_status ae_predictor_new(ae_context *context, ae_predictor **out, int bits, co
     p->exact = ae_kernels_get(64, isa);
     p->samples = 1;
     AE_TRY(ae_net_new(context, &p->net, bits, isa, nodes, n_nodes));
+    AE_TRY(check_kinds(context, p->net));
     AE_TRY(ae_pool_new(context, &p->pool, n_threads));
     AE_TRY(ae_alloc(context, &block, (size_t)n_losses + 1, sizeof *p->losses));
     p->losses = block;

@@ -624,6 +624,14 @@ TEST(what_is_refused) {
     network_add(&net, "pseudo_inputs", "u", 0);
     net.node[0].width = 3;
     lone_refused(&net, "0 pseudo-inputs of 3 features");
+    /* A prediction has no positions in a minibatch. */
+    net.node[0].size[0] = 2;
+    ae_context context = {AE_OK, ""};
+    ae_predictor *predictor = NULL;
+    const ae_status status = ae_predictor_new(&context, &predictor, 64, net.node, net.n, NULL, 0, 1);
+    CHECK(status == AE_ERR_VALUE && !predictor && strstr(context.message, "node 'u': a layer of kind 'pseudo_inputs'"), "'%s'",
+          context.message);
+    ae_predictor_free(predictor);
     net.n = 0;
     network_add(&net, "constant", "c", 0);
     lone_refused(&net, "width is 0");
