@@ -124,6 +124,7 @@ COMBINATIONS = {
     "L1 of a contracted silu": {"sparsity": L1(0.1), "latent_activation": "silu", "contraction": Contraction(0.05)},
     "matryoshka, batch norm, decorrelated": {
         "sparsity": Matryoshka((2, 4)),
+        "hidden_layer_sizes": (128,),
         "encoder": [Dense(7, activation="identity"), BatchNorm(), Activation("tanh")],
         "penalties": Decorrelation(0.5),
     },

@@ -59,7 +59,7 @@ OBJECTIVES = [
     {"corruption": Masking(0.3, emphasis=(1.0, 0.5))},
     {"corruption": Gaussian(0.3)},
     {"corruption": SwapNoise(0.2)},
-    {"encoder": [Dense(6), BatchNorm(), Dense(5), LayerNorm()]},
+    {"encoder": [Dense(6), BatchNorm(), Dense(5), LayerNorm()], "hidden_layer_sizes": (128,)},
     {"sparsity": TopK(2, aux_k=1), "hidden_layer_sizes": ()},
     {"sparsity": Matryoshka((1, 3))},
     {"pretrain": "layerwise", "pretrain_max_iter": 2},
