@@ -16,7 +16,6 @@ AE_INLINE vec log_loss(vec logit, vec target, vec parameter, vec *derivative, ve
     return v_fnma(target, logit, v_max(zero, logit));
 }
 
-ELEMENTWISE_LOSS(log_loss, true)
 ELEMENTWISE_LIKELIHOOD(log_loss, true, NULL)
 
 const ae_loss_ops AE_V(ae_loss_log_loss) = {"log_loss", AE_LOGISTIC, AE_TARGET_UNIT_INTERVAL, false, rows, terms,

@@ -44,7 +44,7 @@ AE_INLINE const real *target_rows(const ae_loss_call *call, int64_t panel, int64
     return loss_rows_at(loss_panel(call->target, call->target_stride, panel), call->target_repeat, row, rows, tile->at);
 }
 
-static __attribute__((noinline)) void group_measure(const ae_loss_call *call, int64_t row, int64_t rows, softmax_group *group) {
+static AE_NOINLINE void group_measure(const ae_loss_call *call, int64_t row, int64_t rows, softmax_group *group) {
     const real *prediction = (const real *)call->prediction + row * AE_PANEL;
     const int64_t panels = ae_panels(call->width);
     target_tile tile = {{0}};

@@ -57,7 +57,7 @@ static int64_t loss_alike_rows(const real *factor, int64_t rows) {
     return alike;
 }
 
-static __attribute__((noinline)) void loss_clear_rows(const ae_loss_call *call, void *gradient, int64_t row, int64_t rows) {
+static AE_NOINLINE void loss_clear_rows(const ae_loss_call *call, void *gradient, int64_t row, int64_t rows) {
     for (int64_t panel = 0; panel < ae_panels(call->width); panel++)
         memset((real *)gradient + panel * call->prediction_stride + row * AE_PANEL, 0,
                (size_t)(rows * AE_PANEL) * sizeof(real));
@@ -70,7 +70,7 @@ static inline void loss_clear_gradient(const ae_loss_call *call, int64_t row, in
 
 /* Sum of 32 lanes in double: lane i with lane i + 16, then + 8, + 4, + 2, + 1. Not inline, or the compiler transposes
  * eight rows to add them lane by lane, in eight kilobytes of shuffles. */
-static __attribute__((noinline)) double loss_join_lanes(const real *lanes) {
+static AE_NOINLINE double loss_join_lanes(const real *lanes) {
     double sum[AE_PANEL / 2];
     for (int i = 0; i < 16; i++)
         sum[i] = (double)lanes[i] + (double)lanes[i + 16];
