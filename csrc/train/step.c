@@ -163,8 +163,9 @@ static void row_task(void *argument, int64_t task, int worker) {
         ae_net_backward(t->net, phase->back_first, phase->back_last, block, worker);
 }
 
-/* Rows of a block: values of a small network stay in the second-level cache from forward to backward; of a wide one the
- * input of one layer does, because its weights stream anyway. Equal parts for the workers. */
+/* Rows of a block: values of a small network stay in the second-level cache from forward to backward; of a wide one hardly
+ * more than the input of one layer fits, because its weights stream anyway, once for each block, and the product asks for
+ * rows in time. Equal parts for the workers. */
 static int64_t block_rows(const ae_trainer *t, int64_t rows, int workers) {
     const int64_t l2 = ae_cpu_l2_bytes();
     int64_t widest = 1;
@@ -173,7 +174,7 @@ static int64_t block_rows(const ae_trainer *t, int64_t rows, int workers) {
         widest = shape->width * shape->multiplicity > widest ? shape->width * shape->multiplicity : widest;
     }
     const int64_t all = l2 / 2 / (t->net->value_reals_per_row * (int64_t)t->net->real_size);
-    int64_t one = l2 * 6 / 10 / (widest * (int64_t)t->net->real_size);
+    int64_t one = l2 * 12 / 10 / (widest * (int64_t)t->net->real_size);
     one = one < 12 ? 12 : one > 128 ? 128 : one;
     const int64_t best = all > one ? all : one;
     const int64_t parts = (rows + best * workers - 1) / (best * workers) * workers;
