@@ -54,7 +54,7 @@ static void contraction_forward(const ae_binding *binding, const ae_block *block
                     const vec s = v_load((const real *)in->data + p * in->stride + i * AE_PANEL + v * VL);
                     lanes[v] = v_fma(v_mul(s, s), v_load(norm + p * AE_PANEL + v * VL), lanes[v]);
                 }
-        penalty_write(&binding->out, row, penalty_join(lanes));
+        rows_set_single(&binding->out, row, penalty_join(lanes));
     }
 }
 

@@ -16,6 +16,7 @@
 
 #include "layers/layer.h"
 #include "math/functions.h"
+#include "math/lanes.h"
 
 #define FROM_EDGE 1e-6
 
@@ -103,10 +104,7 @@ static real penalty_of(const ae_binding *binding, bool minibatch) {
         for (int j = 0; j < ae_panel_columns(width, p); j++)
             lane[j] += term[j];
     }
-    for (int half = AE_PANEL / 2; half; half /= 2)
-        for (int j = 0; j < half; j++)
-            lane[j] += lane[j + half];
-    return lane[0];
+    return AE_V(ae_join_reals)(lane);
 }
 
 static void kl_sparsity_forward(const ae_binding *binding, const ae_block *block) {

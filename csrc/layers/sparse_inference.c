@@ -167,7 +167,7 @@ static double row_square(const real *x, int64_t row, int64_t width) {
     for (int64_t p = 0; p < ae_panels(width); p++)
         for (int v = 0; v < PENALTY_VECTORS; v++) {
             vec entry = v_load(x + p * STRIDE + row * AE_PANEL + v * VL);
-            entry = v_select(penalty_mask(ae_panel_columns(width, p), v), entry, v_zero());
+            entry = v_select(lanes_below(ae_panel_columns(width, p), v * VL), entry, v_zero());
             lanes[v] = v_fma(entry, entry, lanes[v]);
         }
     return penalty_join(lanes);

@@ -52,7 +52,7 @@ AE_INLINE void elementwise_panel(elementwise_term term, const bool has_excess, c
                                  const real *factor, elementwise_sums *sums, real *gradient, bool accumulate) {
     LOSS_NO_UNROLL
     for (int v = 0; v < LOSS_VECTORS; v++) {
-        const vmask holds = loss_column_mask(columns, v);
+        const vmask holds = lanes_below(columns, v * VL);
         LOSS_NO_UNROLL
         for (int64_t r = 0; r < rows; r++) {
             const int64_t at = r * AE_PANEL + v * VL;
@@ -157,7 +157,7 @@ AE_INLINE vec elementwise_value(const ae_loss_call *call, elementwise_term term,
                                   loss_row_of(row, call->entry_repeat) * AE_PANEL + v * VL);
         value = v_select(v_eq(weight, v_zero()), v_zero(), v_mul(weight, value));
     }
-    return v_select(loss_column_mask(ae_panel_columns(call->width, panel), v), value, v_zero());
+    return v_select(lanes_below(ae_panel_columns(call->width, panel), v * VL), value, v_zero());
 }
 
 AE_INLINE void elementwise_terms(const ae_loss_call *call, elementwise_whole value) {
@@ -181,7 +181,7 @@ AE_INLINE void elementwise_likelihood(const ae_loss_call *call, elementwise_whol
             for (int v = 0; v < LOSS_VECTORS; v++)
                 v_store(lanes + v * VL, v_add(v_load(lanes + v * VL), value(call, true, panel, v, row)));
         }
-        call->row_loss[row] = loss_join_lanes(lanes);
+        call->row_loss[row] = AE_V(ae_join_lanes)(lanes);
     }
 }
 

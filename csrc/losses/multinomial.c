@@ -56,7 +56,7 @@ static AE_NOINLINE void group_measure(const ae_loss_call *call, int64_t row, int
         const real *z = prediction + panel * call->prediction_stride;
         LOSS_NO_UNROLL
         for (int v = 0; v < LOSS_VECTORS; v++) {
-            const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
+            const vmask holds = lanes_below(ae_panel_columns(call->width, panel), v * VL);
             LOSS_NO_UNROLL
             for (int64_t r = 0; r < rows; r++) {
                 const int64_t at = r * AE_PANEL + v * VL;
@@ -74,7 +74,7 @@ static AE_NOINLINE void group_measure(const ae_loss_call *call, int64_t row, int
         const real *z = prediction + panel * call->prediction_stride, *t = target_rows(call, panel, row, rows, &tile);
         LOSS_NO_UNROLL
         for (int v = 0; v < LOSS_VECTORS; v++) {
-            const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
+            const vmask holds = lanes_below(ae_panel_columns(call->width, panel), v * VL);
             LOSS_NO_UNROLL
             for (int64_t r = 0; r < rows; r++) {
                 const int64_t at = r * AE_PANEL + v * VL;
@@ -85,8 +85,8 @@ static AE_NOINLINE void group_measure(const ae_loss_call *call, int64_t row, int
         }
     }
     for (int64_t r = 0; r < rows; r++) {
-        group->exp_sum[r] = loss_join_lanes(first + r * AE_PANEL);
-        group->target_sum[r] = loss_join_lanes(second + r * AE_PANEL);
+        group->exp_sum[r] = AE_V(ae_join_lanes)(first + r * AE_PANEL);
+        group->target_sum[r] = AE_V(ae_join_lanes)(second + r * AE_PANEL);
         group->log_sum[r] = log_of(group->exp_sum[r]);
     }
 }
@@ -124,7 +124,7 @@ static void rows(const ae_loss_call *call) {
             real *g = gradient ? (real *)gradient + panel * call->prediction_stride + row * AE_PANEL : NULL;
             LOSS_NO_UNROLL
             for (int v = 0; v < LOSS_VECTORS; v++) {
-                const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
+                const vmask holds = lanes_below(ae_panel_columns(call->width, panel), v * VL);
                 LOSS_NO_UNROLL
                 for (int64_t r = 0; r < count; r++) {
                     const int64_t at = r * AE_PANEL + v * VL;
@@ -157,7 +157,7 @@ static void terms(const ae_loss_call *call) {
             real *out = (real *)call->gradient + panel * call->prediction_stride + row * AE_PANEL;
             LOSS_NO_UNROLL
             for (int v = 0; v < LOSS_VECTORS; v++) {
-                const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
+                const vmask holds = lanes_below(ae_panel_columns(call->width, panel), v * VL);
                 LOSS_NO_UNROLL
                 for (int64_t r = 0; r < count; r++) {
                     const int64_t at = r * AE_PANEL + v * VL;
@@ -183,14 +183,14 @@ static void likelihood(const ae_loss_call *call) {
             const real *t = target_rows(call, panel, row, 1, &tile);
             LOSS_NO_UNROLL
             for (int v = 0; v < LOSS_VECTORS; v++) {
-                const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
+                const vmask holds = lanes_below(ae_panel_columns(call->width, panel), v * VL);
                 const vec above = above_maximum(z + v * VL, group.maximum[0]), tv = v_load(t + v * VL);
                 const vec count = v_select(holds, vf_lgamma(v_add(tv, one)), v_zero());
                 const vec term = multinomial_term(above, tv, group.log_sum[0], holds);
                 v_store(sums + v * VL, v_add(v_load(sums + v * VL), v_add(term, count)));
             }
         }
-        call->row_loss[row] = loss_join_lanes(sums) - (double)whole[0];
+        call->row_loss[row] = AE_V(ae_join_lanes)(sums) - (double)whole[0];
     }
 }
 

@@ -21,7 +21,7 @@ typedef vec (*pair_whole)(const ae_loss_call *call, int64_t panel, int v, int64_
 AE_INLINE vec pair_value(const ae_loss_call *call, pair_term term, int64_t panel, int v, int64_t row, vec *by_prediction,
                          vec *by_second) {
     const int64_t at = panel * call->prediction_stride + row * AE_PANEL + v * VL;
-    const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
+    const vmask holds = lanes_below(ae_panel_columns(call->width, panel), v * VL);
     vec target = v_zero();
     if (call->target)
         target = v_load((const real *)call->target + panel * call->target_stride +
@@ -71,7 +71,7 @@ AE_INLINE void pair_rows(const ae_loss_call *call, pair_whole whole, const bool 
             }
         }
         if (call->row_loss)
-            call->row_loss[row] = loss_join_lanes(lanes) / (mean ? (double)call->width : 1.0);
+            call->row_loss[row] = AE_V(ae_join_lanes)(lanes) / (mean ? (double)call->width : 1.0);
     }
 }
 

@@ -190,6 +190,11 @@ static int workers_for(const ae_trainer *t, double flops) {
     return wanted < 1.0 ? 1 : wanted < most ? (int)wanted : most;
 }
 
+/* Forward and backward of what grows with the square of the rows, or not with them. */
+static double coupled_flops(const ae_trainer *t, int64_t rows) {
+    return 2 * (t->net->flops_per_pair * (double)rows * (double)rows + t->net->flops_per_minibatch);
+}
+
 /* ---- layers that couple rows ---- */
 
 typedef struct couple_phase {
@@ -448,7 +453,8 @@ ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const p
     const stage *s = &t->stages[stage_index];
     const bool whole = rows <= t->chunk, late = how && (isfinite(t->options.clip_norm) || s->n_unit);
     const double flops = t->net->flops_per_row * (double)(rows < t->chunk ? rows : t->chunk);
-    const int row_workers = workers_for(t, flops * (gradients ? 2 : 1)), weight_workers = workers_for(t, flops);
+    const int row_workers = workers_for(t, gradients ? 2 * flops + coupled_flops(t, rows) : flops);
+    const int weight_workers = workers_for(t, flops);
     ae_status status = AE_OK;
     if (gradients && t->bound_stage != stage_index) {
         ae_net_bind_range(t->net, s->desc.first_node, s->desc.last_node, s->desc.groups, s->seeded);
