@@ -203,9 +203,10 @@ class Autoencoder(BaseAutoencoder):
         links = {_spec.loss_link(part.loss) for part in found}
         allowed = _spec.output_activations(links)
         if self.output_activation not in allowed:
+            what = f"loss={self.loss!r}, which is" if isinstance(self.loss, str) else "losses by column, which are"
             raise ValueError(
-                f"output_activation={self.output_activation!r} does not go with loss={shown(self.loss)}, which is "
-                f"computed before its link; allowed: {', '.join(map(repr, allowed))}"
+                f"output_activation={self.output_activation!r} does not go with {what} computed before the link; "
+                f"allowed: {', '.join(map(repr, allowed))}"
             )
         plain = self.output_activation == "auto" or links != {"identity"}
         output = self._dense(graph, "reconstruction", node, width, "identity" if plain else self.output_activation)

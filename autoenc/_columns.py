@@ -4,6 +4,7 @@ A `Range` is what the user has named, resolved to positions, pure data. A `Part`
 about: a run of neighbouring columns of one loss, or all columns of a loss over whole rows (a softmax).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from numbers import Real
@@ -62,21 +63,25 @@ def _positions(X: Any, name: str, columns: Any, n: int) -> list[int]:
 
     if callable(columns):
         columns = columns(X)
-    if isinstance(columns, (np.ndarray, tuple)):
-        columns = list(columns)
-    given = columns if isinstance(columns, list) else []
-    if given and all(isinstance(one, (bool, np.bool_)) for one in given) and len(given) != n:
-        raise ValueError(f"the columns of {name!r} are a mask of {len(given)} entries; X has {n} columns")
-    outside = [one for one in (given or [columns]) if isinstance(one, (int, np.integer)) and not -n <= one < n]
+    if not isinstance(columns, (str, slice)) and hasattr(columns, "__iter__"):
+        columns = [one.item() if isinstance(one, np.generic) else one for one in columns]
+    given = columns if isinstance(columns, list) else [columns]
+    if given and all(isinstance(one, (bool, np.bool_)) for one in given):
+        if len(given) != n:
+            raise ValueError(f"the columns of {name!r} are a mask of {len(given)} entries; there are {n} columns")
+        return [i for i, one in enumerate(given) if one]
+    if columns == slice(None):  # no key of scikit-learn's
+        return list(range(n))
+    outside = [one for one in given if isinstance(one, (int, np.integer)) and not -n <= one < n]
     if outside:
         raise ValueError(f"the columns of {name!r} have {outside[0]}; allowed are {-n} to {n - 1}")
     try:
         found = [int(i) for i in _get_column_indices(X, columns)]
     except (ValueError, TypeError, KeyError, IndexError, NotImplementedError) as error:
         raise ValueError(f"the columns of {name!r} are {columns!r}: {error}") from error
-    for i in found:
-        if found.count(i) > 1:
-            raise ValueError(f"the columns of {name!r} have column {i} twice; allowed: each once")
+    twice = [i for i, count in Counter(found).items() if count > 1]
+    if twice:
+        raise ValueError(f"the columns of {name!r} have column {twice[0]} twice; allowed: each once")
     return sorted(found)
 
 

@@ -159,6 +159,10 @@ def _(sparsity: Gated, graph: Graph, place: Place, node: str) -> tuple[str, str]
 def _(sparsity: Gated, graph: Graph, reconstruction: Reconstruction) -> None:
     gate = graph.add("gated", "code_gate", CODE, size=(1,), shares=SELECTED)
     graph.term("sum", gate, weight=sparsity.weight * graph.widths[CODE])
+    decoded = next(node for node in graph.nodes if node["name"] == reconstruction.decoded)
+    if decoded["inputs"][:1] == (graph.code,) and decoded["kind"] == "concatenate":  # with a condition
+        beside = decoded["inputs"][1:]
+        gate = graph.add("concatenate", "gate_and_condition", gate, *beside, width=graph.widths[decoded["name"]])
     seconds = {term["prediction"]: term.get("second") for term in reconstruction.terms}
     predicted = [*seconds, *(name for name in seconds.values() if name is not None)]
     again = graph.copies(reconstruction.decoded, predicted, gate, "gate_", frozen=True)
