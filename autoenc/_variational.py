@@ -38,10 +38,12 @@ class VariationalAutoencoder(BaseAutoencoder):
     ----------
     n_components : int, default=2
         Components of the latent space.
-    likelihood : {"squared_error", "log_loss", "poisson", "multinomial", "negative_binomial"}, default="squared_error"
+    likelihood : {"squared_error", "log_loss", "poisson", "multinomial", "negative_binomial"} or ColumnLoss, \\
+default="squared_error"
         Of a row given its code: normal, Bernoulli (data in [0, 1]), Poisson, multinomial or negative binomial (counts).
+        For mixed tables an `autoenc.losses.ColumnLoss` gives columns likelihoods of their own.
     noise_variance : float or "learned", default=1.0
-        Of the normal likelihood. "learned": the decoder gives a variance for each entry.
+        Of normal likelihoods. "learned": the decoder gives a variance for each entry.
     objective : {"elbo", "iwae", "beta_tc", "factor", "mmd"}, default="elbo"
         "iwae": the importance weighted bound of `n_importance_samples` draws [3]_. "beta_tc": `beta` weighs the total
         correlation of the components alone [4]_. "factor": the same by a discriminator [5]_. "mmd": the codes of all
@@ -488,7 +490,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         Returns
         -------
         ndarray of shape (n_samples, n_outputs)
-            Squared errors where `noise_variance` is a number. With "learned" a term is negative where the density is
-            above 1.
+            Squared errors where the likelihood is normal and `noise_variance` a number. With "learned" a term is
+            negative where the density is above 1.
         """
         return super().feature_errors(X, X_clean=X_clean, condition=condition)

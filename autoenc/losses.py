@@ -59,7 +59,7 @@ class ColumnLoss(BaseEstimator):
     and of emphasis, multiply the targets of these two, in which they are linear.
 
     Columns of one loss that stand side by side are computed together; a table in which the losses alternate column by
-    column takes longer, and one with more than about 600 such runs is refused.
+    column takes longer, and one with more than a thousand such runs (six hundred with ``missing="mask"``) is refused.
 
     References
     ----------

@@ -45,7 +45,7 @@ MINIBATCH = [
         n_prior_components=5,
         max_iter=20,
     ),
-    VariationalAutoencoder(likelihood=ColumnLoss([("first", "squared_error", 0)], remainder="poisson"), max_iter=20),
+    VariationalAutoencoder(likelihood=ColumnLoss([("first", "poisson", slice(0, 2))]), max_iter=20),
 ]
 # Equal rows are merged, so a weight is the same as a repetition.
 FULL_BATCH = [
