@@ -31,8 +31,8 @@ def _losses() -> list[str]:
     return [name for name in _core.LOSSES if _core.LOSS_HAS_TARGET[_core.LOSSES.index(name)] and name != "gaussian"]
 
 
-def _check_loss(label: str, loss: Any, allowed: Iterable[str]) -> None:
-    if not isinstance(loss, str) or loss not in allowed:
+def _check_loss(label: str, loss: Any, allowed: Iterable[Any]) -> None:
+    if loss not in allowed:
         raise ValueError(f"{label} is {loss!r}; allowed: {', '.join(map(repr, allowed))}")
 
 
@@ -48,8 +48,7 @@ def check(losses: Any, remainder: Any, weights: Any, allowed: Sequence[str] | No
             raise ValueError(f"losses[{i}] has the name {name!r}; allowed: different texts other than {REMAINDER!r}")
         names.append(name)
         _check_loss(f"the loss of {name!r}", loss, allowed)
-    if remainder is not None:
-        _check_loss("remainder", remainder, [*allowed, "None"])
+    _check_loss("remainder", remainder, [*allowed, None])
     for name, weight in (weights or {}).items():
         if name not in (*names, REMAINDER):
             raise ValueError(f"weights has {name!r}; allowed: {', '.join(map(repr, (*names, REMAINDER)))}")
@@ -63,6 +62,8 @@ def _positions(X: Any, name: str, columns: Any, n: int) -> list[int]:
 
     if callable(columns):
         columns = columns(X)
+    if isinstance(columns, (np.ndarray, np.generic)):
+        columns = columns.tolist()
     if not isinstance(columns, (str, slice)) and hasattr(columns, "__iter__"):
         columns = [one.item() if isinstance(one, np.generic) else one for one in columns]
     given = columns if isinstance(columns, list) else [columns]

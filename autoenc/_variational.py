@@ -331,7 +331,8 @@ default="squared_error"
         Returns
         -------
         ndarray of shape (n_samples, n_outputs)
-            Without the noise of the likelihood: probabilities for log_loss and multinomial, means for the others.
+            Without the noise of the likelihood: probabilities for log_loss, categorical and multinomial, means for
+            the others.
         """
         check_is_fitted(self)
         if not isinstance(n_samples, Integral) or n_samples < 1:

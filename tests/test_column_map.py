@@ -63,6 +63,7 @@ EXPECTED = {
         (np.array([2]), np.arange(3, 6), np.arange(8) >= 6),
         ([i == 2 for i in range(8)], range(3, 6), lambda X: [X.shape[1] - 1, 6]),
         (np.int64(2), slice(-5, -2), slice(-2, None)),
+        (np.array(2), {3, 4, 5}, pd.Series([False] * 6 + [True] * 2)),
     ],
 )
 def test_columns_by_position(X, frame, smoker, colour, counts):
@@ -147,7 +148,8 @@ def test_parameters():
         ([("a", "gaussian", 0)], {}, "the loss of 'a' is 'gaussian'; allowed: 'squared_error'"),
         ([("a", "sum", 0)], {}, "the loss of 'a' is 'sum'"),
         ([("a", ["huber"], 0)], {}, r"the loss of 'a' is \['huber'\]"),
-        ([], {"remainder": "drop"}, "remainder is 'drop'; allowed: 'squared_error'"),
+        ([], {"remainder": "drop"}, r"remainder is 'drop'; allowed: 'squared_error'.*, None"),
+        ([], {"remainder": "None"}, "remainder is 'None'"),
         ([("a", "huber", 0)], {"weights": {"b": 1.0}}, "weights has 'b'; allowed: 'a', 'remainder'"),
         ([("a", "huber", 0)], {"weights": {"a": 0.0}}, r"weights\['a'\] is 0.0; allowed: finite numbers above 0"),
         ([("a", "huber", 0)], {"weights": {"a": np.inf}}, r"weights\['a'\] is inf"),
