@@ -58,6 +58,9 @@ class ColumnLoss(BaseEstimator):
     columns of "categorical" and "multinomial" are missing all together or not at all. Entry weights, of missing values
     and of emphasis, multiply the targets of these two, in which they are linear.
 
+    Counts reach the encoder as they are. Where some are large, give it their logarithms instead, with the counts as
+    targets: ``fit(log1p(X), X_clean=X)``.
+
     Columns of one loss that stand side by side are computed together; a table in which the losses alternate column by
     column takes longer, and one with more than a thousand such runs (six hundred with ``missing="mask"``) is refused.
 

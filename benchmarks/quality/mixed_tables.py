@@ -2,8 +2,9 @@
 
 Protocol: two variational autoencoders that differ in `likelihood` alone, with learned variances, are fitted to 60 % of
 the rows; on the rest the log-likelihood of a row is estimated by importance sampling from its code (Burda et al. 2016,
-equation 8). Numeric columns are standardised on the training rows and normal in both; the normal network gets all other
-columns standardised too, as its users would do. A discrete column counts with the
+equation 8). Both encoders see the same: all columns standardised on the training rows, counts by log(1 + x) first.
+Numeric columns are targets in standard deviations and normal in both; the targets of the normal network are all
+standardised, as its users would do. A discrete column counts with the
 probability of what it is among what it could be: where its likelihood is normal, the density there over the sum of the
 densities at all possible values (all one-hot rows, 0 and 1, all whole numbers up to twice the largest). That is more
 than the normal network was told in training, so the comparison favours it.
@@ -129,13 +130,22 @@ def given_code(table: Table, X: Array, R: Array, second: Array, *, by_column: bo
     return total
 
 
-def held_out(model: Any, table: Table, X: Array, n_draws: int, units: tuple[Array, Array] | None) -> float:
-    """Mean log-likelihood of rows in nats. `units`: mean and deviation of each column, for a network that saw these."""
+def inputs(table: Table, X: Array, n: int) -> Array:
+    """What the encoders see, by the first n rows."""
+    out = X.copy()
+    for _, loss, columns in table.ranges:
+        if loss in ("poisson", "negative_binomial"):
+            out[:, columns] = np.log1p(X[:, columns])
+    return np.asarray((out - out[:n].mean(axis=0)) / out[:n].std(axis=0))
+
+
+def held_out(model: Any, table: Table, seen: Array, X: Array, n_draws: int, units: tuple[Array, Array] | None) -> float:
+    """Mean log-likelihood of rows in nats. `units`: mean and deviation of each column, where these were the targets."""
     from scipy.special import logsumexp
 
     from autoenc import _core
 
-    means, deviations = model.encode_distribution(X if units is None else (X - units[0]) / units[1])
+    means, deviations = model.encode_distribution(seen)
     rng = np.random.default_rng(0)
     weights = []
     for _ in range(n_draws):
@@ -182,7 +192,7 @@ def main(arguments: Sequence[str]) -> None:
             X, n = table.X[order], round(0.6 * len(order))
             numbers = slice(table.n_numbers)
             X[:, numbers] = (X[:, numbers] - X[:n, numbers].mean(axis=0)) / X[:n, numbers].std(axis=0)
-            units = X[:n].mean(axis=0), X[:n].std(axis=0)
+            units, seen = (X[:n].mean(axis=0), X[:n].std(axis=0)), inputs(table, X, n)
             for by_column in (True, False):
                 say(f"  {name}, seed {seed}, {'by column' if by_column else 'normal'}")
                 model = VariationalAutoencoder(
@@ -194,9 +204,10 @@ def main(arguments: Sequence[str]) -> None:
                     random_state=seed,
                 )
                 start = time.perf_counter()
-                model.fit(X[:n] if by_column else (X[:n] - units[0]) / units[1])
+                model.fit(seen[:n], X_clean=X[:n] if by_column else (X[:n] - units[0]) / units[1])
                 seconds[by_column] += time.perf_counter() - start
-                found[by_column].append(held_out(model, table, X[n:], options.draws, None if by_column else units))
+                rest = held_out(model, table, seen[n:], X[n:], options.draws, None if by_column else units)
+                found[by_column].append(rest)
         gains = [a - b for a, b in zip(found[True], found[False], strict=True)]
         rows.append(
             [
