@@ -14,11 +14,11 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from autoenc import _cache, _core, _data, _predictor, _spec
+from autoenc import _cache, _columns, _core, _data, _predictor, _spec
 from autoenc import layers as _layers
 from autoenc._declare import default, estimator
 from autoenc._fitting import LEARNING_RATES, SCHEDULES, Fitting, Rows
-from autoenc._spec import Graph, Spec
+from autoenc._spec import Graph, Range, Spec
 from autoenc._threads import n_threads
 from autoenc._training import type_callback
 from autoenc._versioned import Versioned
@@ -171,9 +171,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = self.missing == "mask"
-        loss = self._target_loss()
-        if loss in _core.LOSSES:
-            tags.input_tags.positive_only = _core.LOSS_TARGETS[_core.LOSSES.index(loss)] != "any"
+        tags.input_tags.positive_only = _columns.restricts(self._target_loss())
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -264,8 +262,11 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
     def _dense(self, graph: Graph, name: str, node: str, width: int, activation: str) -> str:
         return graph.add("dense", name, node, width=width, activation=activation, initializer=self.init)
 
-    def _describe(self, n_features: int, n_outputs: int | None, n_conditions: int) -> Spec:
+    def _describe(
+        self, n_features: int, n_outputs: int | None, n_conditions: int, ranges: list[Range] | None = None
+    ) -> Spec:
         graph = Graph()
+        graph.ranges = ranges
         clean = n_outputs is not None
         n_outputs = n_features if n_outputs is None else n_outputs
         x = seen = graph.add("input", "x", width=n_features, source=0)
@@ -304,16 +305,22 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         if clean:
             self._add_objective(graph, output, target, entry_weight)
         else:
+            same = {x: target}
             present = None
             if self.missing == "mask":
                 present = graph.add("present", "x_present", "x", size=(self._present_share,))
+                same[present] = str(entry_weight)
             self._add_objective(graph, output, x, present)
-            same = {x: target, present: entry_weight}
-            graph.scores = [_spec.renamed(term, same) for term in graph.scores]
+            copies, graph.scores = _spec.compared(graph.nodes, graph.scores, same)
+            score_nodes += copies
             entry_weight = present
         if corruption is not None:
-            self._emphasise(graph, x, output, entry_weight, clean, corruption._emphasis())
-        self._check_entry_weights(graph)
+            self._emphasise(graph, x, entry_weight, clean, corruption._emphasis())
+        _columns.check_entry_weights(graph, self)
+        n_trained = len(graph.nodes)
+        linked = _columns.add_links(graph, output)
+        score_nodes += graph.cut(n_trained)
+        _columns.check_size(graph, len(score_nodes))
         return Spec(
             precision=self.precision,
             n_features=n_features,
@@ -335,10 +342,13 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
                 "hidden_layer_sizes": _plain(encoder),
                 "decoder_hidden_layer_sizes": _plain(decoder),
                 **self._settings(),
+                **({} if ranges is None else {self._loss_parameter: _columns.shown(ranges)}),
             },
             parameters=[],
             kept=graph.kept,
             score_nodes=score_nodes,
+            ranges=ranges,
+            linked=linked,
         )
 
     def _add_target(self, graph: Graph, width: int, source: int) -> tuple[str, str | None]:
@@ -370,7 +380,6 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         self,
         graph: Graph,
         x: str,
-        output: str,
         entry_weight: str | None,
         clean: bool,
         emphasis: tuple[float, float] | None,
@@ -387,20 +396,9 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         if entry_weight is not None:
             weight = graph.add("multiply", "entry_weight", weight, entry_weight)
         graph.objective = [
-            {**term, "entry_weight": weight} if term["prediction"] == output else term for term in graph.objective
+            _columns.weighed(graph, term, x, weight, i) if term["prediction"] in graph.parts else term
+            for i, term in enumerate(graph.objective)
         ]
-
-    def _check_entry_weights(self, graph: Graph) -> None:
-        """Refuses weights of entries for losses over whole rows, in the words of the parameters that ask for them."""
-        for term in graph.objective:
-            whole = not _core.LOSS_WEIGHS_ENTRIES[_core.LOSSES.index(term["loss"])]
-            if whole and term.get("entry_weight") is not None:
-                asks = "missing='mask'" if self.missing == "mask" else f"corruption={self.corruption!r} with emphasis"
-                rest = [name for name in _spec.PLAIN_LOSSES if _core.LOSS_WEIGHS_ENTRIES[_core.LOSSES.index(name)]]
-                raise ValueError(
-                    f"loss={term['loss']!r} does not go with {asks}: it is a loss of whole rows, not a mean over "
-                    f"features that could be weighed; losses that can: {', '.join(map(repr, rest))}"
-                )
 
     # ---- fitting ----
 
@@ -640,7 +638,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         spec = self._spec
         X = _data.check_other(X, precision=spec["precision"], name="X", n_columns=spec["n_components"], of="a code")
         condition = self._check_condition(condition, X.shape[0])
-        return self._run(X, spec["output"], _core.LINKED, start=spec["code"], condition=condition)
+        return self._run(X, *_spec.reconstruction(spec), start=spec["code"], condition=condition)
 
     def reconstruct(self, X: Any, *, condition: Any = None) -> NDArray[Any]:
         """Reconstructions of rows: `transform`, then `inverse_transform`.
@@ -659,7 +657,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         """
         X = self._check(X)
         condition = self._check_condition(condition, X.shape[0])
-        return self._run(X, self._spec["output"], _core.LINKED, condition=condition)
+        return self._run(X, *_spec.reconstruction(self._spec), condition=condition)
 
     def _comparison(self, X: Any, X_clean: Any, condition: Any) -> Rows:
         """Checked rows, with what their reconstructions are compared with."""
@@ -681,8 +679,9 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
                 f"X_clean is needed: the reconstruction has {spec['n_outputs']} features and X {spec['n_features']}"
             )
         name = "X" if clean is None else "X_clean"
-        _data.check_target(X if clean is None else clean, spec["scores"][0]["loss"], name, allow_nan=allow_nan)
-        return Rows(X, X if clean is None else clean, self._check_condition(condition, X.shape[0]))
+        target = X if clean is None else clean
+        _data.check_target(target, spec["scores"][0]["loss"], name, ranges=spec.get("ranges"), allow_nan=allow_nan)
+        return Rows(X, target, self._check_condition(condition, X.shape[0]))
 
     def _compare(self, X: Any, X_clean: Any, condition: Any, what: int) -> NDArray[Any]:
         rows = self._comparison(X, X_clean, condition)
@@ -722,7 +721,8 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         -------
         ndarray of shape (n_samples, n_outputs)
         """
-        return self._compare(X, X_clean, condition, _core.TERMS)
+        terms = self._compare(X, X_clean, condition, _core.TERMS)
+        return _columns.by_feature(self._spec, terms)
 
     def score(
         self, X: Any, y: Any = None, *, X_clean: Any = None, condition: Any = None, sample_weight: Any = None

@@ -35,16 +35,22 @@ def mixture(spec: Spec, values: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any
     return means, log_variances, values["divergence.logits"]
 
 
-def _likelihood(spec: Spec, n: int) -> tuple[list[Node], Term]:
-    """The term of a row given its code, whose negative log-likelihood is in nats, and nodes for it."""
-    term = Term(**{**spec["scores"][0], "weight": 1.0})
-    if term["loss"] != "squared_error":
-        return [], term
-    # The normal loss knows the variance.
-    value = (math.log(spec["settings"]["noise_variance"]),)
-    fields = {"width": spec["n_outputs"], "multiplicity": n, "value": value}
-    node = Node(kind="constant", name="bound_log_variance", inputs=(), fields=fields)
-    return [node], Term(**{**term, "loss": "gaussian", "second": "bound_log_variance"})
+def _likelihood(spec: Spec, n: int) -> tuple[list[Node], list[Term]]:
+    """The terms of a row given its code, whose negative log-likelihoods are in nats, and nodes for them."""
+    widths = _spec.widths((*spec["nodes"], *spec["score_nodes"]))
+    nodes: dict[str, Node] = {}
+    terms = []
+    for term in spec["scores"]:
+        own = Term(**{**term, "weight": 1.0})
+        if term["loss"] == "squared_error":  # the normal loss knows the variance
+            width = widths[term["prediction"]]
+            name = f"bound_log_variance_{width}"
+            value = (math.log(spec["settings"]["noise_variance"]),)
+            fields = {"width": width, "multiplicity": n, "value": value}
+            nodes[name] = Node(kind="constant", name=name, inputs=(), fields=fields)
+            own["loss"], own["second"] = "gaussian", name
+        terms.append(own)
+    return list(nodes.values()), terms
 
 
 def _network(spec: Spec, n: int, first: int, *, closed: bool) -> tuple[list[Node], list[Term]]:
@@ -57,7 +63,7 @@ def _network(spec: Spec, n: int, first: int, *, closed: bool) -> tuple[list[Node
         divergence = Node(kind="gaussian_kl", name="bound", inputs=posterior, fields={})
     else:
         divergence = Node(kind="gaussian_log_ratio", name="bound", inputs=("z", *posterior), fields={"width": 1})
-    more, likelihood = _likelihood(spec, n)
+    more, likelihoods = _likelihood(spec, n)
     nodes = []
     for node in (*spec["nodes"], *spec["score_nodes"], divergence, *more):
         fields = node["fields"]
@@ -66,8 +72,8 @@ def _network(spec: Spec, n: int, first: int, *, closed: bool) -> tuple[list[Node
         elif node["kind"] == "repeat":
             fields = {**fields, "multiplicity": n}
         nodes.append(Node(kind=node["kind"], name=node["name"], inputs=node["inputs"], fields=fields))
-    terms = [likelihood, Term(loss="sum", prediction="bound", target=None, weight=1.0, parameter=1.0)]
-    drawing = Spec(**{**spec, "nodes": nodes, "score_nodes": [], "scores": terms, "kept": ()})
+    terms = [*likelihoods, Term(loss="sum", prediction="bound", target=None, weight=1.0, parameter=1.0)]
+    drawing = Spec(**{**spec, "nodes": nodes, "score_nodes": [], "scores": terms, "kept": (), "linked": None})
     return _spec.inference_nodes(drawing, _spec.TRAINING_ONLY - _spec.DRAWS), terms
 
 

@@ -39,7 +39,7 @@ CONTAMINATION: list[Any] = [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed=
 class _Member(Autoencoder):
     """The detector has standardised the columns; that few rows of a bag may vary less is no news to the user."""
 
-    def _warn_of_scales(self, mean: NDArray[np.float64], variance: NDArray[np.float64]) -> None:
+    def _warn_of_scales(self, mean: NDArray[np.float64], variance: NDArray[np.float64], columns: list[int]) -> None:
         pass
 
 

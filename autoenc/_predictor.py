@@ -124,8 +124,9 @@ class Predictor:
         self._run = self._core.run
         self._bound: list[tuple[_core.Predictor, int]] | None = None
         at = _spec.positions(_spec.inference_nodes(spec))
-        self._code, self._output = at[spec["code"]], at[spec["output"]]
-        self._loss = spec["scores"][0]["loss"]
+        linked, self._linked = _spec.reconstruction(spec)
+        self._code, self._output, self._linked_node = at[spec["code"]], at[spec["output"]], at[linked]
+        self._loss, self._ranges = spec["scores"][0]["loss"], spec.get("ranges")
         self._masks = any(node["kind"] == "observed" for node in spec["nodes"])
         self._dtype = _spec.dtype(spec)
         self.n_features_in = spec["n_features"]
@@ -236,11 +237,11 @@ class Predictor:
 
     def inverse_transform(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[Any]:
         """Reconstructions from codes of shape (n_components,) or (n_samples, n_components)."""
-        return self._values(X, condition, self._output, _core.LINKED, self._code)
+        return self._values(X, condition, self._linked_node, self._linked, self._code)
 
     def reconstruct(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[Any]:
         """Reconstructions of rows: `transform`, then `inverse_transform`."""
-        return self._values(X, condition, self._output, _core.LINKED)
+        return self._values(X, condition, self._linked_node, self._linked)
 
     def _losses(self, sources: Sequence[Any]) -> NDArray[np.float64]:
         if not _bound.is_variational(self._spec):
@@ -272,12 +273,12 @@ class Predictor:
                 raise ValueError(
                     f"X_clean is needed: the reconstruction has {self.n_outputs} features, X {self.n_features_in}"
                 )
-            check_target(rows, self._loss, "X", allow_nan=self._masks)
+            check_target(rows, self._loss, "X", ranges=self._ranges, allow_nan=self._masks)
             values = self._losses((*sources, source(rows)))
         else:
             clean, _, _ = self._rows(X_clean, self.n_outputs, "X_clean")
             if clean.shape[0] != rows.shape[0]:
                 raise ValueError(f"X_clean has {clean.shape[0]} rows and X has {rows.shape[0]}; they must be pairs")
-            check_target(clean, self._loss, "X_clean", allow_nan=self._masks)
+            check_target(clean, self._loss, "X_clean", ranges=self._ranges, allow_nan=self._masks)
             values = self._losses((*sources, source(clean)))
         return -float(values[0]) if single else -values

@@ -19,7 +19,7 @@ from autoenc._autoencoder import Autoencoder
 from autoenc._base import MOST, AvailableIf, NotWithTheseParameters
 from autoenc._declare import estimator, first
 from autoenc._fitting import FitData, Rows
-from autoenc._spec import Graph, Spec, Stage, Term
+from autoenc._spec import Graph, Range, Spec, Stage, Term
 
 HEAD = "head"
 LABELS = "labels"
@@ -49,8 +49,10 @@ class _Supervised(Autoencoder):
         self._dense(graph, HEAD, decoded, self._n_targets, "identity")
         return code, decoded
 
-    def _describe(self, n_features: int, n_outputs: int | None, n_conditions: int) -> Spec:
-        spec = super()._describe(n_features, n_outputs, n_conditions)
+    def _describe(
+        self, n_features: int, n_outputs: int | None, n_conditions: int, ranges: list[Range] | None = None
+    ) -> Spec:
+        spec = super()._describe(n_features, n_outputs, n_conditions, ranges)
         spec["settings"]["columns of y"] = self._n_targets
         return spec
 
@@ -72,14 +74,15 @@ class _Supervised(Autoencoder):
         stage = Stage(last=last, terms=(0, len(objective)), groups=1, rate_factor=1.0)
         return Spec(**{**spec, "nodes": graph.nodes, "objective": objective, "stages": [stage], "kept": graph.kept})
 
-    def _fit_both(self, X: Any, y: NDArray[Any], labelled: NDArray[np.bool_], sample_weight: Any) -> None:
-        """Both trainings on checked targets of shape (n_samples, columns of the head)."""
+    def _fit_both(self, given: Rows, y: NDArray[Any], labelled: NDArray[np.bool_], sample_weight: Any) -> None:
+        """Both trainings on checked rows and targets of shape (n_samples, columns of the head)."""
         self._check_options()
+        X = given.X
         data = FitData(Rows(X, y), _data.check_weights(sample_weight, X), None)
         self._n_targets = y.shape[1]
-        spec = self._description(Rows(X))
+        spec = self._description(given)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        rows = FitData(Rows(X), data.weights, None)
+        rows = FitData(given, data.weights, None)
         resumes = self.warm_start and hasattr(self, "coefs_")
         initial = None if resumes else self._initial(rows, seed)
         trainer, history = self._run_fit(spec, self._merge(rows), seed, resumes=resumes, initial=initial)
@@ -105,7 +108,7 @@ class _Supervised(Autoencoder):
         features = {name: self.__dict__[name] for name in ("n_features_in_", "feature_names_in_") if name in vars(self)}
         self._learn(trainer, tuned, history, features)
         self.fine_tune_loss_curve_ = further.loss
-        self._after_fit(trainer, FitData(Rows(X), rows.weights, None))
+        self._after_fit(trainer, rows)
         self._report(further)
 
     def _cannot(self) -> None:
@@ -135,11 +138,6 @@ class _Supervised(Autoencoder):
         ndarray of shape (n_samples, n_components)
         """
         return self.fit(X, y, sample_weight=sample_weight).transform(X)
-
-    def _check_with_target(self, X: Any, *, reset: bool) -> Any:
-        X = _data.check_features(self, X, reset=reset, precision=self.precision, allow_nan=self.missing == "mask")
-        _data.check_target(X, self._target_loss(), "X", allow_nan=self.missing == "mask")
-        return X
 
     def _head(self, X: Any, node: str) -> NDArray[Any]:
         check_is_fitted(self)
@@ -260,7 +258,8 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         """
         before = dict(vars(self))
         try:
-            X = self._check_with_target(X, reset=True)
+            rows = self._check_rows(X, None, None, reset=True)
+            X = rows.X
             y = _check_y(y, multi_output=False, y_numeric=False, estimator=self)
             if len(y) != X.shape[0]:
                 raise ValueError(f"y has {len(y)} entries and X has {X.shape[0]} rows; they must be pairs")
@@ -282,7 +281,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
                     )
             targets = np.zeros((len(y), len(self.classes_)), np.float32)
             targets[np.flatnonzero(labelled), codes] = weights[codes]
-            self._fit_both(X, targets, labelled, sample_weight)
+            self._fit_both(rows, targets, labelled, sample_weight)
         except BaseException:
             self.__dict__ = before
             raise
@@ -462,7 +461,8 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         """
         before = dict(vars(self))
         try:
-            X = self._check_with_target(X, reset=True)
+            rows = self._check_rows(X, None, None, reset=True)
+            X = rows.X
             if y is None:
                 _check_y(y, estimator=self)
             y = _numbers(y)
@@ -488,7 +488,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
             spread = np.sqrt(np.average((filled - self._y_mean) ** 2, axis=0, weights=share))
             self._y_scale = np.where(spread > 0.0, spread, 1.0)
             targets = ((columns - self._y_mean) / self._y_scale).astype(self.precision)
-            self._fit_both(X, targets, known.reshape(columns.shape).any(axis=1), sample_weight)
+            self._fit_both(rows, targets, known.reshape(columns.shape).any(axis=1), sample_weight)
         except BaseException:
             self.__dict__ = before
             raise

@@ -11,13 +11,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from autoenc import _bound, _cache, _core, _data, _latent, _predictor, _spec
+from autoenc import _bound, _cache, _columns, _core, _data, _latent, _predictor, _spec
 from autoenc._base import MOST, BaseAutoencoder
 from autoenc._declare import estimator, first
 from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData, Rows
-from autoenc._spec import Graph, Node, Spec
+from autoenc._spec import Graph, Node, Range, Spec
 from autoenc._threads import n_threads
-from autoenc._variational_graph import add_divergence, add_likelihood, is_closed, likelihood_loss
+from autoenc._variational_graph import add_divergence, add_likelihood, is_closed, likelihood_parts
+from autoenc.losses import ColumnLoss
 
 LIKELIHOODS = ("squared_error", "log_loss", "poisson", "multinomial", "negative_binomial")
 ACTIVE = (
@@ -37,10 +38,12 @@ class VariationalAutoencoder(BaseAutoencoder):
     ----------
     n_components : int, default=2
         Components of the latent space.
-    likelihood : {"squared_error", "log_loss", "poisson", "multinomial", "negative_binomial"}, default="squared_error"
+    likelihood : {"squared_error", "log_loss", "poisson", "multinomial", "negative_binomial"} or ColumnLoss, \\
+default="squared_error"
         Of a row given its code: normal, Bernoulli (data in [0, 1]), Poisson, multinomial or negative binomial (counts).
+        For mixed tables an `autoenc.losses.ColumnLoss` gives columns likelihoods of their own.
     noise_variance : float or "learned", default=1.0
-        Of the normal likelihood. "learned": the decoder gives a variance for each entry.
+        Of normal likelihoods. "learned": the decoder gives a variance for each entry.
     objective : {"elbo", "iwae", "beta_tc", "factor", "mmd"}, default="elbo"
         "iwae": the importance weighted bound of `n_importance_samples` draws [3]_. "beta_tc": `beta` weighs the total
         correlation of the components alone [4]_. "factor": the same by a discriminator [5]_. "mmd": the codes of all
@@ -105,7 +108,7 @@ class VariationalAutoencoder(BaseAutoencoder):
     """
 
     n_components: int = first(default=2)
-    likelihood: str = "squared_error"
+    likelihood: str | ColumnLoss = "squared_error"
     noise_variance: float | str = 1.0
     objective: str = "elbo"
     n_importance_samples: int = 1
@@ -118,7 +121,7 @@ class VariationalAutoencoder(BaseAutoencoder):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseAutoencoder._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "likelihood": [StrOptions(set(LIKELIHOODS))],
+        "likelihood": [StrOptions(set(LIKELIHOODS)), ColumnLoss],
         "noise_variance": [Interval(Real, 1e-4, 1e4, closed="both"), StrOptions({"learned"})],
         "objective": [StrOptions({"elbo", "iwae", "beta_tc", "factor", "mmd"})],
         "n_importance_samples": [Interval(Integral, 1, MOST, closed="both")],
@@ -131,9 +134,8 @@ class VariationalAutoencoder(BaseAutoencoder):
     }
     _not_tied: ClassVar[tuple[str, ...]] = ("log_variance", "second")
     _present_share: ClassVar[int] = 0  # the likelihood of a row is that of the entries that are there
-
-    def _target_loss(self) -> str:
-        return self.likelihood
+    _loss_parameter: ClassVar[str] = "likelihood"
+    _range_losses: ClassVar[tuple[str, ...]] = (*LIKELIHOODS, "categorical")
 
     def _settings(self) -> dict[str, Any]:
         names = ("likelihood", "noise_variance", "objective", "prior", "n_prior_components")
@@ -152,6 +154,11 @@ class VariationalAutoencoder(BaseAutoencoder):
                     f"{name}={value!r} does not go with objective={self.objective!r}, "
                     f"n_importance_samples={self.n_importance_samples!r} and prior={self.prior!r}; allowed: {neutral!r}"
                 )
+        if isinstance(self.likelihood, ColumnLoss) and self.likelihood.weights:
+            raise ValueError(
+                f"likelihood has weights={self.likelihood.weights!r}; allowed: None, since likelihoods of all columns "
+                "share a unit, the nat"
+            )
         if self.corruption is not None and self.corruption._emphasis() is not None:
             raise ValueError(
                 f"corruption={self.corruption!r} with emphasis does not go with a likelihood; allowed: emphasis=None"
@@ -182,17 +189,20 @@ class VariationalAutoencoder(BaseAutoencoder):
         return graph.add("repeat", "condition_of_z", condition, multiplicity=int(self.n_importance_samples))
 
     def _add_output(self, graph: Graph, node: str, width: int) -> str:
-        """The mean and, where the likelihood has two parameters, beside it the second: log-variance or log theta."""
-        if likelihood_loss(self) in ("gaussian", "negative_binomial"):
-            self._dense(graph, "second", node, width, "identity")
+        """The mean and, of columns whose likelihood has two parameters, the second: log-variance or log theta."""
+        n_second = _columns.second_width(likelihood_parts(self, graph, width))
+        if n_second:
+            self._dense(graph, _columns.SECOND, node, n_second, "identity")
         return self._dense(graph, "reconstruction", node, width, "identity")
 
     def _add_objective(self, graph: Graph, output: str, target: str, entry_weight: str | None) -> None:
         add_likelihood(self, graph, output, target, entry_weight)
         add_divergence(self, graph)
 
-    def _describe(self, n_features: int, n_outputs: int | None, n_conditions: int) -> Spec:
-        spec = super()._describe(n_features, n_outputs, n_conditions)
+    def _describe(
+        self, n_features: int, n_outputs: int | None, n_conditions: int, ranges: list[Range] | None = None
+    ) -> Spec:
+        spec = super()._describe(n_features, n_outputs, n_conditions, ranges)
         d = int(self.n_components)
         inputs = ("mean", "log_variance", "posterior_kl")
         spec["score_nodes"] = [
@@ -321,7 +331,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         Returns
         -------
         ndarray of shape (n_samples, n_outputs)
-            Without the noise of the likelihood: probabilities for log_loss and multinomial, means for the others.
+            Without the noise of the likelihood: probabilities for log_loss, categorical and multinomial, means for
+            the others.
         """
         check_is_fitted(self)
         if not isinstance(n_samples, Integral) or n_samples < 1:
@@ -480,7 +491,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         Returns
         -------
         ndarray of shape (n_samples, n_outputs)
-            Squared errors where `noise_variance` is a number. With "learned" a term is negative where the density is
-            above 1.
+            Squared errors where the likelihood is normal and `noise_variance` a number. With "learned" a term is
+            negative where the density is above 1.
         """
         return super().feature_errors(X, X_clean=X_clean, condition=condition)

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from autoenc._spec import Graph, Stage
+from autoenc import _columns
+from autoenc._spec import Graph, Part, Stage
 
 DISCRIMINATOR = (128, 128)  # its hidden layers
 POSTERIOR = ("mean", "log_variance")
@@ -15,19 +16,22 @@ def is_closed(model: Any) -> bool:
     return model.prior == "normal" and model.objective in ("elbo", "iwae") and not joins
 
 
-def likelihood_loss(model: Any) -> str:
-    learned = model.likelihood == "squared_error" and model.noise_variance == "learned"
-    return "gaussian" if learned else str(model.likelihood)
+def likelihood_parts(model: Any, graph: Graph, width: int) -> list[Part]:
+    """The likelihoods, by columns."""
+    found = _columns.parts(graph.ranges, model.likelihood, width)
+    if model.noise_variance != "learned":
+        return found
+    return [part._replace(loss="gaussian") if part.loss == "squared_error" else part for part in found]
 
 
 def add_likelihood(model: Any, graph: Graph, output: str, target: str, entry_weight: str | None) -> None:
-    """The term of rows given their codes. The core takes the mean over the features, hence the weight."""
-    loss = likelihood_loss(model)
-    weight = float(graph.widths[output])
-    if loss == "squared_error":
-        weight *= 0.5 / float(model.noise_variance)
-    second = "second" if "second" in graph.widths else None
-    graph.term(loss, output, target, weight=weight, second=second, entry_weight=entry_weight, scores=True)
+    """The terms of rows given their codes. The core takes the mean over the features of each, hence the weights."""
+    found = likelihood_parts(model, graph, graph.widths[output])
+    weights = [float(len(part.columns)) for part in found]
+    for i, part in enumerate(found):
+        if part.loss == "squared_error":
+            weights[i] *= 0.5 / float(model.noise_variance)
+    _columns.add_terms(graph, output, target, entry_weight, found, weights, {})
 
 
 def add_divergence(model: Any, graph: Graph) -> None:

@@ -13,7 +13,7 @@ from autoenc import _cache, _core, _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._declare import estimator, first
 from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData
-from autoenc._spec import Graph, Node, Spec
+from autoenc._spec import Graph, Node, Range, Spec
 
 MOST_CODES = 2**24  # of a codebook: numbers that float32 holds exactly
 MOST_CODEBOOKS = 64
@@ -173,8 +173,10 @@ class VectorQuantizedAutoencoder(Autoencoder):
         for code in sums if self.commitment_weight > 0 else ():
             graph.term("squared_error", EMBEDDING, code, weight=self.commitment_weight)
 
-    def _describe(self, n_features: int, n_outputs: int | None, n_conditions: int) -> Spec:
-        spec = super()._describe(n_features, n_outputs, n_conditions)
+    def _describe(
+        self, n_features: int, n_outputs: int | None, n_conditions: int, ranges: list[Range] | None = None
+    ) -> Spec:
+        spec = super()._describe(n_features, n_outputs, n_conditions, ranges)
         # The numbers of the codes, for the fitted network: each quantiser once more, with the same parameters.
         nodes, indices = spec["score_nodes"], ""
         for i, node in enumerate([node for node in spec["nodes"] if node["kind"] == "vector_quantize"]):

@@ -23,6 +23,7 @@ BENCHMARKS = {
     "variational": "benchmarks.quality.variational",
     "outlier-detection": "benchmarks.quality.outlier_detection",
     "imputation": "benchmarks.quality.imputation",
+    "mixed-tables": "benchmarks.quality.mixed_tables",
 }
 
 

@@ -1,5 +1,7 @@
 /* Multinomial cross-entropy of the logits z of a row with counts t >= 0: the term of feature j is -t_j log softmax(z)_j,
- * its gradient (sum of t) softmax(z)_j - t_j.
+ * its gradient (sum of t) softmax(z)_j - t_j. `categorical` is the same for a row that is one-hot, or the probabilities of
+ * the classes: its likelihood is the cross-entropy alone, where that of counts has the multinomial coefficient, which for
+ * fractions is not zero.
  *
  * Three walks over the row's panels: the maximum; the sums of e^(z - maximum) and of t, lane by lane in the order of the
  * panels; then terms and gradient, with the exponential taken again (cheaper than keeping it beside a gradient that may
@@ -196,3 +198,5 @@ static void likelihood(const ae_loss_call *call) {
 
 const ae_loss_ops AE_V(ae_loss_multinomial) = {"multinomial", AE_SOFTMAX, AE_TARGET_NONNEGATIVE, false,
                                                rows,          terms,      AE_LOSS_ROW,           likelihood};
+const ae_loss_ops AE_V(ae_loss_categorical) = {"categorical", AE_SOFTMAX, AE_TARGET_UNIT_INTERVAL, false, rows, terms,
+                                               AE_LOSS_ROW,   NULL};
