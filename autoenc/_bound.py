@@ -16,8 +16,7 @@ from autoenc import _core, _spec
 from autoenc._spec import Node, Spec, Term
 
 DRAWS = 16  # of the bound, where nothing else is said
-_BLOCK_ROWS = 96  # that the core takes through the network together
-_MOST_VALUES = 2**24  # of all nodes, for the rows of a block
+_AT_ONCE = 96  # that go through the network together: half of what the core takes as one block
 
 
 def is_variational(spec: Spec) -> bool:
@@ -41,6 +40,8 @@ def _likelihood(spec: Spec, n: int) -> tuple[list[Node], Term]:
     if term["loss"] != "squared_error":
         return [], term
     # The normal loss knows the variance.
+    if spec["settings"]["noise_variance"] == "shared":
+        return [], Term(**{**term, "loss": "gaussian", "second": f"shared_log_variance_{spec['n_outputs']}"})
     value = (math.log(spec["settings"]["noise_variance"]),)
     fields = {"width": spec["n_outputs"], "multiplicity": n, "value": value}
     node = Node(kind="constant", name="bound_log_variance", inputs=(), fields=fields)
@@ -63,7 +64,7 @@ def _network(spec: Spec, n: int, first: int, *, closed: bool) -> tuple[list[Node
         fields = node["fields"]
         if node["kind"] == "gaussian_sample":
             fields = {**fields, "multiplicity": n, "size": (first,)}
-        elif node["kind"] == "repeat":
+        elif node["kind"] in ("repeat", "constant"):
             fields = {**fields, "multiplicity": n}
         nodes.append(Node(kind=node["kind"], name=node["name"], inputs=node["inputs"], fields=fields))
     terms = [likelihood, Term(loss="sum", prediction="bound", target=None, weight=1.0, parameter=1.0)]
@@ -71,20 +72,13 @@ def _network(spec: Spec, n: int, first: int, *, closed: bool) -> tuple[list[Node
     return _spec.inference_nodes(drawing, _spec.TRAINING_ONLY - _spec.DRAWS), terms
 
 
-def _at_once(spec: Spec) -> int:
-    """Draws that go through the network together. It follows from the network alone, for the same bits."""
-    width = sum(_spec.widths(spec["nodes"]).values())
-    return min(64, max(1, _MOST_VALUES // (_BLOCK_ROWS * width)))
-
-
 def predictors(
     spec: Spec, values: Mapping[str, NDArray[Any]], n_draws: int, n_threads: int, *, closed: bool
 ) -> Iterator[tuple[_core.Predictor, int]]:
     """Networks of some draws each, that together have draws 0 to n_draws - 1, and how many each has."""
     components = mixture(spec, values)
-    at_once = _at_once(spec)
-    for first in range(0, n_draws, at_once):
-        n = min(at_once, n_draws - first)
+    for first in range(0, n_draws, _AT_ONCE):
+        n = min(_AT_ONCE, n_draws - first)
         nodes, terms = _network(spec, n, first, closed=closed)
         arrays = [values[name] for name, _, _ in _spec.owned(spec, nodes)]
         if components is not None:  # of the last node with parameters

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from autoenc._spec import Graph, Stage
+from autoenc._spec import Graph, Stage, Term
 
 DISCRIMINATOR = (128, 128)  # its hidden layers
 POSTERIOR = ("mean", "log_variance")
@@ -20,10 +20,25 @@ def likelihood_loss(model: Any) -> str:
     return "gaussian" if learned else str(model.likelihood)
 
 
+def shared_log_variance(model: Any, graph: Graph, width: int) -> str:
+    """One trained number for all entries of `width` columns: the bias of a layer that sees nothing."""
+    k = int(model.n_importance_samples)
+    if "noise" not in graph.widths:
+        nothing = graph.add("constant", "nothing", width=1, multiplicity=k)
+        graph.add("dense", "noise", nothing, width=1, activation="identity", initializer=model.init)
+    ones = graph.add("constant", f"ones_{width}", width=width, multiplicity=k, value=(1.0,))
+    return graph.add("multiply", f"shared_log_variance_{width}", ones, "noise")
+
+
 def add_likelihood(model: Any, graph: Graph, output: str, target: str, entry_weight: str | None) -> None:
     """The term of rows given their codes. The core takes the mean over the features, hence the weight."""
     loss = likelihood_loss(model)
     weight = float(graph.widths[output])
+    if loss == "squared_error" and model.noise_variance == "shared":
+        noise = shared_log_variance(model, graph, graph.widths[output])
+        graph.term("gaussian", output, target, weight=weight, second=noise, entry_weight=entry_weight)
+        graph.scores.append(Term(**{**graph.objective[-1], "loss": loss, "second": None}))
+        return
     if loss == "squared_error":
         weight *= 0.5 / float(model.noise_variance)
     second = "second" if "second" in graph.widths else None
