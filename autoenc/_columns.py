@@ -322,6 +322,12 @@ def start(spec: Spec, mean: NDArray[np.float64]) -> NDArray[np.float64]:
     return bias
 
 
+def of_loss(spec: Spec, loss: str) -> list[int]:
+    """Columns of the target that a loss compares."""
+    found = parts(spec.get("ranges"), spec["scores"][0]["loss"], spec["n_outputs"])
+    return [column for part in found if part.loss == loss for column in part.columns]
+
+
 def by_feature(spec: Spec, terms: NDArray[Any]) -> NDArray[Any]:
     """Terms of the loss by feature: the core has those of a part side by side, and without weights of ranges."""
     ranges = spec.get("ranges")

@@ -296,8 +296,8 @@ class Fitting:
         if columns:
             self._warn_of_scales(mean[columns], variance[columns], columns)
         if spec["clean"]:
-            mean, _ = trainer.moments(2 if spec["n_conditions"] else 1)
-        self._set(trainer, spec, self._starts(spec, mean))
+            mean, variance = trainer.moments(2 if spec["n_conditions"] else 1)
+        self._set(trainer, spec, self._starts(spec, mean, variance))
         self._set(trainer, spec, self._starts_at_rows(spec, rows))
 
     def _set(self, trainer: _core.Trainer, spec: Spec, values: Mapping[str, NDArray[Any]]) -> None:
@@ -305,8 +305,10 @@ class Fitting:
         for name, value in values.items():
             trainer.set(names.index(name), np.ascontiguousarray(np.atleast_2d(value), dtype=_spec.dtype(spec)))
 
-    def _starts(self, spec: Spec, mean: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Parameters that start at other values than the core draws, by name. `mean`: of the target's columns."""
+    def _starts(
+        self, spec: Spec, mean: NDArray[np.float64], variance: NDArray[np.float64]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Parameters that start at other values than the core draws, by name, from moments of the target's columns."""
         if spec.get("ranges"):
             return {f"{spec['output']}.bias": _columns.start(spec, mean)}
         return {f"{spec['output']}.bias": start_of_output(_spec.inverse_link(spec), mean)}
@@ -501,6 +503,7 @@ class Fitting:
             "dead_latents_",
             "kl_per_component_",
             "active_units_",
+            "noise_variance_",
             "explained_variance_ratio_",
             "_optimizer_state",
             "_solver",

@@ -14,9 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 from autoenc import _bound, _cache, _columns, _core, _data, _latent, _predictor, _spec
 from autoenc._base import MOST, BaseAutoencoder
 from autoenc._declare import estimator, first
-from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData, Rows
+from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData, Rows, warn
 from autoenc._spec import Graph, Node, Range, Spec
 from autoenc._threads import n_threads
+from autoenc._training import History
 from autoenc._variational_graph import add_divergence, add_likelihood, is_closed, likelihood_parts
 from autoenc.losses import ColumnLoss
 
@@ -42,10 +43,13 @@ class VariationalAutoencoder(BaseAutoencoder):
 default="squared_error"
         Of a row given its code: normal, Bernoulli (data in [0, 1]), Poisson, multinomial or negative binomial (counts).
         For mixed tables an `autoenc.losses.ColumnLoss` gives columns likelihoods of their own.
-    noise_variance : float or "learned", default=1.0
-        Of normal likelihoods. "learned": the decoder gives a variance for each entry.
+    noise_variance : float, "shared" or "learned", default="shared"
+        Of normal likelihoods. "shared": one for all entries, trained with the weights [12]_. "learned": the decoder
+        gives one for each entry. Both stay within e^-10 and e^10. A number above what the codes can explain lets
+        the codes die: 1.0 does so on data in [0, 1].
     objective : {"elbo", "iwae", "beta_tc", "factor", "mmd"}, default="elbo"
-        "iwae": the importance weighted bound of `n_importance_samples` draws [3]_. "beta_tc": `beta` weighs the total
+        "iwae": the importance weighted bound of `n_importance_samples` draws [3]_; of one draw it is "elbo", with a
+        warning. "beta_tc": `beta` weighs the total
         correlation of the components alone [4]_. "factor": the same by a discriminator [5]_. "mmd": the codes of all
         rows together are drawn to the prior, those of single rows are not [6]_.
     n_importance_samples : int, default=1
@@ -72,7 +76,9 @@ default="squared_error"
         Mean divergence of each component from the standard normal over the training rows, in nats; near zero for one
         that the decoder ignores.
     active_units_ : int
-        Components whose means vary over the training rows by more than 0.01 [3]_.
+        Components whose means vary over the training rows by more than 0.01 [3]_. Where there is none, a fit warns.
+    noise_variance_ : float
+        With noise_variance="shared": what was learned.
     <learned>
 
     Notes
@@ -96,6 +102,8 @@ default="squared_error"
     .. [9] Kingma, D. P. et al. (2016). Improved variational inference with inverse autoregressive flow. NeurIPS.
     .. [10] Tomczak, J. M. and Welling, M. (2018). VAE with a VampPrior. AISTATS.
     .. [11] White, T. (2016). Sampling generative networks. arXiv:1609.04468.
+    .. [12] Rybkin, O., Daniilidis, K. and Levine, S. (2021). Simple and effective VAE training with calibrated
+       decoders. ICML.
 
     Examples
     --------
@@ -109,7 +117,7 @@ default="squared_error"
 
     n_components: int = first(default=2)
     likelihood: str | ColumnLoss = "squared_error"
-    noise_variance: float | str = 1.0
+    noise_variance: float | str = "shared"
     objective: str = "elbo"
     n_importance_samples: int = 1
     beta: float = 1.0
@@ -122,7 +130,7 @@ default="squared_error"
         **BaseAutoencoder._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "likelihood": [StrOptions(set(LIKELIHOODS)), ColumnLoss],
-        "noise_variance": [Interval(Real, 1e-4, 1e4, closed="both"), StrOptions({"learned"})],
+        "noise_variance": [Interval(Real, 1e-4, 1e4, closed="both"), StrOptions({"shared", "learned"})],
         "objective": [StrOptions({"elbo", "iwae", "beta_tc", "factor", "mmd"})],
         "n_importance_samples": [Interval(Integral, 1, MOST, closed="both")],
         "beta": [Interval(Real, 0, None, closed="left")],
@@ -158,6 +166,11 @@ default="squared_error"
             raise ValueError(
                 f"likelihood has weights={self.likelihood.weights!r}; allowed: None, since likelihoods of all columns "
                 "share a unit, the nat"
+            )
+        if self.objective == "iwae" and self.n_importance_samples == 1:
+            warn(
+                "objective='iwae' with n_importance_samples=1 is the evidence lower bound, as objective='elbo'; more "
+                "draws make the bound tighter, say n_importance_samples=5 or 50"
             )
         if self.corruption is not None and self.corruption._emphasis() is not None:
             raise ValueError(
@@ -222,6 +235,16 @@ default="squared_error"
                 node["fields"]["value"] = (float(rows.X.shape[0]),)
         return spec
 
+    def _starts(
+        self, spec: Spec, mean: NDArray[np.float64], variance: NDArray[np.float64]
+    ) -> dict[str, NDArray[np.float64]]:
+        """A shared variance starts at that of the target: where the reconstruction is its mean, none is likelier."""
+        starts = super()._starts(spec, mean, variance)
+        if self.noise_variance == "shared" and any(node["name"] == "noise" for node in spec["nodes"]):
+            columns = _columns.of_loss(spec, "squared_error")
+            starts["noise.bias"] = np.array([_latent.log_noise(float(variance[columns].mean()))])
+        return starts
+
     def _starts_at_rows(self, spec: Spec, rows: Rows) -> dict[str, NDArray[Any]]:
         """Pseudo-rows are rows of the data, at equal distances."""
         if self.prior != "vamp":
@@ -268,6 +291,13 @@ default="squared_error"
         kl, mean, square = np.split(total / weight_sum, 3)
         self.kl_per_component_ = kl
         self.active_units_ = int(np.count_nonzero(square - mean * mean > ACTIVE))
+        if "noise.bias" in self.other_parameters_:
+            self.noise_variance_ = _latent.noise(float(self.other_parameters_["noise.bias"][0, 0]))
+
+    def _report(self, history: History) -> None:
+        super()._report(history)
+        if getattr(self, "active_units_", 1) == 0:
+            warn(f"none of the {self.n_components} components is active: {_latent.remedy(self)}")
 
     def _encode_pseudo_rows(self) -> None:
         """The prior of the finished network: the codes of its pseudo-rows."""
@@ -491,7 +521,7 @@ default="squared_error"
         Returns
         -------
         ndarray of shape (n_samples, n_outputs)
-            Squared errors where the likelihood is normal and `noise_variance` a number. With "learned" a term is
-            negative where the density is above 1.
+            Squared errors where the likelihood is normal and `noise_variance` a number or "shared". With "learned" a
+            term is negative where the density is above 1.
         """
         return super().feature_errors(X, X_clean=X_clean, condition=condition)

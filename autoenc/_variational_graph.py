@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from autoenc import _columns
-from autoenc._spec import Graph, Part, Stage
+from autoenc._spec import Graph, Part, Stage, Term
 
 DISCRIMINATOR = (128, 128)  # its hidden layers
 POSTERIOR = ("mean", "log_variance")
@@ -24,14 +26,42 @@ def likelihood_parts(model: Any, graph: Graph, width: int) -> list[Part]:
     return [part._replace(loss="gaussian") if part.loss == "squared_error" else part for part in found]
 
 
+def shared_log_variance(model: Any, graph: Graph, width: int) -> str:
+    """One trained number for all entries of `width` columns: the bias of a layer that sees nothing."""
+    k = int(model.n_importance_samples)
+    if "noise" not in graph.widths:
+        nothing = graph.add("constant", "nothing", width=1, multiplicity=k)
+        graph.add("dense", "noise", nothing, width=1, activation="identity", initializer=model.init)
+    ones = graph.add("constant", f"ones_{width}", width=width, multiplicity=k, value=(1.0,))
+    return graph.add("multiply", f"shared_log_variance_{width}", ones, "noise")
+
+
 def add_likelihood(model: Any, graph: Graph, output: str, target: str, entry_weight: str | None) -> None:
-    """The terms of rows given their codes. The core takes the mean over the features of each, hence the weights."""
-    found = likelihood_parts(model, graph, graph.widths[output])
-    weights = [float(len(part.columns)) for part in found]
-    for i, part in enumerate(found):
-        if part.loss == "squared_error":
-            weights[i] *= 0.5 / float(model.noise_variance)
-    _columns.add_terms(graph, output, target, entry_weight, found, weights, {})
+def likelihood_parts(model: Any, graph: Graph, width: int) -> list[Part]:
+    """The likelihoods, by columns."""
+    found = _columns.parts(graph.ranges, model.likelihood, width)
+    if model.noise_variance != "learned":
+        return found
+    return [part._replace(loss="gaussian") if part.loss == "squared_error" else part for part in found]
+
+
+def shared_log_variance(width: int) -> str:
+    """Name of the node that has the one log-variance in each of some columns."""
+    return f"shared_log_variance_{width}"
+
+
+def add_shared_log_variance(model: Any, graph: Graph, width: int) -> str:
+    """One trained number for all entries of `width` columns: the bias of a layer that sees nothing."""
+    k, name = int(model.n_importance_samples), shared_log_variance(width)
+    if name in graph.widths:
+        return name
+    if "noise" not in graph.widths:
+        nothing = graph.add("constant", "nothing", width=1, multiplicity=k)
+        graph.add("dense", "noise", nothing, width=1, activation="identity", initializer=model.init)
+    ones = graph.add("constant", f"ones_{width}", width=width, multiplicity=k, value=(1.0,))
+    return graph.add("multiply", name, ones, "noise")
+
+
 
 
 def add_divergence(model: Any, graph: Graph) -> None:

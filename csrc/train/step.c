@@ -168,14 +168,16 @@ static void row_task(void *argument, int64_t task, int worker) {
  * rows in time. Equal parts for the workers. */
 static int64_t block_rows(const ae_trainer *t, int64_t rows, int workers) {
     const int64_t l2 = ae_cpu_l2_bytes();
-    int64_t widest = 1;
+    int64_t widest = 1, samples = 1;
     for (int i = 0; i < t->net->n_nodes; i++) {
         const ae_shape *shape = &t->net->nodes[i].plan.out;
+        samples = shape->multiplicity > samples ? shape->multiplicity : samples;
         widest = shape->width * shape->multiplicity > widest ? shape->width * shape->multiplicity : widest;
     }
     const int64_t all = l2 / 2 / (t->net->value_reals_per_row * (int64_t)t->net->real_size);
     int64_t one = l2 * 12 / 10 / (widest * (int64_t)t->net->real_size);
-    one = one < 12 ? 12 : one > 128 ? 128 : one;
+    const int64_t least = (12 + samples - 1) / samples; /* a tile of the products is as high */
+    one = one < least ? least : one > 128 ? 128 : one;
     const int64_t best = all > one ? all : one;
     const int64_t parts = (rows + best * workers - 1) / (best * workers) * workers;
     return ((rows + parts - 1) / parts + 3) / 4 * 4;
