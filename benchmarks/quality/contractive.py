@@ -2,10 +2,11 @@
 
 Protocol (Rifai et al. 2011, ICML: one layer of logistic units, tied weights, cross-entropy): the same network with and
 without the penalty, the same epochs, optimiser and first weights. The norm is the mean over rows of the Frobenius norm
-of the Jacobian of the code by the pixels, exact. Features are scored by LogisticRegression on standardised codes. Of the weights of the penalty the
-largest is taken whose reconstruction loss on the last 10,000 training rows is within 10 % of the plain network's; the
-test part is used for that one and the plain network. The mean squared error stands beside the loss: the cross-entropy
-of grey pixels has a floor above zero, which makes 10 % of it more than 10 % of what a network can do about it.
+of the Jacobian of the code by the pixels, exact. Features are scored by LogisticRegression on standardised codes. Of
+the weights of the penalty the largest is taken whose reconstruction loss on the last 10,000 training rows is within 10
+% of the plain network's; the test part is used for that one and the plain network. The mean squared error stands beside
+the loss: the cross-entropy of grey pixels has a floor above zero, which makes 10 % of it more than 10 % of what a
+network can do about it.
 """
 
 from __future__ import annotations
