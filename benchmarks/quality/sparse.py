@@ -159,8 +159,8 @@ def main(arguments: Sequence[str]) -> None:
         report.publish("sparse", text, options.write)
     else:
         text += (
-            f"* 784-{options.units}, tied weights, centred pixels; LogisticRegression ({options.iterations} "
-            "iterations, on the largest features of a row where they are positive), errors in percent, validation on the "
+            f"* 784-{options.units}, tied weights, centred pixels; LogisticRegression ({options.iterations} steps, "
+            "on the largest features of a row where they are positive), errors in percent, validation on the "
             f"last {VALIDATION} training rows; published: 1.35 % at k = 25; wanted: {WANTED_ERROR} % for the best k\n\n"
             f"{k_sparse(options, X, test)}\n"
         )
