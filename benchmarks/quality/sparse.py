@@ -3,9 +3,9 @@
 Protocol. First: 784-32-784, relu code, logistic output, L1 penalty on the code; test cross-entropy per pixel and the
 mean share of active units. Second (Makhzani and Frey 2014, ICLR: 1,000 units, logistic regression on the codes):
 k-sparse autoencoders for several k, fitted to all training rows without labels. As in the paper the classifier may see
-more units of a row than training kept. That number and C of LogisticRegression are those with the fewest errors on the
-last 10,000 training rows, whose labels the regression does not see; the test part is used once, for the regression
-fitted again to all training rows.
+more units of a row than training kept. Where several such numbers or C of LogisticRegression are given, those are taken
+that have the fewest errors on the last 10,000 training rows, whose labels the regression does not see then; the test
+part is used once, for the regression fitted to all training rows.
 """
 
 from __future__ import annotations
@@ -81,8 +81,9 @@ def classify(options: argparse.Namespace, model: Any, k: int, X: NDArray[Any], t
     warnings.simplefilter("ignore", ConvergenceWarning)  # so many iterations are part of the protocol
     y, y_test = data.mnist_labels("train")[: len(X)], data.mnist_labels("test")
     known, held = slice(0, len(X) - VALIDATION), slice(len(X) - VALIDATION, None)
-    best: tuple[float, int, float] = (-1.0, 0, 0.0)
-    for kept in sorted({min(k * times, options.units) for times in options.times} | {options.units}):
+    numbers = sorted({min(k * times, options.units) if times else options.units for times in options.times})
+    best: tuple[float, int, float] = (-1.0, numbers[0], options.C[0])
+    for kept in numbers if len(numbers) * len(options.C) > 1 else ():
         features = wider(model, kept)(X)
         features /= features.std()
         for C in options.C:
@@ -97,13 +98,25 @@ def classify(options: argparse.Namespace, model: Any, k: int, X: NDArray[Any], t
     head = LogisticRegression(C=C, max_iter=options.iterations).fit(features, y)
     error = 100 * (1 - head.score(wider(model, kept)(test) / scale, y_test))
     most = "all" if kept == options.units else str(kept)
-    return [most, f"{100 * active:.1f} %", f"{C:g}", f"{100 * (1 - accuracy):.2f}", f"{error:.2f}"]
+    validation = f"{100 * (1 - accuracy):.2f}" if accuracy >= 0 else "-"
+    return [most, f"{100 * active:.1f} %", f"{C:g}", validation, f"{error:.2f}"]
 
 
-def one_k(options: argparse.Namespace, k: int, X: NDArray[Any], test: NDArray[Any]) -> list[str]:
+def fitted(options: argparse.Namespace, k: int, X: NDArray[Any]) -> tuple[Any, float]:
+    """The network and the seconds that its fit took, from the folder where it was kept if it was."""
+    import joblib
+
     from autoenc import SparseAutoencoder
     from autoenc.sparsity import TopK
 
+    place = None if options.keep is None else Path(options.keep) / f"k{k}.joblib"
+    if place is not None and place.exists():
+        model, seconds = joblib.load(place)
+        if (model.max_iter, model.n_components, model.n_features_in_) != (options.epochs, options.units, X.shape[1]):
+            raise ValueError(
+                f"{place} holds another network than one of {options.units} units and {options.epochs} epochs"
+            )
+        return model, seconds
     start = time.perf_counter()
     model = SparseAutoencoder(
         options.units,
@@ -116,12 +129,22 @@ def one_k(options: argparse.Namespace, k: int, X: NDArray[Any], test: NDArray[An
         n_jobs=1,
     ).fit(X)
     seconds = time.perf_counter() - start
+    if place is not None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        joblib.dump((model, seconds), place)
+    return model, seconds
+
+
+def one_k(options: argparse.Namespace, k: int, X: NDArray[Any], test: NDArray[Any]) -> list[str]:
+    model, seconds = fitted(options, k, X)
+    start = time.perf_counter()
     error = -model.score(test)
     say(f"    k = {k}: fitted, mean squared error {error:.5f}")
     if options.filters is not None:
         picture.write_png(Path(options.filters) / f"k{k}.png", picture.sheet(model.coefs_[-1].T[:200]))
     row = [str(k), f"{error:.5f}", str(len(model.dead_latents_)), *classify(options, model, k, X, test)]
-    return [*row, f"{seconds:.0f}", f"{time.perf_counter() - start - seconds:.0f}"]
+    say(f"    {row}")
+    return [*row, f"{seconds:.0f}", f"{time.perf_counter() - start:.0f}"]
 
 
 def k_sparse(options: argparse.Namespace, X: NDArray[Any], test: NDArray[Any]) -> str:
@@ -142,10 +165,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--weights", type=float, nargs="+", default=[1e-5, 1e-4, 3e-4, 1e-3, 3e-3], help="of L1")
     parser.add_argument("--k", type=int, nargs="+", default=[70, 40, 25, 10])
     parser.add_argument("--units", type=int, default=1000)
-    parser.add_argument("--times", type=int, nargs="+", default=[3], help="features kept for the classifier, over k")
+    parser.add_argument(
+        "--times", type=int, nargs="+", default=[3, 0], help="features that the classifier sees, over k; 0: all"
+    )
     parser.add_argument("--C", type=float, nargs="+", default=[0.1], help="of LogisticRegression")
     parser.add_argument("--iterations", type=int, default=100, help="of LogisticRegression")
     parser.add_argument("--jobs", type=int, default=1, help="values of k at a time, each on one thread")
+    parser.add_argument("--keep", help="folder where fitted networks are kept, and read again")
     parser.add_argument("--filters", help="folder for a picture of 200 filters for each k, k<k>.png")
     parser.add_argument("--write", action="store_true", help="also write the table to benchmarks/RESULTS.md")
     options = parser.parse_args(arguments)
