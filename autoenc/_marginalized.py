@@ -110,7 +110,7 @@ def _subset_sums(
 
 
 def _solve(sums: _Sums, corruption_level: float, alpha: float, layer: int) -> NDArray[np.float64]:
-    """W^T of equation (5) of the paper, (n_in + 1, n_out): ``(E[Q] + alpha I)^-1 E[P]^T``, the last row the bias."""
+    """W^T of the paper, (n_in + 1, n_out): ``(E[Q] + alpha I)^-1 E[P]^T``, the last row the bias."""
     if not (np.isfinite(sums.square).all() and np.isfinite(sums.cross).all()):
         raise ValueError(
             f"the sums of squares of the input of layer {layer} overflow float64; scale the columns of X first, for "

@@ -260,7 +260,7 @@ class Bernoulli(Corruption):
     ----------
     .. [1] Salakhutdinov, R. and Murray, I. (2008). On the quantitative analysis of deep belief networks. ICML.
 
-    .. [2] Burda, Y., Grosse, R. and Salakhutdinov, R. (2016). Importance weighted autoencoders. ICLR. Section 5.
+    .. [2] Burda, Y., Grosse, R. and Salakhutdinov, R. (2016). Importance weighted autoencoders. ICLR.
 
     Examples
     --------

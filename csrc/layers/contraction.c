@@ -2,7 +2,7 @@
  *
  *     |J|^2 = sum over j of s_j^2 c_j,    c_j = |column j of W|^2
  *
- * (Rifai et al. 2011, "Contractive auto-encoders", the equation for one sigmoid layer after eq. 3, for any activation). in: s
+ * (Rifai et al. 2011, "Contractive auto-encoders", there for one sigmoid layer, here for any activation). in: s
  * (B m, n), a slope node; m rows, copies or differences of them, add up. The weight (d, n) is that of the dense node which it
  * shares, as it is or transposed; desc->width is d. out (B, 1). It costs about d n once a block of rows, and n a row.
  *

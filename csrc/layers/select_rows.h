@@ -132,7 +132,7 @@ static void select_backward(const select_rule *rule, const ae_binding *binding, 
 }
 
 /* Rows since each latent of a panel was last active: 0 where one of the minibatch's rows has it, else more by these rows
- * (Gao et al. 2024, appendix A.2, who count tokens). */
+ * (Gao et al. 2024, who count tokens). */
 static void select_assign_since(const ae_binding *binding, const real *before, int64_t panel, int64_t rows, real *now) {
     const real *code = (const real *)binding->out.data + panel * binding->out.stride;
     const int columns = ae_panel_columns(binding->out.shape.width, panel);
