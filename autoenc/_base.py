@@ -321,6 +321,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
             n_components=n_components,
             clean=clean,
             n_conditions=n_conditions,
+            categories=None,
             nodes=graph.nodes,
             objective=graph.objective,
             stages=graph.stages,
@@ -427,9 +428,11 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What each row is to be turned into, for instance the row without its noise. It may have another number of
             columns. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row and not to be restored, for instance labels as one-hot columns. Encoder and
-            decoder get it beside row and code; every later method wants it too.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row and not to be restored. Encoder and decoder get it beside row and code; every
+            later method wants it too. In one dimension: labels, strings or whole numbers (not floats), which become a
+            column of zeros and ones for each of `condition_categories_`; a later label that is none of these is an
+            error. In two dimensions: numbers.
         X_val : {array-like, sparse matrix} of shape (n_validation, n_features), default=None
             Rows to validate on; they take the place of `validation_fraction`. With X_clean or condition a tuple: the
             rows, their clean targets, their conditions, in this order.
@@ -482,7 +485,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         y : ignored
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What each row is to be turned into. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
             What is known about each row.
         X_val : {array-like, sparse matrix} of shape (n_validation, n_features), default=None
             Rows to validate on; with X_clean or condition a tuple, as in `fit`.
@@ -509,7 +512,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows of this pass.
         y : ignored
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
             What is known about each row.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows.
@@ -592,14 +595,10 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
                 f"called {given} condition, but the fit had {f'{n} columns of condition' if n else 'none'}; it must be "
                 "given to all or to none"
             )
-        return _data.check_other(
-            condition,
-            precision=self._spec["precision"],
-            name="condition",
-            n_rows=n_rows,
-            n_columns=n,
-            of="the condition of the fit",
-        )
+        categories = self._spec["categories"]
+        return _data.check_condition(
+            condition, precision=self._spec["precision"], n_rows=n_rows, n_columns=n, categories=categories
+        )[0]
 
     def transform(self, X: Any, *, condition: Any = None) -> NDArray[Any]:
         """Codes of rows.
@@ -611,8 +610,8 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -629,8 +628,8 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         ----------
         X : array-like of shape (n_samples, n_components)
             Codes, as `transform` gives them.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -649,8 +648,8 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -697,8 +696,8 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
             Rows.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the reconstruction is compared with. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -715,8 +714,8 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
             Rows.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the reconstruction is compared with. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -739,8 +738,8 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         y : ignored
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the reconstruction is compared with. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows in the mean.
 

@@ -184,8 +184,8 @@ class HashingAutoencoder(Autoencoder):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -203,8 +203,8 @@ class HashingAutoencoder(Autoencoder):
         ----------
         X : {array-like, sparse matrix} of shape (n_indexed, n_features)
             Rows. Their packed codes alone are kept.
-        condition : {array-like, sparse matrix} of shape (n_indexed, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_indexed,) or (n_indexed, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -230,7 +230,7 @@ class HashingAutoencoder(Autoencoder):
             Neighbours of each row, at most the indexed rows (the others, where X is None).
         return_distance : bool, default=True
             Whether distances are returned too.
-        condition : {array-like, sparse matrix} of shape (n_queries, n_conditions), default=None
+        condition : {array-like, sparse matrix} of shape (n_queries,) or (n_queries, n_conditions), default=None
             What is known about each row of X, where the fit had it.
 
         Returns

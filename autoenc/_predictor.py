@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from autoenc import _bound, _core, _spec
+from autoenc import _bound, _condition, _core, _spec
 from autoenc._checks import FLOATS, canonical, check_compressed, check_finite, check_target, is_sparse, source
 from autoenc._spec import Spec
 
-_FORMAT = 2  # of the pickled state
+_FORMAT = 3  # of the pickled state
 
 
 def parameters(
@@ -204,6 +204,18 @@ class Predictor:
             given = "without" if condition is None else "with"
             had = f"{n} columns of condition" if n else "none"
             raise ValueError(f"called {given} condition, but the fit had {had}; it must be given to all or to none")
+        labels = None
+        if not single:
+            labels = _condition.labels(condition)
+        elif not is_sparse(condition) and np.ndim(condition) == 0:
+            labels = _condition.labels([condition])
+        if labels is not None:
+            categories = self._spec["categories"]
+            if categories is None:
+                _condition.refuse_labels("condition")
+            if len(labels) != n_rows:
+                raise ValueError(f"condition has {len(labels)} rows and X has {n_rows}; they must be pairs")
+            return (_condition.one_hot(_condition.codes(labels, categories), n),)
         rows, one, _ = self._rows(condition, n, "condition", missing=False)
         if rows.shape[0] != n_rows or one != single:
             raise ValueError(f"condition has {rows.shape[0]} rows and X has {n_rows}; they must be pairs")
@@ -223,8 +235,8 @@ class Predictor:
         ----------
         X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
             One row or many.
-        condition : array-like of shape (n_conditions,) or (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : label, array-like of shape (n_samples,), (n_conditions,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it; of one row its label or its numbers.
 
         Returns
         -------
@@ -262,8 +274,8 @@ class Predictor:
             One row or many.
         X_clean : array-like, shaped like the reconstruction, default=None
             What the reconstruction is compared with. Default: X.
-        condition : array-like of shape (n_conditions,) or (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : label, array-like of shape (n_samples,), (n_conditions,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it; of one row its label or its numbers.
         """
         rows, single, _ = self._rows(X, self.n_features_in)
         sources = (source(rows), *self._conditions(condition, rows.shape[0], single))
