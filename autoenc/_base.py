@@ -273,7 +273,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
             x = seen = graph.add("observed", "x_observed", "x")
         corruption = self._corruption()
         if corruption is not None:
-            corruption._validate()
+            corruption.validate()
             kind, fields = corruption._layer()
             seen = graph.add(kind, "x_corrupted", x, **fields)
             if corruption._is_target:
