@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import partial
 from numbers import Integral, Real
 from types import MethodType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,6 +23,8 @@ from autoenc._threads import n_threads
 from autoenc._training import type_callback
 from autoenc._versioned import Versioned
 from autoenc.corruption import Corruption
+
+P = TypeVar("P", bound=_predictor.Predictor)
 
 MOST = 2**31 - 1  # of what is counted: epochs, rows of a batch
 
@@ -763,10 +765,13 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         Predictor
             Callable on one row or many; its codes have the bits of `transform`.
         """
+        return self._predictor_of(_predictor.Predictor, n_jobs)
+
+    def _predictor_of(self, kind: type[P], n_jobs: Any, **beside: Any) -> P:
+        """A predictor of some kind, with what it knows besides the network."""
         check_is_fitted(self)
-        return _predictor.Predictor(
-            self._spec, self.coefs_, self.intercepts_, self.other_parameters_, n_threads(n_jobs)
-        )
+        parameters = self.coefs_, self.intercepts_, self.other_parameters_
+        return kind(self._spec, *parameters, n_threads(n_jobs), beside)
 
 
 def _unique(graph: Graph, name: str) -> str:

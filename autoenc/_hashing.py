@@ -12,6 +12,7 @@ from autoenc import _cache, _core, _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._declare import estimator, first
 from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData
+from autoenc._predictors import HashingPredictor
 from autoenc._spec import Graph
 from autoenc._threads import n_threads
 
@@ -195,6 +196,21 @@ class HashingAutoencoder(Autoencoder):
         """
         X = self._check(X)
         return self._hash(X, self._check_condition(condition, X.shape[0]))
+
+    def predictor(self, *, n_jobs: int | None = 1) -> HashingPredictor:
+        """The fitted network as an object that needs neither scikit-learn nor SciPy, with little overhead for one row.
+
+        Parameters
+        ----------
+        n_jobs : int or None, default=1
+            Threads of a call, as the parameter of the same name.
+
+        Returns
+        -------
+        HashingPredictor
+            Also with `hash`.
+        """
+        return self._predictor_of(HashingPredictor, n_jobs)
 
     def index(self, X: Any, *, condition: Any = None) -> Self:
         """Has `kneighbors` look among other rows than those of the fit. The network stays as it is.

@@ -20,9 +20,9 @@ from autoenc._base import MOST, AvailableIf, NotWithTheseParameters
 from autoenc._condition import listed
 from autoenc._declare import estimator, first
 from autoenc._fitting import FEATURES, FitData, Rows
+from autoenc._predictors import HEAD, PROBABILITIES, ClassifierPredictor, RegressorPredictor, log_probabilities
 from autoenc._spec import Graph, Spec, Stage, Term
 
-HEAD = "head"
 LABELS = "labels"
 
 
@@ -280,7 +280,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
     }
 
     def _add_head(self, graph: Graph, node: str, source: int) -> Term:
-        graph.kept = (graph.add("activation", "probabilities", node, activation="softmax"),)
+        graph.kept = (graph.add("activation", PROBABILITIES, node, activation="softmax"),)
         labels = graph.add("input", LABELS, width=self._n_targets, source=source)
         # The core's mean over classes, times their number, is the cross-entropy.
         return Term(loss="multinomial", prediction=node, target=labels, weight=float(self._n_targets), parameter=1.0)
@@ -404,7 +404,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         ndarray of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        return self._head(X, "probabilities", condition)
+        return self._head(X, PROBABILITIES, condition)
 
     def predict_log_proba(self, X: Any, *, condition: Any = None) -> NDArray[Any]:
         """Logarithms of `predict_proba`, exact where those are tiny.
@@ -420,13 +420,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        logits = self._head(X, HEAD, condition)
-        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-        exact = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        probabilities = self._head(X, "probabilities", condition)
-        likely = probabilities > 0.5
-        # Near one the logarithm is that of the rounded probability, so that the two methods agree to the last digit.
-        return np.where(likely, np.log(np.where(likely, probabilities, 1.0)), exact).astype(logits.dtype)
+        return log_probabilities(self._head(X, HEAD, condition), self._head(X, PROBABILITIES, condition))
 
     def predict(self, X: Any, *, condition: Any = None) -> NDArray[Any]:
         """The most probable class of each row.
@@ -444,6 +438,21 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         """
         best = self._head(X, HEAD, condition).argmax(axis=1)
         return np.asarray(self.classes_[best])
+
+    def predictor(self, *, n_jobs: int | None = 1) -> ClassifierPredictor:
+        """The fitted network as an object that needs neither scikit-learn nor SciPy, with little overhead for one row.
+
+        Parameters
+        ----------
+        n_jobs : int or None, default=1
+            Threads of a call, as the parameter of the same name.
+
+        Returns
+        -------
+        ClassifierPredictor
+            Also with `predict`, `predict_proba` and `predict_log_proba`.
+        """
+        return self._predictor_of(ClassifierPredictor, n_jobs, classes=self.classes_)
 
     def score(  # type: ignore[override]
         self, X: Any, y: Any, sample_weight: Any = None, *, condition: Any = None
@@ -654,6 +663,21 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         out = self._head(X, HEAD, condition)
         out = out * self._y_scale + self._y_mean
         return np.asarray(out[:, 0] if self._flat else out)
+
+    def predictor(self, *, n_jobs: int | None = 1) -> RegressorPredictor:
+        """The fitted network as an object that needs neither scikit-learn nor SciPy, with little overhead for one row.
+
+        Parameters
+        ----------
+        n_jobs : int or None, default=1
+            Threads of a call, as the parameter of the same name.
+
+        Returns
+        -------
+        RegressorPredictor
+            Also with `predict`.
+        """
+        return self._predictor_of(RegressorPredictor, n_jobs, mean=self._y_mean, scale=self._y_scale, flat=self._flat)
 
     def score(  # type: ignore[override]
         self, X: Any, y: Any, sample_weight: Any = None, *, condition: Any = None
