@@ -21,7 +21,7 @@ from autoenc._autoencoder import Autoencoder
 from autoenc._base import LEARNING_RATES, MOST
 from autoenc._declare import estimator
 from autoenc._outlier_scores import Member, OutlierPredictor, charbonnier, standardised, widened
-from autoenc._outlier_statistics import fence, median, moments, offset, row_blocks
+from autoenc._row_statistics import fence, median, moments, offset, row_blocks
 from autoenc._threads import n_threads
 from autoenc._versioned import Versioned
 

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import roc_auc_score
 
 from autoenc import AutoencoderOutlierDetector
-from autoenc._outlier_statistics import fence, median, moments, offset
+from autoenc._row_statistics import fence, median, moments, offset
 
 SMALL = dict(n_estimators=4, max_iter=6, max_samples=64, random_state=0)
 
@@ -288,3 +288,15 @@ def test_errors_of_predictors(X, holes):
         predictor.predict(np.full(8, np.inf))
     with pytest.raises(ValueError, match="format 99"):
         type(predictor).__new__(type(predictor)).__setstate__({"format": 99})
+
+
+def test_moments_do_not_depend_on_blocks(X, monkeypatch):
+    from autoenc import _row_statistics
+
+    weights = np.random.default_rng(0).random(300)
+    sparse = sp.csr_array(np.where(X > X.mean(axis=0), X, 0.0))
+    whole = [moments(data, w) for data in (X, with_holes(X), sparse) for w in (None, weights)]
+    monkeypatch.setattr(_row_statistics, "ROWS_AT_ONCE", 7)
+    parts = [moments(data, w) for data in (X, with_holes(X), sparse) for w in (None, weights)]
+    for one, other in zip(whole, parts, strict=True):
+        assert_array_equal(one, other)

@@ -1,4 +1,4 @@
-"""What an outlier detector takes from rows and scores: moments, medians, thresholds, each with weights of rows."""
+"""Moments, medians and thresholds over rows, with weights, of dense and sparse data to the same bits."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -45,13 +45,16 @@ def moments(X: Any, weights: NDArray[np.float64] | None = None) -> tuple[NDArray
                 terms = term(values, part.indices).astype(np.float64)
                 if w is not None:
                     terms *= np.repeat(w[block], np.diff(part.indptr))
-                out += np.bincount(part.indices, weights=terms, minlength=d)
+                # The sum so far goes first, so that the blocks do not show in the order.
+                columns = np.concatenate([np.arange(d), part.indices])
+                out = np.bincount(columns, weights=np.concatenate([out, terms]), minlength=d)
             else:
                 values = np.ldexp(np.ascontiguousarray(part, dtype=np.float64), -exponent)
                 terms = term(values, slice(None)).astype(np.float64)
                 if w is not None:
                     terms *= w[block, np.newaxis]
-                out += np.add.accumulate(terms, axis=0)[-1]
+                terms[0] += out
+                out = np.add.accumulate(terms, axis=0)[-1]
         return out
 
     def amounts(w: NDArray[np.float64] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
