@@ -18,6 +18,7 @@ from autoenc import _core, _data
 from autoenc._autoencoder import Autoencoder
 from autoenc._base import MOST, AvailableIf, NotWithTheseParameters
 from autoenc._declare import estimator, first
+from autoenc._refuse import refuse
 from autoenc._row_statistics import moments, row_blocks
 from autoenc._spec import Graph
 from autoenc._training import type_callback
@@ -27,6 +28,11 @@ from autoenc.corruption import Masking
 FLOATS = [np.float64, np.float32]
 CONSTANT = 1e-14  # standard deviation over the largest value: below there is rounding only
 IMPORTANCE_SAMPLES = 5  # of a training step
+REFUSED = {
+    "X_clean": "what is observed is the target; let missing entries of X be NaN",
+    "condition": "what is known about a row can be columns of X, which are restored to the bit where they are there",
+    "X_val": "the network is trained for max_iter epochs; a callback can end it sooner",
+}
 FARTHEST = 1e4  # of what the network sees, in standard deviations; more than any column of up to 1e8 rows has in itself
 
 
@@ -268,7 +274,7 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
         self.min_, self.max_ = least, most
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None, **refused: Any) -> Self:
         """Learn from incomplete rows.
 
         Parameters
@@ -282,6 +288,8 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
             Nonnegative weights of the rows, in means and deviations and in the loss of the network. Only their ratios
             count. A row without weight is as if it were not there: it is neither in the range of a column nor in the
             indicator.
+        **refused
+            X_clean, condition or X_val, which other estimators take: an error that says why not here.
 
         Returns
         -------
@@ -292,6 +300,7 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
         ValueError
             Where a parameter or the data is not allowed; infinity is not.
         """
+        refuse(self, refused, REFUSED)
         before = dict(vars(self))
         try:
             X = self._check(X, reset=True)

@@ -15,6 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _cache, _core, _data, _spec
+from autoenc._refuse import refuse
 from autoenc._spec import Graph
 from autoenc._threads import n_threads
 from autoenc._versioned import Versioned
@@ -23,6 +24,11 @@ ROWS_AT_ONCE = 4096  # of dense data; fixed, since the order of a sum shows in i
 SPARSE_ROWS_AT_ONCE = 65_536
 MOST_STORED = 0.05  # share of stored values up to which sparse products are the faster ones
 MAX_LAYERS = 1000
+REFUSED = {
+    "X_clean": "the corruption that is averaged over is of X itself; Autoencoder learns from pairs",
+    "condition": "what is known about a row can be columns of X",
+    "X_val": "the solution is closed, there are no epochs to choose from",
+}
 _FAN_IN = _spec.NODE["inputs"].shape[0]
 
 
@@ -390,7 +396,7 @@ class MarginalizedDenoisingAutoencoder(Versioned, ClassNamePrefixFeaturesOutMixi
             yield values, np.ones(len(values)) if weights is None else weights[first : first + ROWS_AT_ONCE]
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None, **refused: Any) -> Self:
         """Solve for the layers, one after the other.
 
         Parameters
@@ -401,6 +407,8 @@ class MarginalizedDenoisingAutoencoder(Versioned, ClassNamePrefixFeaturesOutMixi
             For pipelines, which pass labels to every step.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows: a weight of two is a row that is there twice.
+        **refused
+            X_clean, condition or X_val, which other estimators take: an error that says why not here.
 
         Returns
         -------
@@ -411,11 +419,12 @@ class MarginalizedDenoisingAutoencoder(Versioned, ClassNamePrefixFeaturesOutMixi
         ValueError
             Where a parameter or the data is not allowed, or the equations are singular.
         """
+        refuse(self, refused, REFUSED)
         self._fit(X, sample_weight)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> NDArray[Any]:
+    def fit_transform(self, X: Any, y: Any = None, *, sample_weight: Any = None, **refused: Any) -> NDArray[Any]:
         """Fit to X and return its features: the same as ``fit(X, ...).transform(X)``.
 
         Parameters
@@ -425,11 +434,14 @@ class MarginalizedDenoisingAutoencoder(Versioned, ClassNamePrefixFeaturesOutMixi
         y : ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows.
+        **refused
+            As in `fit`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features_out)
         """
+        refuse(self, refused, REFUSED)
         return self._transform(self._fit(X, sample_weight))
 
     @available_if(_can_fit_partially)

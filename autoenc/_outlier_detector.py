@@ -21,6 +21,7 @@ from autoenc._autoencoder import Autoencoder
 from autoenc._base import LEARNING_RATES, MOST
 from autoenc._declare import estimator
 from autoenc._outlier_scores import Member, OutlierPredictor, charbonnier, standardised, widened
+from autoenc._refuse import refuse
 from autoenc._row_statistics import fence, median, moments, offset, row_blocks
 from autoenc._threads import n_threads
 from autoenc._versioned import Versioned
@@ -32,6 +33,11 @@ LEAST_SPREAD = 1e-9
 # Least mean squared error, and least score per feature of the median row, that errors are divided by.
 LEAST_ERROR, LEAST_MEDIAN = 1e-6, 1e-3
 SECONDS_TO_SIGNAL = 0.05  # in which the main thread looks for signals while others work
+REFUSED = {
+    "X_clean": "a row is compared with itself",
+    "condition": "what is known about a row can be columns of X, and is then judged with the others",
+    "X_val": "members are trained for max_iter epochs, and rows outside of their bags give oob_scores_",
+}
 CONTAMINATION: list[Any] = [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")]
 
 
@@ -373,7 +379,7 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
                 raise
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None, **refused: Any) -> Self:
         """Fit the members to bags of the rows of X, and the offset to the scores.
 
         Parameters
@@ -387,11 +393,14 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
             trimmed, in medians and quartiles, in `contamination` and in `p_values`. Only their ratios count. Bags are
             drawn among the rows of positive weight, each as likely as the others; a row without weight is scored, and
             else as if it were not there.
+        **refused
+            X_clean, condition or X_val, which other estimators take: an error that says why not here.
 
         Returns
         -------
         self
         """
+        refuse(self, refused, REFUSED)
         before = dict(vars(self))
         try:
             n_threads(self.n_jobs)

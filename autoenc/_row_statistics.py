@@ -78,39 +78,47 @@ def moments(X: Any, weights: NDArray[np.float64] | None = None) -> tuple[NDArray
     return np.ldexp(mean, exponent), np.ldexp(np.sqrt(variance), exponent)
 
 
+def _counted(
+    values: NDArray[np.float64], weights: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Sorted values of positive weight, and the weight up to and with each; None where all count alike."""
+    if weights is None:
+        return np.sort(values), None
+    values, weights = values[weights > 0.0], weights[weights > 0.0]
+    order = np.argsort(values, kind="stable")
+    alike = (weights == weights[0]).all()
+    return values[order], None if alike else np.cumsum(weights[order])
+
+
 def median(values: NDArray[np.float64], weights: NDArray[np.float64] | None) -> float:
     """Of values, each as often as its weight says."""
-    if weights is None:
-        return float(np.median(values))
-    order = np.argsort(values, kind="stable")
-    up_to = np.cumsum(weights[order])
-    low, high = (np.searchsorted(up_to, up_to[-1] / 2, side=side) for side in ("left", "right"))
-    last = len(values) - 1
-    return float((values[order[min(low, last)]] + values[order[min(high, last)]]) / 2)
+    ordered, up_to = _counted(values, weights)
+    if up_to is None:
+        return float(np.median(ordered))
+    at = [np.searchsorted(up_to, up_to[-1] / 2, side=side) for side in ("left", "right")]
+    low, high = ordered[np.minimum(at, len(ordered) - 1)]
+    return float((low + high) / 2)
 
 
 def _quartiles(values: NDArray[np.float64], weights: NDArray[np.float64] | None) -> tuple[float, float]:
-    """The first and the third; of weighted values the least below which (itself included) so much weight lies."""
-    if weights is None:
-        low, high = np.quantile(values, (0.25, 0.75))
+    """The first and the third; of values of unlike weights the least up to which so much of the weight lies."""
+    ordered, up_to = _counted(values, weights)
+    if up_to is None:
+        low, high = np.quantile(ordered, (0.25, 0.75))
         return float(low), float(high)
-    order = np.argsort(values, kind="stable")
-    up_to = np.cumsum(weights[order])
-    at = np.minimum(np.searchsorted(up_to, up_to[-1] * np.array([0.25, 0.75])), len(values) - 1)
-    low, high = values[order[at]]
+    at = np.searchsorted(up_to, up_to[-1] * np.array([0.25, 0.75]))
+    low, high = ordered[np.minimum(at, len(ordered) - 1)]
     return float(low), float(high)
 
 
 def offset(scores: NDArray[np.float64], contamination: float, weights: NDArray[np.float64] | None = None) -> float:
     """A threshold below which lies the nearest whole number to ``contamination * n`` of the scores (by weight)."""
-    n = len(scores)
-    order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    if weights is None:
+    ordered, up_to = _counted(scores, weights)
+    n = len(ordered)
+    if up_to is None:
         below = min(math.floor(contamination * n + 0.5), n - 1)
     else:
-        up_to = np.concatenate([[0.0], np.cumsum(weights[order])])
-        gaps = np.abs(up_to[:-1] - contamination * up_to[-1])
+        gaps = np.abs(np.concatenate([[0.0], up_to[:-1]]) - contamination * up_to[-1])
         below = n - 1 - int(gaps[::-1].argmin())
     if below == 0:
         return float(ordered[0])
