@@ -14,9 +14,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from autoenc import _cache, _core, _data, _spec
+from autoenc import _cache, _core, _data
+from autoenc._marginalized_network import MarginalizedPredictor, last_node, network
 from autoenc._refuse import refuse
-from autoenc._spec import Graph
 from autoenc._threads import n_threads
 from autoenc._versioned import Versioned
 
@@ -29,7 +29,6 @@ REFUSED = {
     "condition": "what is known about a row can be columns of X",
     "X_val": "the solution is closed, there are no epochs to choose from",
 }
-_FAN_IN = _spec.NODE["inputs"].shape[0]
 
 
 class _Sums(NamedTuple):
@@ -150,25 +149,6 @@ def _solve(sums: _Sums, corruption_level: float, alpha: float, layer: int) -> ND
     right = sums.cross * (keeps * scale)[:, np.newaxis]
     solution = scipy.linalg.cho_solve((factor, lower), right, overwrite_b=True, check_finite=False)
     return solution * scale[:, np.newaxis]
-
-
-def _graph(n_features: int, width: int, n_layers: int, activation: str, joined: bool) -> Graph:
-    """Input, layers of one width, and, where ``joined``, all of them side by side as the last node.
-
-    Where they are not joined, the last layer's output can be compared with a target of its own.
-    """
-    graph = Graph()
-    parts = [graph.add("input", "x", width=n_features, source=0)]
-    for t in range(n_layers):
-        parts.append(graph.add("dense", f"layer_{t}", parts[-1], width=width, activation=activation))
-    while joined and len(parts) > 1:
-        first, parts = parts[:_FAN_IN], parts[_FAN_IN:]
-        whole = sum(graph.widths[part] for part in first)
-        parts.insert(0, graph.add("concatenate", f"joined_{len(graph.nodes)}", *first, width=whole))
-    if not joined:
-        target = graph.add("input", "x_clean", width=width, source=1)
-        graph.term("squared_error", parts[-1], target)
-    return graph
 
 
 def _can_fit_partially(estimator: Any) -> bool:
@@ -498,17 +478,8 @@ class MarginalizedDenoisingAutoencoder(Versioned, ClassNamePrefixFeaturesOutMixi
     # ---- the fitted layers ----
 
     def _core(self, n_layers: int, activation: str, *, joined: bool) -> _core.Predictor:
-        parameters = []
-        for weight, bias in zip(self.coefs_[:n_layers], self.intercepts_[:n_layers], strict=True):
-            parameters += [np.ascontiguousarray(weight), np.ascontiguousarray(bias)[np.newaxis]]
-        graph = _graph(self.n_features_in_, len(self.pivots_), n_layers, activation, joined)
-        return _core.Predictor(
-            _spec.node_array(graph.nodes),
-            parameters,
-            precision=32 if self.coefs_[0].dtype == np.float32 else 64,
-            losses=None if joined else _spec.loss_array(graph.objective, graph.nodes),
-            n_threads=n_threads(self.n_jobs),
-        )
+        weights = self.coefs_[:n_layers], self.intercepts_[:n_layers]
+        return network(self.n_features_in_, *weights, activation, joined=joined, n_threads=n_threads(self.n_jobs))
 
     def _check(self, X: Any) -> Any:
         check_is_fitted(self)
@@ -521,8 +492,7 @@ class MarginalizedDenoisingAutoencoder(Versioned, ClassNamePrefixFeaturesOutMixi
     def _transform(self, X: Any) -> NDArray[Any]:
         n = len(self.coefs_)
         core = self._core(n, "tanh", joined=self._joined)
-        last = len(_graph(1, 1, n, "tanh", joined=True).nodes) - 1 if self._joined else n
-        return core.run((_data.source(X),), last, dtype=self._out(X))
+        return core.run((_data.source(X),), last_node(n, joined=self._joined), dtype=self._out(X))
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Input and outputs of all layers side by side, or with ``concatenate=False`` the last layer's output.
@@ -628,3 +598,20 @@ class MarginalizedDenoisingAutoencoder(Versioned, ClassNamePrefixFeaturesOutMixi
         """
         scores = self.score_samples(X, X_clean=X_clean)
         return float(np.average(scores, weights=_data.check_weights(sample_weight, scores)))
+
+    def predictor(self, *, n_jobs: int | None = 1) -> MarginalizedPredictor:
+        """The fitted layers as an object that needs neither scikit-learn nor SciPy, with little overhead for one row.
+
+        Parameters
+        ----------
+        n_jobs : int or None, default=1
+            Threads of a call, as the parameter of the same name.
+
+        Returns
+        -------
+        MarginalizedPredictor
+            With `transform`, `reconstruct` and `score_samples`, which have the bits of this estimator's.
+        """
+        check_is_fitted(self)
+        weights = self.coefs_, self.intercepts_
+        return MarginalizedPredictor(self.n_features_in_, *weights, self.pivots_, self._joined, n_threads(n_jobs))

@@ -135,7 +135,7 @@ class OutlierPredictor:
     >>> X = np.random.default_rng(0).normal(size=(200, 4))
     >>> detector = AutoencoderOutlierDetector(random_state=0).fit(X)
     >>> predictor = detector.predictor()
-    >>> predictor.predict([0.0, 0.0, 0.0, 9.0])
+    >>> predictor.predict([9.0, -9.0, 9.0, -9.0])
     -1
     >>> bool(predictor.score_samples(X[0]) == detector.score_samples(X[:1])[0])
     True

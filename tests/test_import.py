@@ -90,6 +90,7 @@ PREDICTORS = {
     "HashingAutoencoder": ({"n_bits": 11}, ("hash", "transform")),
     "VectorQuantizedAutoencoder": ({"n_components": 4, "n_codes": 5, "n_codebooks": 2}, ("encode_indices",)),
     "VariationalAutoencoder": ({}, ("transform", "score_samples")),
+    "MarginalizedDenoisingAutoencoder": ({"n_layers": 6, "n_pivots": 4}, ("transform", "reconstruct", "score_samples")),
     "AutoencoderOutlierDetector": (
         {"n_estimators": 5},
         ("score_samples", "decision_function", "predict", "feature_contributions"),
@@ -101,7 +102,9 @@ PREDICTORS = {
 def test_predictors_of_all_kinds_work_where_scikit_learn_and_scipy_are_not(name, environment, tmp_path):
     X = np.random.default_rng(0).random((50, 6)).astype(np.float32)
     parameters, methods = PREDICTORS[name]
-    model = getattr(autoenc, name)(max_iter=2, random_state=0, **parameters).fit(X, (X[:, 0] > 0.5).astype(int))
+    if name != "MarginalizedDenoisingAutoencoder":
+        parameters = {"max_iter": 2, **parameters}
+    model = getattr(autoenc, name)(random_state=0, **parameters).fit(X, (X[:, 0] > 0.5).astype(int))
     (tmp_path / "predictor.pickle").write_bytes(pickle.dumps(model.predictor()))
     np.savez(tmp_path / "known.npz", X=X, **{method: getattr(model, method)(X) for method in methods})
     script = """

@@ -303,3 +303,11 @@ def test_moments_do_not_depend_on_blocks(X, monkeypatch):
     parts = [moments(data, w) for data in (X, with_holes(X), sparse) for w in (None, weights)]
     for one, other in zip(whole, parts, strict=True):
         assert_array_equal(one, other)
+
+
+def test_fit_predict(X):
+    weights = np.random.default_rng(0).random(300)
+    for given in ({}, {"sample_weight": weights}):
+        detector = AutoencoderOutlierDetector(**SMALL, contamination=0.1)
+        assert_array_equal(detector.fit_predict(X, **given), detector.predict(X))
+        assert (detector.predict(X) == -1).any()
