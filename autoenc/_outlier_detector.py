@@ -538,7 +538,7 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
         is the members' mean of ``(sqrt(1 + e / error_) - 1) / median_``, plus ``center_weight`` times
         ``(sqrt(1 + z ** 2) - 1) / center_median_``, divided by ``1 + center_weight``: Charbonnier's penalty (see the
         class for the reference), like a square for small errors and like the absolute value for large ones, so that
-        one wild value does not decide alone.
+        one wild value does not decide alone. With missing values see `missing`.
 
         Parameters
         ----------

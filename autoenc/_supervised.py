@@ -311,6 +311,8 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         if len(y) != data.rows.X.shape[0]:
             raise ValueError(f"y has {len(y)} entries and X has {data.rows.X.shape[0]} rows; they must be pairs")
         y, labelled = self._labels(y)
+        if data.weights is not None and not data.weights[labelled].any():
+            raise ValueError("sample_weight is zero for every row with a label; at least one weight must be positive")
         classes = np.unique(y[labelled])
         known = before.get("classes_", classes)
         if self.warm_start and "coefs_" in before and not np.array_equal(classes, known):

@@ -334,6 +334,13 @@ def test_validation_labels_of_other_classes(toy):
     assert not hasattr(model, "classes_")
 
 
+def test_rows_with_labels_need_weight(toy):
+    X, _, y = toy
+    few = np.where(np.arange(500) < 50, y, -1)
+    with pytest.raises(ValueError, match="sample_weight is zero for every row with a label"):
+        classifier(max_iter=1).fit(X, few, sample_weight=(few < 0).astype(float))
+
+
 def test_a_linear_network_with_a_head_has_no_components(toy):
     X, _, y = toy
     model = AutoencoderRegressor(2, hidden_layer_sizes=(), max_iter=3, fine_tune_max_iter=3).fit(
