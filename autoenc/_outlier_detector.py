@@ -162,6 +162,10 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
     weak there led to columns without variance being scaled as they are, to the sixteen tasks, and by these to
     `center_weight` and more epochs. ``benchmarks/RESULTS.md`` shows both halves.
 
+    With ``missing="mask"``, and 0, 30 or 60 % of the entries of each row missing, the mean area over those twenty sets
+    is 76.6 %; it is 72.3 where the entries that are there are not multiplied, 73.7 where means are filled in for what
+    is missing, and 81.4 where nothing is (``outlier-missing`` in ``benchmarks/RESULTS.md``, one draw of 600 rows).
+
     References
     ----------
     .. [1] Chen, J., Sathe, S., Aggarwal, C. and Turaga, D. (2017). Outlier detection with autoencoder ensembles.
