@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import partial
 from numbers import Integral, Real
 from types import MethodType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,6 +23,8 @@ from autoenc._threads import n_threads
 from autoenc._training import type_callback
 from autoenc._versioned import Versioned
 from autoenc.corruption import Corruption
+
+P = TypeVar("P", bound=_predictor.Predictor)
 
 MOST = 2**31 - 1  # of what is counted: epochs, rows of a batch
 
@@ -274,7 +276,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
             x = seen = graph.add("observed", "x_observed", "x")
         corruption = self._corruption()
         if corruption is not None:
-            corruption._validate()
+            corruption.validate()
             kind, fields = corruption._layer()
             seen = graph.add(kind, "x_corrupted", x, **fields)
             if corruption._is_target:
@@ -328,6 +330,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
             n_components=n_components,
             clean=clean,
             n_conditions=n_conditions,
+            categories=None,
             nodes=graph.nodes,
             objective=graph.objective,
             stages=graph.stages,
@@ -425,9 +428,11 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What each row is to be turned into, for instance the row without its noise. It may have another number of
             columns. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row and not to be restored, for instance labels as one-hot columns. Encoder and
-            decoder get it beside row and code; every later method wants it too.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row and not to be restored. Encoder and decoder get it beside row and code; every
+            later method wants it too. In one dimension: labels, strings or whole numbers (not floats), which become a
+            column of zeros and ones for each of `condition_categories_`; a later label that is none of these is an
+            error. In two dimensions: numbers.
         X_val : {array-like, sparse matrix} of shape (n_validation, n_features), default=None
             Rows to validate on; they take the place of `validation_fraction`. With X_clean or condition a tuple: the
             rows, their clean targets, their conditions, in this order.
@@ -480,7 +485,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         y : ignored
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What each row is to be turned into. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
             What is known about each row.
         X_val : {array-like, sparse matrix} of shape (n_validation, n_features), default=None
             Rows to validate on; with X_clean or condition a tuple, as in `fit`.
@@ -507,7 +512,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows of this pass.
         y : ignored
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
             What is known about each row.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows.
@@ -590,14 +595,10 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
                 f"called {given} condition, but the fit had {f'{n} columns of condition' if n else 'none'}; it must be "
                 "given to all or to none"
             )
-        return _data.check_other(
-            condition,
-            precision=self._spec["precision"],
-            name="condition",
-            n_rows=n_rows,
-            n_columns=n,
-            of="the condition of the fit",
-        )
+        categories = self._spec["categories"]
+        return _data.check_condition(
+            condition, precision=self._spec["precision"], n_rows=n_rows, n_columns=n, categories=categories
+        )[0]
 
     def transform(self, X: Any, *, condition: Any = None) -> NDArray[Any]:
         """Codes of rows.
@@ -609,8 +610,8 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -627,8 +628,8 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         ----------
         X : array-like of shape (n_samples, n_components)
             Codes, as `transform` gives them.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -647,8 +648,8 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -696,8 +697,8 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
             Rows.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the reconstruction is compared with. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -714,8 +715,8 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
             Rows.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the reconstruction is compared with. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -739,8 +740,8 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         y : ignored
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the reconstruction is compared with. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows in the mean.
 
@@ -764,10 +765,13 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         Predictor
             Callable on one row or many; its codes have the bits of `transform`.
         """
+        return self._predictor_of(_predictor.Predictor, n_jobs)
+
+    def _predictor_of(self, kind: type[P], n_jobs: Any, **beside: Any) -> P:
+        """A predictor of some kind, with what it knows besides the network."""
         check_is_fitted(self)
-        return _predictor.Predictor(
-            self._spec, self.coefs_, self.intercepts_, self.other_parameters_, n_threads(n_jobs)
-        )
+        parameters = self.coefs_, self.intercepts_, self.other_parameters_
+        return kind(self._spec, *parameters, n_threads(n_jobs), beside)
 
 
 def _unique(graph: Graph, name: str) -> str:

@@ -76,6 +76,49 @@ def check_finite(X: Any, precision: str, name: str, *, allow_nan: bool | None = 
     raise ValueError(f"Input {name} contains {what} at row {row}, column {column}; every value must be finite{remedy}.")
 
 
+def _read_as(dtype: np.dtype[Any], precision: str, name: str) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    """What data of a type are read as, and the type of the answer."""
+    if dtype in FLOATS:
+        return dtype, dtype
+    own = FLOATS[precision == "float64"]
+    if dtype == np.uint8:
+        return dtype, own
+    if dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {name} is {dtype}")
+    native = FLOATS[1] if dtype.kind == "O" else dtype.newbyteorder("=")
+    kept = native if native in FLOATS else own
+    return kept, kept
+
+
+def read_rows(
+    X: Any, width: int, *, precision: str, name: str = "X", allow_nan: bool | None = None
+) -> tuple[Any, bool, np.dtype[Any]]:
+    """One row or many as the core takes them; whether it was one; dtype of the answer."""
+    single = False
+    if is_sparse(X):
+        if len(X.shape) != 2:
+            raise ValueError(f"{name} is sparse with {len(X.shape)} dimension; allowed are 2 (or one dense row)")
+        check_compressed(X, name)
+        values = X.data if hasattr(X, "data") and isinstance(X.data, np.ndarray) else np.empty(0, X.dtype)
+        kept, out = _read_as(X.dtype if values.dtype == object else values.dtype, precision, name)
+        if X.format != "csr":
+            X = X.tocsr()
+        X = canonical(X if X.dtype == kept else X.astype(kept))
+    else:
+        X = np.asarray(X)
+        kept, out = _read_as(X.dtype, precision, name)
+        X = X if X.dtype == kept else X.astype(kept)
+        single = X.ndim == 1
+        if single:
+            X = X[np.newaxis]
+        elif X.ndim != 2:
+            raise ValueError(f"{name} has {X.ndim} dimensions; allowed are 1 (one row) and 2")
+    if X.shape[1] != width:
+        raise ValueError(f"{name} has {X.shape[1]} features, but {width} are expected")
+    check_finite(X, precision, name, allow_nan=allow_nan)
+    return X, single, out
+
+
 def check_target(
     X: Any, loss: Any, name: str, *, ranges: Sequence[Range] | None = None, allow_nan: bool = False
 ) -> None:

@@ -195,5 +195,7 @@ SHARED = {
         Features of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Their names, where X has strings for column names.
+    condition_categories_ : ndarray of shape (n_categories,)
+        Labels of the condition, sorted. Only where `fit` got labels.
 """,
 }

@@ -25,7 +25,7 @@ LEARNING_RATES = {"adam": 3e-3, "adamw": 3e-3, "rmsprop": 1e-3, "adagrad": 3e-2,
 SCHEDULES = ("constant", "step", "exponential", "cosine", "one_cycle", "linear", "plateau")
 SCALE_RATIO = 1e3  # of standard deviations of columns, above which there is a warning
 MOST_WEIGHTS = 2**55  # with their gradients and the states of the optimiser
-FEATURES = ("n_features_in_", "feature_names_in_")
+FEATURES = ("n_features_in_", "feature_names_in_", "condition_categories_")  # found with the data
 ROWS_AT_ONCE = 4096  # where Python passes over the data
 # Folders, with a separator behind.
 _NOT_THE_USERS = tuple(str(Path(file).parent / "_")[:-1] for file in (__file__, str(sklearn.__file__)))
@@ -48,9 +48,20 @@ class Rows(NamedTuple):
     target: Any = None  # None: X itself
     condition: Any = None
     ranges: list[Range] | None = None  # losses by column of the target, where they differ
+    labels: Any = None  # what a supervised head is to say
+
+    def parts(self) -> tuple[Any, Any, Any, Any]:
+        """What there may be for each row."""
+        return self.X, self.target, self.condition, self.labels
+
+    def with_parts(self, X: Any, target: Any, condition: Any, labels: Any) -> "Rows":
+        return Rows(X, target, condition, self.ranges, labels)
 
     def sources(self) -> list[Any]:
-        return [_data.source(part) for part in (self.X, self.condition, self.target) if part is not None]
+        return [_data.source(part) for part in (self.X, self.condition, self.target, self.labels) if part is not None]
+
+    def some(self, which: NDArray[Any]) -> "Rows":
+        return self.with_parts(*(None if part is None else part[which] for part in self.parts()))
 
 
 class FitData(NamedTuple):
@@ -160,16 +171,23 @@ class Fitting:
         if like is None and not isinstance(loss, str):
             ranges = _columns.resolve(loss, frame, target.shape[1], self._range_losses, self._loss_parameter)
         _data.check_target(target, loss, name if X_clean is None else label, ranges=ranges, allow_nan=allow_nan)
+        goes_on = not reset or (self.warm_start and hasattr(self, "coefs_"))
+        if not goes_on:
+            self.__dict__.pop("condition_categories_", None)
         if condition is not None:
-            condition = _data.check_other(
+            condition, categories = _data.check_condition(
                 condition,
                 precision=precision,
                 name="condition" if like is None else "the condition of X_val",
                 n_rows=X.shape[0],
+                categories=getattr(self, "condition_categories_", None),
+                learns=not goes_on,
                 n_columns=None if like is None else like.condition.shape[1],
                 of="condition",
                 rows_of=name,
             )
+            if categories is not None:
+                self.condition_categories_ = categories
         return Rows(X, X_clean, condition, ranges)
 
     def _check_fit_data(
@@ -200,9 +218,8 @@ class Fitting:
         """What is trained on: for L-BFGS equal rows are one."""
         if self.solver != "lbfgs" or data.rows.X.shape[0] > _data.MERGED_ROWS:
             return data
-        rows = data.rows
-        (X, target, condition), weights = _data.merge_rows((rows.X, rows.target, rows.condition), data.weights)
-        return FitData(Rows(X, target, condition, rows.ranges), weights, data.validation)
+        parts, weights = _data.merge_rows(data.rows.parts(), data.weights)
+        return FitData(data.rows.with_parts(*parts), weights, data.validation)
 
     def _n_validation(self: Any, n: int) -> int:
         n_val = max(1, round(self.validation_fraction * n))
@@ -499,6 +516,7 @@ class Fitting:
     def _forget(self) -> None:
         for name in (
             "validation_loss_curve_",
+            "fine_tune_validation_loss_curve_",
             "components_",
             "dead_latents_",
             "kl_per_component_",
@@ -514,7 +532,7 @@ class Fitting:
             self.__dict__.pop(name, None)
 
     def _learn(self, trainer: _core.Trainer, spec: Spec, history: History, features: dict[str, Any]) -> None:
-        self._take_weights(trainer, spec)
+        self._take_weights(trainer, Spec(**{**spec, "categories": features.get("condition_categories_")}))
         for name in FEATURES:
             self.__dict__.pop(name, None)
         self.__dict__.update(features)

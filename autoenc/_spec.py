@@ -150,6 +150,7 @@ class Spec(TypedDict):
     n_components: int
     clean: bool  # the target is a data set of its own, the last source
     n_conditions: int  # columns of the condition, source 1; 0: there is none
+    categories: NDArray[Any] | None  # labels that those columns stand for
     nodes: list[Node]
     objective: list[Term]
     stages: list[Stage]
@@ -314,12 +315,13 @@ def reconstruction(spec: Spec) -> tuple[str, int]:
 
 
 def is_linear(spec: Spec) -> bool:
-    """Whether reconstruction is an affine function of the row, trained by squared error."""
+    """Whether reconstruction is an affine function of the row, trained by squared error, and all that is learned."""
     layers = [node for node in inference_nodes(spec) if node["kind"] != "input"]
     return (
         len(spec["scores"]) == 1
         and spec["scores"][0]["loss"] == "squared_error"
         and spec["n_conditions"] == 0
+        and not spec["kept"]
         and all(node["kind"] == "dense" and node["fields"]["activation"] == "identity" for node in layers)
     )
 

@@ -325,8 +325,8 @@ default="squared_error"
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -355,8 +355,8 @@ default="squared_error"
             How many.
         random_state : int, RandomState instance or None, default=None
             Determines the codes.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -386,7 +386,7 @@ default="squared_error"
         method : {"linear", "spherical"}, default="linear"
             "spherical" turns from one code to the other at a constant angular speed [11]_, which keeps to the distance
             from the origin at which codes of many components lie.
-        condition : array-like of shape (n_conditions,), default=None
+        condition : label or array-like of shape (n_conditions,), default=None
             What is known about all of them, where the fit had it.
 
         Returns
@@ -397,7 +397,10 @@ default="squared_error"
             raise ValueError(f"method is {method!r}; allowed: 'linear', 'spherical'")
         if not isinstance(steps, Integral) or steps < 2:
             raise ValueError(f"steps is {steps!r}; it must be a whole number of at least 2")
-        rows = None if condition is None else np.repeat(np.atleast_2d(condition), int(steps), axis=0)
+        rows = condition
+        if condition is not None:
+            one = np.asarray([condition]) if np.ndim(condition) == 0 else np.atleast_2d(condition)
+            rows = np.repeat(one, int(steps), axis=0)
         if np.ndim(a) > 2 or np.ndim(b) > 2 or len(np.atleast_2d(a)) != 1 or len(np.atleast_2d(b)) != 1:
             raise ValueError(f"a has shape {np.shape(a)} and b {np.shape(b)}; each must be one row")
         X = self._check(np.vstack([np.atleast_2d(a), np.atleast_2d(b)]))
@@ -431,8 +434,8 @@ default="squared_error"
             Draws of the code.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the likelihood is of. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -456,8 +459,8 @@ default="squared_error"
             Draws of the code.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the likelihood is of. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -474,8 +477,8 @@ default="squared_error"
             Rows.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the likelihood is of. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -495,8 +498,8 @@ default="squared_error"
         y : ignored
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the likelihood is of. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows in the mean.
 
@@ -515,8 +518,8 @@ default="squared_error"
             Rows.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the reconstruction is compared with. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------

@@ -9,8 +9,9 @@ means over latents as each object says."""
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
-from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
+
+from autoenc._part import Part
 
 __all__ = ["KL", "L1", "BatchTopK", "Gated", "JumpReLU", "Matryoshka", "TopK"]
 
@@ -28,26 +29,8 @@ _AUXILIARY: dict[str, list[Any]] = {
 }
 
 
-class Sparsity(BaseEstimator):
+class Sparsity(Part):
     """Base of the objects of this module; not for direct use."""
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
-
-    def validate(self) -> Self:
-        """Checks the parameters.
-
-        Returns
-        -------
-        self
-            The object itself.
-
-        Raises
-        ------
-        sklearn.utils._param_validation.InvalidParameterError
-            A ValueError and TypeError that names the parameter, its value and what is allowed.
-        """
-        self._validate_params()
-        return self
 
 
 class L1(Sparsity):

@@ -78,6 +78,7 @@ IMPUTERS = [
 
 
 def expected_failures(estimator):
+    # Of an imputer the checks see what was observed only.
     failures = {} if getattr(estimator, "solver", "lbfgs") == "lbfgs" else dict(WEIGHTS)
     if isinstance(estimator, AutoencoderClassifier):
         failures["check_classifiers_classes"] = (
