@@ -242,6 +242,24 @@ TEST(two_stages_are_single_steps_in_turn) {
     }
 }
 
+TEST(fields_of_programs_that_are_refused) {
+    static const char *const sentences[] = {"stage 1: reserved is 3; it must be 0", "loss 1: reserved is -1; it must be 0",
+                                            "stage 1: rule -2 is not known", "stage 0: rule 77 is not known"};
+    for (int i = 0; i < 4; i++) {
+        program p = two_stages(false, -1);
+        ae_context context = {AE_OK, ""};
+        ae_trainer *t;
+        if (i == 0)
+            p.stage[1].reserved = 3;
+        else if (i == 1)
+            p.loss[1].reserved = -1;
+        else
+            p.stage[3 - i].rule = i == 2 ? -2 : 77;
+        CHECK(program_trainer(&context, &p, &t) == AE_ERR_VALUE && !t && strstr(context.message, sentences[i]), "'%s'",
+              context.message);
+    }
+}
+
 /* Stages that overlap: what each of them may do to a parameter. */
 TEST(overlapping_stages) {
     const int adam = ae_rule_find("adam"), sgd = ae_rule_find("sgd");
@@ -638,6 +656,7 @@ int main(void) {
     RUN(the_same_bits_however_it_is_cut);
     RUN(odd_batches_in_chunks);
     RUN(two_stages_are_single_steps_in_turn);
+    RUN(fields_of_programs_that_are_refused);
     RUN(overlapping_stages);
     RUN(a_parameter_of_two_stages);
     RUN(stages_do_not_depend_on_chunks);
