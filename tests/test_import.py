@@ -89,7 +89,7 @@ PREDICTORS = {
     "AutoencoderRegressor": ({"fine_tune_max_iter": 2}, ("predict", "transform")),
     "HashingAutoencoder": ({"n_bits": 11}, ("hash", "transform")),
     "VectorQuantizedAutoencoder": ({"n_components": 4, "n_codes": 5, "n_codebooks": 2}, ("encode_indices",)),
-    "VariationalAutoencoder": ({"beta": 0.01}, ("transform", "score_samples")),
+    "VariationalAutoencoder": ({"noise_variance": 0.01, "max_iter": 60}, ("transform", "score_samples")),
     "MarginalizedDenoisingAutoencoder": ({"n_layers": 6, "n_pivots": 4}, ("transform", "reconstruct", "score_samples")),
     "AutoencoderOutlierDetector": (
         {"n_estimators": 5},
