@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--components", type=int, default=256)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--weights", type=float, nargs="+", default=[1e-4, 3e-4, 1e-3])
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--loss", choices=("log_loss", "squared_error"), default="log_loss")
     parser.add_argument("--untied", action="store_true", help="decoders with weights of their own")
     parser.add_argument("--validation", action="store_true", help="measure on the validation rows alone")

@@ -163,7 +163,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rows", type=int, default=60_000, help="training rows")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--weights", type=float, nargs="+", default=[1e-5, 1e-4, 3e-4, 1e-3, 3e-3], help="of L1")
-    parser.add_argument("--k", type=int, nargs="+", default=[70, 40, 25, 10])
+    parser.add_argument("--k", type=int, nargs="*", default=[70, 40, 25, 10])
     parser.add_argument("--units", type=int, default=1000)
     parser.add_argument(
         "--times", type=int, nargs="+", default=[3, 0], help="features that the classifier sees, over k; 0: all"
