@@ -156,8 +156,8 @@ def main(arguments: Sequence[str]) -> None:
     for k in options.draws[1:]:
         less = losses[first] - losses[k]
         text += (
-            f"\n\n{k} draws need {less.mean():.2f} +- {less.std() / np.sqrt(len(test)):.2f} nats less than {first}, with "
-            "the standard error of the differences."
+            f"\n\n{k} draws need {less.mean():.2f} +- {less.std() / np.sqrt(len(test)):.2f} nats less than {first}, "
+            "with the standard error of the differences."
         )
     if options.draw is not None:
         plane, _ = fitted(2, 1, options.draw_epochs, train, options)
