@@ -56,7 +56,11 @@ def _likelihood(spec: Spec, n: int) -> tuple[list[Node], list[Term]]:
 
 
 def _network(spec: Spec, n: int, first: int, *, closed: bool) -> tuple[list[Node], list[Term]]:
-    """Nodes and terms of n draws from number `first` on. `closed`: divergence without draws, where there is a form."""
+    """Nodes and terms of n draws from number `first` on.
+
+    `closed`: a mean over draws is asked for, which then have mean zero and variance one; divergence without draws,
+    where there is a form.
+    """
     posterior = ("mean", "log_variance")
     if spec["settings"]["prior"] != "normal":
         fields = {"width": 1, "size": (spec["settings"]["n_prior_components"],)}
@@ -70,7 +74,7 @@ def _network(spec: Spec, n: int, first: int, *, closed: bool) -> tuple[list[Node
     for node in (*spec["nodes"], *spec["score_nodes"], divergence, *more):
         fields = node["fields"]
         if node["kind"] == "gaussian_sample":
-            fields = {**fields, "multiplicity": n, "size": (first,)}
+            fields = {**fields, "multiplicity": n, "size": (first, int(closed))}
         elif node["kind"] in ("repeat", "constant"):
             fields = {**fields, "multiplicity": n}
         nodes.append(Node(kind=node["kind"], name=node["name"], inputs=node["inputs"], fields=fields))

@@ -487,6 +487,7 @@ def held_out(model, X, units=None, n_draws=200):
     return float((logsumexp(weights, axis=0) - np.log(n_draws)).mean())
 
 
+@pytest.mark.slow
 def test_likelihoods_by_column_predict_a_mixed_table_better():
     """With learned variances; the normal network has all columns standardised and is told what values there are."""
     loss = ColumnLoss(

@@ -107,7 +107,19 @@ def test_importance_sampling_reaches_the_likelihood_from_another_posterior():
     one = exact - sum(  # of many draws the bound lacks the divergence from the exact posterior, here without its mean
         0.5 * (1.6 - 1.0 - np.log(1.6)) for _ in range(2)
     )
-    assert np.abs(fitted.elbo(X, n_samples=20000) - one).max() < 0.1
+    # Two draws have the mean and the variance of the posterior, so those of a quadratic are exact.
+    for n_samples in (2, 16, 200):
+        np.testing.assert_allclose(fitted.elbo(X, n_samples=n_samples), one, rtol=1e-9)
+    assert np.abs(fitted.elbo(X, n_samples=1) - one).max() > 0.5
+
+
+def test_the_bound_of_few_draws_is_that_of_many():
+    """The draws are the same for each row: what they are off by is not evened out by many rows."""
+    X = rows(200)
+    fitted = model(max_iter=100, hidden_layer_sizes=(32,), learning_rate_init=0.01).fit(X)
+    many = fitted.elbo(X, n_samples=9600)
+    assert fitted.score_samples(X).mean() == pytest.approx(many.mean(), abs=0.05)
+    assert (many < fitted.log_likelihood(X)).all()
 
 
 def test_the_bound_rises_with_the_draws():

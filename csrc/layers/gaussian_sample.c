@@ -3,11 +3,15 @@
  *     mean m (rows, d), log-variance v (rows, d) -> z (rows * k, d),  z = m + exp(v / 2) e,  e ~ N(0, I)
  *
  * multiplicity: k, at least 1. size[0]: number of the first draw when scoring, so that many draws can be made in several
- * networks of few.
+ * networks of few. size[1] = 1: the draws of a row when scoring, where there are several, are shifted and scaled, each
+ * column by itself, to mean zero and variance one: a mean over them is then exact for what is quadratic in the columns
+ * and without products of two (moment matching, Barraquand 1995), which i.i.d. draws are for no function but constants.
  *
  * While training e is drawn from the latent stream by step, row of z in the minibatch, and column. When scoring
  * (block->sampling) draw s of each row has the same e, by size[0] + s and column from the scoring key. Otherwise z = m, k
  * times. v is clamped to [-20, 20] (latent.h), without gradient beyond. */
+#include <string.h>
+
 #include "layers/latent.h"
 #include "math/random.h"
 
@@ -19,12 +23,14 @@ static ae_status gaussian_sample_plan(ae_context *context, ae_layer_plan *plan) 
     if (desc->size[0] < 0)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': the first draw is number %d; it must not be negative", desc->name,
                        desc->size[0]);
+    if (desc->size[1] < 0 || desc->size[1] > 1)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': size[1] is %d; it must be 0 or 1", desc->name, desc->size[1]);
     plan->out.width = plan->in[0].width;
     if (__builtin_mul_overflow(plan->in[0].multiplicity, desc->multiplicity, &plan->out.multiplicity))
         return ae_fail(context, AE_ERR_OVERFLOW, "node '%s': %lld draws a row are too many", desc->name,
                        (long long)desc->multiplicity);
-    plan->cache_width = plan->in[0].width; /* dz / dv */
-    plan->scratch_reals = ae_panels(plan->in[0].width) * AE_PANEL;
+    plan->cache_width = plan->in[0].width;                             /* dz / dv */
+    plan->scratch_reals = 3 * ae_panels(plan->in[0].width) * AE_PANEL; /* noise, its means, its factors */
     plan->flops_per_row = 60.0 * (double)plan->in[0].width * (double)desc->multiplicity;
     return latent_check_posterior(context, plan, 0);
 }
@@ -54,18 +60,56 @@ static void rest_row(const ae_binding *binding, int64_t from, int64_t to, bool k
         }
 }
 
+static void scoring_noise(const ae_binding *binding, int64_t s, real *noise) {
+    AE_V(ae_random_normal)
+    (binding->scoring_key, 0, (uint32_t)(binding->desc->size[0] + s), binding->out.shape.width, noise);
+}
+
+/* By column: mean of the noise of all draws, and what scales it to variance one. */
+static void find_moments(const ae_binding *binding, real *noise, real *mean, real *factor) {
+    const int64_t total = binding->out.shape.multiplicity, reals = ae_panels(binding->out.shape.width) * AE_PANEL;
+    const vec count = v_set1((real)total), one = v_set1((real)1);
+    memset(mean, 0, 2 * (size_t)reals * sizeof(real));
+    for (int64_t s = 0; s < total; s++) {
+        scoring_noise(binding, s, noise);
+        for (int64_t i = 0; i < reals; i += VL)
+            v_store(mean + i, v_add(v_load(mean + i), v_div(v_load(noise + i), count)));
+    }
+    for (int64_t s = 0; s < total; s++) {
+        scoring_noise(binding, s, noise);
+        for (int64_t i = 0; i < reals; i += VL) {
+            const vec off = v_sub(v_load(noise + i), v_load(mean + i));
+            v_store(factor + i, v_fma(off, off, v_load(factor + i)));
+        }
+    }
+    for (int64_t i = 0; i < reals; i += VL) {
+        const vec square = v_load(factor + i); /* zero in the padding */
+        v_store(factor + i, v_select(v_lt(v_zero(), square), v_sqrt(v_div(count, square)), one));
+    }
+}
+
+static void sample_to_score(const ae_binding *binding, const ae_block *block) {
+    const int64_t k = binding->desc->multiplicity, total = binding->out.shape.multiplicity;
+    const int64_t reals = ae_panels(binding->out.shape.width) * AE_PANEL;
+    real *noise = block->scratch, *mean = noise + reals, *factor = mean + reals;
+    const bool levels = binding->desc->size[1] && total > 1;
+    if (levels)
+        find_moments(binding, noise, mean, factor);
+    for (int64_t s = 0; s < total; s++) {
+        scoring_noise(binding, s, noise);
+        for (int64_t i = 0; levels && i < reals; i += VL)
+            v_store(noise + i, v_mul(v_sub(v_load(noise + i), v_load(mean + i)), v_load(factor + i)));
+        for (int64_t to = block->row0 * total + s; to < block->row1 * total; to += total)
+            draw_row(binding, to / k, to, noise, block->keep);
+    }
+}
+
 static void gaussian_sample_forward(const ae_binding *binding, const ae_block *block) {
-    const ae_node_desc *desc = binding->desc;
-    const int64_t k = desc->multiplicity, total = binding->out.shape.multiplicity;
+    const int64_t k = binding->desc->multiplicity, total = binding->out.shape.multiplicity;
     const int64_t row0 = block->row0 * total, row1 = block->row1 * total;
     real *noise = block->scratch;
     if (!block->training && block->sampling) {
-        for (int64_t s = 0; s < total; s++) {
-            AE_V(ae_random_normal)
-            (binding->scoring_key, 0, (uint32_t)(desc->size[0] + s), binding->out.shape.width, noise);
-            for (int64_t to = row0 + s; to < row1; to += total)
-                draw_row(binding, to / k, to, noise, block->keep);
-        }
+        sample_to_score(binding, block);
         return;
     }
     for (int64_t to = row0; to < row1; to++) {

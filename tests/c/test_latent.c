@@ -152,6 +152,18 @@ TEST(draws_are_normal_and_by_place) {
     l.node->desc.size[0] = 1;
     lone_forward(&l, 1000);
     CHECK(lone_value(&l, &b->out, 0, 0) == second, "from draw 1 on");
+    /* With mean zero and variance one, whatever draws they were. */
+    l.node->desc.size[1] = 1;
+    lone_forward(&l, 1000);
+    for (int c = 0; c < COLUMNS; c++) {
+        double mean = 0, square = 0;
+        const double deviation = exp(0.05 * c - 1);
+        for (int r = 0; r < DRAWS; r++) {
+            const double e = (lone_value(&l, &b->out, r, c) - c) / deviation;
+            mean += e / DRAWS, square += e * e / DRAWS;
+        }
+        CHECK(fabs(mean) < 1e-12 && fabs(square - 1) < 1e-12, "column %d: mean %g, square %g", c, mean, square);
+    }
     lone_close(&l);
 }
 
@@ -307,7 +319,9 @@ TEST(what_is_refused) {
     lone_refused(&net, "0 draws a row");
     net.node[2].multiplicity = 1, net.node[2].size[0] = -1;
     lone_refused(&net, "number -1");
-    net.node[2].size[0] = 0, net.node[1].width = 4;
+    net.node[2].size[0] = 0, net.node[2].size[1] = 2;
+    lone_refused(&net, "size[1] is 2");
+    net.node[2].size[1] = 0, net.node[1].width = 4;
     lone_refused(&net, "the log-variance has 4 features and the mean 3");
     net = posterior("gaussian_kl", 3, 1);
     net.node[2].value[0] = NAN;
