@@ -4,8 +4,9 @@ Paper: Burda, Y., Grosse, R. and Salakhutdinov, R. (2016). Importance weighted a
 one stochastic layer of 50 units and 3,280 epochs, 86.76 nats for the variational autoencoder and 84.78 for the
 importance weighted one of 50 draws. Protocol: 784-200-200-50 tanh and back, Bernoulli likelihood, pixels drawn anew at
 each presentation; log-likelihood of drawn test rows by 5,000 importance samples. Differences here: 100 epochs, batches
-of 100 rows, the rate falls from 1e-3 by a cosine, a fixed draw of the test rows by seed 0, and as many of them as asked
-for. Nothing was chosen on test rows: rate and network are the paper's.
+of 100 rows, the rate falls from 2e-3 by a cosine, a fixed draw of the test rows by seed 0, and as many of them as asked
+for. Nothing was chosen on test rows: the network is the paper's; the rate was chosen on the last 5,000 training rows by
+the bound after 10 epochs, 103.3 nats at 2e-3 and 107.3 at the paper's 1e-3.
 
 With `--draw` also a network of two components: the manifold of its decoder at quantiles of the prior (Kingma and
 Welling 2014, figure 4), codes of test rows, rows drawn from the prior. With `--neighbours` how often the ten nearest
@@ -40,7 +41,7 @@ def fitted(components: int, k: int, epochs: int, train: NDArray[np.float32], opt
 
     kept = None
     if options.models is not None:
-        kept = options.models / f"d{components}_k{k}_e{epochs}_n{len(train)}_s{options.seed}.pkl"
+        kept = options.models / f"d{components}_k{k}_e{epochs}_n{len(train)}_r{options.rate:g}_s{options.seed}.pkl"
         if kept.exists():
             return pickle.loads(kept.read_bytes()), float("nan")
     model = VariationalAutoencoder(
@@ -52,7 +53,7 @@ def fitted(components: int, k: int, epochs: int, train: NDArray[np.float32], opt
         n_importance_samples=k,
         corruption=Bernoulli(),
         solver="adam",
-        learning_rate_init=1e-3,
+        learning_rate_init=options.rate,
         alpha=0.0,
         batch_size=100,
         max_iter=epochs,
@@ -121,6 +122,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rows", type=int, help="training rows (default: all)")
     parser.add_argument("--test-rows", type=int, default=10_000, help="the first so many (default: 10,000)")
     parser.add_argument("--samples", type=int, default=5000, help="importance samples of the test (default: 5,000)")
+    parser.add_argument("--rate", type=float, default=2e-3, help="learning rate at the start (default: 2e-3)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--models", type=Path, help="folder of pickles: networks found there are not fitted again")
     parser.add_argument("--draw", type=Path, metavar="PNG", help="also writes pictures there (needs matplotlib)")
