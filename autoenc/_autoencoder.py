@@ -159,6 +159,14 @@ class Autoencoder(BaseAutoencoder):
         }
         return {**super()._settings(), **own, **objects, "unit_norm_decoder": bool(self.unit_norm_decoder)}
 
+    def _add_condition(self, graph: Graph, condition: str) -> str:
+        sparsity = self._sparsity()
+        if not isinstance(sparsity, Matryoshka):
+            return condition
+        return graph.add(
+            "repeat", "condition_of_prefixes", condition, multiplicity=len(sparsity.lengths(self.n_components))
+        )
+
     def _add_code(self, graph: Graph, node: str) -> tuple[str, str]:
         _spec.check_widths("n_components", [self.n_components])
         width = int(self.n_components)

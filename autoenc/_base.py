@@ -375,7 +375,8 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
             if len(dense) % 2 or shapes[0] != shapes[1][::-1]:
                 raise ValueError(
                     f"tied_weights=True needs a decoder that mirrors the encoder; layer {node['name']!r} would be of "
-                    f"shape {shapes[0]} and {other['name']!r} is of shape {shapes[1]}"
+                    f"shape {shapes[0]} and {other['name']!r} is of shape {shapes[1]}; a condition stands beside the "
+                    "input and beside the code, and X_clean of another width behind them: allowed is tied_weights=False"
                 )
             node["fields"].update(shares=other["name"], shares_transposed=1)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.impute import MissingIndicator
 from sklearn.utils import check_random_state
+from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import Interval, MissingValues, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
@@ -232,7 +233,7 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
         return "autoencoder_" in vars(self)
 
     def _by_nan(self) -> bool:
-        return bool(self.missing_values != self.missing_values)
+        return bool(is_scalar_nan(self.missing_values) or is_pandas_na(self.missing_values))
 
     def _check(self, X: Any, *, reset: bool) -> Any:
         """X as float32 or float64 of our own, dense or CSR, NaN where it is missing."""

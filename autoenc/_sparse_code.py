@@ -121,6 +121,10 @@ def _revive(kind: str, relu: bool, sparsity: TopK | BatchTopK, graph: Graph, rec
     size = (int(sparsity.aux_k), int(relu), 1)
     aux = graph.add(kind, "code_aux", CODE, size=size, value=(float(sparsity.dead_after),), shares=SELECTED)
     again = {**dense[0]["fields"], "shares": reconstruction.output, "shares_transposed": 0, "size": (1,)}
+    behind = graph.widths[reconstruction.decoded] - graph.widths[aux]
+    if behind:  # a condition beside the code: what it explains is not left over
+        nothing = graph.add("constant", "aux_condition", width=behind)
+        aux = graph.add("concatenate", "aux_decoded", aux, nothing, width=graph.widths[reconstruction.decoded])
     revived = graph.add("dense", "aux_reconstruction", aux, **again)
     residual = graph.add("add", "residual", reconstruction.target, reconstruction.output, size=(0, 1))
     weight = reconstruction.entry_weight  # of what is missing nothing is left over

@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import _check_y, check_consistent_length, check_is_fitted, column_or_1d
 
-from autoenc import _spec
+from autoenc import _data, _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._base import MOST, AvailableIf, NotWithTheseParameters
 from autoenc._condition import listed
@@ -287,18 +287,12 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         # The core's mean over classes, times their number, is the cross-entropy.
         return Term(loss="multinomial", prediction=node, target=labels, weight=float(self._n_targets), parameter=1.0)
 
-    def _has_label(self, y: NDArray[Any]) -> NDArray[np.bool_]:
-        none = self.unlabeled_label
-        if none is not None and isinstance(none, str) == (y.dtype.kind in "UO"):
-            return np.asarray(y != none, dtype=bool)
-        return np.ones(len(y), bool)
-
     def _labels(self, y: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Labels, checked, and which rows have one."""
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         none = self.unlabeled_label
-        labelled = self._has_label(y)
+        labelled = _has_label(y, none)
         if not labelled.all() and {-1, 1} == set(unique_labels(y).tolist()) and none == -1:
             raise ValueError(
                 "y has the labels -1 and 1, and unlabeled_label=-1 says that -1 means no label; with two classes -1 "
@@ -324,7 +318,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         self.classes_, self._unlabeled = classes, self.unlabeled_label
         weights = np.ones(len(self.classes_))
         if self.class_weight is not None:
-            weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y[labelled])
+            weights = self._class_weights(y[labelled], None if data.weights is None else data.weights[labelled])
             if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
                 raise ValueError(
                     f"class_weight={self.class_weight!r} gives the classes the weights {weights.tolist()}; allowed "
@@ -332,6 +326,14 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
                 )
         self._weights_of_classes = weights
         return self._one_hot(y, labelled)
+
+    def _class_weights(self, y: NDArray[Any], sample_weight: Any) -> NDArray[np.float64]:
+        if sample_weight is None or not (isinstance(self.class_weight, str) and self.class_weight == "balanced"):
+            return np.asarray(compute_class_weight(self.class_weight, classes=self.classes_, y=y))
+        # Of weights, as of so many rows: compute_class_weight counts them only in newer releases of scikit-learn.
+        of_class = np.array([sample_weight[y == label].sum() for label in self.classes_])
+        with np.errstate(divide="ignore"):
+            return of_class.sum() / (len(of_class) * of_class)
 
     def _one_hot(self, y: NDArray[Any], labelled: NDArray[np.bool_]) -> Labels:
         targets = np.zeros((len(y), len(self.classes_)), np.float32)
@@ -345,7 +347,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
             raise ValueError(f"y_val has {len(y)} entries and X_val has {n_rows} rows; they must be pairs")
         if (y.dtype.kind in "biuf") != (self.classes_.dtype.kind in "biuf"):
             raise ValueError(f"y_val is of type {y.dtype} and y of {self.classes_.dtype}; they must have labels alike")
-        labelled = self._has_label(y)
+        labelled = _has_label(y, self._unlabeled)
         unknown = np.setdiff1d(y[labelled], self.classes_)
         if len(unknown):
             raise ValueError(f"y_val has labels that y has not: {listed(unknown)}; allowed are {listed(self.classes_)}")
@@ -481,9 +483,25 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         check_is_fitted(self)
         y = column_or_1d(y)
         check_consistent_length(X, y, sample_weight)
-        known = np.ones(len(y), bool) if self._unlabeled is None else np.asarray(y != self._unlabeled)
-        weight = None if sample_weight is None else np.asarray(sample_weight)[known]
+        known = _has_label(y, self._unlabeled)
+        if not known.any():
+            raise ValueError(
+                f"no row of y has a label: all are unlabeled_label={self._unlabeled!r}; at least one must have one"
+            )
+        weight = _weights_of(known, sample_weight, X)
         return float(accuracy_score(y[known], self.predict(X, condition=condition)[known], sample_weight=weight))
+
+
+def _has_label(y: NDArray[Any], unlabeled: Any) -> NDArray[np.bool_]:
+    """Which rows have a label; labels of another kind than `unlabeled` all are some."""
+    if unlabeled is not None and isinstance(unlabeled, str) == (y.dtype.kind in "UO"):
+        return np.asarray(y != unlabeled, dtype=bool)
+    return np.ones(len(y), bool)
+
+
+def _weights_of(known: NDArray[np.bool_], sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
+    weights = _data.check_weights(sample_weight, X)
+    return None if weights is None else weights[known]
 
 
 def _numbers(y: Any) -> NDArray[np.float64]:
@@ -707,5 +725,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         y = _numbers(y)
         check_consistent_length(X, y, sample_weight)
         known = np.isfinite(y.reshape(len(y), -1)).all(axis=1)
-        weight = None if sample_weight is None else np.asarray(sample_weight)[known]
+        if not known.any():
+            raise ValueError("no row of y has all its values: at least one must be without NaN")
+        weight = _weights_of(known, sample_weight, X)
         return float(r2_score(y[known], self.predict(X, condition=condition)[known], sample_weight=weight))

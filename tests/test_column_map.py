@@ -330,3 +330,11 @@ def test_many_runs():
         ValueError, match=r"fall into 2000 runs of one loss, .*order the columns so that those of one loss"
     ):
         Autoencoder(2, loss=alternating, **COMMON).fit(rng.random((50, 2000)))
+
+
+def test_tags_of_a_loss_that_is_none():
+    """The error belongs to fit, which names the parameter."""
+    model = Autoencoder(2, loss=None)
+    assert not model.__sklearn_tags__().input_tags.positive_only
+    with pytest.raises(ValueError, match="'loss' parameter of Autoencoder"):
+        model.fit(np.zeros((4, 2)))

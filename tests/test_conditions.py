@@ -18,6 +18,7 @@ from autoenc import (
     VariationalAutoencoder,
     VectorQuantizedAutoencoder,
 )
+from autoenc.sparsity import BatchTopK, Matryoshka, TopK
 
 N, D = 60, 6
 NAMES = np.array(["red", "green", "blue"])
@@ -26,6 +27,9 @@ MODELS = [
     Autoencoder(2, **COMMON),
     Autoencoder(2, solver="lbfgs", precision="float64", **COMMON),
     SparseAutoencoder(6, k=2, **COMMON),
+    SparseAutoencoder(6, max_iter=3, random_state=0),  # dead latents are revived
+    SparseAutoencoder(6, sparsity=BatchTopK(2, aux_k=3), max_iter=3, random_state=0),
+    SparseAutoencoder(6, sparsity=Matryoshka((2, 4), sparsity=TopK(2)), **COMMON),
     DenoisingAutoencoder(2, **COMMON),
     ContractiveAutoencoder(2, tied_weights=False, **COMMON),
     VariationalAutoencoder(2, **COMMON),

@@ -489,3 +489,12 @@ def test_weights_of_draws_are_those_of_importance_sampling(holes):
     largest = log_weight.max(axis=1)
     mean = largest + np.log(np.exp(log_weight - largest[:, None]).mean(axis=1))
     assert_allclose(mean, network.log_likelihood(Z, n_samples=20000), atol=0.05)
+
+
+def test_missing_values_of_pandas():
+    pd = pytest.importorskip("pandas")
+    X = pd.DataFrame({"a": [1, None, 3, 4, 5], "b": [2, 3, None, 5, 6]}, dtype="Int64")
+    imputer = AutoencoderImputer(missing_values=pd.NA, max_iter=3, random_state=0)
+    assert imputer.__sklearn_tags__().input_tags.allow_nan
+    filled = imputer.fit_transform(X)
+    assert np.isfinite(filled).all() and (filled[0] == [1, 2]).all()

@@ -1,14 +1,15 @@
 """Classifier and regressor: labels for some rows, features from all."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.datasets import load_diabetes, load_digits
-from sklearn.exceptions import NotFittedError
+from sklearn.datasets import load_diabetes, load_digits, make_classification
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import scale
 
@@ -348,3 +349,36 @@ def test_a_linear_network_with_a_head_has_no_components(toy):
     )
     assert model.predict(X).shape == (500,)
     assert not hasattr(model, "components_")
+
+
+def test_balanced_classes_by_weight_are_balanced_by_repetition():
+    X, y = make_classification(60, n_features=6, n_informative=4, weights=[0.7], random_state=0)
+    times = np.random.default_rng(1).integers(1, 4, len(y))
+    model = AutoencoderClassifier(
+        2,
+        class_weight="balanced",
+        solver="lbfgs",
+        precision="float64",
+        max_iter=20,
+        fine_tune_max_iter=20,
+        random_state=0,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        weighted = clone(model).fit(X, y, sample_weight=times)
+        repeated = clone(model).fit(np.repeat(X, times, axis=0), np.repeat(y, times))
+        plain = clone(model).fit(X, y)
+    assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), rtol=1e-9)
+    assert not np.allclose(weighted.predict_proba(X), plain.predict_proba(X), rtol=1e-3)
+
+
+def test_scores_need_labels():
+    X, y = make_classification(40, n_features=5, random_state=0)
+    classifier = AutoencoderClassifier(2, max_iter=2, fine_tune_max_iter=2, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="no row of y has a label: all are unlabeled_label=-1"):
+        classifier.score(X, np.full(len(y), -1))
+    with pytest.raises(ValueError, match=r"[Nn]egative"):
+        classifier.score(X, y, sample_weight=-np.ones(len(y)))
+    regressor = AutoencoderRegressor(2, max_iter=2, fine_tune_max_iter=2, random_state=0).fit(X, y.astype(float))
+    with pytest.raises(ValueError, match="no row of y has all its values"):
+        regressor.score(X, np.full(len(y), np.nan))
