@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from autoenc import _core, _spec
 from autoenc._spec import Graph, Part, Range, Spec, Term
 from autoenc._start import start_of_output
-from autoenc.losses import ColumnLoss
 
 REMAINDER = "remainder"
 SECOND = "second"  # the node of second predicted parameters: dispersions, log-variances
@@ -147,7 +146,7 @@ def restricts(loss: Any) -> bool:
     """Whether a loss, or a ColumnLoss that nobody has checked yet, refuses some targets."""
     if isinstance(loss, str):
         return loss in _core.LOSSES and not is_any(loss)
-    if not isinstance(loss, ColumnLoss):
+    if not hasattr(loss, "losses"):
         return False
     entries = loss.losses if isinstance(loss.losses, (list, tuple)) else ()
     kinds = [loss.remainder, *(entry[1] for entry in entries if isinstance(entry, (list, tuple)) and len(entry) == 3)]
