@@ -15,6 +15,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from autoenc import AutoencoderOutlierDetector, _outlier_detector
+from autoenc._landmarks import Landmarks
 
 SMALL = dict(n_estimators=4, max_iter=6, max_samples=64, random_state=0)
 
@@ -106,8 +107,13 @@ def test_contributions_are_what_is_documented(fitted):
     for network, error, median in zip(fitted.estimators_, fitted.error_, fitted.median_, strict=True):
         squares = (network.reconstruct(Z).astype(np.float64) - Z) ** 2
         expected += (np.sqrt(1 + squares / error) - 1) / median / len(fitted.estimators_)
+    for landmarks, median in zip(fitted._landmarks, fitted.neighbor_median_, strict=True):
+        differences = Z[:, np.newaxis].astype(np.float64) - landmarks.rows
+        nearest = np.square(differences).sum(axis=2).argmin(axis=1)
+        squares = differences[np.arange(len(X)), nearest] ** 2
+        expected += fitted.neighbor_weight * (np.sqrt(1 + squares) - 1) / median / len(fitted.estimators_)
     expected += fitted.center_weight * (np.sqrt(1 + Z.astype(np.float64) ** 2) - 1) / fitted.center_median_
-    expected /= 1 + fitted.center_weight
+    expected /= 1 + fitted.center_weight + fitted.neighbor_weight
     np.testing.assert_allclose(fitted.feature_contributions(X), expected, rtol=1e-12)
 
 
@@ -145,6 +151,31 @@ def test_layout_and_type_do_not_matter_and_input_is_left_alone():
     other = AutoencoderOutlierDetector(**SMALL).fit(wide)
     np.testing.assert_array_equal(reference.training_scores_, other.training_scores_)
     np.testing.assert_array_equal(X, kept)
+
+
+def test_a_training_row_is_compared_with_the_others_and_not_with_itself():
+    Z = np.float32([[0, 0], [3, 0], [3, 0], [0, 1], [4, 4]])
+    landmarks = Landmarks(Z)
+    # The row that is there twice is its own neighbour; one that is there once has the nearest of the others.
+    expected = np.array([[0, -1], [0, 0], [0, 0], [0, 1], [1, 4]])
+    np.testing.assert_array_equal(landmarks.differences(Z), expected)
+    np.testing.assert_array_equal(landmarks.differences(np.float32([[0, 1.5]])), [[0, 0.5]])
+    np.testing.assert_array_equal(Landmarks(Z[:1]).differences(Z[:2]), [[0, 0], [3, 0]])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(landmarks)).differences(Z), expected)
+
+
+def test_rows_between_what_is_common_are_found():
+    """Two distant groups: what lies between them is restored well and near the mean, but has no neighbours."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 6)) * 0.1 + np.where(rng.random((400, 1)) < 0.5, -2.0, 2.0)
+    between = rng.normal(size=(50, 6)) * 0.1
+    scores = []
+    for weight in (0.0, 1.0):
+        detector = AutoencoderOutlierDetector(neighbor_weight=weight, random_state=0).fit(X[:300])
+        own = detector.score_samples(np.r_[X[300:], between])
+        scores.append(roc_auc_score(np.r_[np.ones(100), np.zeros(50)], own))
+    assert scores[1] > 0.99
+    assert scores[0] < scores[1]
 
 
 # ---- data ----
@@ -288,11 +319,9 @@ def test_out_of_bag_scores_come_from_members_that_have_not_seen_the_row(fitted):
     for i, rows in enumerate(fitted.estimators_samples_):
         alone = clone(fitted)
         alone.__dict__.update(vars(fitted))
-        alone.estimators_, alone.error_, alone.median_ = (
-            [fitted.estimators_[i]],
-            fitted.error_[[i]],
-            fitted.median_[[i]],
-        )
+        alone.estimators_, alone._landmarks = [fitted.estimators_[i]], [fitted._landmarks[i]]
+        alone.error_, alone.median_ = fitted.error_[[i]], fitted.median_[[i]]
+        alone._neighbors = fitted._neighbors[[i]]
         others = np.setdiff1d(np.arange(300), rows)
         total[others] += alone.score_samples(X[others])
         count[others] += 1
@@ -390,6 +419,7 @@ def test_grid_search_over_members():
         ("trim", 1.0),
         ("clip", 0.0),
         ("center_weight", -1.0),
+        ("neighbor_weight", -1.0),
         ("contamination", 0.0),
         ("contamination", 0.6),
         ("n_jobs", 0),
