@@ -37,9 +37,10 @@ def add(penalty: Penalty, graph: Graph, reconstruction: Reconstruction) -> None:
 
 
 def _add_predictive(penalty: PredictiveSparse, graph: Graph, reconstruction: Reconstruction) -> None:
-    term = reconstruction.term
+    term = reconstruction.terms[0]
     decoder = next(node for node in graph.nodes if node["name"] == reconstruction.output)
     reasons = {
+        "losses by column; allowed: loss='squared_error'": len(reconstruction.terms) > 1,
         f"loss={term['loss']!r}; allowed: 'squared_error'": term["loss"] != "squared_error",
         "a decoder of more than one linear layer; allowed: decoder_hidden_layer_sizes=(), output_activation='auto', "
         "without condition": decoder["inputs"] != (graph.code,) or decoder["fields"]["activation"] != "identity",

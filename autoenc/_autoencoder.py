@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from autoenc import _add_penalties, _core, _dense_layers, _spec
+from autoenc import _add_penalties, _columns, _core, _dense_layers, _spec
 from autoenc._base import MOST, BaseAutoencoder, shown
 from autoenc._declare import estimator, first
 from autoenc._fitting import ROWS_AT_ONCE, FitData
@@ -16,6 +16,7 @@ from autoenc._pretraining import layerwise
 from autoenc._sparse_code import CODE, Place, Reconstruction, add_code, add_terms
 from autoenc._spec import Graph
 from autoenc.contraction import Contraction
+from autoenc.losses import ColumnLoss
 from autoenc.penalties import Penalty, PredictiveSparse
 from autoenc.sparsity import KL, BatchTopK, Matryoshka, Sparsity, TopK
 
@@ -83,7 +84,7 @@ class Autoencoder(BaseAutoencoder):
     n_components: int = first(default=2)
     latent_activation: str = "identity"
     output_activation: str = "auto"
-    loss: str = "squared_error"
+    loss: str | ColumnLoss = "squared_error"
     huber_delta: float = 1.0
     correntropy_sigma: float = 1.0
     sparsity: Sparsity | None = None
@@ -98,7 +99,7 @@ class Autoencoder(BaseAutoencoder):
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "latent_activation": [StrOptions(set(_core.ACTIVATIONS))],
         "output_activation": [StrOptions({"auto", *_core.ACTIVATIONS})],
-        "loss": [StrOptions(set(_spec.PLAIN_LOSSES))],
+        "loss": [StrOptions(set(_spec.PLAIN_LOSSES)), ColumnLoss],
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
         "correntropy_sigma": [Interval(Real, 0, None, closed="neither")],
         "sparsity": [Sparsity, None],
@@ -198,14 +199,20 @@ class Autoencoder(BaseAutoencoder):
         return dead
 
     def _add_output(self, graph: Graph, node: str, width: int) -> str:
-        allowed = _spec.output_activations(self.loss)
+        found = _columns.parts(graph.ranges, self.loss, width)
+        links = {_spec.loss_link(part.loss) for part in found}
+        allowed = _spec.output_activations(links)
         if self.output_activation not in allowed:
+            what = f"loss={self.loss!r}, which is" if isinstance(self.loss, str) else "losses by column, which are"
             raise ValueError(
-                f"output_activation={self.output_activation!r} does not go with loss={self.loss!r}, which is computed "
-                f"before its link; allowed: {', '.join(map(repr, allowed))}"
+                f"output_activation={self.output_activation!r} does not go with {what} computed before the link; "
+                f"allowed: {', '.join(map(repr, allowed))}"
             )
-        plain = self.output_activation == "auto" or _spec.loss_link(self.loss) != "identity"
+        plain = self.output_activation == "auto" or links != {"identity"}
         output = self._dense(graph, "reconstruction", node, width, "identity" if plain else self.output_activation)
+        n_second = _columns.second_width(found)
+        if n_second:
+            self._dense(graph, _columns.SECOND, node, n_second, "identity")
         if self.unit_norm_decoder:
             self._keep_norms(graph)
         return output
@@ -228,9 +235,13 @@ class Autoencoder(BaseAutoencoder):
         first_layer["fields"]["size"] = (0, 0, 1)
 
     def _add_objective(self, graph: Graph, output: str, target: str, entry_weight: str | None) -> None:
-        parameter = {"huber": self.huber_delta, "correntropy": self.correntropy_sigma}.get(self.loss, 1.0)
-        graph.term(self.loss, output, target, parameter=parameter, entry_weight=entry_weight, scores=True)
-        reconstruction = Reconstruction(graph.decoded, output, target, graph.objective[-1])
+        # The core takes the mean over the columns of a term; this is the one over all.
+        width = graph.widths[output]
+        found = _columns.parts(graph.ranges, self.loss, width)
+        weights = [part.weight * (len(part.columns) / width) for part in found]
+        parameters = {"huber": self.huber_delta, "correntropy": self.correntropy_sigma}
+        terms = _columns.add_terms(graph, output, target, entry_weight, found, weights, parameters)
+        reconstruction = Reconstruction(graph.decoded, output, target, entry_weight, terms)
         sparsity, contraction = self._sparsity(), self._contraction()
         if sparsity is not None:
             add_terms(sparsity, graph, reconstruction)

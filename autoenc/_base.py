@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import partial
 from numbers import Integral, Real
 from types import MethodType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,15 +14,17 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from autoenc import _cache, _core, _data, _predictor, _spec
+from autoenc import _cache, _columns, _core, _data, _predictor, _spec
 from autoenc import layers as _layers
 from autoenc._declare import default, estimator
 from autoenc._fitting import LEARNING_RATES, SCHEDULES, Fitting, Rows
-from autoenc._spec import Graph, Spec
+from autoenc._spec import Graph, Range, Spec
 from autoenc._threads import n_threads
 from autoenc._training import type_callback
 from autoenc._versioned import Versioned
 from autoenc.corruption import Corruption
+
+P = TypeVar("P", bound=_predictor.Predictor)
 
 MOST = 2**31 - 1  # of what is counted: epochs, rows of a batch
 
@@ -171,9 +173,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = self.missing == "mask"
-        loss = self._target_loss()
-        if loss in _core.LOSSES:
-            tags.input_tags.positive_only = _core.LOSS_TARGETS[_core.LOSSES.index(loss)] != "any"
+        tags.input_tags.positive_only = _columns.restricts(self._target_loss())
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -264,8 +264,11 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
     def _dense(self, graph: Graph, name: str, node: str, width: int, activation: str) -> str:
         return graph.add("dense", name, node, width=width, activation=activation, initializer=self.init)
 
-    def _describe(self, n_features: int, n_outputs: int | None, n_conditions: int) -> Spec:
+    def _describe(
+        self, n_features: int, n_outputs: int | None, n_conditions: int, ranges: list[Range] | None = None
+    ) -> Spec:
         graph = Graph()
+        graph.ranges = ranges
         clean = n_outputs is not None
         n_outputs = n_features if n_outputs is None else n_outputs
         x = seen = graph.add("input", "x", width=n_features, source=0)
@@ -273,7 +276,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
             x = seen = graph.add("observed", "x_observed", "x")
         corruption = self._corruption()
         if corruption is not None:
-            corruption._validate()
+            corruption.validate()
             kind, fields = corruption._layer()
             seen = graph.add(kind, "x_corrupted", x, **fields)
             if corruption._is_target:
@@ -304,16 +307,22 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         if clean:
             self._add_objective(graph, output, target, entry_weight)
         else:
+            same = {x: target}
             present = None
             if self.missing == "mask":
                 present = graph.add("present", "x_present", "x", size=(self._present_share,))
+                same[present] = str(entry_weight)
             self._add_objective(graph, output, x, present)
-            same = {x: target, present: entry_weight}
-            graph.scores = [_spec.renamed(term, same) for term in graph.scores]
+            copies, graph.scores = _spec.compared(graph.nodes, graph.scores, same)
+            score_nodes += copies
             entry_weight = present
         if corruption is not None:
-            self._emphasise(graph, x, output, entry_weight, clean, corruption._emphasis())
-        self._check_entry_weights(graph)
+            self._emphasise(graph, x, entry_weight, clean, corruption._emphasis())
+        _columns.check_entry_weights(graph, self)
+        n_trained = len(graph.nodes)
+        linked = _columns.add_links(graph, output)
+        score_nodes += graph.cut(n_trained)
+        _columns.check_size(graph, len(score_nodes))
         return Spec(
             precision=self.precision,
             n_features=n_features,
@@ -321,6 +330,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
             n_components=n_components,
             clean=clean,
             n_conditions=n_conditions,
+            categories=None,
             nodes=graph.nodes,
             objective=graph.objective,
             stages=graph.stages,
@@ -335,10 +345,13 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
                 "hidden_layer_sizes": _plain(encoder),
                 "decoder_hidden_layer_sizes": _plain(decoder),
                 **self._settings(),
+                **({} if ranges is None else {self._loss_parameter: _columns.shown(ranges)}),
             },
             parameters=[],
             kept=graph.kept,
             score_nodes=score_nodes,
+            ranges=ranges,
+            linked=linked,
         )
 
     def _add_target(self, graph: Graph, width: int, source: int) -> tuple[str, str | None]:
@@ -370,7 +383,6 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         self,
         graph: Graph,
         x: str,
-        output: str,
         entry_weight: str | None,
         clean: bool,
         emphasis: tuple[float, float] | None,
@@ -387,20 +399,9 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         if entry_weight is not None:
             weight = graph.add("multiply", "entry_weight", weight, entry_weight)
         graph.objective = [
-            {**term, "entry_weight": weight} if term["prediction"] == output else term for term in graph.objective
+            _columns.weighed(graph, term, x, weight, i) if term["prediction"] in graph.parts else term
+            for i, term in enumerate(graph.objective)
         ]
-
-    def _check_entry_weights(self, graph: Graph) -> None:
-        """Refuses weights of entries for losses over whole rows, in the words of the parameters that ask for them."""
-        for term in graph.objective:
-            whole = not _core.LOSS_WEIGHS_ENTRIES[_core.LOSSES.index(term["loss"])]
-            if whole and term.get("entry_weight") is not None:
-                asks = "missing='mask'" if self.missing == "mask" else f"corruption={self.corruption!r} with emphasis"
-                rest = [name for name in _spec.PLAIN_LOSSES if _core.LOSS_WEIGHS_ENTRIES[_core.LOSSES.index(name)]]
-                raise ValueError(
-                    f"loss={term['loss']!r} does not go with {asks}: it is a loss of whole rows, not a mean over "
-                    f"features that could be weighed; losses that can: {', '.join(map(repr, rest))}"
-                )
 
     # ---- fitting ----
 
@@ -427,9 +428,11 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What each row is to be turned into, for instance the row without its noise. It may have another number of
             columns. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row and not to be restored, for instance labels as one-hot columns. Encoder and
-            decoder get it beside row and code; every later method wants it too.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row and not to be restored. Encoder and decoder get it beside row and code; every
+            later method wants it too. In one dimension: labels, strings or whole numbers (not floats), which become a
+            column of zeros and ones for each of `condition_categories_`; a later label that is none of these is an
+            error. In two dimensions: numbers.
         X_val : {array-like, sparse matrix} of shape (n_validation, n_features), default=None
             Rows to validate on; they take the place of `validation_fraction`. With X_clean or condition a tuple: the
             rows, their clean targets, their conditions, in this order.
@@ -482,7 +485,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         y : ignored
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What each row is to be turned into. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
             What is known about each row.
         X_val : {array-like, sparse matrix} of shape (n_validation, n_features), default=None
             Rows to validate on; with X_clean or condition a tuple, as in `fit`.
@@ -509,7 +512,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows of this pass.
         y : ignored
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
             What is known about each row.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows.
@@ -592,14 +595,10 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
                 f"called {given} condition, but the fit had {f'{n} columns of condition' if n else 'none'}; it must be "
                 "given to all or to none"
             )
-        return _data.check_other(
-            condition,
-            precision=self._spec["precision"],
-            name="condition",
-            n_rows=n_rows,
-            n_columns=n,
-            of="the condition of the fit",
-        )
+        categories = self._spec["categories"]
+        return _data.check_condition(
+            condition, precision=self._spec["precision"], n_rows=n_rows, n_columns=n, categories=categories
+        )[0]
 
     def transform(self, X: Any, *, condition: Any = None) -> NDArray[Any]:
         """Codes of rows.
@@ -611,8 +610,8 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -629,8 +628,8 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         ----------
         X : array-like of shape (n_samples, n_components)
             Codes, as `transform` gives them.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -640,7 +639,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         spec = self._spec
         X = _data.check_other(X, precision=spec["precision"], name="X", n_columns=spec["n_components"], of="a code")
         condition = self._check_condition(condition, X.shape[0])
-        return self._run(X, spec["output"], _core.LINKED, start=spec["code"], condition=condition)
+        return self._run(X, *_spec.reconstruction(spec), start=spec["code"], condition=condition)
 
     def reconstruct(self, X: Any, *, condition: Any = None) -> NDArray[Any]:
         """Reconstructions of rows: `transform`, then `inverse_transform`.
@@ -649,8 +648,8 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -659,7 +658,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         """
         X = self._check(X)
         condition = self._check_condition(condition, X.shape[0])
-        return self._run(X, self._spec["output"], _core.LINKED, condition=condition)
+        return self._run(X, *_spec.reconstruction(self._spec), condition=condition)
 
     def _comparison(self, X: Any, X_clean: Any, condition: Any) -> Rows:
         """Checked rows, with what their reconstructions are compared with."""
@@ -681,8 +680,9 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
                 f"X_clean is needed: the reconstruction has {spec['n_outputs']} features and X {spec['n_features']}"
             )
         name = "X" if clean is None else "X_clean"
-        _data.check_target(X if clean is None else clean, spec["scores"][0]["loss"], name, allow_nan=allow_nan)
-        return Rows(X, X if clean is None else clean, self._check_condition(condition, X.shape[0]))
+        target = X if clean is None else clean
+        _data.check_target(target, spec["scores"][0]["loss"], name, ranges=spec.get("ranges"), allow_nan=allow_nan)
+        return Rows(X, target, self._check_condition(condition, X.shape[0]))
 
     def _compare(self, X: Any, X_clean: Any, condition: Any, what: int) -> NDArray[Any]:
         rows = self._comparison(X, X_clean, condition)
@@ -697,8 +697,8 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
             Rows.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the reconstruction is compared with. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -715,14 +715,15 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
             Rows.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the reconstruction is compared with. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
         ndarray of shape (n_samples, n_outputs)
         """
-        return self._compare(X, X_clean, condition, _core.TERMS)
+        terms = self._compare(X, X_clean, condition, _core.TERMS)
+        return _columns.by_feature(self._spec, terms)
 
     def score(
         self, X: Any, y: Any = None, *, X_clean: Any = None, condition: Any = None, sample_weight: Any = None
@@ -739,8 +740,8 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         y : ignored
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the reconstruction is compared with. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows in the mean.
 
@@ -764,10 +765,13 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         Predictor
             Callable on one row or many; its codes have the bits of `transform`.
         """
+        return self._predictor_of(_predictor.Predictor, n_jobs)
+
+    def _predictor_of(self, kind: type[P], n_jobs: Any, **beside: Any) -> P:
+        """A predictor of some kind, with what it knows besides the network."""
         check_is_fitted(self)
-        return _predictor.Predictor(
-            self._spec, self.coefs_, self.intercepts_, self.other_parameters_, n_threads(n_jobs)
-        )
+        parameters = self.coefs_, self.intercepts_, self.other_parameters_
+        return kind(self._spec, *parameters, n_threads(n_jobs), beside)
 
 
 def _unique(graph: Graph, name: str) -> str:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from autoenc import _core, _spec
 from autoenc._spec import Node, Spec, Term
+from autoenc._variational_graph import shared_log_variance
 
 DRAWS = 16  # of the bound, where nothing else is said
-_BLOCK_ROWS = 96  # that the core takes through the network together
-_MOST_VALUES = 2**24  # of all nodes, for the rows of a block
+_AT_ONCE = 96  # that go through the network together: half of what the core takes as one block
 
 
 def is_variational(spec: Spec) -> bool:
@@ -35,16 +35,24 @@ def mixture(spec: Spec, values: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any
     return means, log_variances, values["divergence.logits"]
 
 
-def _likelihood(spec: Spec, n: int) -> tuple[list[Node], Term]:
-    """The term of a row given its code, whose negative log-likelihood is in nats, and nodes for it."""
-    term = Term(**{**spec["scores"][0], "weight": 1.0})
-    if term["loss"] != "squared_error":
-        return [], term
-    # The normal loss knows the variance.
-    value = (math.log(spec["settings"]["noise_variance"]),)
-    fields = {"width": spec["n_outputs"], "multiplicity": n, "value": value}
-    node = Node(kind="constant", name="bound_log_variance", inputs=(), fields=fields)
-    return [node], Term(**{**term, "loss": "gaussian", "second": "bound_log_variance"})
+def _likelihood(spec: Spec, n: int) -> tuple[list[Node], list[Term]]:
+    """The terms of a row given its code, whose negative log-likelihoods are in nats, and nodes for them."""
+    widths = _spec.widths((*spec["nodes"], *spec["score_nodes"]))
+    variance = spec["settings"]["noise_variance"]
+    nodes: dict[str, Node] = {}
+    terms = []
+    for term in spec["scores"]:
+        own = Term(**{**term, "weight": 1.0})
+        width = widths[term["prediction"]]
+        if term["loss"] == "squared_error" and variance == "shared":
+            own["loss"], own["second"] = "gaussian", shared_log_variance(width)
+        elif term["loss"] == "squared_error":  # the normal loss knows the variance
+            name = f"bound_log_variance_{width}"
+            fields = {"width": width, "multiplicity": n, "value": (math.log(variance),)}
+            nodes[name] = Node(kind="constant", name=name, inputs=(), fields=fields)
+            own["loss"], own["second"] = "gaussian", name
+        terms.append(own)
+    return list(nodes.values()), terms
 
 
 def _network(spec: Spec, n: int, first: int, *, closed: bool) -> tuple[list[Node], list[Term]]:
@@ -57,24 +65,18 @@ def _network(spec: Spec, n: int, first: int, *, closed: bool) -> tuple[list[Node
         divergence = Node(kind="gaussian_kl", name="bound", inputs=posterior, fields={})
     else:
         divergence = Node(kind="gaussian_log_ratio", name="bound", inputs=("z", *posterior), fields={"width": 1})
-    more, likelihood = _likelihood(spec, n)
+    more, likelihoods = _likelihood(spec, n)
     nodes = []
     for node in (*spec["nodes"], *spec["score_nodes"], divergence, *more):
         fields = node["fields"]
         if node["kind"] == "gaussian_sample":
             fields = {**fields, "multiplicity": n, "size": (first,)}
-        elif node["kind"] == "repeat":
+        elif node["kind"] in ("repeat", "constant"):
             fields = {**fields, "multiplicity": n}
         nodes.append(Node(kind=node["kind"], name=node["name"], inputs=node["inputs"], fields=fields))
-    terms = [likelihood, Term(loss="sum", prediction="bound", target=None, weight=1.0, parameter=1.0)]
-    drawing = Spec(**{**spec, "nodes": nodes, "score_nodes": [], "scores": terms, "kept": ()})
+    terms = [*likelihoods, Term(loss="sum", prediction="bound", target=None, weight=1.0, parameter=1.0)]
+    drawing = Spec(**{**spec, "nodes": nodes, "score_nodes": [], "scores": terms, "kept": (), "linked": None})
     return _spec.inference_nodes(drawing, _spec.TRAINING_ONLY - _spec.DRAWS), terms
-
-
-def _at_once(spec: Spec) -> int:
-    """Draws that go through the network together. It follows from the network alone, for the same bits."""
-    width = sum(_spec.widths(spec["nodes"]).values())
-    return min(64, max(1, _MOST_VALUES // (_BLOCK_ROWS * width)))
 
 
 def predictors(
@@ -82,9 +84,8 @@ def predictors(
 ) -> Iterator[tuple[_core.Predictor, int]]:
     """Networks of some draws each, that together have draws 0 to n_draws - 1, and how many each has."""
     components = mixture(spec, values)
-    at_once = _at_once(spec)
-    for first in range(0, n_draws, at_once):
-        n = min(at_once, n_draws - first)
+    for first in range(0, n_draws, _AT_ONCE):
+        n = min(_AT_ONCE, n_draws - first)
         nodes, terms = _network(spec, n, first, closed=closed)
         arrays = [values[name] for name, _, _ in _spec.owned(spec, nodes)]
         if components is not None:  # of the last node with parameters

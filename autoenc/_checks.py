@@ -1,13 +1,18 @@
 """Checks of data that need neither scikit-learn nor SciPy: those of the estimators and of `Predictor` alike."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from autoenc import _core
+from autoenc._spec import Range
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _RANGES = {"unit_interval": (0.0, 1.0, "[0, 1]"), "nonnegative": (0.0, np.inf, "[0, inf)")}
+_WHOLE = ("categorical", "multinomial")  # losses over all columns of a range together
+_ONE = 1e-3  # how far from 1 the sum of a row of probabilities may be
+_ROWS_AT_ONCE = 1024
 _REMEDIES = {"unit_interval": "scale the features, for instance by MinMaxScaler", "nonnegative": "shift or clip them"}
 
 
@@ -71,8 +76,56 @@ def check_finite(X: Any, precision: str, name: str, *, allow_nan: bool | None = 
     raise ValueError(f"Input {name} contains {what} at row {row}, column {column}; every value must be finite{remedy}.")
 
 
-def check_target(X: Any, loss: str, name: str, *, allow_nan: bool = False) -> None:
-    """Refuses values that the loss is not defined for."""
+def _read_as(dtype: np.dtype[Any], precision: str, name: str) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    """What data of a type are read as, and the type of the answer."""
+    if dtype in FLOATS:
+        return dtype, dtype
+    own = FLOATS[precision == "float64"]
+    if dtype == np.uint8:
+        return dtype, own
+    if dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {name} is {dtype}")
+    native = FLOATS[1] if dtype.kind == "O" else dtype.newbyteorder("=")
+    kept = native if native in FLOATS else own
+    return kept, kept
+
+
+def read_rows(
+    X: Any, width: int, *, precision: str, name: str = "X", allow_nan: bool | None = None
+) -> tuple[Any, bool, np.dtype[Any]]:
+    """One row or many as the core takes them; whether it was one; dtype of the answer."""
+    single = False
+    if is_sparse(X):
+        if len(X.shape) != 2:
+            raise ValueError(f"{name} is sparse with {len(X.shape)} dimension; allowed are 2 (or one dense row)")
+        check_compressed(X, name)
+        values = X.data if hasattr(X, "data") and isinstance(X.data, np.ndarray) else np.empty(0, X.dtype)
+        kept, out = _read_as(X.dtype if values.dtype == object else values.dtype, precision, name)
+        if X.format != "csr":
+            X = X.tocsr()
+        X = canonical(X if X.dtype == kept else X.astype(kept))
+    else:
+        X = np.asarray(X)
+        kept, out = _read_as(X.dtype, precision, name)
+        X = X if X.dtype == kept else X.astype(kept)
+        single = X.ndim == 1
+        if single:
+            X = X[np.newaxis]
+        elif X.ndim != 2:
+            raise ValueError(f"{name} has {X.ndim} dimensions; allowed are 1 (one row) and 2")
+    if X.shape[1] != width:
+        raise ValueError(f"{name} has {X.shape[1]} features, but {width} are expected")
+    check_finite(X, precision, name, allow_nan=allow_nan)
+    return X, single, out
+
+
+def check_target(
+    X: Any, loss: Any, name: str, *, ranges: Sequence[Range] | None = None, allow_nan: bool = False
+) -> None:
+    """Refuses values that the loss is not defined for, or those of some columns, where there are ranges."""
+    if ranges is not None:
+        _check_ranges(X, ranges, name, allow_nan)
+        return
     kind = _core.LOSS_TARGETS[_core.LOSSES.index(loss)]
     if kind == "any":
         return
@@ -85,4 +138,90 @@ def check_target(X: Any, loss: str, name: str, *, allow_nan: bool = False) -> No
         raise ValueError(
             f"{negative}loss={loss!r} needs targets in {text}, but {name} has {value!r} at row {row}, "
             f"column {column}{hint}."
+        )
+
+
+def _limits(loss: str) -> tuple[float, float, str]:
+    kind = _core.LOSS_TARGETS[_core.LOSSES.index(loss)]
+    return _RANGES.get(kind, (-np.inf, np.inf, ""))
+
+
+def _check_ranges(X: Any, ranges: Sequence[Range], name: str, allow_nan: bool) -> None:
+    """Refuses values that the loss of their column is not defined for."""
+    limited = [r for r in ranges if _limits(r["loss"])[2]]
+    if not limited:
+        return
+    if is_sparse(X):
+        _check_sparse_ranges(X, limited, name, allow_nan)
+        return
+    for r in limited:
+        low, high, _ = _limits(r["loss"])
+        columns: Any = r["columns"]
+        if columns[-1] - columns[0] + 1 == len(columns):
+            columns = slice(columns[0], columns[-1] + 1)
+        for at in range(0, X.shape[0], _ROWS_AT_ONCE):
+            part = X[at : at + _ROWS_AT_ONCE, columns]
+            found = _core.find_outside(part, low, high, allow_nan=allow_nan)
+            if found is not None:
+                raise _outside(r, r["labels"][found[1]], found[2], at + found[0], name)
+            if r["loss"] in _WHOLE:
+                values = part.astype(np.float64)
+                missing = np.isnan(values)
+                _check_sums(r, np.where(missing, 0.0, values).sum(axis=1), missing.sum(axis=1), at, name)
+
+
+def _check_sparse_ranges(X: Any, limited: Sequence[Range], name: str, allow_nan: bool) -> None:
+    """The same of stored values; an absent entry is a zero, which all losses take."""
+    n = X.shape[1]
+    owner = np.full(n, len(limited))
+    low, high = np.full(len(limited) + 1, -np.inf), np.full(len(limited) + 1, np.inf)
+    for i, r in enumerate(limited):
+        owner[r["columns"]] = i
+        low[i], high[i], _ = _limits(r["loss"])
+    whole = [i for i, r in enumerate(limited) if r["loss"] in _WHOLE]
+    for at in range(0, X.shape[0], _ROWS_AT_ONCE):
+        starts = X.indptr[at : at + _ROWS_AT_ONCE + 1]
+        stored = slice(starts[0], starts[-1])
+        values, columns = X.data[stored].astype(np.float64), X.indices[stored]
+        rows, which = np.repeat(np.arange(len(starts) - 1), np.diff(starts)), owner[columns]
+        missing = np.isnan(values)
+        outside = ~((values >= low[which]) & (values <= high[which])) & ~(missing & allow_nan)
+        if outside.any():
+            k = int(outside.argmax())
+            r = limited[which[k]]
+            label = r["labels"][r["columns"].index(int(columns[k]))]
+            raise _outside(r, label, float(values[k]), at + int(rows[k]), name)
+        values[missing] = 0.0
+        for i in whole:
+            own = which == i
+            sums = np.bincount(rows[own], values[own], len(starts) - 1)
+            _check_sums(limited[i], sums, np.bincount(rows[own], missing[own], len(starts) - 1), at, name)
+
+
+def _outside(r: Range, label: str | int, value: float, row: int, name: str) -> ValueError:
+    kind = _core.LOSS_TARGETS[_core.LOSSES.index(r["loss"])]
+    hint = "" if np.isnan(value) else f"; {_REMEDIES[kind]}"
+    return ValueError(
+        f"{'Negative values in data: ' if value < 0 else ''}the loss {r['loss']!r} of {r['name']!r} needs targets in "
+        f"{_limits(r['loss'])[2]}, but {name} has {value!r} at row {row}, column {label!r}{hint}."
+    )
+
+
+def _check_sums(r: Range, sums: Any, n_missing: Any, first: int, name: str) -> None:
+    """Refuses rows of which some columns are missing and, of categorical, those that are no distribution."""
+    n = len(r["columns"])
+    shown = ", ".join(map(repr, r["labels"][:4])) + (", ..." if n > 4 else "")
+    label = f"the columns of {r['name']!r} ({shown})"
+    bad = (n_missing > 0) & (n_missing < n)
+    if bad.any():
+        raise ValueError(
+            f"{label} are missing in part in row {first + int(bad.argmax())} of {name}; the loss {r['loss']!r} needs "
+            "all of them or none"
+        )
+    bad = (np.abs(sums - 1.0) > _ONE) & (sums != 0.0)
+    if r["loss"] == "categorical" and bad.any():
+        at = int(bad.argmax())
+        raise ValueError(
+            f"{label} add up to {float(sums[at])!r} in row {first + at} of {name}; the loss 'categorical' needs one "
+            "column of 1 among zeros, or probabilities that add up to 1, or all zeros where the category is not known"
         )

@@ -51,8 +51,7 @@ class ContractiveAutoencoder(Autoencoder):
     References
     ----------
     .. [1] Rifai, S. et al. (2011). Contractive auto-encoders: explicit invariance during feature extraction. ICML.
-       Equation 7.
-    .. [2] Rifai, S. et al. (2011). Higher order contractive auto-encoder. ECML PKDD. Equation 6.
+    .. [2] Rifai, S. et al. (2011). Higher order contractive auto-encoder. ECML PKDD.
 
     Examples
     --------

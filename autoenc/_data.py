@@ -9,9 +9,18 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
+from autoenc import _condition
 from autoenc._checks import FLOATS, canonical, check_compressed, check_finite, check_target, source
 
-__all__ = ["check_features", "check_other", "check_target", "check_weights", "merge_rows", "source"]
+__all__ = [
+    "check_condition",
+    "check_features",
+    "check_other",
+    "check_target",
+    "check_weights",
+    "merge_rows",
+    "source",
+]
 
 MERGED_ROWS = 65_536  # up to which solver="lbfgs" merges equal rows
 _ROWS_AT_ONCE = 256
@@ -87,6 +96,38 @@ def check_other(
         raise ValueError(f"{name} has {checked.shape[1]} columns; {of} has {n_columns}")
     check_finite(checked, precision, name, allow_nan=allow_nan)
     return checked
+
+
+def check_condition(
+    condition: Any,
+    *,
+    precision: str,
+    n_rows: int,
+    categories: NDArray[Any] | None,
+    learns: bool = False,
+    n_columns: int | None = None,
+    name: str = "condition",
+    of: str = "the condition of the fit",
+    rows_of: str = "X",
+) -> tuple[Any, NDArray[Any] | None]:
+    """A condition as columns of numbers, and the categories of its labels where it has one dimension.
+
+    `categories` are those of the fit. `learns`: this is the fit, and finds them.
+    """
+    values = _condition.labels(condition, name)
+    if values is None:
+        columns = check_other(
+            condition, precision=precision, name=name, n_rows=n_rows, n_columns=n_columns, of=of, rows_of=rows_of
+        )
+        return columns, None
+    if len(values) != n_rows:
+        raise ValueError(f"{name} has {len(values)} rows and {rows_of} has {n_rows}; they must be pairs")
+    if learns:
+        categories = np.unique(values)
+    if categories is None:
+        _condition.refuse_labels(name)
+    *parts, shape = _condition.one_hot(_condition.codes(values, categories, name), len(categories))
+    return sp.csr_array(tuple(parts), shape=shape), categories
 
 
 def check_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:

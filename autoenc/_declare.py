@@ -43,11 +43,11 @@ SHARED = {
     "reconstruction": """
     output_activation : str, default="auto"
         Of the reconstruction. "auto" is the link of the loss: logistic for log_loss, exp for poisson, softmax for
-        multinomial, identity for the others. A loss with a link allows no other.
+        multinomial, identity for the others. A loss with a link allows no other, several links only "auto".
     loss : {"squared_error", "absolute_error", "huber", "log_cosh", "correntropy", "log_loss", "poisson", \\
-"multinomial"}, default="squared_error"
+"multinomial"} or ColumnLoss, default="squared_error"
         What is minimised: mean over features and rows, without a factor 1/2. log_loss needs data in [0, 1], poisson and
-        multinomial nonnegative data.
+        multinomial nonnegative data. For mixed tables an `autoenc.losses.ColumnLoss` gives columns losses of their own.
     huber_delta : float, default=1.0
         Error from which huber grows linearly.
     correntropy_sigma : float, default=1.0
@@ -97,7 +97,7 @@ SHARED = {
         "mask" allows NaN in X: missing entries are zero to the encoder (so centre the columns first, for instance by
         StandardScaler, which skips NaN) and have no part in the loss, which is then the mean over a row's observed
         entries; a row without any has the loss zero. In sparse X a stored NaN is missing, an absent entry an observed
-        zero. Not for losses of whole rows (multinomial).
+        zero. Not for a loss of whole rows (multinomial), unless it is one of a range of columns.
     init : {"auto", "glorot", "he", "lecun", "orthogonal", "sparse"}, default="auto"
         First weights. "auto" goes by activation: he for relu and leaky_relu, lecun for selu, glorot for the rest.
         Biases start at zero, those of the output at the feature means.
@@ -195,5 +195,7 @@ SHARED = {
         Features of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Their names, where X has strings for column names.
+    condition_categories_ : ndarray of shape (n_categories,)
+        Labels of the condition, sorted. Only where `fit` got labels.
 """,
 }

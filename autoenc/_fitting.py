@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from autoenc import _cache, _core, _data, _predictor, _spec
-from autoenc._spec import Spec
+from autoenc import _cache, _columns, _core, _data, _predictor, _spec
+from autoenc._spec import Range, Spec
 from autoenc._start import start_of_output
 from autoenc._threads import n_threads
 from autoenc._training import History, Plan, train
@@ -25,7 +25,7 @@ LEARNING_RATES = {"adam": 3e-3, "adamw": 3e-3, "rmsprop": 1e-3, "adagrad": 3e-2,
 SCHEDULES = ("constant", "step", "exponential", "cosine", "one_cycle", "linear", "plateau")
 SCALE_RATIO = 1e3  # of standard deviations of columns, above which there is a warning
 MOST_WEIGHTS = 2**55  # with their gradients and the states of the optimiser
-FEATURES = ("n_features_in_", "feature_names_in_")
+FEATURES = ("n_features_in_", "feature_names_in_", "condition_categories_")  # found with the data
 ROWS_AT_ONCE = 4096  # where Python passes over the data
 # Folders, with a separator behind.
 _NOT_THE_USERS = tuple(str(Path(file).parent / "_")[:-1] for file in (__file__, str(sklearn.__file__)))
@@ -47,9 +47,21 @@ class Rows(NamedTuple):
     X: Any
     target: Any = None  # None: X itself
     condition: Any = None
+    ranges: list[Range] | None = None  # losses by column of the target, where they differ
+    labels: Any = None  # what a supervised head is to say
+
+    def parts(self) -> tuple[Any, Any, Any, Any]:
+        """What there may be for each row."""
+        return self.X, self.target, self.condition, self.labels
+
+    def with_parts(self, X: Any, target: Any, condition: Any, labels: Any) -> "Rows":
+        return Rows(X, target, condition, self.ranges, labels)
 
     def sources(self) -> list[Any]:
-        return [_data.source(part) for part in (self.X, self.condition, self.target) if part is not None]
+        return [_data.source(part) for part in (self.X, self.condition, self.target, self.labels) if part is not None]
+
+    def some(self, which: NDArray[Any]) -> "Rows":
+        return self.with_parts(*(None if part is None else part[which] for part in self.parts()))
 
 
 class FitData(NamedTuple):
@@ -73,6 +85,10 @@ class Fitting:
         ("clip_norm", None),
     )
 
+    # The parameter that says what the loss is, and losses that a range of columns may have.
+    _loss_parameter: ClassVar[str] = "loss"
+    _range_losses: ClassVar[tuple[str, ...]] = (*_spec.PLAIN_LOSSES, "categorical", "negative_binomial")
+
     coefs_: list[NDArray[Any]]
     intercepts_: list[NDArray[Any]]
     other_parameters_: dict[str, NDArray[Any]]
@@ -91,7 +107,9 @@ class Fitting:
     _epoch: int
     _seed: int
 
-    def _describe(self, n_features: int, n_outputs: int | None, n_conditions: int) -> Spec:
+    def _describe(
+        self, n_features: int, n_outputs: int | None, n_conditions: int, ranges: list[Range] | None = None
+    ) -> Spec:
         """The network of these parameters. ``n_outputs`` is None where the row is its own target."""
         raise NotImplementedError(f"{type(self).__name__} must say which network it is")
 
@@ -125,20 +143,19 @@ class Fitting:
 
     # ---- data ----
 
-    def _target_loss(self: Any) -> str:
-        """The loss whose range targets must keep to."""
-        return str(self.loss)
+    def _target_loss(self) -> Any:
+        """The loss whose range targets must keep to: a name or a ColumnLoss."""
+        return getattr(self, self._loss_parameter)
 
     def _check_rows(
         self: Any, X: Any, X_clean: Any, condition: Any, *, reset: bool, name: str = "X", like: Rows | None = None
     ) -> Rows:
         """Rows with their targets and conditions; `like` are the training rows that these belong to."""
         precision, allow_nan = self.precision, self.missing == "mask"
+        frame = X if X_clean is None else X_clean
         X = _data.check_features(self, X, reset=reset, precision=precision, name=name, allow_nan=allow_nan)
-        loss = self._target_loss()
-        if X_clean is None:
-            _data.check_target(X, loss, name, allow_nan=allow_nan)
-        else:
+        loss, ranges = self._target_loss(), None if like is None else like.ranges
+        if X_clean is not None:
             label = "X_clean" if like is None else "the X_clean of X_val"
             X_clean = _data.check_other(
                 X_clean,
@@ -150,18 +167,28 @@ class Fitting:
                 rows_of=name,
                 allow_nan=allow_nan,
             )
-            _data.check_target(X_clean, loss, label, allow_nan=allow_nan)
+        target = X if X_clean is None else X_clean
+        if like is None and not isinstance(loss, str):
+            ranges = _columns.resolve(loss, frame, target.shape[1], self._range_losses, self._loss_parameter)
+        _data.check_target(target, loss, name if X_clean is None else label, ranges=ranges, allow_nan=allow_nan)
+        goes_on = not reset or (self.warm_start and hasattr(self, "coefs_"))
+        if not goes_on:
+            self.__dict__.pop("condition_categories_", None)
         if condition is not None:
-            condition = _data.check_other(
+            condition, categories = _data.check_condition(
                 condition,
                 precision=precision,
                 name="condition" if like is None else "the condition of X_val",
                 n_rows=X.shape[0],
+                categories=getattr(self, "condition_categories_", None),
+                learns=not goes_on,
                 n_columns=None if like is None else like.condition.shape[1],
                 of="condition",
                 rows_of=name,
             )
-        return Rows(X, X_clean, condition)
+            if categories is not None:
+                self.condition_categories_ = categories
+        return Rows(X, X_clean, condition, ranges)
 
     def _check_fit_data(
         self: Any, X: Any, X_clean: Any, condition: Any, X_val: Any, sample_weight: Any, *, reset: bool
@@ -191,8 +218,8 @@ class Fitting:
         """What is trained on: for L-BFGS equal rows are one."""
         if self.solver != "lbfgs" or data.rows.X.shape[0] > _data.MERGED_ROWS:
             return data
-        rows, weights = _data.merge_rows(tuple(data.rows), data.weights)
-        return FitData(Rows(*rows), weights, data.validation)
+        parts, weights = _data.merge_rows(data.rows.parts(), data.weights)
+        return FitData(data.rows.with_parts(*parts), weights, data.validation)
 
     def _n_validation(self: Any, n: int) -> int:
         n_val = max(1, round(self.validation_fraction * n))
@@ -282,11 +309,12 @@ class Fitting:
         """Draws the weights, sets the output at the mean, looks at the scales."""
         trainer.initialize()
         mean, variance = trainer.moments(0)
-        if _core.LOSS_TARGETS[_core.LOSSES.index(spec["scores"][0]["loss"])] == "any":
-            self._warn_of_scales(mean, variance)
+        columns = self._scaled_columns(spec)
+        if columns:
+            self._warn_of_scales(mean[columns], variance[columns], columns)
         if spec["clean"]:
-            mean, _ = trainer.moments(2 if spec["n_conditions"] else 1)
-        self._set(trainer, spec, self._starts(spec, mean))
+            mean, variance = trainer.moments(2 if spec["n_conditions"] else 1)
+        self._set(trainer, spec, self._starts(spec, mean, variance))
         self._set(trainer, spec, self._starts_at_rows(spec, rows))
 
     def _set(self, trainer: _core.Trainer, spec: Spec, values: Mapping[str, NDArray[Any]]) -> None:
@@ -294,15 +322,28 @@ class Fitting:
         for name, value in values.items():
             trainer.set(names.index(name), np.ascontiguousarray(np.atleast_2d(value), dtype=_spec.dtype(spec)))
 
-    def _starts(self, spec: Spec, mean: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Parameters that start at other values than the core draws, by name. `mean`: of the target's columns."""
+    def _starts(
+        self, spec: Spec, mean: NDArray[np.float64], variance: NDArray[np.float64]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Parameters that start at other values than the core draws, by name, from moments of the target's columns."""
+        if spec.get("ranges"):
+            return {f"{spec['output']}.bias": _columns.start(spec, mean)}
         return {f"{spec['output']}.bias": start_of_output(_spec.inverse_link(spec), mean)}
 
     def _starts_at_rows(self, spec: Spec, rows: Rows) -> dict[str, NDArray[Any]]:
         """Parameters that start at training rows, by name."""
         return {}
 
-    def _warn_of_scales(self, mean: NDArray[np.float64], variance: NDArray[np.float64]) -> None:
+    @staticmethod
+    def _scaled_columns(spec: Spec) -> list[int]:
+        """Columns of X whose scale the loss goes by."""
+        ranges = spec.get("ranges")
+        if not ranges or spec["clean"]:
+            goes = any(_columns.is_any(term["loss"]) for term in spec["scores"])
+            return list(range(spec["n_features"])) if goes else []
+        return sorted(i for r in ranges if _columns.is_any(r["loss"]) for i in r["columns"])
+
+    def _warn_of_scales(self, mean: NDArray[np.float64], variance: NDArray[np.float64], columns: list[int]) -> None:
         # A constant column has the rounding errors of its mean's square for a variance.
         varies = variance > 1e-12 * mean * mean
         spread = np.sqrt(variance[varies])
@@ -321,8 +362,8 @@ class Fitting:
             if spread.size:
                 beside = f"the columns have standard deviations of about {typical:.3g}"
             warn(
-                f"column {column} of X has a mean of {mean[column]:.3g}, and {beside}: the first layer sees little but "
-                "the mean. Centre the columns first, for instance by StandardScaler in a pipeline."
+                f"column {columns[column]} of X has a mean of {mean[column]:.3g}, and {beside}: the first layer sees "
+                "little but the mean. Centre the columns first, for instance by StandardScaler in a pipeline."
             )
 
     def _resume(self: Any, trainer: _core.Trainer, spec: Spec) -> None:
@@ -352,7 +393,7 @@ class Fitting:
     def _description(self: Any, rows: Rows) -> Spec:
         n_outputs = None if rows.target is None else rows.target.shape[1]
         n_conditions = 0 if rows.condition is None else rows.condition.shape[1]
-        spec: Spec = self._describe(rows.X.shape[1], n_outputs, n_conditions)
+        spec: Spec = self._describe(rows.X.shape[1], n_outputs, n_conditions, rows.ranges)
         self._check_size(spec)
         return spec
 
@@ -475,10 +516,12 @@ class Fitting:
     def _forget(self) -> None:
         for name in (
             "validation_loss_curve_",
+            "fine_tune_validation_loss_curve_",
             "components_",
             "dead_latents_",
             "kl_per_component_",
             "active_units_",
+            "noise_variance_",
             "explained_variance_ratio_",
             "_optimizer_state",
             "_solver",
@@ -489,7 +532,7 @@ class Fitting:
             self.__dict__.pop(name, None)
 
     def _learn(self, trainer: _core.Trainer, spec: Spec, history: History, features: dict[str, Any]) -> None:
-        self._take_weights(trainer, spec)
+        self._take_weights(trainer, Spec(**{**spec, "categories": features.get("condition_categories_")}))
         for name in FEATURES:
             self.__dict__.pop(name, None)
         self.__dict__.update(features)

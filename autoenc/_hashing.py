@@ -12,6 +12,7 @@ from autoenc import _cache, _core, _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._declare import estimator, first
 from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData
+from autoenc._predictors import HashingPredictor
 from autoenc._spec import Graph
 from autoenc._threads import n_threads
 
@@ -184,8 +185,8 @@ class HashingAutoencoder(Autoencoder):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -196,6 +197,21 @@ class HashingAutoencoder(Autoencoder):
         X = self._check(X)
         return self._hash(X, self._check_condition(condition, X.shape[0]))
 
+    def predictor(self, *, n_jobs: int | None = 1) -> HashingPredictor:
+        """The fitted network as an object that needs neither scikit-learn nor SciPy, with little overhead for one row.
+
+        Parameters
+        ----------
+        n_jobs : int or None, default=1
+            Threads of a call, as the parameter of the same name.
+
+        Returns
+        -------
+        HashingPredictor
+            Also with `hash`.
+        """
+        return self._predictor_of(HashingPredictor, n_jobs)
+
     def index(self, X: Any, *, condition: Any = None) -> Self:
         """Has `kneighbors` look among other rows than those of the fit. The network stays as it is.
 
@@ -203,8 +219,8 @@ class HashingAutoencoder(Autoencoder):
         ----------
         X : {array-like, sparse matrix} of shape (n_indexed, n_features)
             Rows. Their packed codes alone are kept.
-        condition : {array-like, sparse matrix} of shape (n_indexed, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_indexed,) or (n_indexed, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -230,7 +246,7 @@ class HashingAutoencoder(Autoencoder):
             Neighbours of each row, at most the indexed rows (the others, where X is None).
         return_distance : bool, default=True
             Whether distances are returned too.
-        condition : {array-like, sparse matrix} of shape (n_queries, n_conditions), default=None
+        condition : {array-like, sparse matrix} of shape (n_queries,) or (n_queries, n_conditions), default=None
             What is known about each row of X, where the fit had it.
 
         Returns

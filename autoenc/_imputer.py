@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.impute import MissingIndicator
@@ -13,10 +14,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, MissingValues, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
-from autoenc import _core
+from autoenc import _core, _data
 from autoenc._autoencoder import Autoencoder
 from autoenc._base import MOST, AvailableIf, NotWithTheseParameters
 from autoenc._declare import estimator, first
+from autoenc._refuse import refuse
+from autoenc._row_statistics import moments, row_blocks
 from autoenc._spec import Graph
 from autoenc._training import type_callback
 from autoenc._versioned import Versioned
@@ -25,7 +28,16 @@ from autoenc.corruption import Masking
 FLOATS = [np.float64, np.float32]
 CONSTANT = 1e-14  # standard deviation over the largest value: below there is rounding only
 IMPORTANCE_SAMPLES = 5  # of a training step
+REFUSED = {
+    "X_clean": "what is observed is the target; let missing entries of X be NaN",
+    "condition": "what is known about a row can be columns of X, which are restored to the bit where they are there",
+    "X_val": "the network is trained for max_iter epochs; a callback can end it sooner",
+}
 FARTHEST = 1e4  # of what the network sees, in standard deviations; more than any column of up to 1e8 rows has in itself
+
+
+def _dense(X: Any) -> NDArray[Any]:
+    return np.asarray(X.toarray() if sp.issparse(X) else X)
 
 
 class Known:
@@ -131,7 +143,7 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
     --------
     sklearn.impute.KNNImputer : Means over the nearest rows.
     sklearn.impute.IterativeImputer : Regression of each column on the others, in turn.
-    Autoencoder : ``missing="mask"`` for any network, also with sparse X, which this imputer does not take.
+    Autoencoder : ``missing="mask"`` for any network.
 
     Notes
     -----
@@ -212,6 +224,7 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self._by_nan()
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -221,52 +234,62 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
     def _by_nan(self) -> bool:
         return bool(self.missing_values != self.missing_values)
 
-    def _check(self, X: Any, *, reset: bool) -> NDArray[Any]:
-        """X as float32 or float64 of our own, NaN where it is missing."""
+    def _check(self, X: Any, *, reset: bool) -> Any:
+        """X as float32 or float64 of our own, dense or CSR, NaN where it is missing."""
         finite: Any = "allow-nan" if self._by_nan() else True
-        X = validate_data(self, X, reset=reset, dtype=FLOATS, ensure_all_finite=finite, copy=True)
+        _data.check_compressed(X, "X")
+        X = validate_data(self, X, reset=reset, dtype=FLOATS, ensure_all_finite=finite, accept_sparse="csr", copy=True)
+        if sp.issparse(X):
+            if self.missing_values == 0:
+                raise ValueError("missing_values=0 does not go with sparse X, where zeros are what is not stored")
+            X.sum_duplicates()
         if not self._by_nan():
-            X[self.missing_values == X] = np.nan
+            values = X.data if sp.issparse(X) else X
+            values[self.missing_values == values] = np.nan
         return X
 
-    def _standardised(self, X: NDArray[Any]) -> NDArray[Any]:
+    def _standardised(self, X: Any) -> NDArray[Any]:
         """What the network sees."""
         used = self._used()
-        with np.errstate(over="ignore"):
-            z = (X[:, used] - self.mean_[used]) / self.scale_[used]
-        return np.clip(z, -FARTHEST, FARTHEST).astype(self.precision)
+        out = np.empty((X.shape[0], len(used)), dtype=self.precision)
+        for rows in row_blocks(X):
+            with np.errstate(over="ignore"):
+                z = (_dense(X[rows])[:, used] - self.mean_[used]) / self.scale_[used]
+            out[rows] = np.clip(z, -FARTHEST, FARTHEST)
+        return out
 
     def _used(self) -> NDArray[np.intp]:
         """Columns that had values in `fit`."""
         return np.flatnonzero(np.isfinite(self.mean_))
 
-    def _find_scales(self, X: NDArray[Any]) -> None:
-        used = ~np.isnan(X).all(axis=0)
-        values = X[:, used].astype(np.float64)
-        largest = np.nanmax(np.abs(values), axis=0, initial=0.0)
+    def _find_scales(self, X: Any, weights: NDArray[np.float64] | None) -> None:
+        self.mean_, spread = moments(X, weights)
+        least, most = np.full(X.shape[1], np.nan), np.full(X.shape[1], np.nan)
+        for rows in row_blocks(X):
+            block = _dense(X[rows])
+            least, most = np.fmin(least, np.fmin.reduce(block)), np.fmax(most, np.fmax.reduce(block))
+        largest = np.fmax(np.abs(least), np.abs(most))
         largest[largest == 0.0] = 1.0
-        values /= largest  # so that nothing overflows
-        mean, spread = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
-        found = {
-            "mean_": mean * largest,
-            "scale_": np.where(spread > CONSTANT, spread, 1.0) * largest,
-            "min_": np.nanmin(X[:, used], axis=0, initial=np.inf),
-            "max_": np.nanmax(X[:, used], axis=0, initial=-np.inf),
-        }
-        for name, of_used in found.items():
-            column = np.full(X.shape[1], np.nan)
-            column[used] = of_used
-            setattr(self, name, column)
+        self.scale_ = np.where(spread > CONSTANT * largest, spread, largest)
+        self.min_, self.max_ = least, most
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None, **refused: Any) -> Self:
         """Learn from incomplete rows.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows with missing values.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows with missing values. In a sparse matrix a stored NaN is missing and what is not stored is an observed
+            zero; the results have the bits of those of the dense table. The network is trained on a dense table of
+            `precision`.
         y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            Nonnegative weights of the rows, in means and deviations and in the loss of the network. Only their ratios
+            count. A row without weight is as if it were not there: it is neither in the range of a column nor in the
+            indicator.
+        **refused
+            X_clean, condition or X_val, which other estimators take: an error that says why not here.
 
         Returns
         -------
@@ -277,12 +300,18 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
         ValueError
             Where a parameter or the data is not allowed; infinity is not.
         """
+        refuse(self, refused, REFUSED)
         before = dict(vars(self))
         try:
             X = self._check(X, reset=True)
-            self._find_scales(X)
+            weights = _data.check_weights(sample_weight, X)
+            if weights is not None and not weights.all():
+                X, weights = X[weights > 0.0], weights[weights > 0.0]
+            self._find_scales(X, weights)
             indicator = MissingIndicator(error_on_new=False).fit(X) if self.add_indicator else None
-            network = self._network().fit(self._standardised(X)) if self._used().size else None
+            network = None
+            if self._used().size:
+                network = self._network().fit(self._standardised(X), sample_weight=weights)
         except BaseException:
             self.__dict__ = before
             raise
@@ -307,31 +336,49 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
             network.set_params(corruption=Masking(float(self.corruption_level)))
         return network
 
-    def transform(self, X: Any) -> NDArray[Any]:
+    def transform(self, X: Any) -> Any:
         """Fill what is missing.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows with missing values.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features_out)
-            float32 for float32, float64 for everything else. The columns are those of X, without empty ones unless they
-            are kept, then those of the indicator.
+        {ndarray, sparse matrix} of shape (n_samples, n_features_out)
+            Sparse (CSR) for sparse X. float32 for float32, float64 for everything else. The columns are those of X,
+            without empty ones unless they are kept, then those of the indicator.
         """
         check_is_fitted(self)
         X = self._check(X, reset=False)
-        missing = np.isnan(X)
-        at = np.flatnonzero(missing[:, self._used()].any(axis=1))
-        if at.size:
-            network: Any = self.autoencoder_
-            X = self._filled(X, at, network.filled(self._standardised(X[at])))
-        filled = self._without_empty(X)
-        if self.indicator_ is None:
+        marks = None if self.indicator_ is None else self.indicator_.transform(X)
+        filled = self._without_empty(self._fill_sparse(X) if sp.issparse(X) else self._fill(X))
+        if marks is None:
             return filled
-        return np.hstack([filled, self.indicator_.transform(np.where(missing, np.nan, 0.0)).astype(X.dtype)])
+        if sp.issparse(filled):
+            return sp.hstack([filled, marks.astype(filled.dtype)], format="csr")
+        return np.hstack([filled, marks.astype(filled.dtype)])
+
+    def _fill(self, X: NDArray[Any]) -> NDArray[Any]:
+        at = np.flatnonzero(np.isnan(X[:, self._used()]).any(axis=1))
+        if not at.size:
+            return X
+        network: Any = self.autoencoder_
+        return self._filled(X, at, network.filled(self._standardised(X[at])))
+
+    def _fill_sparse(self, X: Any) -> Any:
+        """The same for CSR: rows with gaps are made dense, some at a time."""
+        gaps = np.flatnonzero(np.isnan(X.data))
+        rows = np.searchsorted(X.indptr, gaps, side="right") - 1
+        for block in row_blocks(X):
+            first, last = np.searchsorted(rows, (block.start, block.stop))
+            at = np.unique(rows[first:last])
+            if at.size:
+                filled = self._fill(X[at].toarray())
+                these = gaps[first:last]
+                X.data[these] = filled[np.searchsorted(at, rows[first:last]), X.indices[these]]
+        return X
 
     @partial(AvailableIf, check=_can_draw)
     def sample(
@@ -344,8 +391,8 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows with missing values.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows with missing values; sparse ones are made dense.
         n_imputations : int, default=5
             How many.
         random_state : int, RandomState instance or None, default=None
@@ -360,7 +407,7 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         if not isinstance(n_imputations, Integral) or isinstance(n_imputations, bool) or n_imputations < 1:
             raise ValueError(f"n_imputations is {n_imputations!r}; it must be a whole number of at least 1")
-        X = self._check(X, reset=False)
+        X = _dense(self._check(X, reset=False))
         at = np.flatnonzero(np.isnan(X[:, self._used()]).any(axis=1))
         tables = [X] * int(n_imputations)
         if at.size:
@@ -379,8 +426,12 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
         out[np.ix_(at, used)] = np.where(np.isnan(block), values.astype(X.dtype), block)
         return out
 
-    def _without_empty(self, X: NDArray[Any]) -> NDArray[Any]:
-        return np.where(np.isnan(X), 0, X) if self.keep_empty_features else X[:, self._used()]
+    def _without_empty(self, X: Any) -> Any:
+        if not self.keep_empty_features:
+            return X[:, self._used()]
+        values = X.data if sp.issparse(X) else X
+        values[np.isnan(values)] = 0.0
+        return X
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Names of the columns of the result.

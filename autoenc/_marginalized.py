@@ -14,8 +14,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from autoenc import _cache, _core, _data, _spec
-from autoenc._spec import Graph
+from autoenc import _cache, _core, _data
+from autoenc._marginalized_network import MarginalizedPredictor, last_node, network
+from autoenc._refuse import refuse
 from autoenc._threads import n_threads
 from autoenc._versioned import Versioned
 
@@ -23,7 +24,11 @@ ROWS_AT_ONCE = 4096  # of dense data; fixed, since the order of a sum shows in i
 SPARSE_ROWS_AT_ONCE = 65_536
 MOST_STORED = 0.05  # share of stored values up to which sparse products are the faster ones
 MAX_LAYERS = 1000
-_FAN_IN = _spec.NODE["inputs"].shape[0]
+REFUSED = {
+    "X_clean": "the corruption that is averaged over is of X itself; Autoencoder learns from pairs",
+    "condition": "what is known about a row can be columns of X",
+    "X_val": "the solution is closed, there are no epochs to choose from",
+}
 
 
 class _Sums(NamedTuple):
@@ -110,7 +115,7 @@ def _subset_sums(
 
 
 def _solve(sums: _Sums, corruption_level: float, alpha: float, layer: int) -> NDArray[np.float64]:
-    """W^T of equation (5) of the paper, (n_in + 1, n_out): ``(E[Q] + alpha I)^-1 E[P]^T``, the last row the bias."""
+    """W^T of the paper, (n_in + 1, n_out): ``(E[Q] + alpha I)^-1 E[P]^T``, the last row the bias."""
     if not (np.isfinite(sums.square).all() and np.isfinite(sums.cross).all()):
         raise ValueError(
             f"the sums of squares of the input of layer {layer} overflow float64; scale the columns of X first, for "
@@ -144,25 +149,6 @@ def _solve(sums: _Sums, corruption_level: float, alpha: float, layer: int) -> ND
     right = sums.cross * (keeps * scale)[:, np.newaxis]
     solution = scipy.linalg.cho_solve((factor, lower), right, overwrite_b=True, check_finite=False)
     return solution * scale[:, np.newaxis]
-
-
-def _graph(n_features: int, width: int, n_layers: int, activation: str, joined: bool) -> Graph:
-    """Input, layers of one width, and, where ``joined``, all of them side by side as the last node.
-
-    Where they are not joined, the last layer's output can be compared with a target of its own.
-    """
-    graph = Graph()
-    parts = [graph.add("input", "x", width=n_features, source=0)]
-    for t in range(n_layers):
-        parts.append(graph.add("dense", f"layer_{t}", parts[-1], width=width, activation=activation))
-    while joined and len(parts) > 1:
-        first, parts = parts[:_FAN_IN], parts[_FAN_IN:]
-        whole = sum(graph.widths[part] for part in first)
-        parts.insert(0, graph.add("concatenate", f"joined_{len(graph.nodes)}", *first, width=whole))
-    if not joined:
-        target = graph.add("input", "x_clean", width=width, source=1)
-        graph.term("squared_error", parts[-1], target)
-    return graph
 
 
 def _can_fit_partially(estimator: Any) -> bool:
@@ -390,7 +376,7 @@ class MarginalizedDenoisingAutoencoder(Versioned, ClassNamePrefixFeaturesOutMixi
             yield values, np.ones(len(values)) if weights is None else weights[first : first + ROWS_AT_ONCE]
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None, **refused: Any) -> Self:
         """Solve for the layers, one after the other.
 
         Parameters
@@ -401,6 +387,8 @@ class MarginalizedDenoisingAutoencoder(Versioned, ClassNamePrefixFeaturesOutMixi
             For pipelines, which pass labels to every step.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows: a weight of two is a row that is there twice.
+        **refused
+            X_clean, condition or X_val, which other estimators take: an error that says why not here.
 
         Returns
         -------
@@ -411,11 +399,12 @@ class MarginalizedDenoisingAutoencoder(Versioned, ClassNamePrefixFeaturesOutMixi
         ValueError
             Where a parameter or the data is not allowed, or the equations are singular.
         """
+        refuse(self, refused, REFUSED)
         self._fit(X, sample_weight)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> NDArray[Any]:
+    def fit_transform(self, X: Any, y: Any = None, *, sample_weight: Any = None, **refused: Any) -> NDArray[Any]:
         """Fit to X and return its features: the same as ``fit(X, ...).transform(X)``.
 
         Parameters
@@ -425,11 +414,14 @@ class MarginalizedDenoisingAutoencoder(Versioned, ClassNamePrefixFeaturesOutMixi
         y : ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows.
+        **refused
+            As in `fit`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features_out)
         """
+        refuse(self, refused, REFUSED)
         return self._transform(self._fit(X, sample_weight))
 
     @available_if(_can_fit_partially)
@@ -486,17 +478,8 @@ class MarginalizedDenoisingAutoencoder(Versioned, ClassNamePrefixFeaturesOutMixi
     # ---- the fitted layers ----
 
     def _core(self, n_layers: int, activation: str, *, joined: bool) -> _core.Predictor:
-        parameters = []
-        for weight, bias in zip(self.coefs_[:n_layers], self.intercepts_[:n_layers], strict=True):
-            parameters += [np.ascontiguousarray(weight), np.ascontiguousarray(bias)[np.newaxis]]
-        graph = _graph(self.n_features_in_, len(self.pivots_), n_layers, activation, joined)
-        return _core.Predictor(
-            _spec.node_array(graph.nodes),
-            parameters,
-            precision=32 if self.coefs_[0].dtype == np.float32 else 64,
-            losses=None if joined else _spec.loss_array(graph.objective, graph.nodes),
-            n_threads=n_threads(self.n_jobs),
-        )
+        weights = self.coefs_[:n_layers], self.intercepts_[:n_layers]
+        return network(self.n_features_in_, *weights, activation, joined=joined, n_threads=n_threads(self.n_jobs))
 
     def _check(self, X: Any) -> Any:
         check_is_fitted(self)
@@ -509,8 +492,7 @@ class MarginalizedDenoisingAutoencoder(Versioned, ClassNamePrefixFeaturesOutMixi
     def _transform(self, X: Any) -> NDArray[Any]:
         n = len(self.coefs_)
         core = self._core(n, "tanh", joined=self._joined)
-        last = len(_graph(1, 1, n, "tanh", joined=True).nodes) - 1 if self._joined else n
-        return core.run((_data.source(X),), last, dtype=self._out(X))
+        return core.run((_data.source(X),), last_node(n, joined=self._joined), dtype=self._out(X))
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Input and outputs of all layers side by side, or with ``concatenate=False`` the last layer's output.
@@ -616,3 +598,20 @@ class MarginalizedDenoisingAutoencoder(Versioned, ClassNamePrefixFeaturesOutMixi
         """
         scores = self.score_samples(X, X_clean=X_clean)
         return float(np.average(scores, weights=_data.check_weights(sample_weight, scores)))
+
+    def predictor(self, *, n_jobs: int | None = 1) -> MarginalizedPredictor:
+        """The fitted layers as an object that needs neither scikit-learn nor SciPy, with little overhead for one row.
+
+        Parameters
+        ----------
+        n_jobs : int or None, default=1
+            Threads of a call, as the parameter of the same name.
+
+        Returns
+        -------
+        MarginalizedPredictor
+            With `transform`, `reconstruct` and `score_samples`, which have the bits of this estimator's.
+        """
+        check_is_fitted(self)
+        weights = self.coefs_, self.intercepts_
+        return MarginalizedPredictor(self.n_features_in_, *weights, self.pivots_, self._joined, n_threads(n_jobs))

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from autoenc import _bound, _core, _spec
-from autoenc._checks import FLOATS, canonical, check_compressed, check_finite, check_target, is_sparse, source
+from autoenc import _bound, _condition, _core, _spec
+from autoenc._checks import check_target, is_sparse, read_rows, source
 from autoenc._spec import Spec
 
-_FORMAT = 2  # of the pickled state
+_FORMAT = 3  # of the pickled state
 
 
 def parameters(
@@ -109,8 +109,10 @@ class Predictor:
         intercepts: Sequence[NDArray[Any]],
         others: Mapping[str, NDArray[Any]],
         n_threads: int = 1,
+        beside: Mapping[str, Any] | None = None,
     ) -> None:
         dtype = _spec.dtype(spec)
+        self._beside = dict(beside or {})  # what a subclass knows besides the network
         self._spec = spec.copy()
         self._coefs = [np.array(a, dtype=dtype, order="C") for a in coefs]
         self._intercepts = [np.array(a, dtype=dtype, order="C") for a in intercepts]
@@ -123,11 +125,11 @@ class Predictor:
         self._core = build(spec, self._coefs, self._intercepts, self._others, self._n_threads)
         self._run = self._core.run
         self._bound: list[tuple[_core.Predictor, int]] | None = None
-        at = _spec.positions(_spec.inference_nodes(spec))
-        self._code, self._output = at[spec["code"]], at[spec["output"]]
-        self._loss = spec["scores"][0]["loss"]
+        self._at = at = _spec.positions(_spec.inference_nodes(spec))
+        linked, self._linked = _spec.reconstruction(spec)
+        self._code, self._output, self._linked_node = at[spec["code"]], at[spec["output"]], at[linked]
+        self._loss, self._ranges = spec["scores"][0]["loss"], spec.get("ranges")
         self._masks = any(node["kind"] == "observed" for node in spec["nodes"])
-        self._dtype = _spec.dtype(spec)
         self.n_features_in = spec["n_features"]
         self.n_components = spec["n_components"]
         self.n_outputs = spec["n_outputs"]
@@ -140,6 +142,7 @@ class Predictor:
             "intercepts": self._intercepts,
             "others": self._others,
             "n_threads": self._n_threads,
+            "beside": self._beside,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -152,6 +155,7 @@ class Predictor:
         self._intercepts = state["intercepts"]
         self._others = state["others"]
         self._n_threads = state["n_threads"]
+        self._beside = state["beside"]
         self._start()
 
     def __repr__(self) -> str:
@@ -159,41 +163,8 @@ class Predictor:
 
     def _rows(self, X: Any, width: int, name: str = "X", *, missing: bool = True) -> tuple[Any, bool, np.dtype[Any]]:
         """As the core takes it; whether it was one row; dtype of the answer."""
-        single = False
-        if is_sparse(X):
-            if len(X.shape) != 2:
-                raise ValueError(f"{name} is sparse with {len(X.shape)} dimension; allowed are 2 (or one dense row)")
-            check_compressed(X, name)
-            values = X.data if hasattr(X, "data") and isinstance(X.data, np.ndarray) else np.empty(0, X.dtype)
-            kept, out = self._dtypes(X.dtype if values.dtype == object else values.dtype, name)
-            if X.format != "csr":
-                X = X.tocsr()
-            X = canonical(X if X.dtype == kept else X.astype(kept))
-        else:
-            X = np.asarray(X)
-            kept, out = self._dtypes(X.dtype, name)
-            X = X if X.dtype == kept else X.astype(kept)
-            single = X.ndim == 1
-            if single:
-                X = X[np.newaxis]
-            elif X.ndim != 2:
-                raise ValueError(f"{name} has {X.ndim} dimensions; allowed are 1 (one row) and 2")
-        if X.shape[1] != width:
-            raise ValueError(f"{name} has {X.shape[1]} features, but {width} are expected")
-        check_finite(X, self._spec["precision"], name, allow_nan=self._masks if missing else None)
-        return X, single, out
-
-    def _dtypes(self, dtype: np.dtype[Any], name: str) -> tuple[np.dtype[Any], np.dtype[Any]]:
-        """What data of a type are read as, and the type of the answer."""
-        if dtype in FLOATS:
-            return dtype, dtype
-        if dtype == np.uint8:
-            return dtype, self._dtype
-        if dtype.kind == "c":
-            raise ValueError(f"Complex data not supported: {name} is {dtype}")
-        native = FLOATS[1] if dtype.kind == "O" else dtype.newbyteorder("=")
-        kept = native if native in FLOATS else self._dtype
-        return kept, kept
+        allow_nan = self._masks if missing else None
+        return read_rows(X, width, precision=self._spec["precision"], name=name, allow_nan=allow_nan)
 
     def _conditions(self, condition: Any, n_rows: int, single: bool) -> tuple[Any, ...]:
         """The condition as a source, where the fit had one."""
@@ -204,6 +175,18 @@ class Predictor:
             given = "without" if condition is None else "with"
             had = f"{n} columns of condition" if n else "none"
             raise ValueError(f"called {given} condition, but the fit had {had}; it must be given to all or to none")
+        labels = None
+        if not single:
+            labels = _condition.labels(condition)
+        elif not is_sparse(condition) and np.ndim(condition) == 0:
+            labels = _condition.labels([condition])
+        if labels is not None:
+            categories = self._spec["categories"]
+            if categories is None:
+                _condition.refuse_labels("condition")
+            if len(labels) != n_rows:
+                raise ValueError(f"condition has {len(labels)} rows and X has {n_rows}; they must be pairs")
+            return (_condition.one_hot(_condition.codes(labels, categories), n),)
         rows, one, _ = self._rows(condition, n, "condition", missing=False)
         if rows.shape[0] != n_rows or one != single:
             raise ValueError(f"condition has {rows.shape[0]} rows and X has {n_rows}; they must be pairs")
@@ -223,8 +206,8 @@ class Predictor:
         ----------
         X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
             One row or many.
-        condition : array-like of shape (n_conditions,) or (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : label, array-like of shape (n_samples,), (n_conditions,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it; of one row its label or its numbers.
 
         Returns
         -------
@@ -236,11 +219,11 @@ class Predictor:
 
     def inverse_transform(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[Any]:
         """Reconstructions from codes of shape (n_components,) or (n_samples, n_components)."""
-        return self._values(X, condition, self._output, _core.LINKED, self._code)
+        return self._values(X, condition, self._linked_node, self._linked, self._code)
 
     def reconstruct(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[Any]:
         """Reconstructions of rows: `transform`, then `inverse_transform`."""
-        return self._values(X, condition, self._output, _core.LINKED)
+        return self._values(X, condition, self._linked_node, self._linked)
 
     def _losses(self, sources: Sequence[Any]) -> NDArray[np.float64]:
         if not _bound.is_variational(self._spec):
@@ -262,8 +245,8 @@ class Predictor:
             One row or many.
         X_clean : array-like, shaped like the reconstruction, default=None
             What the reconstruction is compared with. Default: X.
-        condition : array-like of shape (n_conditions,) or (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : label, array-like of shape (n_samples,), (n_conditions,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it; of one row its label or its numbers.
         """
         rows, single, _ = self._rows(X, self.n_features_in)
         sources = (source(rows), *self._conditions(condition, rows.shape[0], single))
@@ -272,12 +255,12 @@ class Predictor:
                 raise ValueError(
                     f"X_clean is needed: the reconstruction has {self.n_outputs} features, X {self.n_features_in}"
                 )
-            check_target(rows, self._loss, "X", allow_nan=self._masks)
+            check_target(rows, self._loss, "X", ranges=self._ranges, allow_nan=self._masks)
             values = self._losses((*sources, source(rows)))
         else:
             clean, _, _ = self._rows(X_clean, self.n_outputs, "X_clean")
             if clean.shape[0] != rows.shape[0]:
                 raise ValueError(f"X_clean has {clean.shape[0]} rows and X has {rows.shape[0]}; they must be pairs")
-            check_target(clean, self._loss, "X_clean", allow_nan=self._masks)
+            check_target(clean, self._loss, "X_clean", ranges=self._ranges, allow_nan=self._masks)
             values = self._losses((*sources, source(clean)))
         return -float(values[0]) if single else -values

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from autoenc import layers as _layers
 from autoenc._fitting import FitData
+from autoenc.losses import of_ranges
 
 
 def _widths(name: str, hidden: list[_layers.Layer]) -> list[_layers.Dense]:
@@ -59,6 +60,8 @@ def layerwise(kind: Any, model: Any, data: FitData, seed: int) -> dict[str, NDAr
             random_state=(seed + i) % 2**31,
             callbacks=None,
         )
+        if data.rows.ranges is not None:
+            shallow.set_params(loss=of_ranges(data.rows.ranges))  # the rows are an array, without names of columns
         if i > 0:
             shallow.set_params(
                 loss="squared_error",

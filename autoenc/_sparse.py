@@ -17,7 +17,9 @@ class SparseAutoencoder(Autoencoder):
     """Autoencoder with a wide code of which few features are active in a row.
 
     The code is usually wider than the row: a dictionary, of which each row uses a few entries [1]_. By default the
-    `k` largest features of a row are kept [2]_; `sparsity` names other ways.
+    `k` largest features of a row are kept [2]_; `sparsity` names other ways. Centre the columns of X first
+    (``StandardScaler(with_std=False)`` in a pipeline): else the features that lead at the mean row are the largest in
+    all rows, and many others are never used. With ``tied_weights=True`` fewer are left unused still.
 
     Parameters
     ----------
@@ -51,7 +53,7 @@ class SparseAutoencoder(Autoencoder):
     ----------
     .. [1] Olshausen, B. A. and Field, D. J. (1997). Sparse coding with an overcomplete basis set. Vision Research 37.
     .. [2] Makhzani, A. and Frey, B. (2014). k-sparse autoencoders. ICLR.
-    .. [3] Gao, L. et al. (2024). Scaling and evaluating sparse autoencoders. arXiv:2406.04093. Appendix A.2.
+    .. [3] Gao, L. et al. (2024). Scaling and evaluating sparse autoencoders. arXiv:2406.04093.
 
     Examples
     --------

@@ -29,7 +29,8 @@ class Reconstruction(NamedTuple):
     decoded: str  # where the decoder begins
     output: str
     target: str
-    term: Term
+    entry_weight: str | None
+    terms: list[Term]
 
 
 def _dense(graph: Graph, place: Place, node: str, activation: str, **fields: Any) -> str:
@@ -122,8 +123,8 @@ def _revive(kind: str, relu: bool, sparsity: TopK | BatchTopK, graph: Graph, rec
     again = {**dense[0]["fields"], "shares": reconstruction.output, "shares_transposed": 0, "size": (1,)}
     revived = graph.add("dense", "aux_reconstruction", aux, **again)
     residual = graph.add("add", "residual", reconstruction.target, reconstruction.output, size=(0, 1))
-    entry_weight = reconstruction.term.get("entry_weight")  # of what is missing nothing is left over
-    graph.term("squared_error", revived, residual, weight=sparsity.aux_weight, entry_weight=entry_weight)
+    weight = reconstruction.entry_weight  # of what is missing nothing is left over
+    graph.term("squared_error", revived, residual, weight=sparsity.aux_weight, entry_weight=weight)
 
 
 @add_terms.register
@@ -158,9 +159,21 @@ def _(sparsity: Gated, graph: Graph, place: Place, node: str) -> tuple[str, str]
 def _(sparsity: Gated, graph: Graph, reconstruction: Reconstruction) -> None:
     gate = graph.add("gated", "code_gate", CODE, size=(1,), shares=SELECTED)
     graph.term("sum", gate, weight=sparsity.weight * graph.widths[CODE])
-    again = graph.copy(reconstruction.decoded, reconstruction.output, gate, "gate_", frozen=True)
-    term = reconstruction.term
-    graph.objective.append({**term, "prediction": again, "weight": term["weight"] * sparsity.aux_weight})
+    decoded = next(node for node in graph.nodes if node["name"] == reconstruction.decoded)
+    if decoded["inputs"][:1] == (graph.code,) and decoded["kind"] == "concatenate":  # with a condition
+        beside = decoded["inputs"][1:]
+        gate = graph.add("concatenate", "gate_and_condition", gate, *beside, width=graph.widths[decoded["name"]])
+    seconds = {term["prediction"]: term.get("second") for term in reconstruction.terms}
+    predicted = [*seconds, *(name for name in seconds.values() if name is not None)]
+    again = graph.copies(reconstruction.decoded, predicted, gate, "gate_", frozen=True)
+    for term in reconstruction.terms:
+        once_more = Term(**term)
+        once_more["prediction"] = again[term["prediction"]]
+        second = seconds[term["prediction"]]
+        if second is not None:
+            once_more["second"] = again[second]
+        once_more["weight"] *= sparsity.aux_weight
+        graph.objective.append(once_more)
 
 
 @add_code.register
@@ -177,7 +190,8 @@ def _(sparsity: Matryoshka, graph: Graph, place: Place, node: str) -> tuple[str,
 def _(sparsity: Matryoshka, graph: Graph, reconstruction: Reconstruction) -> None:
     # The core takes the mean over the prefixes of a row; the objective is their sum.
     n = len(sparsity.lengths(graph.widths[CODE]))
-    at = next(i for i, term in enumerate(graph.objective) if term is reconstruction.term)
-    graph.objective[at] = {**reconstruction.term, "weight": n * reconstruction.term["weight"]}
+    for i, term in enumerate(graph.objective):
+        if any(term is one for one in reconstruction.terms):
+            graph.objective[i] = {**term, "weight": n * term["weight"]}
     if sparsity.sparsity is not None:
         add_terms(sparsity.sparsity, graph, reconstruction)

@@ -6,7 +6,7 @@ and `stages` turn it into the arrays of C structures of ``csrc/layers/layer.h`` 
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,11 +66,11 @@ if (NODE.itemsize, LOSS.itemsize, STAGE.itemsize) != _core.STRUCT_SIZES:
         f"{(NODE.itemsize, LOSS.itemsize, STAGE.itemsize)}: they are of different versions; build the package again"
     )
 
-# Losses of one predicted parameter and a target.
+# Losses of one predicted parameter and a target. A whole row is not one-hot: categorical is for some of its columns.
 PLAIN_LOSSES = tuple(
     name
     for name, target, second in zip(_core.LOSSES, _core.LOSS_HAS_TARGET, _core.LOSS_HAS_SECOND, strict=True)
-    if target and not second
+    if target and not second and name != "categorical"
 )
 
 MAX_WIDTH = 2**31 - 1
@@ -123,6 +123,24 @@ class Stage(TypedDict):
     combine: NotRequired[int]  # 1: samples of a row are joined by the mean of their likelihoods
 
 
+class Range(TypedDict):
+    """Columns of one loss. `labels`: their names, or their numbers where they have none."""
+
+    name: str
+    loss: str
+    columns: list[int]
+    labels: list[str | int]
+    weight: float
+
+
+class Part(NamedTuple):
+    """What one term of the reconstruction compares."""
+
+    loss: str
+    columns: tuple[int, ...]
+    weight: float
+
+
 class Spec(TypedDict):
     """A network by names, with what it is trained for and what of it users ask for."""
 
@@ -132,6 +150,7 @@ class Spec(TypedDict):
     n_components: int
     clean: bool  # the target is a data set of its own, the last source
     n_conditions: int  # columns of the condition, source 1; 0: there is none
+    categories: NDArray[Any] | None  # labels that those columns stand for
     nodes: list[Node]
     objective: list[Term]
     stages: list[Stage]
@@ -142,12 +161,15 @@ class Spec(TypedDict):
     parameters: list[tuple[str, int, int]]  # of the fitted network: name, rows, columns
     kept: tuple[str, ...]  # further nodes that the fitted network is asked for
     score_nodes: list[Node]  # what scores compare with, where training compares with the row itself
+    ranges: NotRequired[list[Range] | None]  # losses by column; None: one for all
+    linked: NotRequired[str | None]  # the reconstruction behind the links of the ranges; None: `output` behind its own
 
 
-def output_activations(loss: str) -> tuple[str, ...]:
-    """Values of ``output_activation`` that a loss allows."""
-    link = loss_link(loss)
-    return ("auto", *_core.ACTIVATIONS) if link == "identity" else ("auto", link)
+def output_activations(links: Set[str]) -> tuple[str, ...]:
+    """Values of ``output_activation`` that losses with these links allow."""
+    if links == {"identity"}:
+        return ("auto", *_core.ACTIVATIONS)
+    return ("auto", *links) if len(links) == 1 else ("auto",)
 
 
 def loss_link(loss: str) -> str:
@@ -175,11 +197,13 @@ class Graph:
         self.encoded = ""  # where the encoder begins
         self.code = ""  # what transform gives
         self.decoded = ""  # where the decoder begins
+        self.ranges: list[Range] | None = None
+        self.parts: dict[str, Part] = {}  # of the reconstruction, by the node of the prediction
         self.widths: dict[str, int] = {}
 
     def add(self, kind: str, name: str, *inputs: str, **fields: Any) -> str:
         """Adds a node and returns its name. `width` is needed where the layer does not keep that of its first input."""
-        if any(node["name"] == name for node in self.nodes):
+        if name in self.widths:
             raise ValueError(f"there are two nodes of the name {name!r}")
         self.nodes.append(Node(kind=kind, name=name, inputs=inputs, fields=fields))
         self.widths[name] = fields["width"] if "width" in fields else self.widths[inputs[0]]
@@ -197,8 +221,14 @@ class Graph:
         The copies have names with a prefix; the name of the last one is returned. `frozen`: the weights learn nothing
         from the copies.
         """
+        return self.copies(first, (last,), start, prefix, frozen=frozen)[last]
+
+    def copies(
+        self, first: str, last: Sequence[str], start: str, prefix: str, *, frozen: bool = False
+    ) -> dict[str, str]:
+        """The same for several last nodes; names of copies by those of the nodes."""
         stands_for = {first: start}
-        needed = {node["name"] for node in wanted(self.nodes, (last,))}
+        needed = {node["name"] for node in wanted(self.nodes, last)}
         for node in list(self.nodes):
             name = node["name"]
             if name in stands_for or not any(i in stands_for for i in node["inputs"]):
@@ -213,7 +243,7 @@ class Graph:
                 fields["size"] = (*fields.get("size", (0,))[:1], 1)
             inputs = tuple(stands_for.get(i, i) for i in node["inputs"])
             stands_for[name] = self.add(node["kind"], prefix + name, *inputs, **fields)
-        return stands_for[last]
+        return stands_for
 
     def term(
         self,
@@ -236,13 +266,26 @@ class Graph:
             self.scores.append(term)
 
 
-def renamed(term: Term, names: Mapping[str | None, str | None]) -> Term:
-    """A term with other nodes to compare with."""
-    new = Term(**term)
-    new["target"] = names.get(term["target"], term["target"])
-    if "entry_weight" in term:
-        new["entry_weight"] = names.get(term["entry_weight"], term["entry_weight"])
-    return new
+def compared(nodes: Iterable[Node], terms: Sequence[Term], instead: Mapping[str, str]) -> tuple[list[Node], list[Term]]:
+    """Terms that compare with other nodes, and copies of the nodes between those and the terms."""
+    stands_for = dict(instead)
+    sides = [name for term in terms for name in (term["target"], term.get("entry_weight")) if name is not None]
+    copies = []
+    for node in wanted(nodes, sides):
+        if node["name"] not in stands_for and any(name in stands_for for name in node["inputs"]):
+            inputs = tuple(stands_for.get(name, name) for name in node["inputs"])
+            stands_for[node["name"]] = f"score_{node['name']}"
+            copies.append(Node(**{**node, "name": stands_for[node["name"]], "inputs": inputs}))
+    out = []
+    for term in terms:
+        new = Term(**term)
+        if term["target"] is not None:
+            new["target"] = stands_for.get(term["target"], term["target"])
+        weight = term.get("entry_weight")
+        if weight is not None:
+            new["entry_weight"] = stands_for.get(weight, weight)
+        out.append(new)
+    return copies, out
 
 
 def bits(spec: Spec) -> int:
@@ -256,19 +299,29 @@ def dtype(spec: Spec) -> np.dtype[Any]:
 def inverse_link(spec: Spec) -> str:
     """Name of the function between the last layer's sum and the reconstruction."""
     link = loss_link(spec["scores"][0]["loss"])
-    if link != "identity":
-        return link
+    return link if link != "identity" else output_activation(spec)
+
+
+def output_activation(spec: Spec) -> str:
+    """The function of the last layer itself."""
     last = next(node for node in spec["nodes"] if node["name"] == spec["output"])
     return str(last["fields"].get("activation", "identity"))
 
 
+def reconstruction(spec: Spec) -> tuple[str, int]:
+    """The node of the reconstruction on the scale of the data, and what of it that is."""
+    linked = spec.get("linked")
+    return (spec["output"], _core.LINKED) if linked is None else (linked, _core.VALUES)
+
+
 def is_linear(spec: Spec) -> bool:
-    """Whether reconstruction is an affine function of the row, trained by squared error."""
+    """Whether reconstruction is an affine function of the row, trained by squared error, and all that is learned."""
     layers = [node for node in inference_nodes(spec) if node["kind"] != "input"]
     return (
         len(spec["scores"]) == 1
         and spec["scores"][0]["loss"] == "squared_error"
         and spec["n_conditions"] == 0
+        and not spec["kept"]
         and all(node["kind"] == "dense" and node["fields"]["activation"] == "identity" for node in layers)
     )
 
@@ -295,7 +348,7 @@ def inference_nodes(spec: Spec, resting: Set[str] = TRAINING_ONLY) -> list[Node]
             stands_for[node["name"]] = inputs[0]
         else:
             kept.append(Node(kind=node["kind"], name=node["name"], inputs=inputs, fields=node["fields"]))
-    needed = {spec["code"], spec["output"], *spec["kept"]}
+    needed = {spec["code"], spec["output"], reconstruction(spec)[0], *spec["kept"]}
     for term in spec["scores"]:
         needed.update(
             name

@@ -2,7 +2,7 @@
 
 from functools import partial
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,15 +14,23 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import _check_y, check_consistent_length, check_is_fitted, column_or_1d
 
-from autoenc import _data, _spec
+from autoenc import _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._base import MOST, AvailableIf, NotWithTheseParameters
+from autoenc._condition import listed
 from autoenc._declare import estimator, first
-from autoenc._fitting import FitData, Rows
-from autoenc._spec import Graph, Spec, Stage, Term
+from autoenc._fitting import FEATURES, FitData, Rows
+from autoenc._predictors import HEAD, PROBABILITIES, ClassifierPredictor, RegressorPredictor, log_probabilities
+from autoenc._spec import Graph, Range, Spec, Stage, Term
 
-HEAD = "head"
 LABELS = "labels"
+
+
+class Labels(NamedTuple):
+    """What the head is to say, as the core reads it."""
+
+    targets: NDArray[Any]  # (rows, columns of the head)
+    known: NDArray[np.bool_]  # rows that have some
 
 
 @estimator
@@ -40,8 +48,8 @@ class _Supervised(Autoencoder):
         "reconstruction_weight": [Interval(Real, 0, None, closed="left")],
     }
 
-    def _add_head(self, graph: Graph, node: str) -> Term:
-        """Adds what is behind the head and its term."""
+    def _add_head(self, graph: Graph, node: str, source: int) -> Term:
+        """Adds what is behind the head and its term; labels are the source of that number."""
         raise NotImplementedError(f"{type(self).__name__} must say what its head is for")
 
     def _add_code(self, graph: Graph, node: str) -> tuple[str, str]:
@@ -49,8 +57,10 @@ class _Supervised(Autoencoder):
         self._dense(graph, HEAD, decoded, self._n_targets, "identity")
         return code, decoded
 
-    def _describe(self, n_features: int, n_outputs: int | None, n_conditions: int) -> Spec:
-        spec = super()._describe(n_features, n_outputs, n_conditions)
+    def _describe(
+        self, n_features: int, n_outputs: int | None, n_conditions: int, ranges: list[Range] | None = None
+    ) -> Spec:
+        spec = super()._describe(n_features, n_outputs, n_conditions, ranges)
         spec["settings"]["columns of y"] = self._n_targets
         return spec
 
@@ -61,7 +71,7 @@ class _Supervised(Autoencoder):
         at = next(i for i, node in enumerate(graph.nodes) if node["name"] == HEAD)
         behind = graph.nodes[at + 1 :]
         del graph.nodes[at + 1 :]
-        term = self._add_head(graph, HEAD)
+        term = self._add_head(graph, HEAD, 1 + (spec["n_conditions"] > 0) + spec["clean"])
         last_of_head = graph.nodes[-1]["name"]
         graph.nodes += behind
         reconstruction = [
@@ -72,40 +82,48 @@ class _Supervised(Autoencoder):
         stage = Stage(last=last, terms=(0, len(objective)), groups=1, rate_factor=1.0)
         return Spec(**{**spec, "nodes": graph.nodes, "objective": objective, "stages": [stage], "kept": graph.kept})
 
-    def _fit_both(self, X: Any, y: NDArray[Any], labelled: NDArray[np.bool_], sample_weight: Any) -> None:
-        """Both trainings on checked targets of shape (n_samples, columns of the head)."""
+    def _labelled(self, rows: Rows, labels: Labels) -> Rows:
+        """Rows of the second training: those with a label, or all where they are restored too."""
+        whole = rows._replace(labels=labels.targets)
+        return whole if self.reconstruction_weight > 0.0 else whole.some(labels.known)
+
+    def _fit_both(self, data: FitData, labels: Labels, validation: Labels | None) -> None:
+        """Both trainings on checked rows and labels."""
         self._check_options()
-        data = FitData(Rows(X, y), _data.check_weights(sample_weight, X), None)
-        self._n_targets = y.shape[1]
-        spec = self._description(Rows(X))
+        self._n_targets = labels.targets.shape[1]
+        spec = self._description(data.rows)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        rows = FitData(Rows(X), data.weights, None)
         resumes = self.warm_start and hasattr(self, "coefs_")
-        initial = None if resumes else self._initial(rows, seed)
-        trainer, history = self._run_fit(spec, self._merge(rows), seed, resumes=resumes, initial=initial)
+        initial = None if resumes else self._initial(data, seed)
+        trainer, history = self._run_fit(spec, self._merge(data), seed, resumes=resumes, initial=initial)
         if history.interrupted:
             raise KeyboardInterrupt  # without its second training the head says nothing
         if history.error is not None:
             raise history.error
         pretrained = {name: trainer.get(i) for i, (name, _, _) in enumerate(trainer.parameters())}
-        if self.reconstruction_weight == 0.0:
-            data = FitData(
-                Rows(X[labelled], y[labelled]), None if data.weights is None else data.weights[labelled], None
-            )
+        weights = data.weights
+        if weights is not None and self.reconstruction_weight == 0.0:
+            weights = weights[labels.known]
+        held_out = None
+        if validation is not None:
+            assert data.validation is not None
+            held_out = self._labelled(data.validation, validation)
         tuned = self._fine_tuned(spec)
         trainer, further = self._run_fit(
             tuned,
-            self._merge(data),
+            self._merge(FitData(self._labelled(data.rows, labels), weights, held_out)),
             seed,
             initial=pretrained,
             max_iter=self.fine_tune_max_iter,
             rate=self.fine_tune_learning_rate_init,
         )
         self._forget()
-        features = {name: self.__dict__[name] for name in ("n_features_in_", "feature_names_in_") if name in vars(self)}
+        features = {name: self.__dict__[name] for name in FEATURES if name in vars(self)}
         self._learn(trainer, tuned, history, features)
         self.fine_tune_loss_curve_ = further.loss
-        self._after_fit(trainer, FitData(Rows(X), rows.weights, None))
+        if further.validation_loss:
+            self.fine_tune_validation_loss_curve_ = further.validation_loss
+        self._after_fit(trainer, data)
         self._report(further)
 
     def _cannot(self) -> None:
@@ -118,8 +136,55 @@ class _Supervised(Autoencoder):
         """Not available: the second training starts from the weights of the first."""
         raise NotImplementedError
 
-    def fit_transform(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> NDArray[Any]:
-        """Fit to X and y and return the codes: the same as ``fit(X, y).transform(X)``.
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        X_clean: Any = None,
+        condition: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight: Any = None,
+    ) -> Self:
+        before = dict(vars(self))
+        try:
+            data = self._check_fit_data(X, X_clean, condition, X_val, sample_weight, reset=True)
+            labels = self._read_labels(y, data, before)
+            validation = None
+            if y_val is not None:
+                if data.validation is None:
+                    raise ValueError("y_val is given without X_val; allowed are both, X_val alone or none")
+                validation = self._read_validation(y_val, data.validation.X.shape[0])
+                if not validation.known.any():
+                    raise ValueError("no row of y_val has a label; without y_val, X_val is for the first training")
+            self._fit_both(data, labels, validation)
+        except BaseException:
+            self.__dict__ = before
+            raise
+        return self
+
+    def _read_labels(self, y: Any, data: FitData, before: dict[str, Any]) -> Labels:
+        """y checked, and what is learned of it kept."""
+        raise NotImplementedError(f"{type(self).__name__} must say what its y is")
+
+    def _read_validation(self, y: Any, n_rows: int) -> Labels:
+        """y of validation rows, as that of the training rows has been read."""
+        raise NotImplementedError(f"{type(self).__name__} must say what its y is")
+
+    def fit_transform(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        X_clean: Any = None,
+        condition: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight: Any = None,
+    ) -> NDArray[Any]:
+        """Fit to X and y and return the codes: the same as ``fit(X, y, ...).transform(X)``.
 
         Parameters
         ----------
@@ -127,23 +192,19 @@ class _Supervised(Autoencoder):
             Training rows.
         y : array-like of shape (n_samples,)
             As in `fit`.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Nonnegative weights of the rows.
+        X_clean, condition, X_val, y_val, sample_weight : default=None
+            As in `fit`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_components)
         """
-        return self.fit(X, y, sample_weight=sample_weight).transform(X)
+        self.fit(X, y, X_clean=X_clean, condition=condition, X_val=X_val, y_val=y_val, sample_weight=sample_weight)
+        return self.transform(X, condition=condition)
 
-    def _check_with_target(self, X: Any, *, reset: bool) -> Any:
-        X = _data.check_features(self, X, reset=reset, precision=self.precision, allow_nan=self.missing == "mask")
-        _data.check_target(X, self._target_loss(), "X", allow_nan=self.missing == "mask")
-        return X
-
-    def _head(self, X: Any, node: str) -> NDArray[Any]:
-        check_is_fitted(self)
-        return self._run(self._check(X), node)
+    def _head(self, X: Any, node: str, condition: Any) -> NDArray[Any]:
+        X = self._check(X)
+        return self._run(X, node, condition=self._check_condition(condition, X.shape[0]))
 
 
 @estimator
@@ -184,6 +245,8 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         Labels, sorted; without `unlabeled_label`.
     fine_tune_loss_curve_ : list of float
         Loss of each epoch of the second training; `loss_curve_` is that of the first.
+    fine_tune_validation_loss_curve_ : list of float
+        Loss of its validation rows after each epoch. Only where there are some.
     <learned>
 
     See Also
@@ -218,20 +281,24 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
-    def _add_head(self, graph: Graph, node: str) -> Term:
-        graph.kept = (graph.add("activation", "probabilities", node, activation="softmax"),)
-        labels = graph.add("input", LABELS, width=self._n_targets, source=1)
+    def _add_head(self, graph: Graph, node: str, source: int) -> Term:
+        graph.kept = (graph.add("activation", PROBABILITIES, node, activation="softmax"),)
+        labels = graph.add("input", LABELS, width=self._n_targets, source=source)
         # The core's mean over classes, times their number, is the cross-entropy.
         return Term(loss="multinomial", prediction=node, target=labels, weight=float(self._n_targets), parameter=1.0)
+
+    def _has_label(self, y: NDArray[Any]) -> NDArray[np.bool_]:
+        none = self.unlabeled_label
+        if none is not None and isinstance(none, str) == (y.dtype.kind in "UO"):
+            return np.asarray(y != none, dtype=bool)
+        return np.ones(len(y), bool)
 
     def _labels(self, y: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Labels, checked, and which rows have one."""
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         none = self.unlabeled_label
-        labelled = np.ones(len(y), bool)
-        if none is not None and isinstance(none, str) == (y.dtype.kind in "UO"):
-            labelled = np.asarray(y != none, dtype=bool)
+        labelled = self._has_label(y)
         if not labelled.all() and {-1, 1} == set(unique_labels(y).tolist()) and none == -1:
             raise ValueError(
                 "y has the labels -1 and 1, and unlabeled_label=-1 says that -1 means no label; with two classes -1 "
@@ -241,8 +308,60 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
             raise ValueError(f"no row of y has a label: all are unlabeled_label={none!r}; at least one must have one")
         return y, labelled
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, *, sample_weight: Any = None) -> Self:
+    def _read_labels(self, y: Any, data: FitData, before: dict[str, Any]) -> Labels:
+        y = _check_y(y, multi_output=False, y_numeric=False, estimator=self)
+        if len(y) != data.rows.X.shape[0]:
+            raise ValueError(f"y has {len(y)} entries and X has {data.rows.X.shape[0]} rows; they must be pairs")
+        y, labelled = self._labels(y)
+        if data.weights is not None and not data.weights[labelled].any():
+            raise ValueError("sample_weight is zero for every row with a label; at least one weight must be positive")
+        classes = np.unique(y[labelled])
+        known = before.get("classes_", classes)
+        if self.warm_start and "coefs_" in before and not np.array_equal(classes, known):
+            raise ValueError(
+                f"warm_start=True needs the classes of the fit before, {known.tolist()}; y has {classes.tolist()}"
+            )
+        self.classes_, self._unlabeled = classes, self.unlabeled_label
+        weights = np.ones(len(self.classes_))
+        if self.class_weight is not None:
+            weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y[labelled])
+            if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+                raise ValueError(
+                    f"class_weight={self.class_weight!r} gives the classes the weights {weights.tolist()}; allowed "
+                    "are finite numbers of at least 0, not all of them 0"
+                )
+        self._weights_of_classes = weights
+        return self._one_hot(y, labelled)
+
+    def _one_hot(self, y: NDArray[Any], labelled: NDArray[np.bool_]) -> Labels:
+        targets = np.zeros((len(y), len(self.classes_)), np.float32)
+        at = np.searchsorted(self.classes_, y[labelled])
+        targets[np.flatnonzero(labelled), at] = self._weights_of_classes[at]
+        return Labels(targets, labelled)
+
+    def _read_validation(self, y: Any, n_rows: int) -> Labels:
+        y = column_or_1d(y)
+        if len(y) != n_rows:
+            raise ValueError(f"y_val has {len(y)} entries and X_val has {n_rows} rows; they must be pairs")
+        if (y.dtype.kind in "biuf") != (self.classes_.dtype.kind in "biuf"):
+            raise ValueError(f"y_val is of type {y.dtype} and y of {self.classes_.dtype}; they must have labels alike")
+        labelled = self._has_label(y)
+        unknown = np.setdiff1d(y[labelled], self.classes_)
+        if len(unknown):
+            raise ValueError(f"y_val has labels that y has not: {listed(unknown)}; allowed are {listed(self.classes_)}")
+        return self._one_hot(y, labelled)
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        X_clean: Any = None,
+        condition: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight: Any = None,
+    ) -> Self:
         """Fit to rows, of which some or all have labels.
 
         Parameters
@@ -251,6 +370,18 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
             Training rows.
         y : array-like of shape (n_samples,)
             Labels; `unlabeled_label` where there is none.
+        X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
+            What the reconstruction of each row is to be. Default: X.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row and not to be restored, labels or numbers, as in `Autoencoder`. The encoder
+            gets it beside the row, and with it the head; every later method wants it too.
+        X_val : {array-like, sparse matrix} of shape (n_validation, n_features), default=None
+            Rows to validate the first training on, which keeps the weights of its best epoch. With X_clean or condition
+            a tuple: the rows, their clean targets, their conditions, in this order.
+        y_val : array-like of shape (n_validation,), default=None
+            Their labels, as y; the second training then keeps the weights of its best epoch on those that have one.
+            Without y_val the second training validates on nothing, or with `early_stopping` on `validation_fraction` of
+            its own rows.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows, in both trainings.
 
@@ -258,87 +389,78 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         -------
         self
         """
-        before = dict(vars(self))
-        try:
-            X = self._check_with_target(X, reset=True)
-            y = _check_y(y, multi_output=False, y_numeric=False, estimator=self)
-            if len(y) != X.shape[0]:
-                raise ValueError(f"y has {len(y)} entries and X has {X.shape[0]} rows; they must be pairs")
-            y, labelled = self._labels(y)
-            classes, codes = np.unique(y[labelled], return_inverse=True)
-            known = before.get("classes_", classes)
-            if self.warm_start and "coefs_" in before and not np.array_equal(classes, known):
-                raise ValueError(
-                    f"warm_start=True needs the classes of the fit before, {known.tolist()}; y has {classes.tolist()}"
-                )
-            self.classes_, self._unlabeled = classes, self.unlabeled_label
-            weights = np.ones(len(self.classes_))
-            if self.class_weight is not None:
-                weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y[labelled])
-                if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-                    raise ValueError(
-                        f"class_weight={self.class_weight!r} gives the classes the weights {weights.tolist()}; allowed "
-                        "are finite numbers of at least 0, not all of them 0"
-                    )
-            targets = np.zeros((len(y), len(self.classes_)), np.float32)
-            targets[np.flatnonzero(labelled), codes] = weights[codes]
-            self._fit_both(X, targets, labelled, sample_weight)
-        except BaseException:
-            self.__dict__ = before
-            raise
-        return self
+        return super().fit(
+            X, y, X_clean=X_clean, condition=condition, X_val=X_val, y_val=y_val, sample_weight=sample_weight
+        )
 
-    def predict_proba(self, X: Any) -> NDArray[Any]:
+    def predict_proba(self, X: Any, *, condition: Any = None) -> NDArray[Any]:
         """Probabilities of the classes.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        return self._head(X, "probabilities")
+        return self._head(X, PROBABILITIES, condition)
 
-    def predict_log_proba(self, X: Any) -> NDArray[Any]:
+    def predict_log_proba(self, X: Any, *, condition: Any = None) -> NDArray[Any]:
         """Logarithms of `predict_proba`, exact where those are tiny.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        logits = self._head(X, HEAD)
-        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-        exact = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        probabilities = self._head(X, "probabilities")
-        likely = probabilities > 0.5
-        # Near one the logarithm is that of the rounded probability, so that the two methods agree to the last digit.
-        return np.where(likely, np.log(np.where(likely, probabilities, 1.0)), exact).astype(logits.dtype)
+        return log_probabilities(self._head(X, HEAD, condition), self._head(X, PROBABILITIES, condition))
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: Any, *, condition: Any = None) -> NDArray[Any]:
         """The most probable class of each row.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
         ndarray of shape (n_samples,)
         """
-        best = self._head(X, HEAD).argmax(axis=1)
+        best = self._head(X, HEAD, condition).argmax(axis=1)
         return np.asarray(self.classes_[best])
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # type: ignore[override]
+    def predictor(self, *, n_jobs: int | None = 1) -> ClassifierPredictor:
+        """The fitted network as an object that needs neither scikit-learn nor SciPy, with little overhead for one row.
+
+        Parameters
+        ----------
+        n_jobs : int or None, default=1
+            Threads of a call, as the parameter of the same name.
+
+        Returns
+        -------
+        ClassifierPredictor
+            Also with `predict`, `predict_proba` and `predict_log_proba`.
+        """
+        return self._predictor_of(ClassifierPredictor, n_jobs, classes=self.classes_)
+
+    def score(  # type: ignore[override]
+        self, X: Any, y: Any, sample_weight: Any = None, *, condition: Any = None
+    ) -> float:
         """Share of the rows whose class is predicted, those without a label left out.
 
         Parameters
@@ -349,6 +471,8 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
             Their labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -359,7 +483,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         check_consistent_length(X, y, sample_weight)
         known = np.ones(len(y), bool) if self._unlabeled is None else np.asarray(y != self._unlabeled)
         weight = None if sample_weight is None else np.asarray(sample_weight)[known]
-        return float(accuracy_score(y[known], self.predict(X)[known], sample_weight=weight))
+        return float(accuracy_score(y[known], self.predict(X, condition=condition)[known], sample_weight=weight))
 
 
 def _numbers(y: Any) -> NDArray[np.float64]:
@@ -370,6 +494,12 @@ def _numbers(y: Any) -> NDArray[np.float64]:
     if y.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: y is {y.dtype}")
     return y.astype(np.float64)
+
+
+def _finite_columns(y: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+    if np.isinf(y).any():
+        raise ValueError(f"Input {name} contains infinity; every value must be finite, or NaN for none.")
+    return y.reshape(len(y), -1)
 
 
 @estimator
@@ -403,6 +533,8 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
     ----------
     fine_tune_loss_curve_ : list of float
         Loss of each epoch of the second training; `loss_curve_` is that of the first.
+    fine_tune_validation_loss_curve_ : list of float
+        Loss of its validation rows after each epoch. Only where there are some.
     <learned>
 
     See Also
@@ -434,17 +566,58 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         tags.target_tags.multi_output = True
         return tags
 
-    def _add_head(self, graph: Graph, node: str) -> Term:
+    def _add_head(self, graph: Graph, node: str, source: int) -> Term:
         graph.kept = (node,)
-        labels = graph.add("input", LABELS, width=self._n_targets, source=1)
+        labels = graph.add("input", LABELS, width=self._n_targets, source=source)
         known = graph.add("observed", "labels_observed", labels)
         present = graph.add("present", "labels_present", labels)
         return Term(
             loss="squared_error", prediction=node, target=known, weight=1.0, parameter=1.0, entry_weight=present
         )
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, *, sample_weight: Any = None) -> Self:
+    def _read_labels(self, y: Any, data: FitData, before: dict[str, Any]) -> Labels:
+        if y is None:
+            _check_y(y, estimator=self)
+        y = _numbers(y)
+        n = data.rows.X.shape[0]
+        if y.ndim not in (1, 2) or len(y) != n:
+            raise ValueError(f"y has shape {y.shape} and X has {n} rows; allowed are one or more columns of rows")
+        columns = _finite_columns(y, "y")
+        if np.isnan(columns).all(axis=0).any():
+            raise ValueError("a column of y has no value at all: all are NaN; at least one must be known")
+        self._flat = y.ndim == 1
+        weights = data.weights
+        share = np.where(np.isnan(columns), 0.0, 1.0 if weights is None else weights[:, np.newaxis])
+        if not share.any(axis=0).all():
+            raise ValueError("a column of y has no value in rows of positive sample_weight; at least one must be known")
+        filled = np.where(np.isnan(columns), 0.0, columns)
+        self._y_mean = np.average(filled, axis=0, weights=share)
+        spread = np.sqrt(np.average((filled - self._y_mean) ** 2, axis=0, weights=share))
+        self._y_scale = np.where(spread > 0.0, spread, 1.0)
+        return self._standardised(columns)
+
+    def _standardised(self, columns: NDArray[np.float64]) -> Labels:
+        targets = ((columns - self._y_mean) / self._y_scale).astype(self.precision)
+        return Labels(targets, np.asarray(np.isfinite(columns).any(axis=1)))
+
+    def _read_validation(self, y: Any, n_rows: int) -> Labels:
+        y = _numbers(y)
+        shape = (n_rows,) if self._flat else (n_rows, len(self._y_mean))
+        if y.shape != shape:
+            raise ValueError(f"y_val has shape {y.shape}; the {n_rows} rows of X_val and y need {shape}")
+        return self._standardised(_finite_columns(y, "y_val"))
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        X_clean: Any = None,
+        condition: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight: Any = None,
+    ) -> Self:
         """Fit to rows, of which some or all have a y.
 
         Parameters
@@ -453,6 +626,18 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
             Training rows.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Numbers; NaN where there is none.
+        X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
+            What the reconstruction of each row is to be. Default: X.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row and not to be restored, labels or numbers, as in `Autoencoder`. The encoder
+            gets it beside the row, and with it the head; every later method wants it too.
+        X_val : {array-like, sparse matrix} of shape (n_validation, n_features), default=None
+            Rows to validate the first training on, which keeps the weights of its best epoch. With X_clean or condition
+            a tuple: the rows, their clean targets, their conditions, in this order.
+        y_val : array-like of shape (n_validation,) or (n_validation, n_targets), default=None
+            Their numbers, as y; the second training then keeps the weights of its best epoch on those that have one.
+            Without y_val the second training validates on nothing, or with `early_stopping` on `validation_fraction` of
+            its own rows.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows, in both trainings.
 
@@ -460,58 +645,47 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         -------
         self
         """
-        before = dict(vars(self))
-        try:
-            X = self._check_with_target(X, reset=True)
-            if y is None:
-                _check_y(y, estimator=self)
-            y = _numbers(y)
-            if y.ndim not in (1, 2) or len(y) != X.shape[0]:
-                raise ValueError(
-                    f"y has shape {y.shape} and X has {X.shape[0]} rows; allowed are one or more columns of rows"
-                )
-            if np.isinf(y).any():
-                raise ValueError("Input y contains infinity; every value must be finite, or NaN for none.")
-            known = np.isfinite(y)
-            columns = y.reshape(len(y), -1)
-            if not known.reshape(columns.shape).any(axis=0).all():
-                raise ValueError("a column of y has no value at all: all are NaN; at least one must be known")
-            self._flat = y.ndim == 1
-            weights = _data.check_weights(sample_weight, X)
-            share = np.where(np.isnan(columns), 0.0, 1.0 if weights is None else weights[:, np.newaxis])
-            if not share.any(axis=0).all():
-                raise ValueError(
-                    "a column of y has no value in rows of positive sample_weight; at least one must be known"
-                )
-            filled = np.where(np.isnan(columns), 0.0, columns)
-            self._y_mean = np.average(filled, axis=0, weights=share)
-            spread = np.sqrt(np.average((filled - self._y_mean) ** 2, axis=0, weights=share))
-            self._y_scale = np.where(spread > 0.0, spread, 1.0)
-            targets = ((columns - self._y_mean) / self._y_scale).astype(self.precision)
-            self._fit_both(X, targets, known.reshape(columns.shape).any(axis=1), sample_weight)
-        except BaseException:
-            self.__dict__ = before
-            raise
-        return self
+        return super().fit(
+            X, y, X_clean=X_clean, condition=condition, X_val=X_val, y_val=y_val, sample_weight=sample_weight
+        )
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: Any, *, condition: Any = None) -> NDArray[Any]:
         """Numbers for rows.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_targets)
             As y was in the fit.
         """
-        out = self._head(X, HEAD)
+        out = self._head(X, HEAD, condition)
         out = out * self._y_scale + self._y_mean
         return np.asarray(out[:, 0] if self._flat else out)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # type: ignore[override]
+    def predictor(self, *, n_jobs: int | None = 1) -> RegressorPredictor:
+        """The fitted network as an object that needs neither scikit-learn nor SciPy, with little overhead for one row.
+
+        Parameters
+        ----------
+        n_jobs : int or None, default=1
+            Threads of a call, as the parameter of the same name.
+
+        Returns
+        -------
+        RegressorPredictor
+            Also with `predict`.
+        """
+        return self._predictor_of(RegressorPredictor, n_jobs, mean=self._y_mean, scale=self._y_scale, flat=self._flat)
+
+    def score(  # type: ignore[override]
+        self, X: Any, y: Any, sample_weight: Any = None, *, condition: Any = None
+    ) -> float:
         """Coefficient of determination on the rows whose y is known.
 
         Parameters
@@ -522,6 +696,8 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
             Their numbers; NaN where there is none.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -532,4 +708,4 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         check_consistent_length(X, y, sample_weight)
         known = np.isfinite(y.reshape(len(y), -1)).all(axis=1)
         weight = None if sample_weight is None else np.asarray(sample_weight)[known]
-        return float(r2_score(y[known], self.predict(X)[known], sample_weight=weight))
+        return float(r2_score(y[known], self.predict(X, condition=condition)[known], sample_weight=weight))

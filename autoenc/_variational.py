@@ -11,13 +11,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from autoenc import _bound, _cache, _core, _data, _latent, _predictor, _spec
+from autoenc import _bound, _cache, _columns, _core, _data, _latent, _predictor, _spec
 from autoenc._base import MOST, BaseAutoencoder
 from autoenc._declare import estimator, first
-from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData, Rows
-from autoenc._spec import Graph, Node, Spec
+from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData, Rows, warn
+from autoenc._spec import Graph, Node, Range, Spec
 from autoenc._threads import n_threads
-from autoenc._variational_graph import add_divergence, add_likelihood, is_closed, likelihood_loss
+from autoenc._training import History
+from autoenc._variational_graph import add_divergence, add_likelihood, is_closed, likelihood_parts
+from autoenc.losses import ColumnLoss
 
 LIKELIHOODS = ("squared_error", "log_loss", "poisson", "multinomial", "negative_binomial")
 ACTIVE = (
@@ -37,12 +39,17 @@ class VariationalAutoencoder(BaseAutoencoder):
     ----------
     n_components : int, default=2
         Components of the latent space.
-    likelihood : {"squared_error", "log_loss", "poisson", "multinomial", "negative_binomial"}, default="squared_error"
+    likelihood : {"squared_error", "log_loss", "poisson", "multinomial", "negative_binomial"} or ColumnLoss, \\
+default="squared_error"
         Of a row given its code: normal, Bernoulli (data in [0, 1]), Poisson, multinomial or negative binomial (counts).
-    noise_variance : float or "learned", default=1.0
-        Of the normal likelihood. "learned": the decoder gives a variance for each entry.
+        For mixed tables an `autoenc.losses.ColumnLoss` gives columns likelihoods of their own.
+    noise_variance : float, "shared" or "learned", default="shared"
+        Of normal likelihoods. "shared": one for all entries, trained with the weights [12]_. "learned": the decoder
+        gives one for each entry. Both stay within e^-10 and e^10. A number above what the codes can explain lets
+        the codes die: 1.0 does so on data in [0, 1].
     objective : {"elbo", "iwae", "beta_tc", "factor", "mmd"}, default="elbo"
-        "iwae": the importance weighted bound of `n_importance_samples` draws [3]_. "beta_tc": `beta` weighs the total
+        "iwae": the importance weighted bound of `n_importance_samples` draws [3]_; of one draw it is "elbo", with a
+        warning. "beta_tc": `beta` weighs the total
         correlation of the components alone [4]_. "factor": the same by a discriminator [5]_. "mmd": the codes of all
         rows together are drawn to the prior, those of single rows are not [6]_.
     n_importance_samples : int, default=1
@@ -69,7 +76,9 @@ class VariationalAutoencoder(BaseAutoencoder):
         Mean divergence of each component from the standard normal over the training rows, in nats; near zero for one
         that the decoder ignores.
     active_units_ : int
-        Components whose means vary over the training rows by more than 0.01 [3]_.
+        Components whose means vary over the training rows by more than 0.01 [3]_. Where there is none, a fit warns.
+    noise_variance_ : float
+        With noise_variance="shared": what was learned.
     <learned>
 
     Notes
@@ -93,6 +102,8 @@ class VariationalAutoencoder(BaseAutoencoder):
     .. [9] Kingma, D. P. et al. (2016). Improved variational inference with inverse autoregressive flow. NeurIPS.
     .. [10] Tomczak, J. M. and Welling, M. (2018). VAE with a VampPrior. AISTATS.
     .. [11] White, T. (2016). Sampling generative networks. arXiv:1609.04468.
+    .. [12] Rybkin, O., Daniilidis, K. and Levine, S. (2021). Simple and effective VAE training with calibrated
+       decoders. ICML.
 
     Examples
     --------
@@ -105,8 +116,8 @@ class VariationalAutoencoder(BaseAutoencoder):
     """
 
     n_components: int = first(default=2)
-    likelihood: str = "squared_error"
-    noise_variance: float | str = 1.0
+    likelihood: str | ColumnLoss = "squared_error"
+    noise_variance: float | str = "shared"
     objective: str = "elbo"
     n_importance_samples: int = 1
     beta: float = 1.0
@@ -118,8 +129,8 @@ class VariationalAutoencoder(BaseAutoencoder):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseAutoencoder._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "likelihood": [StrOptions(set(LIKELIHOODS))],
-        "noise_variance": [Interval(Real, 1e-4, 1e4, closed="both"), StrOptions({"learned"})],
+        "likelihood": [StrOptions(set(LIKELIHOODS)), ColumnLoss],
+        "noise_variance": [Interval(Real, 1e-4, 1e4, closed="both"), StrOptions({"shared", "learned"})],
         "objective": [StrOptions({"elbo", "iwae", "beta_tc", "factor", "mmd"})],
         "n_importance_samples": [Interval(Integral, 1, MOST, closed="both")],
         "beta": [Interval(Real, 0, None, closed="left")],
@@ -131,9 +142,8 @@ class VariationalAutoencoder(BaseAutoencoder):
     }
     _not_tied: ClassVar[tuple[str, ...]] = ("log_variance", "second")
     _present_share: ClassVar[int] = 0  # the likelihood of a row is that of the entries that are there
-
-    def _target_loss(self) -> str:
-        return self.likelihood
+    _loss_parameter: ClassVar[str] = "likelihood"
+    _range_losses: ClassVar[tuple[str, ...]] = (*LIKELIHOODS, "categorical")
 
     def _settings(self) -> dict[str, Any]:
         names = ("likelihood", "noise_variance", "objective", "prior", "n_prior_components")
@@ -152,6 +162,16 @@ class VariationalAutoencoder(BaseAutoencoder):
                     f"{name}={value!r} does not go with objective={self.objective!r}, "
                     f"n_importance_samples={self.n_importance_samples!r} and prior={self.prior!r}; allowed: {neutral!r}"
                 )
+        if isinstance(self.likelihood, ColumnLoss) and self.likelihood.weights:
+            raise ValueError(
+                f"likelihood has weights={self.likelihood.weights!r}; allowed: None, since likelihoods of all columns "
+                "share a unit, the nat"
+            )
+        if self.objective == "iwae" and self.n_importance_samples == 1:
+            warn(
+                "objective='iwae' with n_importance_samples=1 is the evidence lower bound, as objective='elbo'; more "
+                "draws make the bound tighter, say n_importance_samples=5 or 50"
+            )
         if self.corruption is not None and self.corruption._emphasis() is not None:
             raise ValueError(
                 f"corruption={self.corruption!r} with emphasis does not go with a likelihood; allowed: emphasis=None"
@@ -182,17 +202,20 @@ class VariationalAutoencoder(BaseAutoencoder):
         return graph.add("repeat", "condition_of_z", condition, multiplicity=int(self.n_importance_samples))
 
     def _add_output(self, graph: Graph, node: str, width: int) -> str:
-        """The mean and, where the likelihood has two parameters, beside it the second: log-variance or log theta."""
-        if likelihood_loss(self) in ("gaussian", "negative_binomial"):
-            self._dense(graph, "second", node, width, "identity")
+        """The mean and, of columns whose likelihood has two parameters, the second: log-variance or log theta."""
+        n_second = _columns.second_width(likelihood_parts(self, graph, width))
+        if n_second:
+            self._dense(graph, _columns.SECOND, node, n_second, "identity")
         return self._dense(graph, "reconstruction", node, width, "identity")
 
     def _add_objective(self, graph: Graph, output: str, target: str, entry_weight: str | None) -> None:
         add_likelihood(self, graph, output, target, entry_weight)
         add_divergence(self, graph)
 
-    def _describe(self, n_features: int, n_outputs: int | None, n_conditions: int) -> Spec:
-        spec = super()._describe(n_features, n_outputs, n_conditions)
+    def _describe(
+        self, n_features: int, n_outputs: int | None, n_conditions: int, ranges: list[Range] | None = None
+    ) -> Spec:
+        spec = super()._describe(n_features, n_outputs, n_conditions, ranges)
         d = int(self.n_components)
         inputs = ("mean", "log_variance", "posterior_kl")
         spec["score_nodes"] = [
@@ -211,6 +234,16 @@ class VariationalAutoencoder(BaseAutoencoder):
             if node["kind"] == "total_correlation":
                 node["fields"]["value"] = (float(rows.X.shape[0]),)
         return spec
+
+    def _starts(
+        self, spec: Spec, mean: NDArray[np.float64], variance: NDArray[np.float64]
+    ) -> dict[str, NDArray[np.float64]]:
+        """A shared variance starts at that of the target: where the reconstruction is its mean, none is likelier."""
+        starts = super()._starts(spec, mean, variance)
+        if self.noise_variance == "shared" and any(node["name"] == "noise" for node in spec["nodes"]):
+            columns = _columns.of_loss(spec, "squared_error")
+            starts["noise.bias"] = np.array([_latent.log_noise(float(variance[columns].mean()))])
+        return starts
 
     def _starts_at_rows(self, spec: Spec, rows: Rows) -> dict[str, NDArray[Any]]:
         """Pseudo-rows are rows of the data, at equal distances."""
@@ -258,6 +291,13 @@ class VariationalAutoencoder(BaseAutoencoder):
         kl, mean, square = np.split(total / weight_sum, 3)
         self.kl_per_component_ = kl
         self.active_units_ = int(np.count_nonzero(square - mean * mean > ACTIVE))
+        if "noise.bias" in self.other_parameters_:
+            self.noise_variance_ = _latent.noise(float(self.other_parameters_["noise.bias"][0, 0]))
+
+    def _report(self, history: History) -> None:
+        super()._report(history)
+        if getattr(self, "active_units_", 1) == 0:
+            warn(f"none of the {self.n_components} components is active: {_latent.remedy(self)}")
 
     def _encode_pseudo_rows(self) -> None:
         """The prior of the finished network: the codes of its pseudo-rows."""
@@ -285,8 +325,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -315,13 +355,14 @@ class VariationalAutoencoder(BaseAutoencoder):
             How many.
         random_state : int, RandomState instance or None, default=None
             Determines the codes.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
         ndarray of shape (n_samples, n_outputs)
-            Without the noise of the likelihood: probabilities for log_loss and multinomial, means for the others.
+            Without the noise of the likelihood: probabilities for log_loss, categorical and multinomial, means for
+            the others.
         """
         check_is_fitted(self)
         if not isinstance(n_samples, Integral) or n_samples < 1:
@@ -345,7 +386,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         method : {"linear", "spherical"}, default="linear"
             "spherical" turns from one code to the other at a constant angular speed [11]_, which keeps to the distance
             from the origin at which codes of many components lie.
-        condition : array-like of shape (n_conditions,), default=None
+        condition : label or array-like of shape (n_conditions,), default=None
             What is known about all of them, where the fit had it.
 
         Returns
@@ -356,7 +397,10 @@ class VariationalAutoencoder(BaseAutoencoder):
             raise ValueError(f"method is {method!r}; allowed: 'linear', 'spherical'")
         if not isinstance(steps, Integral) or steps < 2:
             raise ValueError(f"steps is {steps!r}; it must be a whole number of at least 2")
-        rows = None if condition is None else np.repeat(np.atleast_2d(condition), int(steps), axis=0)
+        rows = condition
+        if condition is not None:
+            one = np.asarray([condition]) if np.ndim(condition) == 0 else np.atleast_2d(condition)
+            rows = np.repeat(one, int(steps), axis=0)
         if np.ndim(a) > 2 or np.ndim(b) > 2 or len(np.atleast_2d(a)) != 1 or len(np.atleast_2d(b)) != 1:
             raise ValueError(f"a has shape {np.shape(a)} and b {np.shape(b)}; each must be one row")
         X = self._check(np.vstack([np.atleast_2d(a), np.atleast_2d(b)]))
@@ -390,8 +434,8 @@ class VariationalAutoencoder(BaseAutoencoder):
             Draws of the code.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the likelihood is of. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -415,8 +459,8 @@ class VariationalAutoencoder(BaseAutoencoder):
             Draws of the code.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the likelihood is of. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -433,8 +477,8 @@ class VariationalAutoencoder(BaseAutoencoder):
             Rows.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the likelihood is of. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -454,8 +498,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         y : ignored
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the likelihood is of. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows in the mean.
 
@@ -474,13 +518,13 @@ class VariationalAutoencoder(BaseAutoencoder):
             Rows.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the reconstruction is compared with. Default: X.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
         ndarray of shape (n_samples, n_outputs)
-            Squared errors where `noise_variance` is a number. With "learned" a term is negative where the density is
-            above 1.
+            Squared errors where the likelihood is normal and `noise_variance` a number or "shared". With "learned" a
+            term is negative where the density is above 1.
         """
         return super().feature_errors(X, X_clean=X_clean, condition=condition)

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from autoenc._spec import Graph, Stage
+from autoenc import _columns
+from autoenc._spec import Graph, Part, Stage, Term
 
 DISCRIMINATOR = (128, 128)  # its hidden layers
 POSTERIOR = ("mean", "log_variance")
@@ -15,19 +16,45 @@ def is_closed(model: Any) -> bool:
     return model.prior == "normal" and model.objective in ("elbo", "iwae") and not joins
 
 
-def likelihood_loss(model: Any) -> str:
-    learned = model.likelihood == "squared_error" and model.noise_variance == "learned"
-    return "gaussian" if learned else str(model.likelihood)
+def likelihood_parts(model: Any, graph: Graph, width: int) -> list[Part]:
+    """The likelihoods, by columns."""
+    found = _columns.parts(graph.ranges, model.likelihood, width)
+    if model.noise_variance != "learned":
+        return found
+    return [part._replace(loss="gaussian") if part.loss == "squared_error" else part for part in found]
+
+
+def shared_log_variance(width: int) -> str:
+    """Name of the node that has the one log-variance in each of some columns."""
+    return f"shared_log_variance_{width}"
+
+
+def add_shared_log_variance(model: Any, graph: Graph, width: int) -> str:
+    """One trained number for all entries of `width` columns: the bias of a layer that sees nothing."""
+    k, name = int(model.n_importance_samples), shared_log_variance(width)
+    if name in graph.widths:
+        return name
+    if "noise" not in graph.widths:
+        nothing = graph.add("constant", "nothing", width=1, multiplicity=k)
+        graph.add("dense", "noise", nothing, width=1, activation="identity", initializer=model.init)
+    ones = graph.add("constant", f"ones_{width}", width=width, multiplicity=k, value=(1.0,))
+    return graph.add("multiply", name, ones, "noise")
 
 
 def add_likelihood(model: Any, graph: Graph, output: str, target: str, entry_weight: str | None) -> None:
-    """The term of rows given their codes. The core takes the mean over the features, hence the weight."""
-    loss = likelihood_loss(model)
-    weight = float(graph.widths[output])
-    if loss == "squared_error":
-        weight *= 0.5 / float(model.noise_variance)
-    second = "second" if "second" in graph.widths else None
-    graph.term(loss, output, target, weight=weight, second=second, entry_weight=entry_weight, scores=True)
+    """The terms of rows given their codes. The core takes the mean over the features of each, hence the weights. With a
+    shared variance the score has squared errors, which need none."""
+    found = likelihood_parts(model, graph, graph.widths[output])
+    normal = [part.loss == "squared_error" for part in found]
+    weights = [float(len(part.columns)) for part in found]
+    first, shares = len(graph.objective), model.noise_variance == "shared"
+    if not shares:
+        weights = [w * 0.5 / float(model.noise_variance) if n else w for w, n in zip(weights, normal, strict=True)]
+    _columns.add_terms(graph, output, target, entry_weight, found, weights, {})
+    for i, part in enumerate(found):
+        if shares and normal[i]:
+            noise = add_shared_log_variance(model, graph, len(part.columns))
+            graph.objective[first + i] = Term(**{**graph.objective[first + i], "loss": "gaussian", "second": noise})
 
 
 def add_divergence(model: Any, graph: Graph) -> None:

@@ -13,7 +13,8 @@ from autoenc import _cache, _core, _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._declare import estimator, first
 from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData
-from autoenc._spec import Graph, Node, Spec
+from autoenc._predictors import VectorQuantizedPredictor, codebooks, codes_of
+from autoenc._spec import Graph, Node, Range, Spec
 
 MOST_CODES = 2**24  # of a codebook: numbers that float32 holds exactly
 MOST_CODEBOOKS = 64
@@ -173,8 +174,10 @@ class VectorQuantizedAutoencoder(Autoencoder):
         for code in sums if self.commitment_weight > 0 else ():
             graph.term("squared_error", EMBEDDING, code, weight=self.commitment_weight)
 
-    def _describe(self, n_features: int, n_outputs: int | None, n_conditions: int) -> Spec:
-        spec = super()._describe(n_features, n_outputs, n_conditions)
+    def _describe(
+        self, n_features: int, n_outputs: int | None, n_conditions: int, ranges: list[Range] | None = None
+    ) -> Spec:
+        spec = super()._describe(n_features, n_outputs, n_conditions, ranges)
         # The numbers of the codes, for the fitted network: each quantiser once more, with the same parameters.
         nodes, indices = spec["score_nodes"], ""
         for i, node in enumerate([node for node in spec["nodes"] if node["kind"] == "vector_quantize"]):
@@ -222,13 +225,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
     def codebooks_(self) -> NDArray[Any]:
         """The vectors: ndarray of shape (n_codebooks, n_codes, width of a vector)."""
         check_is_fitted(self)
-        names = [name for name, _, _ in self._spec["parameters"] if name.endswith(".codes")]
-        codes = np.stack([self.other_parameters_[name] for name in names])
-        n_codes = codes.shape[2]
-        if len(names) == 1:
-            n = next(node["fields"]["size"][1] for node in self._spec["nodes"] if node["kind"] == "vector_quantize")
-            codes = codes.reshape(n, -1, n_codes)
-        vectors = np.ascontiguousarray(codes.transpose(0, 2, 1))
+        vectors = codebooks(self._spec, self.other_parameters_)
         _cache.freeze(vectors)
         return vectors
 
@@ -239,8 +236,8 @@ class VectorQuantizedAutoencoder(Autoencoder):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -258,8 +255,8 @@ class VectorQuantizedAutoencoder(Autoencoder):
         ----------
         indices : array-like of int of shape (n_samples, n_codebooks)
             As `encode_indices` gives them.
-        condition : {array-like, sparse matrix} of shape (n_samples, n_conditions), default=None
-            What is known about each row, where the fit had it.
+        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it.
 
         Returns
         -------
@@ -271,22 +268,20 @@ class VectorQuantizedAutoencoder(Autoencoder):
         ValueError
             Where indices is not of that shape, not of whole numbers, or has one that no code has.
         """
-        vectors = self.codebooks_
-        n_codebooks, n_codes, _ = vectors.shape
-        numbers = np.asarray(indices)
-        if numbers.ndim != 2 or numbers.shape[1] != n_codebooks or numbers.dtype.kind not in "iu":
-            raise ValueError(
-                f"indices has type {numbers.dtype} and shape {numbers.shape}; allowed are whole numbers of shape "
-                f"(n_samples, {n_codebooks})"
-            )
-        if numbers.size and not (numbers.min() >= 0 and numbers.max() < n_codes):
-            raise ValueError(
-                f"indices has numbers from {numbers.min()} to {numbers.max()}; allowed are 0 to {n_codes - 1}"
-            )
-        parts = [book[column] for book, column in zip(vectors, numbers.T, strict=True)]
-        if self._spec["settings"]["quantizer"] == "product":
-            return self.inverse_transform(np.hstack(parts), condition=condition)
-        code = parts[0]
-        for part in parts[1:]:  # in the order of the network, whose bits these are
-            code = code + part
-        return self.inverse_transform(code, condition=condition)
+        codes = codes_of(self.codebooks_, np.asarray(indices), self._spec["settings"]["quantizer"])
+        return self.inverse_transform(codes, condition=condition)
+
+    def predictor(self, *, n_jobs: int | None = 1) -> VectorQuantizedPredictor:
+        """The fitted network as an object that needs neither scikit-learn nor SciPy, with little overhead for one row.
+
+        Parameters
+        ----------
+        n_jobs : int or None, default=1
+            Threads of a call, as the parameter of the same name.
+
+        Returns
+        -------
+        VectorQuantizedPredictor
+            Also with `encode_indices` and `decode_indices`.
+        """
+        return self._predictor_of(VectorQuantizedPredictor, n_jobs)

@@ -3,18 +3,18 @@
 
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
-from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
 from autoenc._dense_layers import Layer, keeps_sum
+from autoenc._part import Part
 from autoenc._spec import Graph
 
 __all__ = ["Contraction"]
 
 
-class Contraction(BaseEstimator):
+class Contraction(Part):
     """Penalty on the Jacobian of the code by the input.
 
     The term is ``weight`` times the mean over rows of the squared Frobenius norm of the Jacobian [1]_, of the whole
@@ -83,22 +83,6 @@ class Contraction(BaseEstimator):
         self.std = std
         self.n_samples = n_samples
         self.n_directions = n_directions
-
-    def validate(self) -> Self:
-        """Checks the parameters.
-
-        Returns
-        -------
-        self
-            The object itself.
-
-        Raises
-        ------
-        sklearn.utils._param_validation.InvalidParameterError
-            A ValueError and TypeError that names the parameter, its value and what is allowed.
-        """
-        self._validate_params()
-        return self
 
     # What an estimator appends to its graph: `encoder` are the dense layers from the input to the code, in order, each
     # reading the one before it (corruption of the input may stand before the first; the Jacobian is by what the first

@@ -8,25 +8,26 @@ objects hold numbers only, so they can be cloned, compared and searched over:
 
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
+
+from autoenc._part import Part
 
 __all__ = ["Bernoulli", "Gaussian", "Masking", "SaltAndPepper", "SwapNoise"]
 
 
-class Corruption(BaseEstimator):
+class Corruption(Part):
     """What corruptions have in common: validation and the way to the layer of the core."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"emphasis": [tuple, list, None]}
     emphasis: tuple[float, float] | None
     _is_target: ClassVar[bool] = False  # whether what is drawn is also what is reconstructed
 
-    def _validate(self) -> None:
-        """Raises ValueError or TypeError that names the parameter where one is not allowed."""
-        self._validate_params()
+    def validate(self) -> Self:
+        super().validate()
         self._emphasis()
+        return self
 
     def _emphasis(self) -> tuple[float, float] | None:
         """``emphasis`` as two floats, checked."""
@@ -186,13 +187,14 @@ class SaltAndPepper(Corruption):
         self.high = high
         self.emphasis = emphasis
 
-    def _validate(self) -> None:
-        super()._validate()
+    def validate(self) -> Self:
+        super().validate()
         if self.low > self.high:
             raise ValueError(
                 f"The 'low' parameter of SaltAndPepper is {self.low!r} and 'high' is {self.high!r}; "
                 "low must be at most high."
             )
+        return self
 
     def _layer(self) -> tuple[str, Mapping[str, Any]]:
         return "salt_and_pepper", {"rate": float(self.p), "value": (float(self.low), float(self.high))}
@@ -260,7 +262,7 @@ class Bernoulli(Corruption):
     ----------
     .. [1] Salakhutdinov, R. and Murray, I. (2008). On the quantitative analysis of deep belief networks. ICML.
 
-    .. [2] Burda, Y., Grosse, R. and Salakhutdinov, R. (2016). Importance weighted autoencoders. ICLR. Section 5.
+    .. [2] Burda, Y., Grosse, R. and Salakhutdinov, R. (2016). Importance weighted autoencoders. ICLR.
 
     Examples
     --------

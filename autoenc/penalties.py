@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
-from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
 from autoenc._dense_layers import Layer
+from autoenc._part import Part
 from autoenc._spec import Graph
 
 __all__ = ["Decorrelation", "Orthogonality", "PredictiveSparse"]
@@ -15,26 +15,8 @@ __all__ = ["Decorrelation", "Orthogonality", "PredictiveSparse"]
 _WEIGHT = [Interval(Real, 0, None, closed="left")]
 
 
-class Penalty(BaseEstimator):
+class Penalty(Part):
     """Base of the objects of this module; not for direct use."""
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
-
-    def validate(self) -> Self:
-        """Checks the parameters.
-
-        Returns
-        -------
-        self
-            The object itself.
-
-        Raises
-        ------
-        sklearn.utils._param_validation.InvalidParameterError
-            A ValueError and TypeError that names the parameter, its value and what is allowed.
-        """
-        self._validate_params()
-        return self
 
 
 class Orthogonality(Penalty):

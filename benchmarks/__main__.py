@@ -22,7 +22,9 @@ BENCHMARKS = {
     "hashing": "benchmarks.quality.hashing",
     "variational": "benchmarks.quality.variational",
     "outlier-detection": "benchmarks.quality.outlier_detection",
+    "outlier-missing": "benchmarks.quality.outlier_missing",
     "imputation": "benchmarks.quality.imputation",
+    "mixed-tables": "benchmarks.quality.mixed_tables",
 }
 
 

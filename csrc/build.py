@@ -20,6 +20,7 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 CSRC = Path(__file__).resolve().parent
@@ -32,9 +33,10 @@ ISA_FLAGS = {
     "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma", "-mprefer-vector-width=512"],
     "neon": [],
 }
-# -ffp-contract=off: every fma is written; -fno-math-errno and -fno-trapping-math change no result.
+# -ffp-contract=off: every fma is written; -fno-math-errno and -fno-trapping-math change no result. Nothing here unwinds
+# at run time; debuggers have the tables that come with -g1.
 CFLAGS = ["-std=c11", "-O3", "-g1", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
-          "-fvisibility=hidden", "-D_GNU_SOURCE"]  # fmt: skip
+          "-fno-asynchronous-unwind-tables", "-fvisibility=hidden", "-D_GNU_SOURCE"]  # fmt: skip
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wno-unused-function"]
 
 
@@ -83,6 +85,25 @@ def _newest_header() -> float:
     return max(p.stat().st_mtime for p in [*CSRC.rglob("*.h"), Path(__file__)])
 
 
+def precompiled_intrinsics(cc: list[str], flags: list[str], out: Path) -> list[str]:
+    """Flags that include the intrinsics of x86 in precompiled form, made here for these flags; [] where that does not
+    work. Reading them takes most compilations longer than the source itself."""
+    folder = out / f"intrinsics-{hashlib.sha256(repr(flags).encode()).hexdigest()[:8]}"
+    header = folder / "intrinsics.h"
+    compiled = header.with_suffix(".h.gch")
+    if not compiled.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        header.write_text("#include <immintrin.h>\n", encoding="utf-8")
+        partial = folder / f"{os.getpid()}.gch"
+        if subprocess.run(
+            [*cc, *flags, "-x", "c-header", str(header), "-o", str(partial)], capture_output=True
+        ).returncode:
+            partial.unlink(missing_ok=True)
+            return []
+        partial.replace(compiled)
+    return ["-include", str(header)]
+
+
 def compile_jobs(sources: list[Path], out: Path, machine: str, flags: list[str]) -> list[tuple[list[str], Path, Path]]:
     """(flags, source, object) for every object that the sources become."""
     jobs = []
@@ -117,11 +138,24 @@ def compile_all(
     out.mkdir(parents=True, exist_ok=True)
     newest = _newest_header()
 
+    def intrinsics(job_flags: list[str]) -> list[str]:
+        """Of a job; jobs that differ in definitions alone share them. A compiler cache before cc cannot use them."""
+        if len(cc) > 1 or "-mavx2" not in job_flags:
+            return []
+        key = tuple(flag for flag in job_flags if not flag.startswith("-DAE_"))
+        with lock:
+            if key not in prefixes:
+                prefixes[key] = precompiled_intrinsics(cc, list(key), out)
+        return prefixes[key]
+
+    prefixes: dict[tuple[str, ...], list[str]] = {}
+    lock = threading.Lock()
+
     def run(job: tuple[list[str], Path, Path]) -> str:
         job_flags, source, target = job
         if target.exists() and target.stat().st_mtime > max(newest, source.stat().st_mtime):
             return ""
-        command = [*cc, *job_flags, f"-I{CSRC}", "-c", str(source), "-o", str(target)]
+        command = [*cc, *job_flags, *intrinsics(job_flags), f"-I{CSRC}", "-c", str(source), "-o", str(target)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             target.unlink(missing_ok=True)

@@ -58,7 +58,7 @@ def test_everything_public_is_listed():
 
 @pytest.mark.parametrize("noise", KINDS, ids=lambda noise: type(noise).__name__)
 def test_an_object_is_its_parameters(noise):
-    noise._validate()
+    assert noise.validate() is noise
     copy = clone(noise.set_params(emphasis=(1.0, 0.5)))
     assert copy is not noise
     assert copy.get_params() == noise.get_params()
@@ -108,7 +108,7 @@ def test_numbers_reach_the_layer():
 )
 def test_wrong_parameters_are_named(noise, message):
     with pytest.raises(ValueError, match=message):
-        noise._validate()
+        noise.validate()
 
 
 @pytest.mark.parametrize("noise", KINDS, ids=lambda noise: type(noise).__name__)

@@ -84,6 +84,50 @@ print(repr(predictor))
         assert out.strip() == "Predictor(6 -> 2 -> 6)"
 
 
+PREDICTORS = {
+    "AutoencoderClassifier": ({"fine_tune_max_iter": 2}, ("predict", "predict_proba", "predict_log_proba")),
+    "AutoencoderRegressor": ({"fine_tune_max_iter": 2}, ("predict", "transform")),
+    "HashingAutoencoder": ({"n_bits": 11}, ("hash", "transform")),
+    "VectorQuantizedAutoencoder": ({"n_components": 4, "n_codes": 5, "n_codebooks": 2}, ("encode_indices",)),
+    "VariationalAutoencoder": ({"beta": 0.01}, ("transform", "score_samples")),
+    "MarginalizedDenoisingAutoencoder": ({"n_layers": 6, "n_pivots": 4}, ("transform", "reconstruct", "score_samples")),
+    "AutoencoderOutlierDetector": (
+        {"n_estimators": 5},
+        ("score_samples", "decision_function", "predict", "feature_contributions"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PREDICTORS)
+def test_predictors_of_all_kinds_work_where_scikit_learn_and_scipy_are_not(name, environment, tmp_path):
+    X = np.random.default_rng(0).random((50, 6)).astype(np.float32)
+    parameters, methods = PREDICTORS[name]
+    if name != "MarginalizedDenoisingAutoencoder":
+        parameters = {"max_iter": 2, **parameters}
+    model = getattr(autoenc, name)(random_state=0, **parameters).fit(X, (X[:, 0] > 0.5).astype(int))
+    (tmp_path / "predictor.pickle").write_bytes(pickle.dumps(model.predictor()))
+    np.savez(tmp_path / "known.npz", X=X, **{method: getattr(model, method)(X) for method in methods})
+    script = """
+import sys
+for blocked in ("sklearn", "scipy", "joblib"):
+    sys.modules[blocked] = None
+import pickle
+import numpy as np
+with open(sys.argv[1], "rb") as file:
+    predictor = pickle.load(file)
+known = np.load(sys.argv[2])
+X = known["X"]
+methods = [name for name in known if name != "X"]
+for name in methods:
+    method = getattr(predictor, name)
+    assert np.array_equal(method(X), known[name]), name
+    assert all(np.array_equal(method(row), answer) for row, answer in zip(X, known[name])), name
+print(*methods)
+"""
+    out = run(script, environment, tmp_path / "predictor.pickle", tmp_path / "known.npz")
+    assert out.split() == list(methods)
+
+
 def test_names():
     assert set(autoenc.__all__) <= set(dir(autoenc))
     for name in autoenc.__all__:

@@ -227,9 +227,152 @@ def test_masked_entries_count_in_the_loss(whole):
     assert np.abs(masked - X)[gaps].mean() < 0.05 * X.std()
 
 
-def test_sparse_matrices_are_not_taken(holes):
-    with pytest.raises(TypeError, match=r"[Ss]parse"):
-        quick().fit(sp.csr_matrix(np.nan_to_num(holes)))
+def sparse_of(X, kind=sp.csr_array):
+    """What is not zero is stored, and every NaN."""
+    rows, columns = np.nonzero((X != 0) | np.isnan(X))
+    return kind(sp.coo_array((X[rows, columns], (rows, columns)), shape=X.shape))
+
+
+@pytest.mark.parametrize("kind", [sp.csr_array, sp.csr_matrix, sp.csc_array, sp.coo_array])
+@pytest.mark.parametrize("options", [{}, {"sample_posterior": True}, {"precision": "float64"}])
+def test_sparse_rows_are_filled_with_the_bits_of_dense_ones(holes, kind, options):
+    X = np.where(np.random.default_rng(3).random(holes.shape) < 0.5, 0.0, holes)
+    X[:, 2] = np.nan
+    sparse = sparse_of(X, kind)
+    before = sparse.copy()
+    for keep in (False, True):
+        parameters = {"keep_empty_features": keep, "add_indicator": True, **options}
+        a, b = quick(**parameters).fit(X), quick(**parameters).fit(sparse)
+        for name in ("mean_", "scale_", "min_", "max_"):
+            assert_array_equal(getattr(a, name), getattr(b, name))
+        filled = b.transform(sparse)
+        assert sp.issparse(filled) and filled.format == "csr"
+        assert_array_equal(filled.toarray(), a.transform(X))
+        assert_array_equal(b.transform(X), a.transform(X))
+        # Zeros stay zeros that are not stored.
+        assert filled.nnz < 0.75 * np.prod(filled.shape)
+        assert filled.dtype == np.float64
+        if options.get("sample_posterior"):
+            assert_array_equal(b.sample(sparse, 2, random_state=0), a.sample(X, 2, random_state=0))
+    assert_array_equal(sparse.toarray(), before.toarray())
+    single = quick().fit_transform(sparse_of(X.astype(np.float32), kind))
+    assert single.dtype == np.float32
+    assert_array_equal(single.toarray(), quick().fit_transform(X.astype(np.float32)))
+
+
+def test_sparse_rows_are_filled_in_blocks(holes, monkeypatch):
+    from autoenc import _row_statistics
+
+    X = sparse_of(np.where(np.arange(len(holes))[:, None] % 5 == 0, 0.0, holes))
+    expected = quick().fit(X)
+    monkeypatch.setattr(_row_statistics, "ROWS_AT_ONCE", 7)
+    model = quick().fit(X)
+    for name in ("mean_", "scale_", "min_", "max_"):
+        assert_array_equal(getattr(model, name), getattr(expected, name))
+    assert_array_equal(model.transform(X).toarray(), quick().fit_transform(X.toarray()))
+
+
+def test_other_signs_of_missing_values_in_sparse_rows(holes, missing):
+    coded = sparse_of(np.where(missing, -999.0, holes))
+    assert_array_equal(quick(missing_values=-999).fit_transform(coded).toarray(), quick().fit_transform(holes))
+    with pytest.raises(ValueError, match="missing_values=0 does not go with sparse X"):
+        quick(missing_values=0).fit(coded)
+    with pytest.raises(ValueError, match="malformed CSR"):
+        bad = coded.copy()
+        bad.indices[0] = 99
+        quick().fit(bad)
+
+
+# ---- weights ----
+
+
+def test_equal_weights_are_none(holes):
+    assert_array_equal(
+        quick().fit(holes, sample_weight=np.ones(len(holes))).transform(holes), quick().fit_transform(holes)
+    )
+
+
+def test_a_row_without_weight_is_not_there(holes):
+    X = np.vstack([holes, 1e6 + holes[:30]])
+    X[-1, 4] = 1e9
+    weight = np.r_[np.ones(len(holes)), np.zeros(30)]
+    a, b = quick(add_indicator=True).fit(holes), quick(add_indicator=True).fit(X, sample_weight=weight)
+    for name in ("mean_", "scale_", "min_", "max_"):
+        assert_array_equal(getattr(a, name), getattr(b, name))
+    assert_array_equal(a.transform(holes), b.transform(holes))
+    # A column whose only values have no weight is empty.
+    X[: len(holes), 2] = np.nan
+    assert 2 not in quick().fit(X, sample_weight=weight)._used()
+
+
+def test_weights_are_repetitions_in_means_and_deviations(holes):
+    times = np.random.default_rng(0).integers(0, 4, len(holes))
+    a = quick().fit(holes, sample_weight=times)
+    b = quick().fit(np.repeat(holes, times, axis=0))
+    assert_allclose(a.mean_, b.mean_, rtol=1e-12)
+    assert_allclose(a.scale_, b.scale_, rtol=1e-12)
+
+
+def test_what_has_weight_is_learned():
+    """Two rules of how columns hang together: the one with the weight fills."""
+    x = np.random.default_rng(0).normal(size=400)
+    sign = np.where(np.arange(400) < 200, 1.0, -1.0)
+    X = np.column_stack([x, sign * x])
+    asked = np.column_stack([np.linspace(-1.5, 1.5, 40), np.full(40, np.nan)])
+    for heavy in (1.0, -1.0):
+        weight = np.where(sign == heavy, 1.0, 1e-3)
+        filled = AutoencoderImputer(8, random_state=0, max_iter=60).fit(X, sample_weight=weight).transform(asked)
+        assert np.corrcoef(filled[:, 0], filled[:, 1])[0, 1] * heavy > 0.9
+
+
+def test_weights_are_checked(holes):
+    with pytest.raises(ValueError, match="weight"):
+        quick().fit(holes, sample_weight=np.zeros(len(holes)))
+
+
+# ---- like KNNImputer ----
+
+
+@pytest.mark.filterwarnings("ignore:Skipping features")
+@pytest.mark.parametrize("add_indicator", [False, True])
+@pytest.mark.parametrize("keep_empty_features", [False, True])
+@pytest.mark.parametrize("missing_values", [np.nan, -1, 0])
+@pytest.mark.parametrize("where", ["fit", "transform", "both", "neither"])
+def test_shapes_names_and_indicators_are_those_of_knn(whole, add_indicator, keep_empty_features, missing_values, where):
+    rng = np.random.default_rng(4)
+    table = whole + 1.0  # nothing that stands for a missing value
+    gaps = rng.random(table.shape) < 0.3
+    gaps[:, 5:8] = False
+    first = np.where(gaps & (where in ("fit", "both")), missing_values, table)
+    later = np.where(np.roll(gaps, 2, axis=1) & (where in ("transform", "both")), missing_values, table)
+    if where in ("fit", "both"):
+        first[:, 4] = missing_values  # an empty column, which has values later
+    options = dict(missing_values=missing_values, add_indicator=add_indicator, keep_empty_features=keep_empty_features)
+    ours, theirs = quick(max_iter=1, **options).fit(first), KNNImputer(**options).fit(first)
+    assert (ours.indicator_ is None) == (theirs.indicator_ is None)
+    for X in (first, later, later[:1]):
+        a, b = ours.transform(X), theirs.transform(X)
+        assert a.shape == b.shape
+        n = table.shape[1] - (where in ("fit", "both") and not keep_empty_features)
+        if add_indicator:
+            assert_array_equal(ours.indicator_.features_, theirs.indicator_.features_)
+            assert_array_equal(a[:, n:], b[:, n:])
+        kept = np.arange(table.shape[1]) if n == table.shape[1] else np.delete(np.arange(table.shape[1]), 4)
+        observed = (missing_values != X) & ~np.isnan(X)
+        observed[:, 4] &= n == table.shape[1] and where not in ("fit", "both")
+        assert_array_equal(a[:, :n][observed[:, kept]], X[:, kept][observed[:, kept]])
+        assert_array_equal(a[:, :n][observed[:, kept]], b[:, :n][observed[:, kept]])
+    # KNNImputer's names leave out a kept empty column that its result has; SimpleImputer's do not.
+    like = SimpleImputer(**options).fit(first) if keep_empty_features else theirs
+    assert list(ours.get_feature_names_out()) == list(like.get_feature_names_out())
+    assert len(ours.get_feature_names_out()) == ours.transform(first).shape[1]
+
+
+def test_parameters_are_those_of_knn():
+    shared = ("missing_values", "add_indicator", "keep_empty_features")
+    for name in shared:
+        ours, theirs = getattr(AutoencoderImputer(), name), getattr(KNNImputer(), name)
+        assert ours is theirs or ours == theirs
 
 
 def test_copies(holes):

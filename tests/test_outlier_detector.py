@@ -14,8 +14,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from autoenc import AutoencoderOutlierDetector, _outlier_detector
+from autoenc import AutoencoderOutlierDetector, _row_statistics
 from autoenc._landmarks import Landmarks
+from autoenc._outlier_members import draw_landmarks
 
 SMALL = dict(n_estimators=4, max_iter=6, max_samples=64, random_state=0)
 
@@ -33,11 +34,17 @@ def fitted():
     return AutoencoderOutlierDetector(**SMALL).fit(table(300))
 
 
+REASON = "bags and minibatches are drawn from the rows there are: repeated rows make other ones than weighted ones"
 CHECKS = parametrize_with_checks(
     [
         AutoencoderOutlierDetector(),
         AutoencoderOutlierDetector(n_components=[1, 3], n_estimators=3, trim=0.0, precision="float64", max_samples=0.5),
-    ]
+        AutoencoderOutlierDetector(n_estimators=3, missing="mask"),
+    ],
+    expected_failed_checks=lambda _: {
+        "check_sample_weight_equivalence_on_dense_data": REASON,
+        "check_sample_weight_equivalence_on_sparse_data": REASON,
+    },
 ).mark
 CHECKS = (CHECKS.args[0], list(CHECKS.args[1]), CHECKS.kwargs)  # scikit-learn 1.6 gives an iterator
 
@@ -107,8 +114,8 @@ def test_contributions_are_what_is_documented(fitted):
     for network, error, median in zip(fitted.estimators_, fitted.error_, fitted.median_, strict=True):
         squares = (network.reconstruct(Z).astype(np.float64) - Z) ** 2
         expected += (np.sqrt(1 + squares / error) - 1) / median / len(fitted.estimators_)
-    for landmarks, median in zip(fitted._landmarks, fitted.neighbor_median_, strict=True):
-        differences = Z[:, np.newaxis].astype(np.float64) - landmarks.rows
+    for landmarks, median in zip(fitted._landmarks.rows, fitted.neighbor_median_, strict=True):
+        differences = Z[:, np.newaxis].astype(np.float64) - landmarks
         nearest = np.square(differences).sum(axis=2).argmin(axis=1)
         squares = differences[np.arange(len(X)), nearest] ** 2
         expected += fitted.neighbor_weight * (np.sqrt(1 + squares) - 1) / median / len(fitted.estimators_)
@@ -138,7 +145,7 @@ def test_a_row_scores_the_same_in_any_company(fitted, monkeypatch):
     )
     order = np.random.default_rng(0).permutation(150)
     np.testing.assert_array_equal(fitted.score_samples(X[order]), scores[order])
-    monkeypatch.setattr(_outlier_detector, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(_row_statistics, "ROWS_AT_ONCE", 7)
     np.testing.assert_array_equal(fitted.score_samples(X), scores)
 
 
@@ -155,13 +162,46 @@ def test_layout_and_type_do_not_matter_and_input_is_left_alone():
 
 def test_a_training_row_is_compared_with_the_others_and_not_with_itself():
     Z = np.float32([[0, 0], [3, 0], [3, 0], [0, 1], [4, 4]])
-    landmarks = Landmarks(Z)
+    landmarks = Landmarks([Z, Z[:1]])  # groups of four rows and of one, which are compared with it all the same
     # The row that is there twice is its own neighbour; one that is there once has the nearest of the others.
-    expected = np.array([[0, -1], [0, 0], [0, 0], [0, 1], [1, 4]])
-    np.testing.assert_array_equal(landmarks.differences(Z), expected)
-    np.testing.assert_array_equal(landmarks.differences(np.float32([[0, 1.5]])), [[0, 0.5]])
-    np.testing.assert_array_equal(Landmarks(Z[:1]).differences(Z[:2]), [[0, 0], [3, 0]])
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(landmarks)).differences(Z), expected)
+    expected = np.float32([[0, 1], [3, 0], [3, 0], [0, 0], [3, 0]])
+    for these in (landmarks, pickle.loads(pickle.dumps(landmarks))):
+        np.testing.assert_array_equal(these.nearest(Z), np.stack([expected, np.zeros_like(Z)], axis=1))
+    np.testing.assert_array_equal(landmarks.nearest(np.float32([[0, 1.5]]))[:, 0], [[0, 1]])
+
+
+def test_what_is_missing_has_no_part_in_who_is_nearest():
+    rng = np.random.default_rng(0)
+    Z, rows = rng.normal(size=(2, 60, 5))
+    Z[rng.random(Z.shape) < 0.4], rows[rng.random(rows.shape) < 0.2] = np.nan, np.nan
+    filled = np.nan_to_num(rows)
+    expected = filled[np.nansum(np.square(Z[:, np.newaxis] - filled), axis=2).argmin(axis=1)]
+    known = ~np.isnan(Z).all(axis=1)
+    np.testing.assert_array_equal(Landmarks([rows]).nearest(Z, np.isnan(Z))[known, 0], expected[known])
+    # A row is itself with the same gaps, not where it agrees in what it has.
+    rows = np.array([[1.0, np.nan], [1.0, 2.0], [5.0, 5.0]])
+    nearest = Landmarks([rows]).nearest(rows, np.isnan(rows))[:, 0]
+    np.testing.assert_array_equal(nearest, [[1, 2], [1, 0], [1, 2]])
+
+
+def test_landmarks_are_drawn_by_weight_and_by_what_is_there():
+    Z = np.arange(1000.0)[:, np.newaxis] * np.ones(4)
+    draw = lambda Z, weights: draw_landmarks(Z, weights, np.random.RandomState(0))  # noqa: E731
+    same = draw(Z, None)
+    assert len(same) == len(np.unique(same[:, 0])) == 192
+    np.testing.assert_array_equal(draw(Z, np.full(1000, 3.0)), same)
+    np.testing.assert_array_equal(np.sort(draw(Z[:100], None)[:, 0]), np.arange(100))
+    weights = np.where(Z[:, 0] < 500, 1.0, 9.0)
+    heavy = draw(Z, weights)[:, 0] >= 500
+    assert 150 < len(heavy) <= 192
+    assert heavy.mean() == pytest.approx(0.9, abs=0.05)
+    assert len(draw(Z, np.where(Z[:, 0] == 7, 1.0, 1e-300))) == 1
+    gaps = Z.copy()
+    gaps[:500, :3], gaps[0] = np.nan, np.nan
+    drawn = draw(gaps, None)
+    assert np.isnan(drawn).any(axis=1).mean() == pytest.approx(0.2, abs=0.06)
+    assert not np.isnan(drawn).all(axis=1).any()
+    assert len(draw(np.full((5, 2), np.nan), None)) == 1
 
 
 def test_rows_between_what_is_common_are_found():
@@ -216,7 +256,7 @@ def test_a_sparse_matrix_is_not_made_dense():
 def test_moments_equal_numpy():
     X = table(1000) * np.where(np.random.default_rng(0).random((1000, 8)) < 0.3, 0, 1)
     for data in (X, sp.csr_array(X)):
-        mean, std = _outlier_detector._moments(data)
+        mean, std = _row_statistics.moments(data)
         np.testing.assert_allclose(mean, X.mean(axis=0), rtol=1e-13)
         np.testing.assert_allclose(std, X.std(axis=0), rtol=1e-13)
 
@@ -284,7 +324,7 @@ def test_contamination_is_the_count_of_training_rows(contamination):
 def test_neighbouring_scores_are_told_apart():
     low = 1.0
     scores = np.array([low, np.nextafter(low, 2), 3.0])
-    assert (scores < _outlier_detector._offset(scores, 1 / 3)).sum() == 1
+    assert (scores < _row_statistics.offset(scores, 1 / 3)).sum() == 1
 
 
 def test_auto_flags_few_ordinary_rows_and_all_wild_ones(fitted):
@@ -319,7 +359,7 @@ def test_out_of_bag_scores_come_from_members_that_have_not_seen_the_row(fitted):
     for i, rows in enumerate(fitted.estimators_samples_):
         alone = clone(fitted)
         alone.__dict__.update(vars(fitted))
-        alone.estimators_, alone._landmarks = [fitted.estimators_[i]], [fitted._landmarks[i]]
+        alone.estimators_, alone._landmarks = [fitted.estimators_[i]], Landmarks([fitted._landmarks.rows[i]])
         alone.error_, alone.median_ = fitted.error_[[i]], fitted.median_[[i]]
         alone._neighbors = fitted._neighbors[[i]]
         others = np.setdiff1d(np.arange(300), rows)

@@ -16,6 +16,7 @@ from autoenc import (
     VariationalAutoencoder,
     VectorQuantizedAutoencoder,
 )
+from autoenc.losses import ColumnLoss
 
 REASON = "minibatches are drawn from the rows there are: repeated rows make other batches than weighted ones"
 WEIGHTS = {
@@ -27,6 +28,7 @@ MINIBATCH = [
     Autoencoder(),
     Autoencoder(solver="adam", precision="float64", early_stopping=True, loss="huber", max_iter=20),
     Autoencoder(solver="sgd", loss="poisson", dropout=0.1, learning_rate_init=1e-3, clip_norm=1.0, max_iter=20),
+    Autoencoder(loss=ColumnLoss([("first", "huber", 0)], weights={"first": 2.0}), max_iter=20),
     VectorQuantizedAutoencoder(max_iter=20),
     VectorQuantizedAutoencoder(
         8, n_codes=16, n_codebooks=2, quantizer="residual", precision="float64", early_stopping=True, max_iter=20
@@ -43,6 +45,7 @@ MINIBATCH = [
         n_prior_components=5,
         max_iter=20,
     ),
+    VariationalAutoencoder(likelihood=ColumnLoss([("first", "poisson", slice(0, 2))]), max_iter=20),
 ]
 # Equal rows are merged, so a weight is the same as a repetition.
 FULL_BATCH = [
@@ -50,6 +53,7 @@ FULL_BATCH = [
     Autoencoder(solver="lbfgs", precision="float64", activation="relu"),
     Autoencoder(solver="lbfgs", precision="float64", early_stopping=True),
     Autoencoder(solver="lbfgs", precision="float64", hidden_layer_sizes=(), max_iter=30),
+    Autoencoder(solver="lbfgs", precision="float64", loss=ColumnLoss([("first", "log_cosh", 0)]), max_iter=30),
 ]
 
 CLOSED_FORM = [
@@ -74,6 +78,7 @@ IMPUTERS = [
 
 
 def expected_failures(estimator):
+    # Of an imputer the checks see what was observed only.
     failures = {} if getattr(estimator, "solver", "lbfgs") == "lbfgs" else dict(WEIGHTS)
     if isinstance(estimator, AutoencoderClassifier):
         failures["check_classifiers_classes"] = (

@@ -117,6 +117,62 @@ def test_dead_latents_are_counted_and_revived(X):
     assert since.max() <= 60 * 600
 
 
+@pytest.mark.parametrize("kind", [TopK, BatchTopK])
+def test_the_auxiliary_loss_is_that_of_numpy(X, kind):
+    """One step of plain gradient descent on all rows, with dead latents, by hand."""
+    rows, rate, k, aux_k, aux_weight, dead_after = X[:150].astype(float), 0.5, 3, 5, 0.7, 150
+    fitted = model(
+        kind(k, aux_k=aux_k, aux_weight=aux_weight, dead_after=dead_after),
+        precision="float64",
+        solver="sgd",
+        momentum=0.0,
+        learning_rate="constant",
+        learning_rate_init=rate,
+        warmup_fraction=0.0,
+        alpha=0.0,
+        batch_size=150,
+        max_iter=1,
+        warm_start=True,
+    ).fit(rows)  # what this first step leaves unused is dead in the second
+    (encoder, decoder), (bias, output_bias) = fitted.coefs_, fitted.intercepts_
+    before = [part.copy() for part in (encoder, decoder, bias, output_bias)]
+    dead = fitted.other_parameters_["code_selected.since"][0] >= dead_after
+    assert aux_k < dead.sum() < 30
+
+    pre = rows @ encoder + bias
+    ranked = pre if kind is TopK else pre.ravel()
+    least = np.partition(ranked, -k if kind is TopK else -k * len(rows), axis=-1)
+    least = least[:, -k, np.newaxis] if kind is TopK else least[-k * len(rows)]
+    kept = (pre >= least) & (pre > 0)
+    among = np.where(dead, pre, -np.inf)
+    revived = (among >= np.partition(among, -aux_k, axis=1)[:, -aux_k, np.newaxis]) & (pre > 0)
+    assert revived.any()
+    code, auxiliary = pre * kept, pre * revived
+    residual = rows - (code @ decoder + output_bias)
+    mean = 2 / rows.size
+    of_output, of_auxiliary = -mean * residual, mean * aux_weight * (auxiliary @ decoder - residual)
+    of_pre = (of_output @ decoder.T) * kept + (of_auxiliary @ decoder.T) * revived
+    gradients = (
+        rows.T @ of_pre,
+        code.T @ of_output + auxiliary.T @ of_auxiliary,
+        of_pre.sum(axis=0),
+        of_output.sum(axis=0),
+    )
+
+    fitted.fit(rows)
+    after = (*fitted.coefs_, *fitted.intercepts_)
+    for old, new, gradient in zip(before, after, gradients, strict=True):
+        assert_allclose(old - new, rate * gradient, rtol=1e-9, atol=1e-14)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_centred_columns_leave_fewer_latents_unused(X, tied):
+    wide = {"n_components": 128, "tied_weights": tied}
+    plain, centred = (model(TopK(8, dead_after=600)).set_params(**wide).fit(rows) for rows in (X, X - X.mean(axis=0)))
+    assert len(centred.dead_latents_) < 0.5 * len(plain.dead_latents_)
+    assert centred.score(X - X.mean(axis=0)) > plain.score(X)
+
+
 def test_dead_latents_of_penalties(X):
     fitted = model(L1(0.3), "relu", max_iter=40).fit(X)
     assert_array_equal(fitted.dead_latents_, np.flatnonzero(~fitted.transform(X).any(axis=0)))

@@ -229,3 +229,122 @@ def test_what_a_fit_meant_stays_meant(digits):
         classifier(warm_start=True).fit(X, few).fit(X, np.where(few == 2, 20, few))
     with pytest.raises(ValueError, match="Complex"):
         AutoencoderRegressor().fit(X, y + 1j)
+
+
+@pytest.fixture(params=[AutoencoderClassifier, AutoencoderRegressor])
+def make(request):
+    parameters = {"max_iter": 6, "fine_tune_max_iter": 12, "hidden_layer_sizes": (24,), "random_state": 0}
+    return lambda n_components=8, **more: request.param(n_components, **{**parameters, **more})
+
+
+@pytest.fixture(scope="module")
+def toy():
+    """Whether the sum is positive, turned round by a condition that X does not tell."""
+    rng = np.random.default_rng(0)
+    X, side = rng.normal(size=(500, 5)).astype(np.float32), rng.integers(0, 2, 500)
+    return X, np.array(["left", "right"])[side], (X.sum(axis=1) > 0).astype(int) ^ side
+
+
+def test_a_condition_tells_what_the_rows_do_not(make, toy):
+    X, side, y = toy
+    blind = make(fine_tune_max_iter=100).fit(X, y)
+    told = make(fine_tune_max_iter=100).fit(X, y, condition=side)
+    assert blind.score(X, y) < 0.65
+    assert told.score(X, y, condition=side) > blind.score(X, y) + 0.3
+    assert_array_equal(told.fit_transform(X, y, condition=side), told.transform(X, condition=side))
+    for call in (told.predict, told.transform, told.reconstruct):
+        with pytest.raises(ValueError, match="called without condition"):
+            call(X)
+    with pytest.raises(ValueError, match="called with condition"):
+        blind.predict(X, condition=side)
+
+
+def test_targets_of_the_reconstruction(make, toy):
+    X, side, y = toy
+    clean = np.abs(X[:, :3])
+    plain = make().fit(X, y, X_clean=clean)
+    assert plain.reconstruct(X).shape == clean.shape
+    with pytest.raises(ValueError, match="X_clean is needed"):
+        plain.score_samples(X)
+    both = make(reconstruction_weight=1.0, fine_tune_max_iter=100).fit(X, y, X_clean=clean, condition=side)
+    assert both.score(X, y, condition=side) > 0.5
+    error = -both.score_samples(X, X_clean=clean, condition=side).mean()
+    assert error < 0.5 * clean.var(axis=0).mean()
+
+
+def test_validation_of_both_trainings(make, toy):
+    X, side, y = toy
+    few = np.where(np.arange(500) < 400, y, -1)
+    if isinstance(make(), AutoencoderRegressor):
+        few = np.where(few < 0, np.nan, few)
+    model = make().fit(X, few, X_val=X[400:])
+    assert len(model.validation_loss_curve_) == 6
+    assert not hasattr(model, "fine_tune_validation_loss_curve_")
+    for weight in (0.0, 0.3):
+        model = make(reconstruction_weight=weight, fine_tune_max_iter=40, fine_tune_learning_rate_init=0.03)
+        model.fit(X, few, condition=side, X_val=(X[400:], side[400:]), y_val=y[400:])
+        curve = model.fine_tune_validation_loss_curve_
+        assert len(curve) == 40
+        # The network is that of the epoch with the lowest loss on the validation rows.
+        if weight == 0.0 and isinstance(model, AutoencoderClassifier):
+            log_proba = model.predict_log_proba(X[400:], condition=side[400:])
+            assert_allclose(-log_proba[np.arange(100), y[400:]].mean(), min(curve), rtol=1e-4)
+        elif weight == 0.0:
+            errors = (model.predict(X[400:], condition=side[400:]) - y[400:]) / np.nanstd(few)
+            assert_allclose((errors**2).mean(), min(curve), rtol=1e-4)
+    assert not hasattr(model.fit(X, few), "fine_tune_validation_loss_curve_")
+    held_out = make(early_stopping=True).fit(X, few, X_val=X[400:])
+    assert len(held_out.fine_tune_validation_loss_curve_) == len(held_out.fine_tune_loss_curve_)
+
+
+def test_rows_of_validation_without_a_label_do_not_count(make, toy):
+    X, _, y = toy
+    none = -1 if isinstance(make(), AutoencoderClassifier) else np.nan
+    y_val = np.where(np.arange(100) < 50, y[400:], none)
+    part = make().fit(X[:400], y[:400], X_val=X[400:], y_val=y_val)
+    whole = make().fit(X[:400], y[:400], X_val=X[400:], y_val=y[400:])
+    other = make().fit(X[:400], y[:400], X_val=X[400:450], y_val=y[400:450])
+    assert part.fine_tune_validation_loss_curve_ != whole.fine_tune_validation_loss_curve_
+    assert part.validation_loss_curve_ == whole.validation_loss_curve_ != other.validation_loss_curve_
+
+
+@pytest.mark.parametrize(
+    ("rows", "y_val", "message"),
+    [
+        (None, [0, 1], "y_val is given without X_val"),
+        (2, [0, 1, 1], "y_val has"),
+        (2, [np.inf, 1], "y_val"),
+    ],
+)
+def test_wrong_validation_labels(make, toy, rows, y_val, message):
+    X, _, y = toy
+    with pytest.raises(ValueError, match=message):
+        make().fit(X, y, X_val=None if rows is None else X[:rows], y_val=y_val)
+
+
+def test_validation_labels_of_other_classes(toy):
+    X, _, y = toy
+    model = classifier(max_iter=1)
+    with pytest.raises(ValueError, match=r"y_val has labels that y has not: 3, 7; allowed are 0, 1"):
+        model.fit(X, y, X_val=X[:3], y_val=[7, 1, 3])
+    with pytest.raises(ValueError, match="y_val is of type <U4 and y of int64"):
+        model.fit(X, y, X_val=X[:1], y_val=["left"])
+    with pytest.raises(ValueError, match="no row of y_val has a label"):
+        model.fit(X, y, X_val=X[:2], y_val=[-1, -1])
+    assert not hasattr(model, "classes_")
+
+
+def test_rows_with_labels_need_weight(toy):
+    X, _, y = toy
+    few = np.where(np.arange(500) < 50, y, -1)
+    with pytest.raises(ValueError, match="sample_weight is zero for every row with a label"):
+        classifier(max_iter=1).fit(X, few, sample_weight=(few < 0).astype(float))
+
+
+def test_a_linear_network_with_a_head_has_no_components(toy):
+    X, _, y = toy
+    model = AutoencoderRegressor(2, hidden_layer_sizes=(), max_iter=3, fine_tune_max_iter=3).fit(
+        X, np.where(np.arange(500) % 2, np.nan, y)
+    )
+    assert model.predict(X).shape == (500,)
+    assert not hasattr(model, "components_")

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from scipy import integrate, stats
 from scipy.special import expit, logsumexp, softmax
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 
 from autoenc import VariationalAutoencoder, _bound
 from autoenc.corruption import Bernoulli, Gaussian, Masking
@@ -114,18 +115,20 @@ def test_the_bound_rises_with_the_draws():
     X = rows(20)
     fitted = model(max_iter=1, precision="float64").fit(X)
     sources = [X, X]
-    networks = list(_bound.predictors(fitted._spec, fitted._values(), 256, 1, closed=False))
-    assert [n for _, n in networks] == [64] * 4
+    networks = list(_bound.predictors(fitted._spec, fitted._values(), 288, 1, closed=False))
+    assert [n for _, n in networks] == [96] * 3
     parts = [_bound.log_likelihood(iter([network]), sources) for network in networks]
-    whole = fitted.log_likelihood(X, n_samples=256)
-    np.testing.assert_allclose(whole, logsumexp(parts, axis=0) - np.log(4), rtol=1e-12)
+    whole = fitted.log_likelihood(X, n_samples=288)
+    np.testing.assert_allclose(whole, logsumexp(parts, axis=0) - np.log(3), rtol=1e-12)
     assert (np.mean(parts, axis=0) < whole).all()
     assert fitted.log_likelihood(X, n_samples=1).mean() < np.mean(parts) < whole.mean()
 
 
 def test_the_bound_of_one_draw_is_the_importance_weighted_one():
     X = rows()
-    a, b = model().fit(X), model(objective="iwae").fit(X)
+    with pytest.warns(UserWarning, match="n_importance_samples=1 is the evidence lower bound"):
+        b = model(objective="iwae").fit(X)
+    a = model().fit(X)
     assert a.loss_curve_ == b.loss_curve_ and same_weights(a, b)
     several, joined = (model(objective=name, n_importance_samples=5, max_iter=40).fit(X) for name in ("elbo", "iwae"))
     assert not same_weights(several, joined)
@@ -163,6 +166,7 @@ def _negative_binomial(X, parameters):
 
 LIKELIHOODS = {
     "squared_error": (rows(50, 5), lambda X, p: stats.norm.logpdf(X, p[0], np.sqrt(0.7)).sum(axis=1)),
+    "shared": (rows(50, 5), _normal),
     "learned": (rows(50, 5), _normal),
     "log_loss": ((rows(50, 5) > 0).astype(float), lambda X, p: stats.bernoulli.logpmf(X, expit(p[0])).sum(axis=1)),
     "poisson": (counts(), lambda X, p: stats.poisson.logpmf(X, np.exp(p[0])).sum(axis=1)),
@@ -178,15 +182,18 @@ LIKELIHOODS = {
 def test_likelihoods_are_scipys(name):
     """A decoder that ignores the code, and codes that are the prior: all bounds are the likelihood."""
     X, expected = LIKELIHOODS[name]
-    choice = dict(noise_variance="learned") if name == "learned" else dict(likelihood=name, noise_variance=0.7)
+    own = name in ("shared", "learned")
+    choice = dict(noise_variance=name) if own else dict(likelihood=name, noise_variance=0.7)
     fitted = model(precision="float64", max_iter=5, **choice).fit(X)
     names = [entry[0].partition(".")[0] for entry in fitted._spec["parameters"] if entry[0].endswith(".weight")]
+    names = [n for n in names if n != "noise"]
     ignored = ("mean", "log_variance", "second", "reconstruction")
     fitted.coefs_ = [w * (n not in ignored) for w, n in zip(fitted.coefs_, names, strict=True)]
     by_name = dict(zip(names, fitted.intercepts_, strict=True))
     by_name["mean"], by_name["log_variance"] = np.zeros(2), np.zeros(2)
     fitted.intercepts_ = [by_name[n] for n in names]
-    wanted = expected(X, [by_name["reconstruction"], by_name.get("second")])
+    second = fitted.other_parameters_["noise.bias"] if name == "shared" else by_name.get("second")
+    wanted = expected(X, [by_name["reconstruction"], second])
     for found in (fitted.elbo(X), fitted.log_likelihood(X, n_samples=70), fitted.score_samples(X)):
         np.testing.assert_allclose(found, wanted, rtol=1e-8)
     assert fitted.feature_errors(X).shape[0] == len(X)
@@ -265,7 +272,8 @@ def test_conditions(kind):
 
 def test_a_decoder_that_is_told_the_condition_needs_no_code():
     X, C = conditional()
-    fitted = model(beta=20.0, max_iter=150, hidden_layer_sizes=(16,)).fit(X, condition=C)
+    with pytest.warns(UserWarning, match="active"):
+        fitted = model(beta=20.0, max_iter=150, hidden_layer_sizes=(16,)).fit(X, condition=C)
     means = np.array([X[i::3].mean(axis=0) for i in range(3)])
     drawn = fitted.sample(30, random_state=0, condition=np.tile(np.eye(3), (10, 1)))
     np.testing.assert_allclose(drawn, np.tile(means, (10, 1)), atol=0.8)
@@ -337,12 +345,60 @@ def test_the_weight_of_the_divergence_follows_its_schedule():
 
 def test_beta_presses_and_free_bits_let_be():
     X = rows(200)
-    free, plain, pressed = (
-        model(max_iter=100, learning_rate_init=0.02, **choice).fit(X).kl_per_component_
-        for choice in (dict(beta=20.0, free_bits=1.0), {}, dict(beta=20.0))
-    )
+    settings = dict(noise_variance=1.0, max_iter=100, learning_rate_init=0.02)
+    free = model(**settings, beta=20.0, free_bits=1.0).fit(X).kl_per_component_
+    plain = model(**settings).fit(X).kl_per_component_
+    with pytest.warns(UserWarning, match="active"):
+        pressed = model(**settings, beta=20.0).fit(X).kl_per_component_
     assert (pressed < 0.05).all()
     assert (free > 0.5).all() and (plain > 0.8).all()
+
+
+def test_a_fit_without_active_components_says_what_may_help():
+    """As on rows in [0, 1], beside whose variance that of the likelihood was 1 (Lucas et al. 2019)."""
+    X = 1.0 / (1.0 + np.exp(-rows(200)))
+    with pytest.warns(UserWarning, match="none of the 2 components is active") as seen:
+        collapsed = model(noise_variance=1.0, max_iter=100).fit(X)
+    assert collapsed.active_units_ == 0
+    for way in ("a noise_variance below 1.0, or 'shared'", "a beta below 1.0", "beta_schedule=", "free_bits above 0"):
+        assert way in str(seen[0].message)
+    pressed = model(likelihood="log_loss", prior="mixture", beta=50.0, beta_schedule="linear", max_iter=100)
+    with pytest.warns(UserWarning, match=r"\. What may help: a beta below 50.0; more epochs than max_iter=100$"):
+        pressed.fit(X)
+
+
+def test_a_shared_variance_is_learned():
+    """It lets the codes live on rows in [0, 1], and is what the reconstruction of draws leaves."""
+    X = 1.0 / (1.0 + np.exp(-rows(400)))
+    fitted = model(hidden_layer_sizes=(32,), max_iter=300).fit(X)
+    assert fitted.active_units_ == 2
+    assert fitted.noise_variance_ == pytest.approx(np.exp(fitted.other_parameters_["noise.bias"][0, 0]))
+    means, deviations = fitted.encode_distribution(X)
+    draws = np.random.default_rng(0).normal(means, deviations, size=(50, 400, 2))
+    left = [np.mean((fitted.inverse_transform(z) - X) ** 2) for z in draws]
+    assert fitted.noise_variance_ == pytest.approx(np.mean(left), rel=0.05)
+    assert (fitted.feature_errors(X) >= 0).all()
+    np.testing.assert_allclose(fitted.feature_errors(X), (fitted.reconstruct(X) - X) ** 2, rtol=1e-4, atol=1e-6)
+    untrained = model(learning_rate_init=1e-9, hidden_layer_sizes=()).fit(X)
+    assert untrained.noise_variance_ == pytest.approx(X.var(axis=0).mean(), rel=1e-4)
+    clean = model(learning_rate_init=1e-9, hidden_layer_sizes=()).fit(X, X_clean=3.0 * X)
+    assert clean.noise_variance_ == pytest.approx(9.0 * untrained.noise_variance_, rel=1e-4)
+    with pytest.warns(UserWarning, match="active"):
+        constant = model(max_iter=1).fit(np.zeros((50, 3)))
+    assert constant.noise_variance_ == pytest.approx(np.exp(-10.0), rel=1e-2)
+    assert not hasattr(model(noise_variance=0.5).fit(rows()), "noise_variance_")
+
+
+def test_a_linear_network_learns_probabilistic_pca():
+    """The bound of a linear network has its best value at the likelihood of probabilistic PCA, with its noise
+    (Lucas et al. 2019, "Don't blame the ELBO!", section 4)."""
+    X = rows(300, 6)
+    exact = PCA(2).fit(X)
+    fitted = model(
+        hidden_layer_sizes=(), precision="float64", max_iter=3000, batch_size=300, alpha=0.0, learning_rate_init=0.02
+    ).fit(X)
+    assert fitted.noise_variance_ == pytest.approx(exact.noise_variance_ * 299 / 300, rel=0.05)
+    assert fitted.log_likelihood(X, n_samples=2000).mean() == pytest.approx(exact.score(X), abs=0.05)
 
 
 def test_total_correlation_knows_the_rows():
@@ -360,6 +416,7 @@ def test_a_discriminator_is_no_part_of_the_network():
         "discriminator_0",
         "discriminator_1",
         "divergence",
+        "noise",
     }
     assert [stage["groups"] for stage in fitted._spec["stages"]] == [1, 2]
     longer = model(**KINDS["factor"], max_iter=4).fit(X)
@@ -371,7 +428,14 @@ def test_a_discriminator_is_no_part_of_the_network():
 def test_priors_of_components(prior):
     """The likelihood under the prior, by hand from one draw; draws come from the components."""
     X = rows(90, 2)
-    fitted = model(prior=prior, n_prior_components=4, precision="float64", max_iter=30, hidden_layer_sizes=()).fit(X)
+    fitted = model(
+        prior=prior,
+        n_prior_components=4,
+        noise_variance=1.0,
+        precision="float64",
+        max_iter=30,
+        hidden_layer_sizes=(),
+    ).fit(X)
     means, log_variances, logits = _bound.mixture(fitted._spec, fitted._values())
     assert means.shape == log_variances.shape == (4, 2)
     if prior == "vamp":
@@ -437,7 +501,8 @@ def test_binary_draws_are_input_and_target():
     drawn = model(likelihood="log_loss", corruption=Bernoulli()).fit(means)
     assert not same_weights(drawn, model(likelihood="log_loss").fit(means))
     # A target of draws costs the entropy of the entries: their own means would be at a lower loss.
-    fitted = model(likelihood="log_loss", corruption=Bernoulli(), max_iter=30).fit(np.full((200, 7), 0.9))
+    with pytest.warns(UserWarning, match="active"):  # there is nothing to tell
+        fitted = model(likelihood="log_loss", corruption=Bernoulli(), max_iter=30).fit(np.full((200, 7), 0.9))
     assert fitted.reconstruct(np.full((1, 7), 0.9)) == pytest.approx(0.9, abs=0.05)
 
 
@@ -486,15 +551,15 @@ def test_range_of_the_likelihood():
 ASSIGNED = (".mean", ".variance", ".running_mean", ".running_variance", "divergence.means", "divergence.log_variances")
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "missing", "learned", "negative_binomial", "beta_tc and condition"])
+@pytest.mark.parametrize("kind", [*KINDS, "missing", "fixed", "learned", "negative_binomial", "beta_tc and condition"])
 def test_gradients_by_differences(kind):
     """Of whole networks with batch norm over CSR rows, at random directions of all parameters."""
     parameters = {**KINDS.get(kind.partition(" and c")[0], {})}
     X = np.abs(rows(23, 6))
     if kind == "negative_binomial":
         parameters["likelihood"] = kind
-    if kind == "learned":
-        parameters["noise_variance"] = kind
+    if kind in ("fixed", "learned"):
+        parameters["noise_variance"] = {"fixed": 0.3}.get(kind, kind)
     if kind == "missing":
         parameters["missing"] = "mask"
         X[::3, 2] = np.nan
@@ -537,7 +602,7 @@ def test_gradients_by_differences(kind):
 
 
 def test_answers_that_are_no_codes_are_arrays_whatever_the_output_is_set_to():
-    X = np.random.default_rng(0).random((40, 3))
+    X = rows(40, 3)
     model = VariationalAutoencoder(2, max_iter=2, random_state=0).fit(X)
     means, deviations = model.encode_distribution(X)
     path = model.interpolate(X[0], X[1], 4)

@@ -79,7 +79,7 @@ static void write_keys(const ae_binding *binding, int64_t rows) {
     for (int64_t p = 0; p < ae_panels(out->shape.width); p++)
         for (int64_t i = 0; i < rows * AE_PANEL; i += VL) {
             const vec x = select_positive(v_load((const real *)in->data + p * in->stride + i));
-            const vmask present = select_columns(ae_panel_columns(out->shape.width, p), (int)(i % AE_PANEL));
+            const vmask present = lanes_below(ae_panel_columns(out->shape.width, p), (int)(i % AE_PANEL));
             v_store((real *)out->data + p * out->stride + i, select_key(x, present));
         }
 }
@@ -128,7 +128,7 @@ static void write_kept(const ae_binding *binding, const batch_numbers *numbers, 
             for (int j = 0; j < AE_PANEL; j += VL) {
                 const int64_t at = row * AE_PANEL + j;
                 const vec x = select_positive(v_load((const real *)in->data + p * in->stride + at));
-                const vmask present = select_columns(ae_panel_columns(in->shape.width, p), j);
+                const vmask present = lanes_below(ae_panel_columns(in->shape.width, p), j);
                 const vmask keeps = m_and(select_keeps(select_key(x, present), value, j, limit), m_not(v_eq(x, v_zero())));
                 const vec kept = v_select(keeps, v_load(from + p * from_stride + at), v_zero());
                 real *out = to + p * to_stride + at;

@@ -2,7 +2,7 @@
  *
  *     |J|^2 = sum over j of s_j^2 c_j,    c_j = |column j of W|^2
  *
- * (Rifai et al. 2011, "Contractive auto-encoders", the equation for one sigmoid layer after eq. 3, for any activation). in: s
+ * (Rifai et al. 2011, "Contractive auto-encoders", there for one sigmoid layer, here for any activation). in: s
  * (B m, n), a slope node; m rows, copies or differences of them, add up. The weight (d, n) is that of the dense node which it
  * shares, as it is or transposed; desc->width is d. out (B, 1). It costs about d n once a block of rows, and n a row.
  *
@@ -54,7 +54,7 @@ static void contraction_forward(const ae_binding *binding, const ae_block *block
                     const vec s = v_load((const real *)in->data + p * in->stride + i * AE_PANEL + v * VL);
                     lanes[v] = v_fma(v_mul(s, s), v_load(norm + p * AE_PANEL + v * VL), lanes[v]);
                 }
-        penalty_write(&binding->out, row, penalty_join(lanes));
+        rows_set_single(&binding->out, row, penalty_join(lanes));
     }
 }
 

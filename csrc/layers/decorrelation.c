@@ -77,7 +77,7 @@ static void decorrelation_forward(const ae_binding *binding, const ae_block *blo
         for (int c = 0; c < ae_panel_columns(n, q); c++)
             sum += (double)covariance_panel(binding, q)[n * AE_PANEL + c];
     for (int64_t row = block->row0; row < block->row1; row++)
-        penalty_write(&binding->out, row, 0.5 * sum);
+        rows_set_single(&binding->out, row, 0.5 * sum);
 }
 
 static void decorrelation_couple_backward(const ae_binding *binding, int64_t rows, int64_t part, bool training) {

@@ -1,7 +1,6 @@
 /* How copies of a row differ from the row itself: out = a - b, a (B k m, n), b (B m, n). Row i of the k m that belong to a row of
  * data stands against row i modulo m: k copies in turn of m rows each (the m tangents of one Jacobian, or 1). */
-#include "layers/layer.h"
-#include "math/vec.h"
+#include "layers/rows.h"
 
 static ae_status deviation_plan(ae_context *context, ae_layer_plan *plan) {
     const ae_shape *a = &plan->in[0], *b = &plan->in[1];
@@ -31,16 +30,14 @@ static void deviation_forward(const ae_binding *binding, const ae_block *block) 
 static void deviation_backward_data(const ae_binding *binding, const ae_block *block) {
     const ae_value *a = &binding->in[0], *b = &binding->in[1], *out = &binding->out;
     const int64_t many = a->shape.multiplicity, few = b->shape.multiplicity;
-    for (int64_t p = 0; p < ae_panels(out->shape.width); p++) {
+    if (a->gradient)
+        rows_pass(a, block, out->gradient, a->gradient, binding->accumulate[0]);
+    for (int64_t p = 0; b->gradient && p < ae_panels(out->shape.width); p++) {
         const real *g = (const real *)out->gradient + p * out->stride;
-        real *to = (real *)a->gradient + p * a->stride;
-        for (int64_t i = block->row0 * many * AE_PANEL; a->gradient && i < block->row1 * many * AE_PANEL; i += VL)
-            v_store(to + i, binding->accumulate[0] ? v_add(v_load(to + i), v_load(g + i)) : v_load(g + i));
-        to = (real *)b->gradient + p * b->stride;
-        for (int64_t row = block->row0; b->gradient && row < block->row1; row++)
+        for (int64_t row = block->row0; row < block->row1; row++)
             for (int64_t i = 0; i < few; i++)
                 for (int j = 0; j < AE_PANEL; j += VL) {
-                    real *at = to + (row * few + i) * AE_PANEL + j;
+                    real *at = (real *)b->gradient + p * b->stride + (row * few + i) * AE_PANEL + j;
                     vec sum = binding->accumulate[1] ? v_load(at) : v_zero();
                     for (int64_t c = i; c < many; c += few)
                         sum = v_sub(sum, v_load(g + (row * many + c) * AE_PANEL + j));

@@ -15,10 +15,10 @@ static void gaussian_log_ratio_forward(const ae_binding *binding, const ae_block
                 const vec term =
                     v_fma(v_mul(at, v_set1((real)0.5)), at, log_ratio_posterior(binding, draws, p, row, j, &pull, &slope));
                 const vec sum = v_load(lanes + j);
-                v_store(lanes + j, v_select(latent_column_mask(columns, j), v_add(sum, term), sum));
+                v_store(lanes + j, v_select(lanes_below(columns, j), v_add(sum, term), sum));
             }
         }
-        latent_set_single(&binding->out, row, latent_join(lanes));
+        rows_set_single(&binding->out, row, AE_V(ae_join_lanes)(lanes));
     }
 }
 
@@ -34,8 +34,8 @@ static void gaussian_log_ratio_backward_data(const ae_binding *binding, const ae
                 const vec g = v_set1(*latent_at(out->gradient, out->stride, 0, row));
                 log_ratio_posterior(binding, draws, p, row, j, &pull, &slope);
                 const vec of_z = v_mul(g, v_sub(v_load(latent_at(z->data, z->stride, p, row) + j), pull));
-                latent_give(latent_at(z->gradient, z->stride, p, row) + j,
-                            v_select(latent_column_mask(columns, j), of_z, v_zero()), binding->accumulate[RATIO_Z]);
+                latent_give(latent_at(z->gradient, z->stride, p, row) + j, v_select(lanes_below(columns, j), of_z, v_zero()),
+                            binding->accumulate[RATIO_Z]);
             }
     }
 }

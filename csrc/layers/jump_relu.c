@@ -6,7 +6,7 @@
  * size[0] = 1: the companion of the L0 penalty, which shares the parameter: out = H(z - theta), whose sum over latents is the L0
  * norm of the code.
  *
- * H has no gradient. In its place stand the estimates of their eq. 11 and 12, with the rectangle K(u) = H(u + 1/2) - H(u - 1/2):
+ * H has no gradient. In its place stand the estimates of their paper, with the rectangle K(u) = H(u + 1/2) - H(u - 1/2):
  *
  *     d out / d theta      = -theta / epsilon K((z - theta) / epsilon)       d out / d z = H(z - theta)
  *     d H(z - theta) / d theta = -1 / epsilon K((z - theta) / epsilon)       d H / d z   = 0 */

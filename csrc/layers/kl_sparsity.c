@@ -7,7 +7,7 @@
  * Parameter "mean" (1, n), assigned: running mean of the units, old + momentum (m - old), momentum value[1], 0 means 0.1; the first
  * minibatch is taken whole (0: none yet). Where there is no minibatch (evaluation, inference) the penalty is that of the running mean.
  * size[0] = 1: in training too the running mean, this minibatch included, stands for m_j (Hinton, "A practical guide to training
- * restricted Boltzmann machines", 2010, section 11). The gradient is then taken as if it were the minibatch's own, without the
+ * restricted Boltzmann machines", 2010). The gradient is then taken as if it were the minibatch's own, without the
  * factor momentum, so that the weight means the same in both forms.
  *
  * Means are kept 1e-6 away from 0 and 1, also in the gradient, which so stays finite and still points inwards. */
@@ -16,6 +16,7 @@
 
 #include "layers/layer.h"
 #include "math/functions.h"
+#include "math/lanes.h"
 
 #define FROM_EDGE 1e-6
 
@@ -103,10 +104,7 @@ static real penalty_of(const ae_binding *binding, bool minibatch) {
         for (int j = 0; j < ae_panel_columns(width, p); j++)
             lane[j] += term[j];
     }
-    for (int half = AE_PANEL / 2; half; half /= 2)
-        for (int j = 0; j < half; j++)
-            lane[j] += lane[j + half];
-    return lane[0];
+    return AE_V(ae_join_reals)(lane);
 }
 
 static void kl_sparsity_forward(const ae_binding *binding, const ae_block *block) {

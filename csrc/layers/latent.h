@@ -1,4 +1,4 @@
-/* What the latent layers share: the bounds of a log-variance, masks of the last panel, and sums over a row.
+/* What the latent layers share: the bounds of a log-variance, and where a row of a panel lies.
  *
  * A normal posterior is two values (rows, d): mean m and log-variance v. Everywhere v stands for its value clamped to
  * [-20, 20], so that e^v and e^-v are finite in float32 and a collapsed deviation is no smaller than 4.5e-5. A clamped v
@@ -6,7 +6,7 @@
 #ifndef AE_LAYERS_LATENT_H
 #define AE_LAYERS_LATENT_H
 
-#include "layers/layer.h"
+#include "layers/rows.h"
 #include "math/functions.h"
 
 #define LATENT_BOUND ((real)20)
@@ -14,21 +14,6 @@
 /* NaN stays NaN. */
 AE_INLINE vec latent_clamp(vec v) { return vf_at_most(LATENT_BOUND, vf_at_least(-LATENT_BOUND, v)); }
 AE_INLINE vmask latent_is_inside(vec v) { return v_lt(v_abs(v), v_set1(LATENT_BOUND)); }
-
-/* The lanes j .. j + VL - 1 of a panel with `columns` columns that hold data. */
-AE_INLINE vmask latent_column_mask(int columns, int j) { return v_lt(v_add(v_iota(), v_set1((real)j)), v_set1((real)columns)); }
-
-/* Sum of 32 lanes in double: lane i with lane i + 16, then + 8, + 4, + 2, + 1. */
-static inline double latent_join(const real *lanes) {
-    double sum[AE_PANEL / 2];
-    for (int i = 0; i < 16; i++)
-        sum[i] = (double)lanes[i] + (double)lanes[i + 16];
-    for (int i = 0; i < 8; i++)
-        sum[i] += sum[i + 8];
-    for (int i = 0; i < 4; i++)
-        sum[i] += sum[i + 4];
-    return (sum[0] + sum[2]) + (sum[1] + sum[3]);
-}
 
 AE_INLINE real *latent_at(void *data, int64_t stride, int64_t panel, int64_t row) {
     return (real *)data + panel * stride + row * AE_PANEL;
@@ -42,14 +27,6 @@ AE_INLINE vec latent_divergence(vec m, vec v, vec *slope) {
     const vec inside = latent_clamp(v), grown = vf_expm1(inside), half = v_set1((real)0.5);
     *slope = v_mul(half, grown);
     return v_fma(v_sub(v, inside), *slope, v_mul(half, v_fma(m, m, v_sub(grown, inside))));
-}
-
-/* One number of a row in a value of one column, with clear padding. */
-static inline void latent_set_single(const ae_value *value, int64_t row, double number) {
-    real *to = latent_at(value->data, value->stride, 0, row);
-    for (int j = 0; j < AE_PANEL; j++)
-        to[j] = 0;
-    to[0] = (real)number;
 }
 
 /* Functions of one number by the vector polynomials: the C library's differ between machines. */

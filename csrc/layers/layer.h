@@ -113,7 +113,9 @@ typedef struct ae_layer_plan {
     int64_t coupling_reals; /* memory that is not by row, while training, for layers that couple rows */
     int64_t coupling_parts; /* independent parts, panels for instance, in which `couple` and `couple_backward` do their work */
     int64_t table_bytes;    /* constant memory that `prepare` fills: descriptors of products, offsets */
-    double flops_per_row;   /* of forward, to choose the number of threads */
+    /* Operations, to choose the number of threads: of forward for a row; for each pair of rows of a minibatch and once for it,
+     * where backward follows (`couple` included). */
+    double flops_per_row, flops_per_pair, flops_per_minibatch;
     ae_constraint constraint[AE_MAX_PARAMETERS]; /* of its own parameters, by slot */
 } ae_layer_plan;
 

@@ -41,7 +41,7 @@ static void row_numbers(const ae_binding *binding, int64_t row, real *numbers) {
         for (int j = 0; j < ae_panel_columns(width, p); j++)
             sum[j] += (double)x[j];
     }
-    const double mean = rows_lane_sum(sum) / (double)width;
+    const double mean = AE_V(ae_join_doubles)(sum) / (double)width;
     for (int64_t p = 0; p < ae_panels(width); p++) {
         const real *x = (const real *)in->data + p * in->stride + row * AE_PANEL;
         for (int j = 0; j < ae_panel_columns(width, p); j++) {
@@ -50,7 +50,7 @@ static void row_numbers(const ae_binding *binding, int64_t row, real *numbers) {
         }
     }
     numbers[MEAN] = (real)mean;
-    numbers[FACTOR] = (real)(1.0 / sqrt(rows_lane_sum(square) / (double)width + epsilon_of(binding->desc)));
+    numbers[FACTOR] = (real)(1.0 / sqrt(AE_V(ae_join_doubles)(square) / (double)width + epsilon_of(binding->desc)));
 }
 
 static void layer_norm_forward(const ae_binding *binding, const ae_block *block) {
@@ -88,8 +88,8 @@ static void row_means(const ae_binding *binding, int64_t row, real *mean_d, real
             sum_x[j] += d * (double)scaled;
         }
     }
-    *mean_d = (real)(rows_lane_sum(sum) / (double)width);
-    *mean_dx = (real)(rows_lane_sum(sum_x) / (double)width);
+    *mean_d = (real)(AE_V(ae_join_doubles)(sum) / (double)width);
+    *mean_dx = (real)(AE_V(ae_join_doubles)(sum_x) / (double)width);
 }
 
 static void layer_norm_backward_data(const ae_binding *binding, const ae_block *block) {

@@ -52,7 +52,7 @@ static inline void log_ratio_backward_posterior(const ae_binding *binding, const
         const int columns = ae_panel_columns(m->shape.width, p);
         for (int64_t row = block->row0 * each; row < block->row1 * each; row++)
             for (int j = 0; j < AE_PANEL; j += VL) {
-                const vmask present = latent_column_mask(columns, j);
+                const vmask present = lanes_below(columns, j);
                 vec of_m = v_zero(), of_v = v_zero(), pull, slope;
                 for (int64_t s = 0; s < draws; s++) {
                     const vec g = v_set1(*latent_at(out->gradient, out->stride, 0, row * draws + s));

@@ -39,9 +39,9 @@ static inline void mixture_finish(const mixture *m, int64_t component, double lo
             const vec raw = v_load(m->precision + at), s = latent_clamp(raw), sum = v_load(lanes + j);
             v_store(m->inside + at, v_select(latent_is_inside(raw), v_set1(1), v_zero()));
             v_store(m->precision + at, vf_exp(v_neg(s)));
-            v_store(lanes + j, v_select(latent_column_mask(ae_panel_columns(m->width, p), j), v_add(sum, s), sum));
+            v_store(lanes + j, v_select(lanes_below(ae_panel_columns(m->width, p), j), v_add(sum, s), sum));
         }
-    m->normalizer[component] = (real)(log_weight - 0.5 * latent_join(lanes));
+    m->normalizer[component] = (real)(log_weight - 0.5 * AE_V(ae_join_lanes)(lanes));
 }
 
 /* log p at a row of z; share (by component, padded to panels) becomes the components' parts in it. */
@@ -58,9 +58,9 @@ static inline double mixture_log_density(const mixture *m, const ae_value *z, in
                 const int64_t at = mixture_index(m, c, p) + j;
                 const vec off = v_sub(v_load(latent_at(z->data, z->stride, p, row) + j), v_load(m->means + at));
                 const vec sum = v_load(lanes + j), more = v_fma(v_mul(off, v_load(m->precision + at)), off, sum);
-                v_store(lanes + j, v_select(latent_column_mask(ae_panel_columns(m->width, p), j), more, sum));
+                v_store(lanes + j, v_select(lanes_below(ae_panel_columns(m->width, p), j), more, sum));
             }
-        share[c] = (real)((double)m->normalizer[c] - 0.5 * latent_join(lanes));
+        share[c] = (real)((double)m->normalizer[c] - 0.5 * AE_V(ae_join_lanes)(lanes));
         highest = share[c] > highest ? share[c] : highest;
     }
     for (int j = 0; j < AE_PANEL; j++)
@@ -70,7 +70,7 @@ static inline double mixture_log_density(const mixture *m, const ae_value *z, in
         v_store(share + c, e);
         v_store(lanes + c % AE_PANEL, v_add(v_load(lanes + c % AE_PANEL), e));
     }
-    const real total = (real)latent_join(lanes);
+    const real total = (real)AE_V(ae_join_lanes)(lanes);
     for (int64_t c = 0; c < room; c += VL)
         v_store(share + c, v_div(v_load(share + c), v_set1(total)));
     return (double)highest + (double)latent_log(total);
@@ -87,10 +87,10 @@ static inline void mixture_forward(const mixture *m, const ae_binding *binding, 
             for (int j = 0; j < AE_PANEL; j += VL) {
                 const vec sum = v_load(lanes + j);
                 const vec more = v_add(sum, log_ratio_posterior(binding, draws, p, row, j, &pull, &slope));
-                v_store(lanes + j, v_select(latent_column_mask(ae_panel_columns(z->shape.width, p), j), more, sum));
+                v_store(lanes + j, v_select(lanes_below(ae_panel_columns(z->shape.width, p), j), more, sum));
             }
-        const double log_q = latent_join(lanes);
-        latent_set_single(&binding->out, row, log_q - mixture_log_density(m, z, row, share));
+        const double log_q = AE_V(ae_join_lanes)(lanes);
+        rows_set_single(&binding->out, row, log_q - mixture_log_density(m, z, row, share));
         for (int64_t c = 0; block->keep && c < ae_panels(m->components) * AE_PANEL; c++)
             latent_at(binding->cache, binding->out.stride, c / AE_PANEL, row)[c % AE_PANEL] = share[c];
     }
@@ -119,7 +119,7 @@ static inline void mixture_backward(const mixture *m, const ae_binding *binding,
                 log_ratio_posterior(binding, draws, p, row, j, &pull, &slope);
                 const vec g = v_mul(v_set1(*latent_at(binding->out.gradient, binding->out.stride, 0, row)), v_sub(sum, pull));
                 latent_give(latent_at(z->gradient, z->stride, p, row) + j,
-                            v_select(latent_column_mask(ae_panel_columns(z->shape.width, p), j), g, v_zero()),
+                            v_select(lanes_below(ae_panel_columns(z->shape.width, p), j), g, v_zero()),
                             binding->accumulate[RATIO_Z]);
             }
 }
@@ -141,7 +141,7 @@ static inline void mixture_component_gradient(const mixture *m, const ae_binding
             const vec pull = v_mul(off, precision);
             sum = of_variance ? v_fma(g, v_mul(factor, v_fnma(off, pull, v_set1(1))), sum) : v_fnma(g, pull, sum);
         }
-        v_store(to + j, v_select(latent_column_mask(ae_panel_columns(m->width, panel), j), sum, v_zero()));
+        v_store(to + j, v_select(lanes_below(ae_panel_columns(m->width, panel), j), sum, v_zero()));
     }
 }
 

@@ -43,11 +43,11 @@ static mixture from_parameters(const ae_binding *binding, real *memory) {
     for (int64_t p = 0; p < ae_panels(m.components); p++)
         for (int j = 0; j < AE_PANEL; j += VL) {
             const vec e = vf_exp(v_sub(v_load(logits + p * AE_PANEL + j), v_set1(highest)));
-            const vec present = v_select(latent_column_mask(ae_panel_columns(m.components, p), j), e, v_zero());
+            const vec present = v_select(lanes_below(ae_panel_columns(m.components, p), j), e, v_zero());
             v_store(m.weight + p * AE_PANEL + j, present);
             v_store(lanes + j, v_add(v_load(lanes + j), present));
         }
-    const real total = (real)latent_join(lanes), log_total = latent_log(total);
+    const real total = (real)AE_V(ae_join_lanes)(lanes), log_total = latent_log(total);
     for (int64_t c = 0; c < m.components; c++) {
         m.weight[c] /= total;
         mixture_finish(&m, c, (double)logits[c] - (double)highest - (double)log_total);

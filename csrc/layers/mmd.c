@@ -21,7 +21,8 @@ static ae_status mmd_plan(ae_context *context, ae_layer_plan *plan) {
     plan->scratch_reals = panels * AE_PANEL;
     plan->coupling_reals = (int64_t)(sizeof(int64_t) / sizeof(real)); /* rows of the minibatch */
     plan->coupling_parts = 1;
-    plan->flops_per_row = 3.0 * 20.0 * 128.0 * (double)plan->in[0].width;
+    /* Three distances and kernels, and a part of a draw. */
+    plan->flops_per_pair = 3.0 * (5.0 * AE_PANEL * (double)panels + 60.0);
     return AE_OK;
 }
 
@@ -44,9 +45,9 @@ static double distance(int64_t width, const real *x, int64_t x_stride, const rea
     for (int64_t p = 0; p < ae_panels(width); p++)
         for (int j = 0; j < AE_PANEL; j += VL) {
             const vec off = v_sub(v_load(x + p * x_stride + j), v_load(y + p * y_stride + j)), sum = v_load(lanes + j);
-            v_store(lanes + j, v_select(latent_column_mask(ae_panel_columns(width, p), j), v_fma(off, off, sum), sum));
+            v_store(lanes + j, v_select(lanes_below(ae_panel_columns(width, p), j), v_fma(off, off, sum), sum));
         }
-    return latent_join(lanes);
+    return AE_V(ae_join_lanes)(lanes);
 }
 
 /* A barrier: what follows reads all rows. */
@@ -77,7 +78,7 @@ static void mmd_forward(const ae_binding *binding, const ae_block *block) {
     real *e = block->scratch;
     double slope;
     for (int64_t i = row0; i < row1; i++)
-        latent_set_single(out, i, 0);
+        rows_set_single(out, i, 0);
     if (!block->keep)
         return;
     const int64_t rows = rows_of(binding);
@@ -104,7 +105,7 @@ static void mmd_forward(const ae_binding *binding, const ae_block *block) {
     }
     for (int64_t i = row0; i < row1; i++) {
         const real *sums = latent_at(binding->cache, out->stride, panels, i);
-        latent_set_single(out, i, pairs * (double)sums[0] + across * (double)sums[1]);
+        rows_set_single(out, i, pairs * (double)sums[0] + across * (double)sums[1]);
     }
 }
 
@@ -150,7 +151,7 @@ static void mmd_backward_data(const ae_binding *binding, const ae_block *block) 
         for (int64_t i = row0; i < row1; i++)
             for (int j = 0; j < AE_PANEL; j += VL)
                 latent_give(latent_at(in->gradient, in->stride, p, i) + j,
-                            v_select(latent_column_mask(ae_panel_columns(width, p), j),
+                            v_select(lanes_below(ae_panel_columns(width, p), j),
                                      v_load(latent_at(binding->cache, out->stride, p, i) + j), v_zero()),
                             binding->accumulate[0]);
 }

@@ -86,7 +86,7 @@ static void backward_narrow(const ae_binding *binding, const shapes *s, int64_t 
         }
     if (!binding->accumulate[1])
         memset(to, 0, AE_PANEL * sizeof(real));
-    to[0] += (real)rows_lane_sum(lanes);
+    to[0] += (real)AE_V(ae_join_doubles)(lanes);
 }
 
 static void multiply_backward_data(const ae_binding *binding, const ae_block *block) {

@@ -3,9 +3,8 @@
  * the noise is there too, the same for each row, drawn from the scoring key. */
 #include <math.h>
 
-#include "layers/layer.h"
+#include "layers/rows.h"
 #include "math/random.h"
-#include "math/vec.h"
 
 static ae_status noisy_copies_plan(ae_context *context, ae_layer_plan *plan) {
     const double std = plan->desc->value[0];
@@ -40,21 +39,6 @@ static void noisy_copies_forward(const ae_binding *binding, const ae_block *bloc
     }
 }
 
-/* Copies in order. */
-static void noisy_copies_backward_data(const ae_binding *binding, const ae_block *block) {
-    const ae_value *in = &binding->in[0], *out = &binding->out;
-    const int64_t k = out->shape.multiplicity;
-    for (int64_t p = 0; in->gradient && p < ae_panels(out->shape.width); p++)
-        for (int64_t row = block->row0; row < block->row1; row++)
-            for (int j = 0; j < AE_PANEL; j += VL) {
-                real *to = (real *)in->gradient + p * in->stride + row * AE_PANEL + j;
-                vec sum = binding->accumulate[0] ? v_load(to) : v_zero();
-                for (int64_t i = row * k; i < (row + 1) * k; i++)
-                    sum = v_add(sum, v_load((const real *)out->gradient + p * out->stride + i * AE_PANEL + j));
-                v_store(to, sum);
-            }
-}
-
 const ae_layer_ops AE_V(ae_layer_noisy_copies) = {
     .name = "noisy_copies",
     .min_inputs = 1,
@@ -62,5 +46,5 @@ const ae_layer_ops AE_V(ae_layer_noisy_copies) = {
     .flags = AE_LAYER_STOCHASTIC,
     .plan = noisy_copies_plan,
     .forward = noisy_copies_forward,
-    .backward_data = noisy_copies_backward_data,
+    .backward_data = rows_sum_copies,
 };

@@ -25,6 +25,7 @@ static ae_status orthogonality_plan(ae_context *context, ae_layer_plan *plan) {
     /* By panel: n rows of W'W - 1, then its sum of squares by column, then d rows of W (W'W - 1). */
     plan->coupling_reals = ae_panels(units) * (units + 1 + inputs) * AE_PANEL;
     plan->scratch_reals = (units + 1) * AE_PANEL;
+    plan->flops_per_minibatch = 4.0 * (double)inputs * (double)units * (double)units;
     return AE_OK;
 }
 
@@ -84,7 +85,7 @@ static void orthogonality_forward(const ae_binding *binding, const ae_block *blo
             sum += (double)squares[c];
     }
     for (int64_t row = block->row0; row < block->row1; row++)
-        penalty_write(&binding->out, row, sum);
+        rows_set_single(&binding->out, row, sum);
 }
 
 /* 4 t times a tile of the product or of its transpose. */

@@ -4,40 +4,20 @@
 
 #include <string.h>
 
-#include "layers/layer.h"
-#include "math/vec.h"
+#include "layers/rows.h"
 
 #define PENALTY_VECTORS (AE_PANEL / VL)
 
-/* Sum of 32 lanes in double: lane i with lane i + 16, then + 8, + 4, + 2, + 1. */
 static inline double penalty_join(const vec lanes[PENALTY_VECTORS]) {
     real plain[AE_PANEL];
-    double sum[AE_PANEL];
     for (int v = 0; v < PENALTY_VECTORS; v++)
         v_store(plain + v * VL, lanes[v]);
-    for (int i = 0; i < AE_PANEL; i++)
-        sum[i] = (double)plain[i];
-    for (int width = AE_PANEL / 2; width; width /= 2)
-        for (int i = 0; i < width; i++)
-            sum[i] += sum[i + width];
-    return sum[0];
+    return AE_V(ae_join_lanes)(plain);
 }
 
 static inline void penalty_clear(vec lanes[PENALTY_VECTORS]) {
     for (int v = 0; v < PENALTY_VECTORS; v++)
         lanes[v] = v_zero();
-}
-
-/* Lanes of vector v that are among the first `columns` of a panel. */
-AE_INLINE vmask penalty_mask(int columns, int v) {
-    return v_lt(v_add(v_iota(), v_set1((real)(v * VL))), v_set1((real)columns));
-}
-
-/* A row of the output: the number, then zeros. */
-static inline void penalty_write(const ae_value *out, int64_t row, double value) {
-    real *to = (real *)out->data + row * AE_PANEL;
-    memset(to, 0, AE_PANEL * sizeof(real));
-    to[0] = (real)value;
 }
 
 /* The derivative of the loss by the penalty of a row. */

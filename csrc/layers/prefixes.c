@@ -4,7 +4,7 @@
  *
  * multiplicity: P, 1 to 8 (0 means 1). size[0] < size[1] < ... < size[P - 1] <= n; size[P - 1] = 0 means n. */
 #include "layers/layer.h"
-#include "math/vec.h"
+#include "math/lanes.h"
 
 static int64_t prefixes_of(const ae_node_desc *desc) { return desc->multiplicity ? desc->multiplicity : 1; }
 
@@ -32,8 +32,7 @@ static ae_status prefixes_plan(ae_context *context, ae_layer_plan *plan) {
 
 AE_INLINE vmask inside(int64_t prefix, int64_t panel, int j) {
     const int64_t left = prefix - panel * AE_PANEL;
-    const real columns = left < 0 ? 0 : left < AE_PANEL ? (real)left : AE_PANEL;
-    return v_lt(v_add(v_iota(), v_set1((real)j)), v_set1(columns));
+    return lanes_below(left < 0 ? 0 : left < AE_PANEL ? (int)left : AE_PANEL, j);
 }
 
 static void prefixes_forward(const ae_binding *binding, const ae_block *block) {

@@ -42,7 +42,7 @@ static void pseudo_inputs_backward_weights(const ae_binding *binding, const ae_t
         for (int j = 0; input >= tile->row0 && input < tile->row1 && j < AE_PANEL; j += VL) {
             real *at = to + (input - tile->row0) * AE_PANEL + j;
             const vec g = v_load(latent_at(out->gradient, out->stride, tile->panel, row) + j);
-            const vmask present = latent_column_mask(ae_panel_columns(out->shape.width, tile->panel), j);
+            const vmask present = lanes_below(ae_panel_columns(out->shape.width, tile->panel), j);
             v_store(at, v_add(v_load(at), v_select(present, g, v_zero())));
         }
     }

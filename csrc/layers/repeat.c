@@ -22,27 +22,11 @@ static void repeat_forward(const ae_binding *binding, const ae_block *block) {
                    (const real *)in->data + p * in->stride + i / k * AE_PANEL, AE_PANEL * sizeof(real));
 }
 
-static void repeat_backward_data(const ae_binding *binding, const ae_block *block) {
-    const ae_value *in = &binding->in[0], *out = &binding->out;
-    const int64_t k = out->shape.multiplicity;
-    if (!in->gradient)
-        return;
-    for (int64_t p = 0; p < ae_panels(out->shape.width); p++)
-        for (int64_t row = block->row0; row < block->row1; row++)
-            for (int j = 0; j < AE_PANEL; j += VL) {
-                real *to = (real *)in->gradient + p * in->stride + row * AE_PANEL + j;
-                vec sum = binding->accumulate[0] ? v_load(to) : v_zero();
-                for (int64_t i = row * k; i < (row + 1) * k; i++)
-                    sum = v_add(sum, v_load((const real *)out->gradient + p * out->stride + i * AE_PANEL + j));
-                v_store(to, sum);
-            }
-}
-
 const ae_layer_ops AE_V(ae_layer_repeat) = {
     .name = "repeat",
     .min_inputs = 1,
     .max_inputs = 1,
     .plan = repeat_plan,
     .forward = repeat_forward,
-    .backward_data = repeat_backward_data,
+    .backward_data = rows_sum_copies,
 };

@@ -10,15 +10,13 @@
 #include <string.h>
 
 #include "layers/layer.h"
+#include "math/lanes.h"
 #include "math/select.h"
-#include "math/vec.h"
 
 #define SELECT_ROWS 8 /* read together: their pieces of a panel lie together */
 #define SELECT_CACHE 2
 #define SINCE_MOST 16777216.0 /* 2^24: up to here float counts exactly */
 #define SELECT_LOWEST (AE_BITS == 32 ? -(real)FLT_MAX : -(real)DBL_MAX)
-
-AE_INLINE vmask select_columns(int columns, int j) { return v_lt(v_add(v_iota(), v_set1((real)j)), v_set1((real)columns)); }
 
 AE_INLINE vec select_key(vec x, vmask allowed) {
     const vec number = v_add(v_max(x, v_set1(SELECT_LOWEST)), v_zero()); /* and -0 becomes 0 */
@@ -43,7 +41,7 @@ typedef struct select_rule {
 } select_rule;
 
 AE_INLINE vmask select_allowed(const select_rule *rule, int64_t panel, int columns, int j) {
-    const vmask present = select_columns(columns, j);
+    const vmask present = lanes_below(columns, j);
     if (!rule->since)
         return present;
     return m_and(present, v_le(v_set1(rule->after), v_load(rule->since + panel * AE_PANEL + j)));
@@ -134,7 +132,7 @@ static void select_backward(const select_rule *rule, const ae_binding *binding, 
 }
 
 /* Rows since each latent of a panel was last active: 0 where one of the minibatch's rows has it, else more by these rows
- * (Gao et al. 2024, appendix A.2, who count tokens). */
+ * (Gao et al. 2024, who count tokens). */
 static void select_assign_since(const ae_binding *binding, const real *before, int64_t panel, int64_t rows, real *now) {
     const real *code = (const real *)binding->out.data + panel * binding->out.stride;
     const int columns = ae_panel_columns(binding->out.shape.width, panel);
@@ -145,7 +143,7 @@ static void select_assign_since(const ae_binding *binding, const real *before, i
             active = v_select(v_eq(v_load(code + row * AE_PANEL + j), v_zero()), active, v_set1(1));
         const vec silent = v_min(v_add(v_load(before + panel * AE_PANEL + j), more), most);
         const vec since = v_select(v_eq(active, v_zero()), silent, v_zero());
-        v_store(now + j, v_select(select_columns(columns, j), since, v_zero()));
+        v_store(now + j, v_select(lanes_below(columns, j), since, v_zero()));
     }
 }
 

@@ -1,5 +1,5 @@
 /* The sparse code that explains a row best under a given decoder: predictive sparse decomposition (Kavukcuoglu, Ranzato and LeCun
- * 2008, "Fast inference in sparse coding algorithms with applications to object recognition", eq. 5). For each row x the minimum
+ * 2008, "Fast inference in sparse coding algorithms with applications to object recognition"). For each row x the minimum
  * over z of
  *
  *     |x - z W - b|^2 + lambda |z|_1 + alpha |z - z0|^2
@@ -10,10 +10,10 @@
  *
  * desc->width n, size[0] iterations (0: 50, at most 10,000), size[1] 1: components are not negative; value[0] lambda, value[1] alpha.
  *
- * FISTA (Beck and Teboulle 2009, "A fast iterative shrinkage-thresholding algorithm", section 4) for each row by itself: the
+ * FISTA (Beck and Teboulle 2009, "A fast iterative shrinkage-thresholding algorithm") for each row by itself: the
  * constant L of a row begins at 2 (the largest squared norm of an atom + alpha), a lower bound, and doubles when a step shows it
  * too small, which costs that row one iteration. The momentum starts anew when it points uphill (O'Donoghue and Candes 2015,
- * "Adaptive restart for accelerated gradient schemes", section 3.2). Rows go together through the two products of an iteration;
+ * "Adaptive restart for accelerated gradient schemes"). Rows go together through the two products of an iteration;
  * none sees another. */
 #include <math.h>
 #include <string.h>
@@ -167,7 +167,7 @@ static double row_square(const real *x, int64_t row, int64_t width) {
     for (int64_t p = 0; p < ae_panels(width); p++)
         for (int v = 0; v < PENALTY_VECTORS; v++) {
             vec entry = v_load(x + p * STRIDE + row * AE_PANEL + v * VL);
-            entry = v_select(penalty_mask(ae_panel_columns(width, p), v), entry, v_zero());
+            entry = v_select(lanes_below(ae_panel_columns(width, p), v * VL), entry, v_zero());
             lanes[v] = v_fma(entry, entry, lanes[v]);
         }
     return penalty_join(lanes);

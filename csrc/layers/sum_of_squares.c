@@ -22,11 +22,11 @@ static void sum_of_squares_forward(const ae_binding *binding, const ae_block *bl
                 for (int v = 0; v < PENALTY_VECTORS; v++) {
                     vec entry = v_load(x + i * AE_PANEL + v * VL);
                     if (columns != AE_PANEL)
-                        entry = v_select(penalty_mask(columns, v), entry, v_zero());
+                        entry = v_select(lanes_below(columns, v * VL), entry, v_zero());
                     lanes[v] = v_fma(entry, entry, lanes[v]);
                 }
         }
-        penalty_write(&binding->out, row, penalty_join(lanes));
+        rows_set_single(&binding->out, row, penalty_join(lanes));
     }
 }
 

@@ -87,11 +87,11 @@ static void swap_noise_couple_backward(const ae_binding *binding, int64_t rows, 
     const lottery l = lottery_of(binding, training ? rows : 1);
     const shared *common = binding->coupling;
     const real *g = (const real *)out->gradient + part * out->stride;
-    real *to = (real *)in->gradient + part * in->stride;
     uint32_t words[AE_PANEL];
     int32_t source[AE_PANEL];
     if (!in->gradient)
         return;
+    real *to = (real *)in->gradient + part * in->stride;
     if (!binding->accumulate[0])
         memset(to, 0, (size_t)(rows * AE_PANEL) * sizeof(real));
     for (int64_t row = 0; row < rows; row++) {

@@ -5,7 +5,7 @@
  * columns are kept; NaN ranks with +infinity (layers/select_rows.h).
  * Parameter "since" (1, n), assigned: training rows since each latent was last active, exact to 2^24, where it stays; by
  * minibatch, 0 if any of its rows had the latent.
- * size[2] = 1: the auxiliary selection of Gao et al., appendix A.2: the k largest among latents that are dead, those with since >=
+ * size[2] = 1: the auxiliary selection of Gao et al.: the k largest among latents that are dead, those with since >=
  * value[0]; all of them where there are fewer, none where there are none. Such a node shares the parameters of the main one. */
 #include "layers/select_rows.h"
 

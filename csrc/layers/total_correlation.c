@@ -45,7 +45,7 @@ static ae_status total_correlation_plan(ae_context *context, ae_layer_plan *plan
     plan->scratch_reals = 2 * panels * AE_PANEL;
     plan->coupling_reals = (int64_t)(sizeof(int64_t) / sizeof(real)); /* rows of the minibatch */
     plan->coupling_parts = panels;
-    plan->flops_per_row = 3.0 * 60.0 * 128.0 * (double)plan->in[Z].width;
+    plan->flops_per_pair = 60.0 * AE_PANEL * (double)panels;
     return latent_check_posterior(context, plan, MEAN);
 }
 
@@ -87,9 +87,7 @@ AE_INLINE vec term(const minibatch *b, int64_t i, int64_t j, int64_t p, int lane
     return v_mul(v_set1((real)-0.5), v_add(latent_clamp(v_load(latent_at(v->data, v->stride, p, j) + lane)), *square));
 }
 
-AE_INLINE vmask present(const minibatch *b, int64_t p, int lane) {
-    return latent_column_mask(ae_panel_columns(b->width, p), lane);
-}
+AE_INLINE vmask present(const minibatch *b, int64_t p, int lane) { return lanes_below(ae_panel_columns(b->width, p), lane); }
 
 /* log q(z_i|x_j). */
 static double joint(const minibatch *b, int64_t i, int64_t j) {
@@ -100,7 +98,7 @@ static double joint(const minibatch *b, int64_t i, int64_t j) {
             const vec sum = v_load(lanes + lane), more = v_add(sum, term(b, i, j, p, lane, &pull, &square));
             v_store(lanes + lane, v_select(present(b, p, lane), more, sum));
         }
-    return latent_join(lanes);
+    return AE_V(ae_join_lanes)(lanes);
 }
 
 /* Precisions of one panel; the forward of each row reads those of all. */
@@ -132,10 +130,9 @@ static void without_minibatch(const ae_binding *binding, const ae_block *block) 
                 vec slope, sum = v_load(lanes + lane);
                 const vec kl = latent_divergence(v_load(latent_at(m->data, m->stride, p, row) + lane),
                                                  v_load(latent_at(v->data, v->stride, p, row) + lane), &slope);
-                v_store(lanes + lane,
-                        v_select(latent_column_mask(ae_panel_columns(m->shape.width, p), lane), v_add(sum, kl), sum));
+                v_store(lanes + lane, v_select(lanes_below(ae_panel_columns(m->shape.width, p), lane), v_add(sum, kl), sum));
             }
-        set_row(binding, row, 0, 0, latent_join(lanes));
+        set_row(binding, row, 0, 0, AE_V(ae_join_lanes)(lanes));
     }
 }
 
@@ -177,8 +174,8 @@ static void forward_row(const minibatch *b, int64_t i, real *most, real *sum) {
             v_store(prior + lane, v_add(v_load(prior + lane), v_select(present(b, p, lane), v_mul(at, at), none)));
         }
     *cache_at(b, 2 * b->panels, i) = (real)log_q;
-    const double columns = latent_join(by_column);
-    set_row(b->binding, i, joint(b, i, i) - log_q, log_q - columns, columns + 0.5 * latent_join(prior));
+    const double columns = AE_V(ae_join_lanes)(by_column);
+    set_row(b->binding, i, joint(b, i, i) - log_q, log_q - columns, columns + 0.5 * AE_V(ae_join_lanes)(prior));
 }
 
 static void total_correlation_forward(const ae_binding *binding, const ae_block *block) {

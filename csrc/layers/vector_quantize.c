@@ -19,8 +19,8 @@
  * rows. While training dead codes are revived in the same way (Dhariwal et al. 2020, Zeghidour et al. 2021). Without a
  * minibatch codes without count take no part; where there are no others the output is zero.
  *
- * A run of columns with a NaN is near to no code: it is assigned to none, and the output is NaN, also as a number of a code, so
- * that the loss finds it.
+ * A run of columns that is not finite, or so far out that its squared distance from every code is not, is near to no code: it is
+ * assigned to none, and the output is NaN, also as a number of a code, so that the loss finds it.
  *
  * Residual quantisation is several such nodes, each on what `subtract` leaves of the one before. */
 #include <math.h>
@@ -133,13 +133,13 @@ AE_INLINE void panel_distances(const ae_binding *binding, const int64_t *row, co
     }
 }
 
-/* Numbers of the nearest codes of ROWS_AT_ONCE rows: by lane over the panels, then over the lanes. */
+/* Numbers of the nearest codes of ROWS_AT_ONCE rows, -1 where none is near: by lane over the panels, then over the lanes. */
 static void nearest_codes(const ae_binding *binding, bool keep, int64_t book, const int64_t *row, int64_t out[ROWS_AT_ONCE]) {
     const int64_t width = binding->in[0].shape.width, each = width / books_of(binding->desc);
     real best[ROWS_AT_ONCE][AE_PANEL], number[ROWS_AT_ONCE][AE_PANEL], distance[ROWS_AT_ONCE][AE_PANEL];
     for (int r = 0; r < ROWS_AT_ONCE; r++)
         for (int j = 0; j < AE_PANEL; j++)
-            best[r][j] = (real)INFINITY, number[r][j] = (real)j;
+            best[r][j] = (real)INFINITY, number[r][j] = -1;
     for (int64_t p = 0; p < ae_panels(codes_of(binding->desc)); p++) {
         const code_panel panel = keep ? step_panel(binding, p) : kept_panel(binding, p);
         panel_distances(binding, row, panel.codes, book * each, (book + 1) * each, distance);
@@ -161,13 +161,24 @@ static void nearest_codes(const ae_binding *binding, bool keep, int64_t book, co
     }
 }
 
+/* Whether a row that no code is near to has an excuse: a number in each column, and no code that takes part. */
+static bool has_no_codes(const ae_binding *binding, bool keep, int64_t book, int64_t row) {
+    const int64_t each = binding->in[0].shape.width / books_of(binding->desc);
+    bool finite = true, any = false;
+    for (int64_t c = book * each; c < (book + 1) * each; c++)
+        finite &= isfinite(input_at(binding, row, c)) != 0;
+    for (int64_t code = 0; code < codes_of(binding->desc); code++)
+        any |= (keep ? step_panel(binding, code / AE_PANEL) : kept_panel(binding, code / AE_PANEL))
+                   .counts[book * AE_PANEL + code % AE_PANEL] > 0;
+    return finite && !any;
+}
+
 static void give_code(const ae_binding *binding, bool keep, int64_t book, int64_t row, int64_t number) {
     const ae_value *out = &binding->out;
     const int64_t width = binding->in[0].shape.width, each = width / books_of(binding->desc);
+    const bool lost = number < 0 && !has_no_codes(binding, keep, book, row);
+    number = number < 0 ? 0 : number; /* a code that has never taken part is zero */
     const real *codes = (keep ? step_panel(binding, number / AE_PANEL) : kept_panel(binding, number / AE_PANEL)).codes;
-    bool lost = false;
-    for (int64_t c = book * each; c < (book + 1) * each; c++)
-        lost |= isnan(input_at(binding, row, c));
     if (keep)
         latent_at(binding->cache, out->stride, book / AE_PANEL, row)[book % AE_PANEL] = lost ? -1 : (real)number;
     if (binding->desc->size[2]) {

@@ -15,7 +15,6 @@ AE_INLINE vec constant(vec target, vec parameter) {
     return v_set1((real)0.69314718055994530942); /* log 2 */
 }
 
-ELEMENTWISE_LOSS(absolute_error, false)
 ELEMENTWISE_LIKELIHOOD(absolute_error, false, constant)
 
 const ae_loss_ops AE_V(ae_loss_absolute_error) = {"absolute_error", AE_IDENTITY, AE_TARGET_ANY, false, rows, terms, 0,

@@ -5,7 +5,7 @@
 #include "losses/elementwise.h"
 #include "math/functions.h"
 
-AE_INLINE vec correntropy(vec prediction, vec target, vec width, vec *derivative, vec *excess) {
+static AE_NOINLINE vec correntropy(vec prediction, vec target, vec width, vec *derivative, vec *excess) {
     (void)excess;
     const vec difference = v_sub(prediction, target), two = v_set1((real)2);
     const vec ratio = v_div(difference, width);

@@ -1,7 +1,8 @@
 /* What the elementwise losses share: the walk over a block.
  *
  * A loss gives one function, the term of one feature and its derivative; ELEMENTWISE_LOSS(term, has_excess) makes `rows`
- * and `terms` of it (included by one source per loss, compiled per variant).
+ * and `terms` of it (included by one source per loss, compiled per variant). A term of a few operations is AE_INLINE, one made of
+ * logarithms AE_NOINLINE: a call is small beside it, and its code large at each place that it would be inlined to.
  *
  * The walk takes a few rows together and goes through the panels, so that each step reads a run of contiguous memory
  * (a row of a panel alone is only 128 or 256 bytes, and panels lie far apart), while the sums of these rows, 32 lanes
@@ -51,7 +52,7 @@ AE_INLINE void elementwise_panel(elementwise_term term, const bool has_excess, c
                                  const real *factor, elementwise_sums *sums, real *gradient, bool accumulate) {
     LOSS_NO_UNROLL
     for (int v = 0; v < LOSS_VECTORS; v++) {
-        const vmask holds = loss_column_mask(columns, v);
+        const vmask holds = lanes_below(columns, v * VL);
         LOSS_NO_UNROLL
         for (int64_t r = 0; r < rows; r++) {
             const int64_t at = r * AE_PANEL + v * VL;
@@ -84,7 +85,12 @@ AE_INLINE void elementwise_panel(elementwise_term term, const bool has_excess, c
     }
 }
 
-AE_INLINE void elementwise_rows(const ae_loss_call *call, elementwise_term term, const bool has_excess) {
+/* elementwise_panel for a term, with `partial`: for panels with a padding or with entry weights. One function for both, because
+ * a loss made of logarithms is a few kilobytes at each place that it is inlined to. */
+typedef void (*elementwise_rest)(int columns, int64_t rows, const real *prediction, const real *target, const real *entry,
+                                 vec parameter, const real *factor, elementwise_sums *sums, real *gradient, bool accumulate);
+
+AE_INLINE void elementwise_rows(const ae_loss_call *call, elementwise_term term, const bool has_excess, elementwise_rest rest) {
     const int64_t panels = ae_panels(call->width);
     const vec parameter = v_set1((real)call->parameter);
     real target_tile[LOSS_ROWS * AE_PANEL], entry_tile[LOSS_ROWS * AE_PANEL];
@@ -107,18 +113,15 @@ AE_INLINE void elementwise_rows(const ae_loss_call *call, elementwise_term term,
             const int columns = ae_panel_columns(call->width, panel);
             const real *t =
                 loss_rows_at(loss_panel(call->target, call->target_stride, panel), call->target_repeat, row, rows, target_tile);
-            if (call->entry_weight) {
-                const real *e = loss_rows_at(loss_panel(call->entry_weight, call->entry_stride, panel), call->entry_repeat, row,
-                                             rows, entry_tile);
-                elementwise_panel(term, has_excess, true, columns, rows, p, t, e, parameter, factor, &sums, g,
-                                  call->accumulate);
-            } else if (columns == AE_PANEL) {
+            const real *entry = NULL;
+            if (call->entry_weight)
+                entry = loss_rows_at(loss_panel(call->entry_weight, call->entry_stride, panel), call->entry_repeat, row, rows,
+                                     entry_tile);
+            if (entry || columns < AE_PANEL)
+                rest(columns, rows, p, t, entry, parameter, factor, &sums, g, call->accumulate);
+            else
                 elementwise_panel(term, has_excess, false, AE_PANEL, rows, p, t, NULL, parameter, factor, &sums, g,
                                   call->accumulate);
-            } else {
-                elementwise_panel(term, has_excess, true, columns, rows, p, t, NULL, parameter, factor, &sums, g,
-                                  call->accumulate);
-            }
             p += call->prediction_stride;
             g = g ? g + call->prediction_stride : NULL;
             if (has_excess && (panel + 1) % EXCESS_PANELS == 0)
@@ -131,11 +134,12 @@ AE_INLINE void elementwise_rows(const ae_loss_call *call, elementwise_term term,
     }
 }
 
-/* Whole terms of one row of a panel at vector v, times their entry weights, zero beyond the width; `constant` of the target
- * is added where given. */
+/* Whole term of vector v of one row of a panel, times its entry weight, zero beyond the width; `constant` of the target is added
+ * where asked for. */
 typedef vec (*elementwise_constant)(vec target, vec parameter);
+typedef vec (*elementwise_whole)(const ae_loss_call *call, bool with_constant, int64_t panel, int v, int64_t row);
 
-AE_INLINE vec elementwise_value(const ae_loss_call *call, elementwise_term term, const bool has_excess,
+AE_INLINE vec elementwise_value(const ae_loss_call *call, elementwise_term term, const bool has_excess, bool with_constant,
                                 elementwise_constant constant, int64_t panel, int v, int64_t row) {
     const vec parameter = v_set1((real)call->parameter);
     const real *p = (const real *)call->prediction + panel * call->prediction_stride + row * AE_PANEL;
@@ -146,49 +150,58 @@ AE_INLINE vec elementwise_value(const ae_loss_call *call, elementwise_term term,
     vec value = term(v_load(p + v * VL), target, parameter, &derivative, &excess);
     if (has_excess)
         value = v_add(value, vf_log1p(excess));
-    if (constant)
+    if (constant && with_constant)
         value = v_add(value, constant(target, parameter));
     if (call->entry_weight) {
         const vec weight = v_load((const real *)call->entry_weight + panel * call->entry_stride +
                                   loss_row_of(row, call->entry_repeat) * AE_PANEL + v * VL);
         value = v_select(v_eq(weight, v_zero()), v_zero(), v_mul(weight, value));
     }
-    return v_select(loss_column_mask(ae_panel_columns(call->width, panel), v), value, v_zero());
+    return v_select(lanes_below(ae_panel_columns(call->width, panel), v * VL), value, v_zero());
 }
 
-AE_INLINE void elementwise_terms(const ae_loss_call *call, elementwise_term term, const bool has_excess) {
+AE_INLINE void elementwise_terms(const ae_loss_call *call, elementwise_whole value) {
     for (int64_t panel = 0; panel < ae_panels(call->width); panel++) {
         real *out = (real *)call->gradient + panel * call->prediction_stride;
         LOSS_NO_UNROLL
         for (int64_t row = call->row0; row < call->row1; row++) {
             LOSS_NO_UNROLL
             for (int v = 0; v < LOSS_VECTORS; v++)
-                v_store(out + row * AE_PANEL + v * VL, elementwise_value(call, term, has_excess, NULL, panel, v, row));
+                v_store(out + row * AE_PANEL + v * VL, value(call, false, panel, v, row));
         }
     }
 }
 
-AE_INLINE void elementwise_likelihood(const ae_loss_call *call, elementwise_term term, const bool has_excess,
-                                      elementwise_constant constant) {
+AE_INLINE void elementwise_likelihood(const ae_loss_call *call, elementwise_whole value) {
     for (int64_t row = call->row0; row < call->row1; row++) {
         real lanes[AE_PANEL] = {0};
         LOSS_NO_UNROLL
         for (int64_t panel = 0; panel < ae_panels(call->width); panel++) {
             LOSS_NO_UNROLL
             for (int v = 0; v < LOSS_VECTORS; v++)
-                v_store(lanes + v * VL,
-                        v_add(v_load(lanes + v * VL), elementwise_value(call, term, has_excess, constant, panel, v, row)));
+                v_store(lanes + v * VL, v_add(v_load(lanes + v * VL), value(call, true, panel, v, row)));
         }
-        call->row_loss[row] = loss_join_lanes(lanes);
+        call->row_loss[row] = AE_V(ae_join_lanes)(lanes);
     }
 }
 
-#define ELEMENTWISE_LOSS(term, has_excess)                                                   \
-    static void rows(const ae_loss_call *call) { elementwise_rows(call, term, has_excess); } \
-    static void terms(const ae_loss_call *call) { elementwise_terms(call, term, has_excess); }
+#define ELEMENTWISE_PARTS(term, has_excess, constant)                                                                          \
+    static AE_NOINLINE void rest(int columns, int64_t n, const real *prediction, const real *target, const real *entry,        \
+                                 vec parameter, const real *factor, elementwise_sums *sums, real *gradient, bool accumulate) { \
+        elementwise_panel(term, has_excess, true, columns, n, prediction, target, entry, parameter, factor, sums, gradient,    \
+                          accumulate);                                                                                         \
+    }                                                                                                                          \
+    static AE_NOINLINE vec whole(const ae_loss_call *call, bool with_constant, int64_t panel, int v, int64_t row) {            \
+        return elementwise_value(call, term, has_excess, with_constant, constant, panel, v, row);                              \
+    }                                                                                                                          \
+    static void rows(const ae_loss_call *call) { elementwise_rows(call, term, has_excess, rest); }                             \
+    static void terms(const ae_loss_call *call) { elementwise_terms(call, whole); }
 
-/* Besides, where e^-term is a density up to a factor: `constant` of (target, parameter) is the logarithm of what is missing. */
+#define ELEMENTWISE_LOSS(term, has_excess) ELEMENTWISE_PARTS(term, has_excess, NULL)
+
+/* Where e^-term is a density up to a factor: `constant` of (target, parameter) is the logarithm of what is missing, or NULL. */
 #define ELEMENTWISE_LIKELIHOOD(term, has_excess, constant) \
-    static void likelihood(const ae_loss_call *call) { elementwise_likelihood(call, term, has_excess, constant); }
+    ELEMENTWISE_PARTS(term, has_excess, constant)          \
+    static void likelihood(const ae_loss_call *call) { elementwise_likelihood(call, whole); }
 
 #endif

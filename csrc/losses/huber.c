@@ -20,7 +20,6 @@ AE_INLINE vec constant(vec target, vec delta) {
     return vf_log(v_add(core, tails));
 }
 
-ELEMENTWISE_LOSS(huber, false)
 ELEMENTWISE_LIKELIHOOD(huber, false, constant)
 
 const ae_loss_ops AE_V(ae_loss_huber) = {"huber", AE_IDENTITY, AE_TARGET_ANY, true, rows, terms, 0, likelihood};

@@ -6,7 +6,7 @@
 #include "losses/elementwise.h"
 #include "math/functions.h"
 
-AE_INLINE vec log_cosh(vec prediction, vec target, vec parameter, vec *derivative, vec *excess) {
+static AE_NOINLINE vec log_cosh(vec prediction, vec target, vec parameter, vec *derivative, vec *excess) {
     (void)parameter, (void)excess;
     const vec one = v_set1((real)1), two = v_set1((real)2);
     const vec difference = v_sub(prediction, target);
@@ -26,7 +26,6 @@ AE_INLINE vec constant(vec target, vec parameter) {
     return v_set1((real)1.14472988584940017414); /* log pi */
 }
 
-ELEMENTWISE_LOSS(log_cosh, false)
 ELEMENTWISE_LIKELIHOOD(log_cosh, false, constant)
 
 const ae_loss_ops AE_V(ae_loss_log_cosh) = {"log_cosh", AE_IDENTITY, AE_TARGET_ANY, false, rows, terms, 0, likelihood};

@@ -17,7 +17,13 @@ AE_INLINE vec log_loss(vec logit, vec target, vec parameter, vec *derivative, ve
 }
 
 ELEMENTWISE_LOSS(log_loss, true)
-ELEMENTWISE_LIKELIHOOD(log_loss, true, NULL)
+
+/* The sum of the terms, without constants: cheaper by the one logarithm of a product than term by term. */
+static void likelihood(const ae_loss_call *call) {
+    rows(call);
+    for (int64_t row = call->row0; row < call->row1; row++)
+        call->row_loss[row] *= (double)call->width;
+}
 
 const ae_loss_ops AE_V(ae_loss_log_loss) = {"log_loss", AE_LOGISTIC, AE_TARGET_UNIT_INTERVAL, false, rows, terms,
                                             0,          likelihood};

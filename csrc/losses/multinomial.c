@@ -1,5 +1,7 @@
 /* Multinomial cross-entropy of the logits z of a row with counts t >= 0: the term of feature j is -t_j log softmax(z)_j,
- * its gradient (sum of t) softmax(z)_j - t_j.
+ * its gradient (sum of t) softmax(z)_j - t_j. `categorical` is the same for a row that is one-hot, or the probabilities of
+ * the classes: its likelihood is the cross-entropy alone, where that of counts has the multinomial coefficient, which for
+ * fractions is not zero.
  *
  * Three walks over the row's panels: the maximum; the sums of e^(z - maximum) and of t, lane by lane in the order of the
  * panels; then terms and gradient, with the exponential taken again (cheaper than keeping it beside a gradient that may
@@ -44,7 +46,7 @@ AE_INLINE const real *target_rows(const ae_loss_call *call, int64_t panel, int64
     return loss_rows_at(loss_panel(call->target, call->target_stride, panel), call->target_repeat, row, rows, tile->at);
 }
 
-static __attribute__((noinline)) void group_measure(const ae_loss_call *call, int64_t row, int64_t rows, softmax_group *group) {
+static AE_NOINLINE void group_measure(const ae_loss_call *call, int64_t row, int64_t rows, softmax_group *group) {
     const real *prediction = (const real *)call->prediction + row * AE_PANEL;
     const int64_t panels = ae_panels(call->width);
     target_tile tile = {{0}};
@@ -56,7 +58,7 @@ static __attribute__((noinline)) void group_measure(const ae_loss_call *call, in
         const real *z = prediction + panel * call->prediction_stride;
         LOSS_NO_UNROLL
         for (int v = 0; v < LOSS_VECTORS; v++) {
-            const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
+            const vmask holds = lanes_below(ae_panel_columns(call->width, panel), v * VL);
             LOSS_NO_UNROLL
             for (int64_t r = 0; r < rows; r++) {
                 const int64_t at = r * AE_PANEL + v * VL;
@@ -74,7 +76,7 @@ static __attribute__((noinline)) void group_measure(const ae_loss_call *call, in
         const real *z = prediction + panel * call->prediction_stride, *t = target_rows(call, panel, row, rows, &tile);
         LOSS_NO_UNROLL
         for (int v = 0; v < LOSS_VECTORS; v++) {
-            const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
+            const vmask holds = lanes_below(ae_panel_columns(call->width, panel), v * VL);
             LOSS_NO_UNROLL
             for (int64_t r = 0; r < rows; r++) {
                 const int64_t at = r * AE_PANEL + v * VL;
@@ -85,8 +87,8 @@ static __attribute__((noinline)) void group_measure(const ae_loss_call *call, in
         }
     }
     for (int64_t r = 0; r < rows; r++) {
-        group->exp_sum[r] = loss_join_lanes(first + r * AE_PANEL);
-        group->target_sum[r] = loss_join_lanes(second + r * AE_PANEL);
+        group->exp_sum[r] = AE_V(ae_join_lanes)(first + r * AE_PANEL);
+        group->target_sum[r] = AE_V(ae_join_lanes)(second + r * AE_PANEL);
         group->log_sum[r] = log_of(group->exp_sum[r]);
     }
 }
@@ -124,7 +126,7 @@ static void rows(const ae_loss_call *call) {
             real *g = gradient ? (real *)gradient + panel * call->prediction_stride + row * AE_PANEL : NULL;
             LOSS_NO_UNROLL
             for (int v = 0; v < LOSS_VECTORS; v++) {
-                const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
+                const vmask holds = lanes_below(ae_panel_columns(call->width, panel), v * VL);
                 LOSS_NO_UNROLL
                 for (int64_t r = 0; r < count; r++) {
                     const int64_t at = r * AE_PANEL + v * VL;
@@ -157,7 +159,7 @@ static void terms(const ae_loss_call *call) {
             real *out = (real *)call->gradient + panel * call->prediction_stride + row * AE_PANEL;
             LOSS_NO_UNROLL
             for (int v = 0; v < LOSS_VECTORS; v++) {
-                const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
+                const vmask holds = lanes_below(ae_panel_columns(call->width, panel), v * VL);
                 LOSS_NO_UNROLL
                 for (int64_t r = 0; r < count; r++) {
                     const int64_t at = r * AE_PANEL + v * VL;
@@ -183,16 +185,18 @@ static void likelihood(const ae_loss_call *call) {
             const real *t = target_rows(call, panel, row, 1, &tile);
             LOSS_NO_UNROLL
             for (int v = 0; v < LOSS_VECTORS; v++) {
-                const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
+                const vmask holds = lanes_below(ae_panel_columns(call->width, panel), v * VL);
                 const vec above = above_maximum(z + v * VL, group.maximum[0]), tv = v_load(t + v * VL);
                 const vec count = v_select(holds, vf_lgamma(v_add(tv, one)), v_zero());
                 const vec term = multinomial_term(above, tv, group.log_sum[0], holds);
                 v_store(sums + v * VL, v_add(v_load(sums + v * VL), v_add(term, count)));
             }
         }
-        call->row_loss[row] = loss_join_lanes(sums) - (double)whole[0];
+        call->row_loss[row] = AE_V(ae_join_lanes)(sums) - (double)whole[0];
     }
 }
 
 const ae_loss_ops AE_V(ae_loss_multinomial) = {"multinomial", AE_SOFTMAX, AE_TARGET_NONNEGATIVE, false,
                                                rows,          terms,      AE_LOSS_ROW,           likelihood};
+const ae_loss_ops AE_V(ae_loss_categorical) = {"categorical", AE_SOFTMAX, AE_TARGET_UNIT_INTERVAL, false, rows, terms,
+                                               AE_LOSS_ROW,   NULL};

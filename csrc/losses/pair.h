@@ -15,12 +15,13 @@
 #include "math/vec.h"
 
 typedef vec (*pair_term)(vec prediction, vec second, vec target, vec *by_prediction, vec *by_second);
+typedef vec (*pair_whole)(const ae_loss_call *call, int64_t panel, int v, int64_t row, vec *by_prediction, vec *by_second);
 
 /* The term of vector v of a row of a panel, times its entry weight, zero beyond the width; likewise the derivatives. */
 AE_INLINE vec pair_value(const ae_loss_call *call, pair_term term, int64_t panel, int v, int64_t row, vec *by_prediction,
                          vec *by_second) {
     const int64_t at = panel * call->prediction_stride + row * AE_PANEL + v * VL;
-    const vmask holds = loss_column_mask(ae_panel_columns(call->width, panel), v);
+    const vmask holds = lanes_below(ae_panel_columns(call->width, panel), v * VL);
     vec target = v_zero();
     if (call->target)
         target = v_load((const real *)call->target + panel * call->target_stride +
@@ -47,7 +48,7 @@ AE_INLINE void pair_store(real *gradient, bool accumulate, int64_t at, vec facto
 }
 
 /* Sums of the terms of each row, of `factor` times the derivatives. mean: divided by the width. */
-AE_INLINE void pair_rows(const ae_loss_call *call, pair_term term, const bool mean) {
+AE_INLINE void pair_rows(const ae_loss_call *call, pair_whole whole, const bool mean) {
     for (int64_t row = call->row0; row < call->row1; row++) {
         real lanes[AE_PANEL] = {0}, factor;
         loss_row_factors(call, row, 1, &factor);
@@ -63,18 +64,18 @@ AE_INLINE void pair_rows(const ae_loss_call *call, pair_term term, const bool me
             for (int v = 0; v < LOSS_VECTORS; v++) {
                 const int64_t at = panel * call->prediction_stride + row * AE_PANEL + v * VL;
                 vec by_prediction, by_second;
-                const vec value = pair_value(call, term, panel, v, row, &by_prediction, &by_second);
+                const vec value = whole(call, panel, v, row, &by_prediction, &by_second);
                 v_store(lanes + v * VL, v_add(v_load(lanes + v * VL), value));
                 pair_store(first, call->accumulate, at, v_set1(factor), by_prediction);
                 pair_store(second, call->second_accumulate, at, v_set1(factor), by_second);
             }
         }
         if (call->row_loss)
-            call->row_loss[row] = loss_join_lanes(lanes) / (mean ? (double)call->width : 1.0);
+            call->row_loss[row] = AE_V(ae_join_lanes)(lanes) / (mean ? (double)call->width : 1.0);
     }
 }
 
-AE_INLINE void pair_terms(const ae_loss_call *call, pair_term term) {
+AE_INLINE void pair_terms(const ae_loss_call *call, pair_whole whole) {
     for (int64_t panel = 0; panel < ae_panels(call->width); panel++) {
         real *out = (real *)call->gradient + panel * call->prediction_stride;
         LOSS_NO_UNROLL
@@ -82,16 +83,20 @@ AE_INLINE void pair_terms(const ae_loss_call *call, pair_term term) {
             LOSS_NO_UNROLL
             for (int v = 0; v < LOSS_VECTORS; v++) {
                 vec by_prediction, by_second;
-                v_store(out + row * AE_PANEL + v * VL, pair_value(call, term, panel, v, row, &by_prediction, &by_second));
+                v_store(out + row * AE_PANEL + v * VL, whole(call, panel, v, row, &by_prediction, &by_second));
             }
         }
     }
 }
 
-#define PAIR_LOSS(term)                                                         \
-    static void rows(const ae_loss_call *call) { pair_rows(call, term, true); } \
-    static void terms(const ae_loss_call *call) { pair_terms(call, term); }     \
-    static void likelihood(const ae_loss_call *call) { pair_rows(call, term, false); }
+#define PAIR_LOSS(term)                                                                                           \
+    static AE_NOINLINE vec whole(const ae_loss_call *call, int64_t panel, int v, int64_t row, vec *by_prediction, \
+                                 vec *by_second) {                                                                \
+        return pair_value(call, term, panel, v, row, by_prediction, by_second);                                   \
+    }                                                                                                             \
+    static void rows(const ae_loss_call *call) { pair_rows(call, whole, true); }                                  \
+    static void terms(const ae_loss_call *call) { pair_terms(call, whole); }                                      \
+    static void likelihood(const ae_loss_call *call) { pair_rows(call, whole, false); }
 
 /* x within [-limit, limit], with a NaN let through; *inside: where a derivative passes. */
 AE_INLINE vec pair_bounded(vec x, real limit, vmask *inside) {

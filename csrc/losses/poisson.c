@@ -25,7 +25,6 @@ AE_INLINE vec constant(vec target, vec parameter) {
     return v_sub(vf_lgamma(v_add(target, v_set1((real)1))), v_select(none, v_zero(), power));
 }
 
-ELEMENTWISE_LOSS(poisson, false)
 ELEMENTWISE_LIKELIHOOD(poisson, false, constant)
 
 const ae_loss_ops AE_V(ae_loss_poisson) = {"poisson", AE_EXP, AE_TARGET_NONNEGATIVE, false, rows, terms, 0, likelihood};

@@ -1,12 +1,11 @@
-/* The pieces that every walk over a block of rows needs: masks of the last panel, factors, and the fixed tree. */
+/* The pieces that every walk over a block of rows needs: factors, rows with and without one, and the join of their sums. */
 #ifndef AE_LOSSES_ROW_SUM_H
 #define AE_LOSSES_ROW_SUM_H
 
 #include <string.h>
 
 #include "losses/loss.h"
-#include "math/panel.h"
-#include "math/vec.h"
+#include "math/lanes.h"
 
 #define LOSS_VECTORS (AE_PANEL / VL) /* in one row of a panel */
 #define LOSS_ROWS 8                  /* walked together; of no influence on results */
@@ -14,11 +13,6 @@
 /* Vectors of a row are walked by loops that stay loops: unrolled they would be no faster and several times the code,
  * which exists once per loss and variant. */
 #define LOSS_NO_UNROLL _Pragma("GCC unroll 1")
-
-/* Lanes of vector v of a panel's rows that are among its first `columns` columns. */
-AE_INLINE vmask loss_column_mask(int columns, int v) {
-    return v_lt(v_add(v_iota(), v_set1((real)(v * VL))), v_set1((real)columns));
-}
 
 /* The row of a matrix that has one for `repeat` of the prediction. */
 AE_INLINE int64_t loss_row_of(int64_t row, int64_t repeat) { return repeat > 1 ? row / repeat : row; }
@@ -57,7 +51,7 @@ static int64_t loss_alike_rows(const real *factor, int64_t rows) {
     return alike;
 }
 
-static __attribute__((noinline)) void loss_clear_rows(const ae_loss_call *call, void *gradient, int64_t row, int64_t rows) {
+static AE_NOINLINE void loss_clear_rows(const ae_loss_call *call, void *gradient, int64_t row, int64_t rows) {
     for (int64_t panel = 0; panel < ae_panels(call->width); panel++)
         memset((real *)gradient + panel * call->prediction_stride + row * AE_PANEL, 0,
                (size_t)(rows * AE_PANEL) * sizeof(real));
@@ -68,24 +62,11 @@ static inline void loss_clear_gradient(const ae_loss_call *call, int64_t row, in
         loss_clear_rows(call, call->gradient, row, rows);
 }
 
-/* Sum of 32 lanes in double: lane i with lane i + 16, then + 8, + 4, + 2, + 1. Not inline, or the compiler transposes
- * eight rows to add them lane by lane, in eight kilobytes of shuffles. */
-static __attribute__((noinline)) double loss_join_lanes(const real *lanes) {
-    double sum[AE_PANEL / 2];
-    for (int i = 0; i < 16; i++)
-        sum[i] = (double)lanes[i] + (double)lanes[i + 16];
-    for (int i = 0; i < 8; i++)
-        sum[i] += sum[i + 8];
-    for (int i = 0; i < 4; i++)
-        sum[i] += sum[i + 4];
-    return (sum[0] + sum[2]) + (sum[1] + sum[3]);
-}
-
 /* loss[r] = sum of the lanes of row r / width. */
 static void loss_join_rows(const real *lanes, int64_t rows, int64_t width, double *loss) {
     LOSS_NO_UNROLL
     for (int64_t r = 0; r < rows; r++)
-        loss[r] = loss_join_lanes(lanes + r * AE_PANEL) / (double)width;
+        loss[r] = AE_V(ae_join_lanes)(lanes + r * AE_PANEL) / (double)width;
 }
 
 #endif

@@ -14,7 +14,6 @@ AE_INLINE vec constant(vec target, vec parameter) {
     return v_set1((real)0.57236494292470008707); /* log(pi) / 2 */
 }
 
-ELEMENTWISE_LOSS(squared_error, false)
 ELEMENTWISE_LIKELIHOOD(squared_error, false, constant)
 
 const ae_loss_ops AE_V(ae_loss_squared_error) = {"squared_error", AE_IDENTITY, AE_TARGET_ANY, false, rows,

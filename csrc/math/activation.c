@@ -1,7 +1,7 @@
 #include "math/activation.h"
 
 #include "math/functions.h"
-#include "math/panel.h"
+#include "math/lanes.h"
 
 #define LEAKY_SLOPE ((real)0.01)
 /* Klambauer et al. 2017, "Self-normalizing neural networks", equation 14, to double precision. */
@@ -147,18 +147,6 @@ void AE_V(ae_activation_backward)(ae_activation activation, int64_t n, const rea
 }
 #undef EACH
 
-/* Sum of 32 lanes: halves added until one is left. */
-AE_INLINE real tree_sum(real lanes[AE_PANEL]) {
-    for (int width = AE_PANEL / 2; width; width /= 2)
-        for (int i = 0; i < width; i++)
-            lanes[i] += lanes[i + width];
-    return lanes[0];
-}
-
-AE_INLINE vmask lanes_below(int offset, int columns) {
-    return v_lt(v_add(v_iota(), v_set1((real)offset)), v_set1((real)columns));
-}
-
 void AE_V(ae_softmax_forward)(int64_t row0, int64_t row1, int64_t width, int64_t stride, real *y) {
     int64_t panels = ae_panels(width);
     for (int64_t row = row0; row < row1; row++) {
@@ -168,7 +156,7 @@ void AE_V(ae_softmax_forward)(int64_t row0, int64_t row1, int64_t width, int64_t
             int columns = ae_panel_columns(width, p);
             for (int j = 0; j < AE_PANEL; j += VL) {
                 vec x = v_load(first + p * stride + j);
-                top = v_max(top, columns == AE_PANEL ? x : v_select(lanes_below(j, columns), x, top));
+                top = v_max(top, columns == AE_PANEL ? x : v_select(lanes_below(columns, j), x, top));
             }
         }
         real scratch[VL], highest;
@@ -186,19 +174,19 @@ void AE_V(ae_softmax_forward)(int64_t row0, int64_t row1, int64_t width, int64_t
                 real *at = first + p * stride + j;
                 vec e = vf_exp(v_sub(v_load(at), shift));
                 if (columns != AE_PANEL)
-                    e = v_select(lanes_below(j, columns), e, v_zero());
+                    e = v_select(lanes_below(columns, j), e, v_zero());
                 v_store(at, e);
                 v_store(lanes + j, v_add(v_load(lanes + j), e));
             }
         }
-        vec inverse = v_set1(1 / tree_sum(lanes));
+        vec inverse = v_set1(1 / AE_V(ae_join_reals)(lanes));
         for (int64_t p = 0; p < panels; p++) {
             int columns = ae_panel_columns(width, p);
             for (int j = 0; j < AE_PANEL; j += VL) {
                 real *at = first + p * stride + j;
                 vec probability = v_mul(v_load(at), inverse);
                 if (columns != AE_PANEL) /* where the row is not a number the padding still is */
-                    probability = v_select(lanes_below(j, columns), probability, v_zero());
+                    probability = v_select(lanes_below(columns, j), probability, v_zero());
                 v_store(at, probability);
             }
         }
@@ -217,18 +205,18 @@ void AE_V(ae_softmax_backward)(int64_t row0, int64_t row1, int64_t width, int64_
             for (int j = 0; j < AE_PANEL; j += VL) {
                 vec d = v_load(g_row + p * stride + j);
                 if (columns != AE_PANEL)
-                    d = v_select(lanes_below(j, columns), d, v_zero());
+                    d = v_select(lanes_below(columns, j), d, v_zero());
                 v_store(lanes + j, v_fma(d, v_load(y_row + p * stride + j), v_load(lanes + j)));
             }
         }
-        vec mean = v_set1(tree_sum(lanes));
+        vec mean = v_set1(AE_V(ae_join_reals)(lanes));
         for (int64_t p = 0; p < panels; p++) {
             int columns = ae_panel_columns(width, p);
             for (int j = 0; j < AE_PANEL; j += VL) {
                 real *at = g_row + p * stride + j;
                 vec d = v_mul(v_load(y_row + p * stride + j), v_sub(v_load(at), mean));
                 if (columns != AE_PANEL)
-                    d = v_select(lanes_below(j, columns), d, v_zero());
+                    d = v_select(lanes_below(columns, j), d, v_zero());
                 v_store(at, d);
             }
         }

@@ -132,26 +132,36 @@ AE_INLINE vec vf_log_special(vec x, vec y) {
     return v_select(v_eq(x, v_zero()), v_set1((real)-INFINITY), y);
 }
 
-AE_INLINE vec vf_log(vec x) {
-    vmask plain = m_and(v_le(v_set1(VF_MIN_NORMAL), x), v_lt(x, v_set1((real)INFINITY)));
-    if (!m_any(m_not(plain)))
-        return vf_log_normal(x);
+/* Rare, so that it is no part of what is inlined. */
+static AE_NOINLINE vec vf_log_any(vec x) {
     vmask small = v_lt(x, v_set1(VF_MIN_NORMAL));
     vec e, m = vf_log_split(v_select(small, v_mul(x, v_set1(VF_DENORMAL_SCALE)), x), &e);
     e = v_select(small, v_sub(e, v_set1(VF_DENORMAL_SHIFT)), e);
     return vf_log_special(x, vf_log_reduced(e, v_sub(m, v_set1(1))));
 }
 
+AE_INLINE vec vf_log(vec x) {
+    vmask plain = m_and(v_le(v_set1(VF_MIN_NORMAL), x), v_lt(x, v_set1((real)INFINITY)));
+    return m_any(m_not(plain)) ? vf_log_any(x) : vf_log_normal(x);
+}
+
 /* With 1 + x = m 2^e after rounding, f = x 2^-e + (2^-e - 1) has no error of that rounding. */
-AE_INLINE vec vf_log1p(vec x) {
-    vec e, sum = v_add(v_set1(1), x), m = vf_log_split(sum, &e);
-    vec scale = v_pow2(v_neg(e)), f = v_fma(x, scale, v_sub(scale, v_set1(1)));
+/* For any x. Far up the 1 is lost anyway, and 2^-e may be no normal number. */
+static AE_NOINLINE vec vf_log1p_any(vec x) {
+    vec e, sum = v_add(v_set1(1), x), m = vf_log_split(sum, &e), scale = v_pow2(v_neg(e));
     vmask plain = m_and(v_lt(v_set1(-1), x), v_lt(x, v_set1((real)0x1p100)));
-    if (!m_any(m_not(plain)))
-        return v_copysign(vf_log_reduced(e, f), x);
-    /* Far up the 1 is lost anyway, and 2^-e may be no normal number. */
-    f = v_select(plain, f, v_sub(m, v_set1(1)));
+    vec f = v_select(plain, v_fma(x, scale, v_sub(scale, v_set1(1))), v_sub(m, v_set1(1)));
     return vf_log_special(sum, v_copysign(vf_log_reduced(e, f), x));
+}
+
+AE_INLINE vec vf_log1p(vec x) {
+    vmask plain = m_and(v_lt(v_set1(-1), x), v_lt(x, v_set1((real)0x1p100)));
+    if (m_any(m_not(plain)))
+        return vf_log1p_any(x);
+    vec e;
+    vf_log_split(v_add(v_set1(1), x), &e);
+    vec scale = v_pow2(v_neg(e));
+    return v_copysign(vf_log_reduced(e, v_fma(x, scale, v_sub(scale, v_set1(1)))), x);
 }
 
 /* ln(1 + u) for u in [0, 1]. */

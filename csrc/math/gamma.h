@@ -40,7 +40,7 @@ AE_INLINE vec vf_digamma_rest(vec y) {
 }
 
 /* log gamma(x) for x > 0; infinite at 0 and at infinity, NaN below 0. */
-AE_INLINE vec vf_lgamma(vec x) {
+static AE_NOINLINE vec vf_lgamma(vec x) {
     const vmask small = v_lt(x, v_set1(VF_GAMMA_SHIFT));
     const vec y = v_select(small, v_add(x, v_set1(VF_GAMMA_SHIFT)), x);
     vec slope;
@@ -52,7 +52,7 @@ AE_INLINE vec vf_lgamma(vec x) {
 }
 
 /* d log gamma / dx for x > 0; -infinity at 0, NaN below 0. */
-AE_INLINE vec vf_digamma(vec x) {
+static AE_NOINLINE vec vf_digamma(vec x) {
     const vmask small = v_lt(x, v_set1(VF_GAMMA_SHIFT));
     const vec y = v_select(small, v_add(x, v_set1(VF_GAMMA_SHIFT)), x);
     vec slope;

@@ -34,13 +34,20 @@ typedef struct span {
 
 AE_INLINE int64_t offset_of(const int64_t *offsets, int64_t step, int64_t i) { return offsets ? offsets[i] : i * step; }
 
+#define LINE (64 / (int)sizeof(real)) /* reals of a cache line */
+
 /* `count` tiles below each other. rs, cs: reals from one row, one column of A to the next; constants, like mr and nv, so
- * that everything unrolls. */
+ * that everything unrolls.
+ *
+ * Rows of A jump from term to term and B is new with every slice, which the prefetchers of the hardware follow badly: while a
+ * tile is computed, the same rows of the tile below are asked for, and a share of the slice of B that lies behind this one, in
+ * this panel or the next. */
 AE_INLINE void micro(const int mr, const int nv, const int64_t rs, const int64_t cs, const ae_gemm *gemm, const span *s,
                      int64_t count, const real *restrict a, const real *restrict b, ae_gemm_start start,
                      const real *restrict bias, real *restrict c) {
     const int64_t term0 = s->term0, term1 = s->term1;
-    for (; count > 0; count--, a += mr * rs, c += mr * AE_PANEL) {
+    const int64_t share = (AE_PANEL * AE_PANEL / LINE + count - 1) / count * LINE;
+    for (int64_t done = 0; count > 0; count--, done++, a += mr * rs, c += mr * AE_PANEL) {
         vec sum[MR][NV];
 #pragma GCC unroll 12
         for (int m = 0; m < mr; m++) {
@@ -62,6 +69,14 @@ AE_INLINE void micro(const int mr, const int nv, const int64_t rs, const int64_t
             }
             const real *ai = a + offset_of(gemm->a_offset, gemm->a_step, i) + k0 * cs;
             const real *bi = b + offset_of(gemm->b_offset, gemm->b_step, i) + k0 * AE_PANEL;
+            if (mr == MR && rs == AE_PANEL) {
+                for (int m = 0; m < mr; m++)
+                    for (int at = 0; at < AE_PANEL; at += LINE)
+                        __builtin_prefetch(ai + (mr + m) * rs + at, 0, 3);
+                const real *next = bi + (term1 - term0) * AE_PANEL * AE_PANEL + done * share;
+                for (int64_t at = 0; at < share; at += LINE)
+                    __builtin_prefetch(next + at, 0, 2);
+            }
 #pragma GCC unroll 2
             for (int32_t k = k1 - k0; k > 0; k--, ai += cs, bi += AE_PANEL) {
                 vec bk[NV];

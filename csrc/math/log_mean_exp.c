@@ -22,7 +22,7 @@ real AE_V(ae_log_mean_exp)(int64_t k, const real *t, real *share) {
     for (int64_t s = 1; s < k; s++)
         least = t[s] < least ? t[s] : least;
     for (int64_t s = 0; s < k; s++)
-        share[s] = least - t[s];
+        share[s] = t[s] == least ? 0 : least - t[s]; /* an infinity less itself would be no number */
     along(k, share, vf_exp);
     for (int64_t s = 0; s < k; s++)
         sum += share[s];

@@ -7,7 +7,8 @@
 #include "math/variant.h"
 
 /* -log(mean of e^-t[s]) over s = 0 .. k - 1, and the share of each in the sum, softmax(-t), into share[k]. Stable for any size
- * of t; sums in order. Not finite where a t is not a number, where one is -infinity, or where all are infinite. */
+ * of t; sums in order. A t of +infinity counts as zero; where all are, the result is +infinity and the shares are equal. Where one
+ * is -infinity, so is the result, and the shares are those of all that are. Not a number where a t is none. */
 real AE_V(ae_log_mean_exp)(int64_t k, const real *t, real *share);
 
 #endif

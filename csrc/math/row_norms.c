@@ -4,23 +4,16 @@
 #include <math.h>
 
 #include "math/blas1.h"
-#include "math/panel.h"
-#include "math/vec.h"
+#include "math/lanes.h"
 
 static double row_dot(int64_t rows, int64_t columns, int64_t row, const real *a, const real *b) {
     real lanes[AE_PANEL] = {0};
-    double sum[AE_PANEL];
     for (int64_t q = 0; q < ae_panels(columns); q++)
         for (int j = 0; j < AE_PANEL; j += VL) {
             const int64_t at = (q * rows + row) * AE_PANEL + j;
             v_store(lanes + j, v_fma(v_load(a + at), v_load(b + at), v_load(lanes + j)));
         }
-    for (int j = 0; j < AE_PANEL; j++)
-        sum[j] = (double)lanes[j];
-    for (int half = AE_PANEL / 2; half; half /= 2)
-        for (int j = 0; j < half; j++)
-            sum[j] += sum[j + half];
-    return sum[0];
+    return AE_V(ae_join_lanes)(lanes);
 }
 
 void AE_V(ae_unit_rows)(int64_t rows, int64_t columns, int64_t row0, int64_t row1, real *w) {

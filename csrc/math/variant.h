@@ -61,6 +61,7 @@ typedef double real;
 #define AE_V(name) AE_GLUE(name, AE_PRECISION, AE_TARGET)
 
 #define AE_INLINE static inline __attribute__((always_inline))
+#define AE_NOINLINE __attribute__((noinline))
 
 #endif /* AE_BITS */
 

@@ -151,6 +151,9 @@ static ae_status plan_node(ae_context *context, ae_net *net, int i) {
     if (plan->out.width > AE_MAX_WIDTH)
         return ae_fail(context, AE_ERR_OVERFLOW, "node '%s' has %lld features; at most %lld are possible", node->desc.name,
                        (long long)plan->out.width, (long long)AE_MAX_WIDTH);
+    if (plan->out.multiplicity > AE_MAX_ROWS)
+        return ae_fail(context, AE_ERR_OVERFLOW, "node '%s' has %lld rows for one of data; at most %lld are possible",
+                       node->desc.name, (long long)plan->out.multiplicity, (long long)AE_MAX_ROWS);
     AE_TRY(check_sharing(context, net, node));
     /* A transpose serves the gradient of the input; an input that no parameter stands before has none. A layer that borrows and
      * stops has no way back: it reads the transpose forward. */
@@ -164,7 +167,10 @@ static ae_status plan_node(ae_context *context, ae_net *net, int i) {
             AE_TRY(add_parameter(context, net, i, slot));
         node->depends_on_parameters |= plan->parameter[slot].update == AE_UPDATE_RULE && !stops;
     }
-    net->flops_per_row += plan->flops_per_row * (double)plan->in[0].multiplicity;
+    const double copies = (double)plan->in[0].multiplicity;
+    net->flops_per_row += plan->flops_per_row * copies;
+    net->flops_per_pair += plan->flops_per_pair * copies * copies;
+    net->flops_per_minibatch += plan->flops_per_minibatch;
 cleanup:
     return status;
 }

@@ -16,6 +16,7 @@
 
 #define AE_MAX_NODES 4096
 #define AE_MAX_WIDTH INT32_MAX /* columns of a value: random streams count them in 32 bits */
+#define AE_MAX_ROWS INT32_MAX  /* rows of a value, likewise */
 
 #define AE_MAX_USES 16
 
@@ -67,7 +68,7 @@ typedef struct ae_net {
     int64_t scratch_bytes; /* of one worker */
     char *scratch_base;
     int n_workers;
-    double flops_per_row; /* of forward over all nodes */
+    double flops_per_row, flops_per_pair, flops_per_minibatch; /* of forward over all nodes, see ae_layer_plan */
     int64_t value_reals_per_row;
 } ae_net;
 

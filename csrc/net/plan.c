@@ -23,7 +23,7 @@ static ae_status reserve_node(ae_context *context, ae_net *net, ae_node *node, i
     ae_binding *binding = &node->binding;
     const ae_layer_plan *plan = &node->plan;
     int64_t value_rows;
-    if (!ae_mul_i64(rows, plan->out.multiplicity, &value_rows) || value_rows > INT32_MAX)
+    if (!ae_mul_i64(rows, plan->out.multiplicity, &value_rows) || value_rows > AE_MAX_ROWS)
         return ae_fail(context, AE_ERR_OVERFLOW, "node '%s': %lld rows of %lld values are too many", node->desc.name,
                        (long long)rows, (long long)plan->out.multiplicity);
     binding->desc = &node->desc;

@@ -4,7 +4,10 @@
 
 #include "base/alloc.h"
 
+/* A block is what a worker takes through the network at once: so many rows that weights are read seldom, and so few, all
+ * their samples counted, that the values of a layer stay in the second-level cache. */
 #define BLOCK_ROWS 96 /* a multiple of every kernel's height */
+#define BLOCK_SAMPLES 192
 
 struct ae_predictor {
     ae_net *net;
@@ -13,6 +16,7 @@ struct ae_predictor {
     ae_term *losses;
     int n_losses;
     int64_t samples; /* most rows that a prediction has for one of the data */
+    int64_t block;   /* rows of a block */
     ae_arena memory;
     char *terms;      /* panel matrices, rows as planned */
     size_t *terms_at; /* by loss: where in them */
@@ -46,6 +50,14 @@ cleanup:
     return status;
 }
 
+static int64_t block_rows(const ae_net *net) {
+    int64_t most = 1;
+    for (int i = 0; i < net->n_nodes; i++)
+        most = net->nodes[i].plan.out.multiplicity > most ? net->nodes[i].plan.out.multiplicity : most;
+    const int64_t rows = BLOCK_SAMPLES / most;
+    return rows < 1 ? 1 : rows < BLOCK_ROWS ? rows : BLOCK_ROWS;
+}
+
 /* Rows of a prediction lie in the plan wherever their worker has its block. */
 static ae_status check_kinds(ae_context *context, const ae_net *net) {
     for (int i = 0; i < net->n_nodes; i++)
@@ -63,7 +75,6 @@ ae_status ae_predictor_new(ae_context *context, ae_predictor **out, int bits, co
     ae_predictor *p = NULL;
     ae_isa isa;
     void *block;
-    const int64_t rows = BLOCK_ROWS * (int64_t)n_threads;
     *out = NULL;
     if (n_losses < 0 || n_losses > AE_MAX_LOSSES)
         return ae_fail(context, AE_ERR_VALUE, "%d losses; 0 to %d are allowed", n_losses, AE_MAX_LOSSES);
@@ -86,6 +97,8 @@ ae_status ae_predictor_new(ae_context *context, ae_predictor **out, int bits, co
         p->samples = p->losses[i].multiplicity > p->samples ? p->losses[i].multiplicity : p->samples;
     }
     p->n_losses = n_losses;
+    p->block = block_rows(p->net);
+    const int64_t rows = p->block * n_threads;
     AE_TRY(ae_net_plan_rows(context, p->net, rows, false, n_threads));
     AE_TRY(reserve(context, p, rows));
     *out = p;
@@ -168,7 +181,7 @@ static void write_losses(const predict_phase *phase, int64_t from, int64_t at, i
     const int64_t k = p->samples;
     const bool likelihood = phase->call->what == AE_PREDICT_NLL;
     const bool joins = phase->call->combine == AE_COMBINE_LOG_MEAN_EXP && k > 1;
-    double *sample = p->sample + 3 * at * k, *total = sample + BLOCK_ROWS * k, *share = total + BLOCK_ROWS * k;
+    double *sample = p->sample + 3 * at * k, *total = sample + p->block * k, *share = total + p->block * k;
     double *out = (double *)(void *)phase->call->out + from;
     memset(total, 0, (size_t)(n * k) * sizeof *total);
     for (int i = 0; i < p->n_losses; i++) {
@@ -240,8 +253,8 @@ static void predict_task(void *argument, int64_t task, int worker) {
     const ae_predictor *p = phase->predictor;
     const ae_predict_call *call = phase->call;
     const int64_t total = call->sources[0].rows;
-    const int64_t from = phase->first + task * BLOCK_ROWS, n = total - from < BLOCK_ROWS ? total - from : BLOCK_ROWS;
-    const int64_t at = worker * (int64_t)BLOCK_ROWS;
+    const int64_t from = phase->first + task * p->block, n = total - from < p->block ? total - from : p->block;
+    const int64_t at = worker * p->block;
     const ae_block block = {at, at + n, 0, 0, false, false, call->sampling, ae_net_scratch(p->net, worker)};
     gather(phase, from, at, n);
     for (int i = call->from_node + 1; i <= phase->last; i++)
@@ -347,13 +360,13 @@ ae_status ae_predictor_run(ae_context *context, ae_predictor *p, const ae_predic
         status = find_path(context, p, call, needed, &last);
     if (status != AE_OK)
         return status;
-    const int64_t rows = call->sources[0].rows;
+    const int64_t rows = call->sources[0].rows, block = p->block;
     /* Between the questions to `stop` about 1e9 operations pass. */
-    const double most = 1e9 / (p->net->flops_per_row + 1.0) / BLOCK_ROWS;
+    const double most = 1e9 / (p->net->flops_per_row + 1.0) / (double)block;
     const int64_t tasks_at_once = most < 16 ? 16 : most > 1e6 ? 1000000 : (int64_t)most;
-    for (int64_t first = 0; first < rows; first += tasks_at_once * BLOCK_ROWS) {
+    for (int64_t first = 0; first < rows; first += tasks_at_once * block) {
         predict_phase phase = {p, call, first, needed, last};
-        const int64_t left = (rows - first + BLOCK_ROWS - 1) / BLOCK_ROWS;
+        const int64_t left = (rows - first + block - 1) / block;
         if (first && stop && stop(stop_argument))
             return ae_fail(context, AE_ERR_INTERRUPTED, "the call was interrupted");
         ae_pool_run(p->pool, predict_task, &phase, left < tasks_at_once ? left : tasks_at_once, 0);

@@ -30,6 +30,8 @@ ae_status ae_term_init(ae_context *context, const ae_net *net, int i, const ae_l
     if (!is_node(net, d->prediction))
         return ae_fail(context, AE_ERR_VALUE, "loss %d: prediction is %d; it must be a node (0 to %d)", i, d->prediction,
                        net->n_nodes - 1);
+    if (d->reserved)
+        return ae_fail(context, AE_ERR_VALUE, "loss %d: reserved is %d; it must be 0", i, d->reserved);
     const ae_shape *shape = &net->nodes[d->prediction].plan.out;
     *out = (ae_term){*d, ops, shape->width, shape->multiplicity};
     if (!(d->weight >= 0) || !isfinite(d->weight) || (ops->has_parameter && !(d->parameter > 0 && isfinite(d->parameter))))

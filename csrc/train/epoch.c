@@ -168,10 +168,8 @@ ae_status ae_trainer_evaluate(ae_context *context, ae_trainer *t, int which, int
                        (long long)first);
     pass p = train_pass(t, which, first, count, split);
     double total = 0.0;
-    status = train_weigh(context, &p);
-    if (status != AE_OK)
-        return status;
     ae_fpstate_enter(&saved);
+    AE_TRY(train_weigh(context, &p));
     for (int i = 0; i < t->n_stages; i++)
         train_clear_lanes(t, i);
     /* A chunk goes through all stages, because a later one may read values of an earlier one. */

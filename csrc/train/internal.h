@@ -56,6 +56,7 @@ struct ae_trainer {
     int n_losses;
     stage stages[AE_MAX_STAGES];
     int n_stages;
+    int *changed_by; /* by parameter: 1 + the last stage that changes it; 0: none */
     slot slots[2];
     int64_t first, count; /* the subset trained on */
     bool split;

@@ -163,18 +163,21 @@ static void row_task(void *argument, int64_t task, int worker) {
         ae_net_backward(t->net, phase->back_first, phase->back_last, block, worker);
 }
 
-/* Rows of a block: values of a small network stay in the second-level cache from forward to backward; of a wide one the
- * input of one layer does, because its weights stream anyway. Equal parts for the workers. */
+/* Rows of a block: values of a small network stay in the second-level cache from forward to backward; of a wide one hardly
+ * more than the input of one layer fits, because its weights stream anyway, once for each block, and the product asks for
+ * rows in time. Equal parts for the workers. */
 static int64_t block_rows(const ae_trainer *t, int64_t rows, int workers) {
     const int64_t l2 = ae_cpu_l2_bytes();
-    int64_t widest = 1;
+    int64_t widest = 1, samples = 1;
     for (int i = 0; i < t->net->n_nodes; i++) {
         const ae_shape *shape = &t->net->nodes[i].plan.out;
+        samples = shape->multiplicity > samples ? shape->multiplicity : samples;
         widest = shape->width * shape->multiplicity > widest ? shape->width * shape->multiplicity : widest;
     }
     const int64_t all = l2 / 2 / (t->net->value_reals_per_row * (int64_t)t->net->real_size);
-    int64_t one = l2 * 6 / 10 / (widest * (int64_t)t->net->real_size);
-    one = one < 12 ? 12 : one > 128 ? 128 : one;
+    int64_t one = l2 * 12 / 10 / (widest * (int64_t)t->net->real_size);
+    const int64_t least = (12 + samples - 1) / samples; /* a tile of the products is as high */
+    one = one < least ? least : one > 128 ? 128 : one;
     const int64_t best = all > one ? all : one;
     const int64_t parts = (rows + best * workers - 1) / (best * workers) * workers;
     return ((rows + parts - 1) / parts + 3) / 4 * 4;
@@ -187,6 +190,11 @@ static int workers_for(const ae_trainer *t, double flops) {
     const int most = ae_pool_size(t->pool);
     const double wanted = flops / FLOPS_PER_WORKER;
     return wanted < 1.0 ? 1 : wanted < most ? (int)wanted : most;
+}
+
+/* Forward and backward of what grows with the square of the rows, or not with them. */
+static double coupled_flops(const ae_trainer *t, int64_t rows) {
+    return 2 * (t->net->flops_per_pair * (double)rows * (double)rows + t->net->flops_per_minibatch);
 }
 
 /* ---- layers that couple rows ---- */
@@ -447,7 +455,8 @@ ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const p
     const stage *s = &t->stages[stage_index];
     const bool whole = rows <= t->chunk, late = how && (isfinite(t->options.clip_norm) || s->n_unit);
     const double flops = t->net->flops_per_row * (double)(rows < t->chunk ? rows : t->chunk);
-    const int row_workers = workers_for(t, flops * (gradients ? 2 : 1)), weight_workers = workers_for(t, flops);
+    const int row_workers = workers_for(t, gradients ? 2 * flops + coupled_flops(t, rows) : flops);
+    const int weight_workers = workers_for(t, flops);
     ae_status status = AE_OK;
     if (gradients && t->bound_stage != stage_index) {
         ae_net_bind_range(t->net, s->desc.first_node, s->desc.last_node, s->desc.groups, s->seeded);

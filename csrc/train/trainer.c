@@ -73,7 +73,9 @@ static ae_status check_stage(ae_context *context, ae_trainer *t, int i, const ae
     }
     if (!(d->rate_factor > 0) || !isfinite(d->rate_factor))
         return ae_fail(context, AE_ERR_VALUE, "stage %d: rate_factor is %g; it must be positive", i, d->rate_factor);
-    if (d->rule >= 0 && !ae_rule_get(t->net->bits, t->net->isa, d->rule))
+    if (d->reserved)
+        return ae_fail(context, AE_ERR_VALUE, "stage %d: reserved is %d; it must be 0", i, d->reserved);
+    if (d->rule != -1 && !ae_rule_get(t->net->bits, t->net->isa, d->rule))
         return ae_fail(context, AE_ERR_VALUE, "stage %d: rule %d is not known", i, d->rule);
     if (d->rule < 0 && n_stages > 1)
         return ae_fail(context, AE_ERR_VALUE, "stage %d: L-BFGS is for programs of one stage", i);
@@ -174,6 +176,26 @@ static int by_height(const void *one, const void *other) {
     return a->tile.row0 > b->tile.row0 ? 1 : -1;
 }
 
+/* A parameter that several stages change: by one rule, whose state it has; and one of them assigns it, once a step. */
+static ae_status check_changed(ae_context *context, ae_trainer *t, int i) {
+    const stage *s = &t->stages[i];
+    for (int64_t k = 0; k < s->n_tiles + s->n_assigned; k++) {
+        const int parameter = s->tiles[k].parameter, before = t->changed_by[parameter] - 1;
+        const char *name = t->net->parameters[parameter].name;
+        t->changed_by[parameter] = i + 1;
+        if (before < 0 || before == i)
+            continue;
+        if (k >= s->n_tiles)
+            return ae_fail(context, AE_ERR_VALUE,
+                           "stages %d and %d both give '%s' its new value; one of them may (node ranges, groups)", before, i,
+                           name);
+        if (t->stages[before].rule != s->rule)
+            return ae_fail(context, AE_ERR_VALUE, "stages %d and %d train '%s' by %s and by %s; the rules must be equal",
+                           before, i, name, t->stages[before].rule->name, s->rule->name);
+    }
+    return AE_OK;
+}
+
 static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_desc *desc) {
     const int i = t->n_stages;
     stage *s = &t->stages[i];
@@ -212,6 +234,7 @@ static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_de
     qsort(s->tiles, (size_t)s->n_tiles, sizeof *s->tiles, by_height);
     list_tiles(t, s, AE_UPDATE_ASSIGN, s->tiles + s->n_tiles);
     list_unit_rows(t, s, s->tiles + s->n_tiles + s->n_assigned);
+    AE_TRY(check_changed(context, t, i));
     if (s->rule && s->rule->n_state(&t->options.rule_options) > t->n_state)
         t->n_state = s->rule->n_state(&t->options.rule_options);
 cleanup:
@@ -327,6 +350,8 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     t->whole_only = needs_all_rows(t->net);
     t->chunk = choose_chunk(t, n_stages, t->net->value_reals_per_row * (int64_t)t->net->real_size);
     AE_TRY(ae_net_plan_rows(context, t->net, t->chunk, true, options->n_threads));
+    AE_TRY(ae_alloc(context, &block, (size_t)t->net->n_parameters + 1, sizeof *t->changed_by));
+    t->changed_by = block;
     for (int i = 0; i < n_stages; i++)
         AE_TRY(new_stage(context, t, &stages[i]));
     AE_TRY(reserve(context, t));
@@ -349,6 +374,7 @@ void ae_trainer_free(ae_trainer *t) {
         ae_free(t->stages[i].seeded);
         ae_free(t->stages[i].adds);
     }
+    ae_free(t->changed_by);
     ae_free(t->losses);
     ae_lbfgs_free(t->lbfgs);
     ae_arena_destroy(&t->memory);
@@ -405,8 +431,11 @@ ae_status train_weigh(ae_context *context, pass *p) {
 
 static ae_status scale_weights(ae_context *context, const ae_trainer *t, slot *s, int64_t first, int64_t count, bool split) {
     pass p = pass_of(t, s, first, count, split);
+    ae_fpstate saved;
     p.training = true;
+    ae_fpstate_enter(&saved);
     const ae_status status = train_weigh(context, &p);
+    ae_fpstate_leave(&saved);
     if (status == AE_OK)
         s->weight_scale = p.weight_scale;
     return status;

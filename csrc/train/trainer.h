@@ -24,7 +24,11 @@
 
 /* One stage of a step: nodes first .. last run forward, losses seed, gradients flow back to parameters of the groups in
  * the mask, which are then updated. Values of nodes outside the range are those of earlier stages of the same step; a
- * program with a stage that reads such values does not cut its minibatches into chunks. */
+ * program with a stage that reads such values does not cut its minibatches into chunks.
+ *
+ * Ranges of stages may overlap. A node of several is run by each of them anew, with the weights as they are by then and with draws of
+ * the stage's own; who reads it from outside finds what the last one before has left. A loss of several stages counts in each.
+ * A parameter may be trained by several stages, by one rule, with one state; only one stage may assign it (layers/layer.h). */
 typedef struct ae_stage_desc {
     int32_t first_node, last_node;
     int32_t first_loss, n_losses;

@@ -21,7 +21,7 @@ static inline uint64_t network_draw(void) { /* xorshift64, Marsaglia 2003 */
 }
 static inline double network_unit(void) { return ((double)(network_draw() >> 11) + 0.5) * 0x1p-53; }
 
-#define NETWORK_NODES 24
+#define NETWORK_NODES 80
 
 /* A graph that grows node by node; each function gives the number of its node. */
 typedef struct network {
@@ -66,7 +66,7 @@ static inline int network_dropout(network *net, int from, double rate) {
 /* A program of one or more stages over a network, with options that do nothing unusual. */
 typedef struct program {
     network net;
-    ae_loss_desc loss[16];
+    ae_loss_desc loss[48];
     int n_losses;
     ae_stage_desc stage[4];
     int n_stages;

@@ -249,6 +249,42 @@ TEST(concatenated_odd_widths) {
     check_program("concatenate", &p, 5, 35, NULL, false, 25, NULL);
 }
 
+static int slice_of(network *net, int from, int first, int64_t width) {
+    const int node = network_add(net, "slice", NULL, 1, from);
+    net->node[node].width = width;
+    net->node[node].size[0] = first;
+    return node;
+}
+
+/* A mixed table: ranges of columns with losses of their own, factors of entries, and for counts a second parameter. */
+TEST(losses_by_ranges_of_columns) {
+    static const struct {
+        const char *loss;
+        int64_t width;
+    } range[] = {{"squared_error", 10}, {"log_loss", 31},         {"categorical", 5},
+                 {"poisson", 2},        {"negative_binomial", 3}, {"huber", 1}};
+    for (int copies = 0; copies < 2; copies++) {
+        program p = double_program();
+        int x = network_input(&p.net, 7, 0), y = network_input(&p.net, 65, 1), h = network_dense(&p.net, x, 6, AE_SILU);
+        int out = network_dense(&p.net, h, 52, AE_IDENTITY), second = network_dense(&p.net, h, 3, AE_IDENTITY);
+        for (int i = 0, first = 0; i < 6; first += (int)range[i++].width) {
+            int prediction = slice_of(&p.net, out, first, range[i].width), target = slice_of(&p.net, y, first, range[i].width);
+            int entry = -1;
+            if (i == 0)
+                entry = slice_of(&p.net, y, 55, 10);
+            if (i == 2) /* takes no factors: they go to its target, in which it is linear */
+                target = network_add(&p.net, "multiply", NULL, 2, target, slice_of(&p.net, y, 53, 5));
+            program_loss(&p, range[i].loss, prediction, target, (double)range[i].width / 52 * (i == 3 ? 0.3 : 1));
+            p.loss[p.n_losses - 1].entry_weight = entry;
+            p.loss[p.n_losses - 1].second = i == 4 ? second : -1;
+            if (i == 1 && copies) /* a range may be in two terms */
+                program_loss(&p, "squared_error", prediction, target, 0.1);
+        }
+        program_stage(&p, "sgd");
+        check_program("mixed table", &p, 7, 65, copies ? weights : NULL, false, 60, NULL);
+    }
+}
+
 TEST(a_residual_network) {
     program p = double_program();
     int x = network_input(&p.net, 12, 0), h = network_dense(&p.net, x, 18, AE_GELU);
@@ -476,6 +512,7 @@ int main(void) {
     RUN(dropout_with_fixed_draws);
     RUN(sums_with_fan_out);
     RUN(concatenated_odd_widths);
+    RUN(losses_by_ranges_of_columns);
     RUN(a_residual_network);
     RUN(a_branch_that_no_loss_reaches);
     RUN(frozen_groups);

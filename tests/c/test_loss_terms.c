@@ -512,6 +512,43 @@ TEST(log_mean_exp_is_stable) {
     CHECK(isnan(kernels->log_mean_exp(5, t, share)), "NaN shows");
 }
 
+/* Every choice of five numbers from infinities, a NaN and three finite ones, against the formula: expl and logl know infinities. */
+TEST(log_mean_exp_of_infinities) {
+    static const double from[] = {-INFINITY, INFINITY, NAN, -700, 3, 40.5};
+    for (int choice = 0; choice < 6 * 6 * 6 * 6 * 6; choice++) {
+        double t[5];
+        int n_low = 0, n_missing = 0;
+        long double sum = 0;
+        for (int i = 0, rest = choice; i < 5; i++, rest /= 6) {
+            t[i] = from[rest % 6];
+            n_low += t[i] == -INFINITY;
+            n_missing += isnan(t[i]);
+            sum += expl(-(long double)t[i]);
+        }
+        const double want = (double)-logl(sum / 5);
+        for (int bits = 32; bits <= 64; bits += 32) {
+            const ae_kernels *kernels = ae_kernels_get(bits, AE_ISA_REF);
+            float narrow[5], narrow_share[5];
+            double share[5];
+            for (int i = 0; i < 5; i++)
+                narrow[i] = (float)t[i];
+            const double got = bits == 32 ? kernels->log_mean_exp(5, narrow, narrow_share) : kernels->log_mean_exp(5, t, share);
+            CHECK(isnan(want)   ? isnan(got)
+                  : isinf(want) ? got == want
+                                : fabs(got - want) <= (bits == 32 ? 1e-6 : 1e-14) * (1 + fabs(want)),
+                  "f%d of %g %g %g %g %g: %.17g, not %.17g", bits, t[0], t[1], t[2], t[3], t[4], got, want);
+            for (int i = 0; i < 5 && !n_missing; i++) {
+                const double is = bits == 32 ? (double)narrow_share[i] : share[i];
+                const long double of = want == INFINITY ? 0.2L
+                                       : n_low          ? (t[i] == -INFINITY ? 1.0L / n_low : 0.0L)
+                                                        : expl(-(long double)t[i]) / sum;
+                CHECK(fabs(is - (double)of) <= (bits == 32 ? 1e-6 : 1e-14), "f%d: share %d is %g, not %g", bits, i, is,
+                      (double)of);
+            }
+        }
+    }
+}
+
 TEST(chunks_and_threads_do_not_show) {
     for (int combine = 0; combine < 2; combine++) {
         double *first = NULL;
@@ -620,6 +657,7 @@ int main(void) {
     RUN(gradients_of_samples);
     RUN(joined_samples_by_their_formula);
     RUN(log_mean_exp_is_stable);
+    RUN(log_mean_exp_of_infinities);
     RUN(chunks_and_threads_do_not_show);
     RUN(weights_of_losses_and_their_means);
     RUN(wrong_terms_are_refused);

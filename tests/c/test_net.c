@@ -415,6 +415,36 @@ TEST(who_writes_a_gradient) {
     ae_net_free(net);
 }
 
+/* The numbers of csrc/README.md, section 3: 784-32-784 on 256 rows. */
+TEST(the_network_of_the_document) {
+    network d = {.n = 0};
+    const int in = network_input(&d, 784, 0), code = network_dense(&d, in, 32, AE_RELU);
+    network_dense(&d, code, 784, AE_IDENTITY);
+    ae_context context;
+    ae_net *net;
+    CHECK(ae_net_new(&context, &net, 32, best_isa(), d.node, d.n) == AE_OK, "%s", context.message);
+    if (!net)
+        return;
+    static const int64_t sizes[] = {25088, 32, 25600, 800};
+    int64_t tiles = 0, before = 0;
+    for (int i = 0; i < net->n_parameters; i++) {
+        const ae_parameter *p = &net->parameters[i];
+        CHECK(p->size == sizes[i] && p->offset == before, "%s: %d reals", p->name, (int)p->size);
+        CHECK((p->transposed_offset >= 0) == (i == 2), "%s: transpose", p->name);
+        tiles += ae_panels(p->request.columns) * ((p->request.rows + 191) / 192);
+        before += p->size;
+    }
+    CHECK(net->n_parameters == 4 && net->parameter_reals == 51520 && net->transposed_reals == 25088 && tiles == 56,
+          "%d and %d reals, %d tiles", (int)net->parameter_reals, (int)net->transposed_reals, (int)tiles);
+    CHECK(ae_net_plan_rows(&context, net, 256, true, 1) == AE_OK, "%s", context.message);
+    const ae_value *x = &net->nodes[in].binding.out;
+    const double megabytes = 1e-6 * (double)(net->value_reals_per_row * 256 * 4);
+    CHECK(x->stride == 8320 && 40 / AE_PANEL * x->stride + 5 * AE_PANEL + 40 % AE_PANEL == 8488, "stride %d", (int)x->stride);
+    CHECK(!x->gradient && net->nodes[code].binding.out.gradient, "who has a gradient");
+    CHECK(megabytes > 3.25 && megabytes < 3.35, "%g megabytes", megabytes);
+    ae_net_free(net);
+}
+
 int main(void) {
     unsetenv("AUTOENC_ISA");
     RUN(wrong_descriptions_are_refused);
@@ -426,5 +456,6 @@ int main(void) {
     RUN(streams_hang_on_names);
     RUN(names_are_found);
     RUN(who_writes_a_gradient);
+    RUN(the_network_of_the_document);
     return harness_finish("test_net");
 }

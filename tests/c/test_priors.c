@@ -444,6 +444,31 @@ TEST(in_networks) {
     lone_check_training("discrepancy", &p, 3, data, DATA_ROWS, DATA_COLUMNS);
 }
 
+/* Minibatches whose pairs of rows are work for many threads, while their rows alone are for one. */
+TEST(pairs_of_rows_among_threads) {
+    enum { MANY = 150 };
+    static double rows[MANY * DATA_COLUMNS];
+    fill(rows, MANY * DATA_COLUMNS, -1, 1);
+    for (int kind = 0; kind < 2; kind++) {
+        program p;
+        const latent l = variational(&p, 4);
+        const int prior = kind ? network_add(&p.net, "mmd", "it", 1, l.z)
+                               : network_add(&p.net, "total_correlation", "it", 3, l.z, l.mean, l.log_variance);
+        p.net.node[prior].value[0] = kind ? 0 : MANY;
+        program_loss(&p, "log_cosh", prior, constant(&p, kind ? 1 : 3, -3), 0.1);
+        program_stage(&p, "adam");
+        p.options.batch_size = MANY;
+        ae_context context = {AE_OK, ""};
+        ae_trainer *t;
+        CHECK(program_trainer(&context, &p, &t) == AE_OK, "%s", context.message);
+        const ae_net *net = ae_trainer_net(t);
+        CHECK(net->flops_per_row * MANY < 1e6 && net->flops_per_pair * MANY * MANY > 1e7, "%g a row and %g a pair",
+              net->flops_per_row, net->flops_per_pair);
+        ae_trainer_free(t);
+        lone_check_training(kind ? "mmd" : "total_correlation", &p, 1, rows, MANY, DATA_COLUMNS);
+    }
+}
+
 /* Pseudo-inputs through the encoder, whose parameters have two uses. */
 TEST(a_vamp_prior_in_a_network) {
     program p;
@@ -651,6 +676,7 @@ int main(void) {
     RUN(discrepancy_by_formula);
     RUN(columns_are_permuted);
     RUN(in_networks);
+    RUN(pairs_of_rows_among_threads);
     RUN(a_vamp_prior_in_a_network);
     RUN(a_discriminator_in_a_second_stage);
     RUN(constants);

@@ -65,8 +65,9 @@ TEST(one_step_by_hand) {
     lone_close(&l);
 }
 
-/* A row that holds a NaN has no nearest code. It shows in the output, in its codebook only, and moves no code. */
-TEST(a_nan_goes_through) {
+/* A row that holds no number, or one whose square is none, has no nearest code. It shows in the output, in its codebook only, and
+ * moves no code. */
+static void goes_through(double lost_entry) {
     enum { ROWS = 6, WIDTH = 4, CODES = 3, BOOKS = 2 };
     static const double codes[WIDTH * CODES] = {0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2}, counts[BOOKS * CODES] = {1, 1, 1, 1, 1, 1};
     for (int bits = 32; bits <= 64; bits += 32)
@@ -82,14 +83,15 @@ TEST(a_nan_goes_through) {
                 const ae_binding *b = &l.node->binding;
                 for (int r = 0; r < ROWS; r++)
                     for (int c = 0; c < WIDTH; c++)
-                        lone_set(&l, &b->in[0], r, c, r == 3 && c == 2 ? NAN : 1);
+                        lone_set(&l, &b->in[0], r, c, r == 3 && c == 2 ? lost_entry : 1);
                 l.block.keep = l.block.training = keep;
                 lone_forward(&l, 4);
                 for (int r = 0; r < ROWS; r++)
                     for (int c = 0; c < (numbers ? BOOKS : WIDTH); c++) {
                         const double got = lone_value(&l, &b->out, r, c);
                         const bool lost = r == 3 && c >= (numbers ? 1 : 2);
-                        CHECK(lost ? isnan(got) : got == 1, "f%d keep %d: row %d column %d is %g", bits, keep, r, c, got);
+                        CHECK(lost ? isnan(got) : got == 1, "%g, f%d keep %d: row %d column %d is %g", lost_entry, bits, keep,
+                              r, c, got);
                     }
                 for (int slot = 0; keep && slot < 2; slot++) {
                     double *now = lone_parameter_gradient(&l, slot, 32);
@@ -104,6 +106,12 @@ TEST(a_nan_goes_through) {
                 }
                 lone_close(&l);
             }
+}
+
+TEST(what_is_near_to_no_code_goes_through) {
+    static const double lost[] = {NAN, INFINITY, -INFINITY, 1e200, -1e200};
+    for (int i = 0; i < 5; i++)
+        goes_through(lost[i]);
 }
 
 /* Against plain loops over rows, codes and columns, in both precisions: the nearest codes, and the averages as the paper writes
@@ -390,7 +398,7 @@ TEST(what_is_refused) {
 int main(void) {
     unsetenv("AUTOENC_ISA");
     RUN(one_step_by_hand);
-    RUN(a_nan_goes_through);
+    RUN(what_is_near_to_no_code_goes_through);
     RUN(assignments_and_averages_by_formula);
     RUN(bits_of_each_layer);
     RUN(codes_begin_in_the_data);

@@ -242,6 +242,97 @@ TEST(two_stages_are_single_steps_in_turn) {
     }
 }
 
+TEST(fields_of_programs_that_are_refused) {
+    static const char *const sentences[] = {"stage 1: reserved is 3; it must be 0", "loss 1: reserved is -1; it must be 0",
+                                            "stage 1: rule -2 is not known", "stage 0: rule 77 is not known"};
+    for (int i = 0; i < 4; i++) {
+        program p = two_stages(false, -1);
+        ae_context context = {AE_OK, ""};
+        ae_trainer *t;
+        if (i == 0)
+            p.stage[1].reserved = 3;
+        else if (i == 1)
+            p.loss[1].reserved = -1;
+        else
+            p.stage[3 - i].rule = i == 2 ? -2 : 77;
+        CHECK(program_trainer(&context, &p, &t) == AE_ERR_VALUE && !t && strstr(context.message, sentences[i]), "'%s'",
+              context.message);
+    }
+}
+
+/* Stages that overlap: what each of them may do to a parameter. */
+TEST(overlapping_stages) {
+    const int adam = ae_rule_find("adam"), sgd = ae_rule_find("sgd");
+    static const struct {
+        const char *refused; /* NULL: valid */
+        uint32_t groups[2];
+        bool same_rule, norm;
+    } ways[] = {{NULL, {1, 2}, false, false},
+                {NULL, {3, 2}, true, false},
+                {NULL, {3, 3}, true, false},
+                {"stages 0 and 1 train 'dense2.weight' by adam and by sgd; the rules must be equal", {1, 3}, false, false},
+                {NULL, {1, 2}, false, true},
+                {NULL, {3, 2}, true, true},
+                {"stages 0 and 1 both give 'norm.mean' its new value", {1, 3}, true, true}};
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        program p = two_stages(false, -1);
+        if (ways[i].norm) { /* on the code, for the head too */
+            const int norm = network_add(&p.net, "batch_norm", "norm", 1, 2), out = network_dense(&p.net, norm, 4, AE_IDENTITY);
+            p.net.node[out].group = 1;
+            p.loss[1].prediction = out;
+            p.stage[0].last_node = p.stage[1].last_node = out;
+        }
+        for (int s = 0; s < 2; s++) {
+            p.stage[s].groups = ways[i].groups[s];
+            p.stage[s].rule = s == 0 || ways[i].same_rule ? adam : sgd;
+        }
+        if (ways[i].groups[0] == 3)
+            p.stage[0].n_losses = 2; /* a loss of both stages: it reaches the head in the first, too */
+        ae_context context = {AE_OK, ""};
+        ae_trainer *t = NULL;
+        p.stage[0].last_node = p.stage[0].n_losses == 2 ? p.net.n - 1 : p.stage[0].last_node;
+        const ae_status status = program_trainer(&context, &p, &t);
+        CHECK(ways[i].refused ? status == AE_ERR_VALUE && strstr(context.message, ways[i].refused) : status == AE_OK,
+              "way %d: '%s'", (int)i, context.message);
+        ae_trainer_free(t);
+        if (ways[i].refused)
+            continue;
+        t = started(&p, 50, row_weights);
+        CHECK(t && isfinite(trainer_epoch_loss(t)) && packs_are_right(t), "way %d", (int)i);
+        ae_trainer_free(t);
+    }
+}
+
+/* The second stage runs the code's nodes anew, with the weights that the first has left: as a network of its own would. */
+TEST(a_parameter_of_two_stages) {
+    program both = two_stages(false, -1), apart[2] = {two_stages(false, 0), two_stages(false, 1)};
+    both.options.rule_options.momentum = apart[0].options.rule_options.momentum = apart[1].options.rule_options.momentum = 0;
+    for (int s = 0; s < 2; s++) {
+        both.stage[s].rule = apart[s].stage[0].rule = ae_rule_find("sgd");
+        both.stage[s].groups = apart[s].stage[0].groups = 3;
+    }
+    ae_trainer *t = started(&both, 50, NULL), *turn[2] = {started(&apart[0], 50, NULL), started(&apart[1], 50, NULL)};
+    if (!t || !turn[0] || !turn[1])
+        return;
+    const size_t bytes = (size_t)ae_trainer_net(t)->parameter_reals * 8;
+    for (int e = 0; e < 3; e++) {
+        double sum = 0;
+        const double loss = trainer_epoch_loss(t);
+        for (int s = 0; s < 2; s++) {
+            sum += trainer_epoch_loss(turn[s]);
+            memcpy(ae_trainer_net(turn[!s])->parameter_base, ae_trainer_net(turn[s])->parameter_base, bytes);
+            ae_net_pack_all(ae_trainer_net(turn[!s]));
+            ae_trainer_commit(turn[!s]);
+        }
+        CHECK(fabs(loss - sum) <= 1e-14, "loss %.17g, not %.17g", loss, sum);
+        CHECK(!memcmp(ae_trainer_net(t)->parameter_base, ae_trainer_net(turn[0])->parameter_base, bytes), "weights, epoch %d",
+              e);
+    }
+    ae_trainer_free(t);
+    ae_trainer_free(turn[0]);
+    ae_trainer_free(turn[1]);
+}
+
 TEST(stages_do_not_depend_on_chunks) {
     for (int across = 0; across < 2; across++) {
         snapshot one = {0};
@@ -565,6 +656,9 @@ int main(void) {
     RUN(the_same_bits_however_it_is_cut);
     RUN(odd_batches_in_chunks);
     RUN(two_stages_are_single_steps_in_turn);
+    RUN(fields_of_programs_that_are_refused);
+    RUN(overlapping_stages);
+    RUN(a_parameter_of_two_stages);
     RUN(stages_do_not_depend_on_chunks);
     RUN(an_epoch_allocates_nothing);
     RUN(no_memory_at_any_place);

@@ -1,0 +1,101 @@
+"""Labels as conditions: one column of zeros and ones for each category of the fit. Needs NumPy only."""
+
+from numbers import Integral
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoenc._checks import is_sparse
+
+_SHOWN = 10  # labels in a message
+_KINDS = {"b": "i", "i": "i", "u": "i", "U": "U", "S": "S"}  # of labels: those of one kind can be compared
+_WORDS = {"i": "whole numbers", "U": "strings", "S": "bytes"}
+_ALLOWED = "allowed are labels (strings, whole numbers or booleans) in one dimension, or numbers in two"
+
+
+def listed(values: Any) -> str:
+    """Labels as they show in messages."""
+    shown = ", ".join(repr(value) for value in values[:_SHOWN].tolist())
+    return f"{shown} and {len(values) - _SHOWN} more" if len(values) > _SHOWN else shown
+
+
+def _of_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Labels as an array of their own type; what stands for a missing one is of another type, and refused."""
+    for kind, dtype in ((str, np.str_), (bytes, np.bytes_), ((Integral, bool, np.bool_), np.int64)):
+        if all(isinstance(value, kind) for value in array):
+            return array.astype(dtype)
+    types = sorted({type(value).__name__ for value in array})
+    raise ValueError(f"{name} has labels of type {', '.join(types)}; allowed are strings alone or whole numbers alone")
+
+
+def labels(condition: Any, name: str = "condition") -> NDArray[Any] | None:
+    """A condition of one dimension as an array of labels: int64, str or bytes. None: it is columns of numbers.
+
+    Raises
+    ------
+    ValueError
+        Where it has one dimension and is of no type for labels.
+    """
+    if is_sparse(condition):
+        return None
+    try:
+        array = np.asarray(condition)
+        if array.dtype.kind in "US" and isinstance(condition, (list, tuple)):
+            array = np.asarray(condition, dtype=object)  # in which a NaN among strings is not "nan"
+    except (TypeError, ValueError):  # ragged: left to later checks
+        return None
+    if array.ndim == 0:
+        raise ValueError(f"{name} is {condition!r}, which has no rows; {_ALLOWED}, for each row")
+    if array.ndim != 1:
+        return None
+    if array.dtype.kind == "T":
+        array = array.astype(object)
+    if array.dtype.kind == "O":
+        array = _of_objects(array, name)
+    if array.dtype.kind not in _KINDS:
+        raise ValueError(f"{name} has one dimension and is of type {array.dtype}; {_ALLOWED} ({name}.reshape(-1, 1))")
+    if _KINDS[array.dtype.kind] != "i":
+        return array
+    if array.size and array.dtype.kind == "u" and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} has the label {array.max()}; allowed are whole numbers that int64 holds")
+    return array.astype(np.int64)
+
+
+def codes(values: NDArray[Any], categories: NDArray[Any], name: str = "condition") -> NDArray[np.int32]:
+    """Numbers of labels among the sorted categories of the fit.
+
+    Raises
+    ------
+    ValueError
+        Where labels are of another kind than the categories, or not among them; it names those.
+    """
+    kinds = [_WORDS[_KINDS[array.dtype.kind]] for array in (values, categories)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(f"{name} has labels that are {kinds[0]}; those of the fit were {kinds[1]}")
+    at = np.searchsorted(categories, values)
+    at[at == len(categories)] = 0
+    unknown = categories[at] != values
+    if unknown.any():
+        raise ValueError(
+            f"{name} has labels that the fit had not: {listed(np.unique(values[unknown]))}; allowed are "
+            f"{listed(categories)}"
+        )
+    return at.astype(np.int32)
+
+
+def one_hot(at: NDArray[np.int32], n_categories: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], Any]:
+    """The parts of a CSR matrix with a one in each row: values, columns, starts of rows, shape."""
+    n = len(at)
+    return (
+        np.ones(n, np.float32),
+        at,
+        np.arange(n + 1, dtype=np.int32 if n < 2**31 - 1 else np.int64),
+        (n, n_categories),
+    )
+
+
+def refuse_labels(name: str) -> NoReturn:
+    raise ValueError(
+        f"{name} has labels, and the fit had none; allowed are columns of numbers, where the fit had those"
+    )

@@ -1,0 +1,143 @@
+"""The fitted layers of a marginalized denoising autoencoder, and their predictor. NumPy and the extension only."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from autoenc import _core, _spec
+from autoenc._checks import is_sparse, read_rows, source
+from autoenc._spec import Graph
+
+_FORMAT = 1  # of the pickled state
+_FAN_IN = _spec.NODE["inputs"].shape[0]
+
+
+def _graph(n_features: int, width: int, n_layers: int, activation: str, joined: bool) -> Graph:
+    """Input, layers of one width, and, where ``joined``, all of them side by side as the last node.
+
+    Where they are not joined, the last layer's output can be compared with a target of its own.
+    """
+    graph = Graph()
+    parts = [graph.add("input", "x", width=n_features, source=0)]
+    for t in range(n_layers):
+        parts.append(graph.add("dense", f"layer_{t}", parts[-1], width=width, activation=activation))
+    while joined and len(parts) > 1:
+        first, parts = parts[:_FAN_IN], parts[_FAN_IN:]
+        whole = sum(graph.widths[part] for part in first)
+        parts.insert(0, graph.add("concatenate", f"joined_{len(graph.nodes)}", *first, width=whole))
+    if not joined:
+        target = graph.add("input", "x_clean", width=width, source=1)
+        graph.term("squared_error", parts[-1], target)
+    return graph
+
+
+def last_node(n_layers: int, *, joined: bool) -> int:
+    return len(_graph(1, 1, n_layers, "tanh", joined=True).nodes) - 1 if joined else n_layers
+
+
+def network(
+    n_features: int,
+    coefs: Sequence[NDArray[Any]],
+    intercepts: Sequence[NDArray[Any]],
+    activation: str,
+    *,
+    joined: bool,
+    n_threads: int,
+) -> _core.Predictor:
+    """Some of the layers in the core; their outputs, or `joined` input and outputs side by side, are the last node."""
+    parameters = []
+    for weight, bias in zip(coefs, intercepts, strict=True):
+        parameters += [np.ascontiguousarray(weight), np.ascontiguousarray(bias)[np.newaxis]]
+    graph = _graph(n_features, len(intercepts[0]), len(coefs), activation, joined)
+    return _core.Predictor(
+        _spec.node_array(graph.nodes),
+        parameters,
+        precision=32 if coefs[0].dtype == np.float32 else 64,
+        losses=None if joined else _spec.loss_array(graph.objective, graph.nodes),
+        n_threads=n_threads,
+    )
+
+
+class MarginalizedPredictor:
+    """A fitted `MarginalizedDenoisingAutoencoder` without scikit-learn and SciPy, with little overhead for one row.
+
+    Made by ``estimator.predictor()``. It holds a copy of the weights; its results have the estimator's bits. It can be
+    pickled, and used by several threads at once. Calling it is `transform`.
+
+    Attributes
+    ----------
+    n_features_in : int
+        Features of a row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from autoenc import MarginalizedDenoisingAutoencoder
+    >>> X = np.random.default_rng(0).random((50, 4))
+    >>> predictor = MarginalizedDenoisingAutoencoder(n_layers=2).fit(X).predictor()
+    >>> predictor(X[0]).shape, predictor.reconstruct(X).shape
+    ((12,), (50, 4))
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        coefs: Sequence[NDArray[Any]],
+        intercepts: Sequence[NDArray[Any]],
+        pivots: NDArray[np.intp],
+        joined: bool,
+        n_threads: int,
+    ) -> None:
+        self.n_features_in = n_features
+        self._coefs, self._intercepts = ([np.array(array) for array in arrays] for arrays in (coefs, intercepts))
+        self._pivots, self._joined, self._n_threads = pivots.copy(), joined, n_threads
+        self._start()
+
+    def _start(self) -> None:
+        n, weights = len(self._coefs), (self._coefs, self._intercepts)
+        self._all = network(self.n_features_in, *weights, "tanh", joined=self._joined, n_threads=self._n_threads)
+        self._last = last_node(n, joined=self._joined)
+        first = self._coefs[:1], self._intercepts[:1]
+        self._first = network(self.n_features_in, *first, "identity", joined=False, n_threads=self._n_threads)
+
+    def __getstate__(self) -> dict[str, Any]:
+        names = ("n_features_in", "_coefs", "_intercepts", "_pivots", "_joined", "_n_threads")
+        return {"format": _FORMAT, **{name: self.__dict__[name] for name in names}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        if state.pop("format", None) != _FORMAT:
+            raise ValueError(f"this MarginalizedPredictor was pickled in another format; this release reads {_FORMAT}")
+        self.__dict__.update(state)
+        self._start()
+
+    def _read(self, X: Any, width: int, name: str = "X") -> tuple[Any, bool, Any]:
+        return read_rows(X, width, precision=str(self._coefs[0].dtype), name=name)
+
+    def transform(self, X: ArrayLike) -> NDArray[Any]:
+        """Features of one row (n_features_out,) or of many (n_samples, n_features_out)."""
+        rows, single, out = self._read(X, self.n_features_in)
+        values = self._all.run((source(rows),), self._last, dtype=out)
+        return values[0] if single else values
+
+    __call__ = transform
+
+    def reconstruct(self, X: ArrayLike) -> NDArray[Any]:
+        """Corrupted rows restored by the first layer's linear map: (n_outputs,) or (n_samples, n_outputs)."""
+        rows, single, out = self._read(X, self.n_features_in)
+        values = self._first.run((source(rows),), 1, dtype=out)
+        return values[0] if single else values
+
+    def score_samples(self, X: ArrayLike, *, X_clean: ArrayLike | None = None) -> Any:
+        """Minus the mean squared error of one row (a float) or of each of many (float64)."""
+        rows, single, _ = self._read(X, self.n_features_in)
+        target = rows if X_clean is None else self._read(X_clean, self.n_features_in, "X_clean")[0]
+        if target.shape[0] != rows.shape[0]:
+            raise ValueError(f"X_clean has {target.shape[0]} rows and X has {rows.shape[0]}; they must be pairs")
+        if len(self._pivots) < self.n_features_in:
+            target = target[:, self._pivots]
+            target = target if is_sparse(target) else np.ascontiguousarray(target)
+        losses = self._first.run((source(rows), source(target)), 1, _core.LOSS, dtype=np.float64)
+        return -float(losses[0]) if single else -losses

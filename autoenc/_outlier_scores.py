@@ -1,0 +1,271 @@
+"""How an outlier detector scores rows, and its predictor. NumPy and the extension only."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from autoenc import _core, _spec
+from autoenc._checks import is_sparse, read_rows
+from autoenc._landmarks import Landmarks
+from autoenc._predictor import parameters
+from autoenc._spec import Node, Spec
+
+_FORMAT = 2  # of the pickled state
+_FAN_IN = _spec.NODE["inputs"].shape[0]
+_VALUES_AT_ONCE = 2**18  # errors of all members and what is said of landmarks, of a block of rows
+
+
+def charbonnier(
+    difference: NDArray[np.float64], scale: Any, missing: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
+    """``sqrt(1 + difference ** 2 / scale) - 1``, in place: a square up to the scale, the absolute value beyond.
+
+    What is missing has no term, and the others of the row (the last axis) share its weight.
+
+    Nothing but operations that round exactly, so the bits are the same on every instruction set, where NumPy's
+    logarithms differ.
+    """
+    np.square(difference, out=difference)
+    difference /= scale
+    difference += 1.0
+    np.sqrt(difference, out=difference)
+    difference -= 1.0
+    if missing is not None:
+        np.copyto(difference, 0.0, where=missing)
+        n = missing.shape[-1]
+        there = n - np.count_nonzero(missing, axis=-1, keepdims=True)
+        difference *= n / np.maximum(there, 1)
+    return difference
+
+
+def standardised(
+    X: Any,
+    used: NDArray[np.intp] | None,
+    mean: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    clip: float,
+    dtype: Any,
+) -> NDArray[Any]:
+    """Rows as the members read them; `used` are the columns they know, None: all."""
+    dense = X.toarray() if is_sparse(X) else X
+    if used is not None:
+        dense, mean, scale = dense[:, used], mean[used], scale[used]
+    with np.errstate(over="ignore"):  # beyond the largest number is beyond the clip
+        Z = (dense.astype(np.float64) - mean) / scale
+    np.minimum(Z, clip, out=Z)
+    np.maximum(Z, -clip, out=Z)
+    return np.ascontiguousarray(Z, dtype=dtype)
+
+
+def widened(contributions: NDArray[np.float64], used: NDArray[np.intp] | None, width: int) -> NDArray[np.float64]:
+    """Contributions of all columns: those that the members do not know have none."""
+    if used is None:
+        return contributions
+    out = np.zeros((len(contributions), width))
+    out[:, used] = contributions
+    return out
+
+
+def joined(specs: Sequence[Spec], landmarks: Landmarks | None, masks: bool) -> tuple[list[Node], list[tuple[int, str]]]:
+    """Fitted networks of the same rows side by side, as one: its nodes, and its parameters by network and name.
+
+    The last node has the reconstructions of all of them, one after the other, and then what the layer of `landmarks`
+    says, whose parameters come after the others. `masks` is whether values may be missing.
+    """
+    width = specs[0]["n_features"]
+    nodes = [Node(kind="input", name="x", inputs=(), fields={"width": width, "source": 0})]
+    owned: list[tuple[int, str]] = []
+    outputs: list[str] = []
+    for i, spec in enumerate(specs):
+        own = _spec.wanted(_spec.inference_nodes(spec), (spec["output"],))
+        names = {node["name"]: "x" if node["kind"] == "input" else f"{i}_{node['name']}" for node in own}
+        owned.extend((i, name) for name, _, _ in _spec.owned(spec, own))
+        for node in own:
+            if node["kind"] == "input":
+                continue
+            fields = dict(node["fields"])
+            if "shares" in fields:
+                fields["shares"] = names[fields["shares"]]
+            inputs = tuple(names[name] for name in node["inputs"])
+            nodes.append(Node(kind=node["kind"], name=names[node["name"]], inputs=inputs, fields=fields))
+        outputs.append(names[spec["output"]])
+    sizes = dict.fromkeys(outputs, width)
+    if landmarks is not None:
+        if masks:
+            nodes.append(Node(kind="observed", name="x_observed", inputs=("x",), fields={}))
+        nodes.append(landmarks.layer("near", "x_observed" if masks else "x"))
+        outputs.append("near")
+        sizes["near"] = landmarks.bias.size
+    while len(outputs) > 1:
+        level: list[str] = []
+        for first in range(0, len(outputs), _FAN_IN):
+            parts = outputs[first : first + _FAN_IN]
+            if len(parts) == 1:
+                level.extend(parts)
+                continue
+            name = f"side_by_side_{len(nodes)}"
+            sizes[name] = sum(sizes[part] for part in parts)
+            nodes.append(Node(kind="concatenate", name=name, inputs=tuple(parts), fields={"width": sizes[name]}))
+            level.append(name)
+        outputs = level
+    return nodes, owned
+
+
+class Fitted(NamedTuple):
+    """A fitted network, with its parameters as an estimator has them."""
+
+    spec: Spec
+    coefs: list[NDArray[Any]]
+    intercepts: list[NDArray[Any]]
+    others: dict[str, NDArray[Any]]
+
+
+class OutlierPredictor:
+    """A fitted `AutoencoderOutlierDetector` without scikit-learn and SciPy, with little overhead for one row.
+
+    Made by ``detector.predictor()``. It holds a copy of what was learned, so that later changes of the detector, those
+    of `offset_` by `calibrate` too, do not reach it; its results have the detector's bits. All members run as one
+    network. It can be pickled, and used by several threads at once.
+
+    Attributes
+    ----------
+    n_features_in : int
+        Features of a row.
+    offset : float
+        ``decision_function = score_samples - offset``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from autoenc import AutoencoderOutlierDetector
+    >>> X = np.random.default_rng(0).normal(size=(200, 4))
+    >>> detector = AutoencoderOutlierDetector(random_state=0).fit(X)
+    >>> predictor = detector.predictor()
+    >>> predictor.predict([9.0, -9.0, 9.0, -9.0])
+    -1
+    >>> bool(predictor.score_samples(X[0]) == detector.score_samples(X[:1])[0])
+    True
+    """
+
+    def __init__(self, members: Sequence[Fitted], learned: Mapping[str, Any], n_threads: int) -> None:
+        self._members = [
+            Fitted(
+                one.spec,
+                [np.array(array) for array in one.coefs],
+                [np.array(array) for array in one.intercepts],
+                {name: np.array(array) for name, array in one.others.items()},
+            )
+            for one in members
+        ]
+        self._learned: dict[str, Any] = {
+            name: value.copy() if isinstance(value, np.ndarray) else value for name, value in learned.items()
+        }
+        self._n_threads = n_threads
+        self._start()
+
+    def _start(self) -> None:
+        learned = self._learned
+        self.n_features_in = len(learned["mean"])
+        self.offset = learned["offset"]
+        specs = [member.spec for member in self._members]
+        values = [parameters(*member) for member in self._members]
+        landmarks: Landmarks | None = learned["landmarks"]
+        nodes, owned = joined(specs, landmarks, learned["masks"])
+        own = [] if landmarks is None else [landmarks.weight, landmarks.bias]
+        self._last = len(nodes) - 1
+        self._dtype = _spec.dtype(specs[0])
+        self._core = _core.Predictor(
+            _spec.node_array(nodes),
+            [*(values[i][name] for i, name in owned), *own],
+            precision=_spec.bits(specs[0]),
+            n_threads=self._n_threads,
+        )
+        self._error = learned["error"][:, np.newaxis]
+        self._median = learned["median"][:, np.newaxis]
+        self._neighbors = learned["neighbors"][:, np.newaxis]
+        self._n_restored = len(specs) * specs[0]["n_features"]
+        self._width = self._n_restored + (0 if landmarks is None else landmarks.bias.size)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "format": _FORMAT,
+            "members": self._members,
+            "learned": self._learned,
+            "n_threads": self._n_threads,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state.get("format") != _FORMAT:
+            raise ValueError(
+                f"this OutlierPredictor was pickled in format {state.get('format')}; this release reads {_FORMAT}"
+            )
+        self._members, self._learned = state["members"], state["learned"]
+        self._n_threads = state["n_threads"]
+        self._start()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.n_features_in} features, {len(self._members)} members)"
+
+    def _block(self, X: Any) -> NDArray[np.float64]:
+        """Contributions of some checked rows, as the detector adds them up."""
+        learned = self._learned
+        Z = standardised(X, learned["used"], learned["mean"], learned["scale"], learned["clip"], self._dtype)
+        missing = np.isnan(Z) if learned["masks"] else None
+        missing_of_each = None if missing is None else missing[:, np.newaxis]
+        found = self._core.run((Z,), self._last, _core.VALUES, dtype=self._dtype)
+        errors = found[:, : self._n_restored].astype(np.float64).reshape(len(Z), len(self._members), -1)
+        errors -= Z[:, np.newaxis]
+        charbonnier(errors, self._error, missing_of_each)
+        errors /= self._median
+        if learned["landmarks"] is not None:
+            nearest = learned["landmarks"].nearest(Z, missing, found[:, self._n_restored :])
+            distances = np.subtract(Z[:, np.newaxis], nearest, dtype=np.float64)
+            charbonnier(distances, 1.0, missing_of_each)
+            distances *= self._neighbors
+            errors += distances
+        total = np.add.accumulate(errors, axis=1, out=errors)[:, -1]  # one after the other, as the detector does
+        center = charbonnier(Z.astype(np.float64), 1.0, missing)
+        center *= learned["center"]
+        total /= len(self._members)
+        total += center
+        total /= learned["weight"]
+        return total
+
+    def _contributions(self, X: Any) -> tuple[NDArray[np.float64], bool]:
+        masks = self._learned["masks"]
+        rows, single, _ = read_rows(X, self.n_features_in, precision="float64", allow_nan=masks)
+        at_once = max(1, _VALUES_AT_ONCE // self._width)
+        if rows.shape[0] <= at_once:
+            return self._block(rows), single
+        return np.concatenate([self._block(rows[at : at + at_once]) for at in range(0, rows.shape[0], at_once)]), single
+
+    def feature_contributions(self, X: ArrayLike) -> NDArray[np.float64]:
+        """What each feature has to do with the score of one row (n_features,) or of many (n_samples, n_features)."""
+        contributions, single = self._contributions(X)
+        out = widened(contributions, self._learned["used"], self.n_features_in)
+        return out[0] if single else out
+
+    def score_samples(self, X: ArrayLike) -> Any:
+        """Scores, higher for ordinary rows: of one row a float, of many float64 of shape (n_samples,).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
+            One row or many.
+        """
+        contributions, single = self._contributions(X)
+        scores = -contributions.sum(axis=1)
+        return float(scores[0]) if single else scores
+
+    def decision_function(self, X: ArrayLike) -> Any:
+        """``score_samples(X) - offset``: negative for outliers."""
+        return self.score_samples(X) - self.offset
+
+    def predict(self, X: ArrayLike) -> Any:
+        """-1 for outliers, 1 for the others: of one row an int, of many int64 of shape (n_samples,)."""
+        decision = self.decision_function(X)
+        if isinstance(decision, float):
+            return -1 if decision < 0 else 1
+        return np.where(decision < 0, -1, 1)

@@ -1,0 +1,166 @@
+"""Predictors that can do more than `Predictor`, and what they share with their estimators. They need NumPy alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from autoenc import _core
+from autoenc._predictor import Predictor
+from autoenc._spec import Spec
+
+HEAD = "head"  # nodes of supervised networks
+PROBABILITIES = "probabilities"
+
+
+def log_probabilities(logits: NDArray[Any], probabilities: NDArray[Any]) -> NDArray[Any]:
+    """Logarithms of the softmax of rows of logits, exact where probabilities are tiny."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    exact = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    likely = probabilities > 0.5
+    # Near one the logarithm is that of the rounded probability, so that the two methods agree to the last digit.
+    return np.where(likely, np.log(np.where(likely, probabilities, 1.0)), exact).astype(logits.dtype)
+
+
+class ClassifierPredictor(Predictor):
+    """A fitted `AutoencoderClassifier` without scikit-learn: what `Predictor` has, and classes.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_classes,)
+        Labels, sorted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from autoenc import AutoencoderClassifier
+    >>> X = np.random.default_rng(0).normal(size=(200, 5))
+    >>> y = np.where(X[:, 0] > 0, "high", "low")
+    >>> predictor = AutoencoderClassifier(3, unlabeled_label=None, max_iter=20, random_state=0).fit(X, y).predictor()
+    >>> print(predictor.predict([3.0, 0.0, 0.0, 0.0, 0.0]))
+    high
+    """
+
+    def _start(self) -> None:
+        super()._start()
+        self.classes = self._beside["classes"]
+        self._head, self._probabilities = self._at[HEAD], self._at[PROBABILITIES]
+
+    def predict(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> Any:
+        """The most probable class of one row, or of each of many (n_samples,)."""
+        return self.classes[self._values(X, condition, self._head, _core.VALUES).argmax(axis=-1)]
+
+    def predict_proba(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[Any]:
+        """Probabilities of the classes, (n_classes,) or (n_samples, n_classes)."""
+        return self._values(X, condition, self._probabilities, _core.VALUES)
+
+    def predict_log_proba(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[Any]:
+        """Logarithms of `predict_proba`, exact where those are tiny."""
+        logits = self._values(X, condition, self._head, _core.VALUES)
+        return log_probabilities(logits, self.predict_proba(X, condition=condition))
+
+
+class RegressorPredictor(Predictor):
+    """A fitted `AutoencoderRegressor` without scikit-learn: what `Predictor` has, and numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from autoenc import AutoencoderRegressor
+    >>> X = np.random.default_rng(0).normal(size=(200, 5))
+    >>> model = AutoencoderRegressor(3, max_iter=20, random_state=0).fit(X, X[:, 0])
+    >>> bool(model.predictor().predict(X[0]) == model.predict(X[:1])[0])
+    True
+    """
+
+    def predict(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> Any:
+        """Numbers for one row or many: a float or (n_targets,), (n_samples,) or (n_samples, n_targets)."""
+        out = self._values(X, condition, self._at[HEAD], _core.VALUES)
+        out = out * self._beside["scale"] + self._beside["mean"]
+        return out[..., 0][()] if self._beside["flat"] else out
+
+
+class HashingPredictor(Predictor):
+    """A fitted `HashingAutoencoder` without scikit-learn: what `Predictor` has, and packed codes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from autoenc import HashingAutoencoder
+    >>> X = np.random.default_rng(0).random((200, 5))
+    >>> model = HashingAutoencoder(16, max_iter=5, random_state=0).fit(X)
+    >>> model.predictor().hash(X[0]).shape
+    (2,)
+    """
+
+    def hash(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[np.uint8]:
+        """Packed codes, uint8, of one row or many: (ceil(n_bits / 8),) or (n_samples, ceil(n_bits / 8))."""
+        return np.packbits(self.transform(X, condition=condition) > 0, axis=-1)
+
+
+class VectorQuantizedPredictor(Predictor):
+    """A fitted `VectorQuantizedAutoencoder` without scikit-learn: what `Predictor` has, and numbers of codes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from autoenc import VectorQuantizedAutoencoder
+    >>> X = np.random.default_rng(0).random((200, 5))
+    >>> model = VectorQuantizedAutoencoder(4, n_codes=8, n_codebooks=2, max_iter=5, random_state=0).fit(X)
+    >>> predictor = model.predictor()
+    >>> indices = predictor.encode_indices(X[0])
+    >>> bool((predictor.decode_indices(indices) == predictor.reconstruct(X[0].astype(np.float32))).all())
+    True
+    """
+
+    def _start(self) -> None:
+        super()._start()
+        self._indices = self._at[self._spec["kept"][-1]]
+        self._codebooks = codebooks(self._spec, self._others)
+
+    def encode_indices(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[np.int32]:
+        """Numbers of the codes of one row or many, (n_codebooks,) or (n_samples, n_codebooks)."""
+        return self._values(X, condition, self._indices, _core.VALUES).astype(np.int32)
+
+    def decode_indices(self, indices: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[Any]:
+        """Reconstructions from numbers of codes, as `encode_indices` gives them."""
+        numbers = np.asarray(indices)
+        codes = codes_of(self._codebooks, np.atleast_2d(numbers), self._spec["settings"]["quantizer"])
+        return self.inverse_transform(codes[0] if numbers.ndim == 1 else codes, condition=condition)
+
+
+def codebooks(spec: Spec, others: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """The vectors of a vector-quantised network: (n_codebooks, n_codes, width of a vector)."""
+    names = [name for name, _, _ in spec["parameters"] if name.endswith(".codes")]
+    codes = np.stack([others[name] for name in names])
+    n_codes = codes.shape[2]
+    if len(names) == 1:
+        n = next(node["fields"]["size"][1] for node in spec["nodes"] if node["kind"] == "vector_quantize")
+        codes = codes.reshape(n, -1, n_codes)
+    return np.ascontiguousarray(codes.transpose(0, 2, 1))
+
+
+def codes_of(vectors: NDArray[Any], numbers: NDArray[Any], quantizer: str) -> NDArray[Any]:
+    """Codes from their numbers, (n_samples, n_components).
+
+    Raises
+    ------
+    ValueError
+        Where numbers are not of shape (n_samples, n_codebooks), not whole, or one is that of no code.
+    """
+    n_codebooks, n_codes, _ = vectors.shape
+    if numbers.ndim != 2 or numbers.shape[1] != n_codebooks or numbers.dtype.kind not in "iu":
+        raise ValueError(
+            f"indices has type {numbers.dtype} and shape {numbers.shape}; allowed are whole numbers of shape "
+            f"(n_samples, {n_codebooks})"
+        )
+    if numbers.size and not (numbers.min() >= 0 and numbers.max() < n_codes):
+        raise ValueError(f"indices has numbers from {numbers.min()} to {numbers.max()}; allowed are 0 to {n_codes - 1}")
+    parts = [book[column] for book, column in zip(vectors, numbers.T, strict=True)]
+    if quantizer == "product":
+        return np.hstack(parts)
+    code = parts[0]
+    for part in parts[1:]:  # in the order of the network, whose bits these are
+        code = code + part
+    return code
