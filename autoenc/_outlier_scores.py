@@ -8,12 +8,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from autoenc import _core, _spec
 from autoenc._checks import is_sparse, read_rows
+from autoenc._landmarks import Landmarks
 from autoenc._predictor import parameters
 from autoenc._spec import Node, Spec
 
-_FORMAT = 1  # of the pickled state
+_FORMAT = 2  # of the pickled state
 _FAN_IN = _spec.NODE["inputs"].shape[0]
-_VALUES_AT_ONCE = 2**18  # errors of all members, of a block of rows
+_VALUES_AT_ONCE = 2**18  # errors of all members and what is said of landmarks, of a block of rows
 
 
 def charbonnier(
@@ -67,10 +68,11 @@ def widened(contributions: NDArray[np.float64], used: NDArray[np.intp] | None, w
     return out
 
 
-def joined(specs: Sequence[Spec]) -> tuple[list[Node], list[tuple[int, str]]]:
+def joined(specs: Sequence[Spec], landmarks: Landmarks | None, masks: bool) -> tuple[list[Node], list[tuple[int, str]]]:
     """Fitted networks of the same rows side by side, as one: its nodes, and its parameters by network and name.
 
-    The last node has the reconstructions of all of them, one after the other.
+    The last node has the reconstructions of all of them, one after the other, and then what the layer of `landmarks`
+    says, whose parameters come after the others. `masks` is whether values may be missing.
     """
     width = specs[0]["n_features"]
     nodes = [Node(kind="input", name="x", inputs=(), fields={"width": width, "source": 0})]
@@ -90,6 +92,12 @@ def joined(specs: Sequence[Spec]) -> tuple[list[Node], list[tuple[int, str]]]:
             nodes.append(Node(kind=node["kind"], name=names[node["name"]], inputs=inputs, fields=fields))
         outputs.append(names[spec["output"]])
     sizes = dict.fromkeys(outputs, width)
+    if landmarks is not None:
+        if masks:
+            nodes.append(Node(kind="observed", name="x_observed", inputs=("x",), fields={}))
+        nodes.append(landmarks.layer("near", "x_observed" if masks else "x"))
+        outputs.append("near")
+        sizes["near"] = landmarks.bias.size
     while len(outputs) > 1:
         level: list[str] = []
         for first in range(0, len(outputs), _FAN_IN):
@@ -105,7 +113,7 @@ def joined(specs: Sequence[Spec]) -> tuple[list[Node], list[tuple[int, str]]]:
     return nodes, owned
 
 
-class Member(NamedTuple):
+class Fitted(NamedTuple):
     """A fitted network, with its parameters as an estimator has them."""
 
     spec: Spec
@@ -141,9 +149,9 @@ class OutlierPredictor:
     True
     """
 
-    def __init__(self, members: Sequence[Member], learned: Mapping[str, Any], n_threads: int) -> None:
+    def __init__(self, members: Sequence[Fitted], learned: Mapping[str, Any], n_threads: int) -> None:
         self._members = [
-            Member(
+            Fitted(
                 one.spec,
                 [np.array(array) for array in one.coefs],
                 [np.array(array) for array in one.intercepts],
@@ -163,17 +171,22 @@ class OutlierPredictor:
         self.offset = learned["offset"]
         specs = [member.spec for member in self._members]
         values = [parameters(*member) for member in self._members]
-        nodes, owned = joined(specs)
+        landmarks: Landmarks | None = learned["landmarks"]
+        nodes, owned = joined(specs, landmarks, learned["masks"])
+        own = [] if landmarks is None else [landmarks.weight, landmarks.bias]
         self._last = len(nodes) - 1
         self._dtype = _spec.dtype(specs[0])
         self._core = _core.Predictor(
             _spec.node_array(nodes),
-            [values[i][name] for i, name in owned],
+            [*(values[i][name] for i, name in owned), *own],
             precision=_spec.bits(specs[0]),
             n_threads=self._n_threads,
         )
         self._error = learned["error"][:, np.newaxis]
         self._median = learned["median"][:, np.newaxis]
+        self._neighbors = learned["neighbors"][:, np.newaxis]
+        self._n_restored = len(specs) * specs[0]["n_features"]
+        self._width = self._n_restored + (0 if landmarks is None else landmarks.bias.size)
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -200,11 +213,18 @@ class OutlierPredictor:
         learned = self._learned
         Z = standardised(X, learned["used"], learned["mean"], learned["scale"], learned["clip"], self._dtype)
         missing = np.isnan(Z) if learned["masks"] else None
-        restored = self._core.run((Z,), self._last, _core.VALUES, dtype=self._dtype)
-        errors = restored.astype(np.float64).reshape(len(Z), len(self._members), -1)
+        missing_of_each = None if missing is None else missing[:, np.newaxis]
+        found = self._core.run((Z,), self._last, _core.VALUES, dtype=self._dtype)
+        errors = found[:, : self._n_restored].astype(np.float64).reshape(len(Z), len(self._members), -1)
         errors -= Z[:, np.newaxis]
-        charbonnier(errors, self._error, None if missing is None else missing[:, np.newaxis])
+        charbonnier(errors, self._error, missing_of_each)
         errors /= self._median
+        if learned["landmarks"] is not None:
+            nearest = learned["landmarks"].nearest(Z, missing, found[:, self._n_restored :])
+            distances = np.subtract(Z[:, np.newaxis], nearest, dtype=np.float64)
+            charbonnier(distances, 1.0, missing_of_each)
+            distances *= self._neighbors
+            errors += distances
         total = np.add.accumulate(errors, axis=1, out=errors)[:, -1]  # one after the other, as the detector does
         center = charbonnier(Z.astype(np.float64), 1.0, missing)
         center *= learned["center"]
@@ -216,7 +236,7 @@ class OutlierPredictor:
     def _contributions(self, X: Any) -> tuple[NDArray[np.float64], bool]:
         masks = self._learned["masks"]
         rows, single, _ = read_rows(X, self.n_features_in, precision="float64", allow_nan=masks)
-        at_once = max(1, _VALUES_AT_ONCE // (self.n_features_in * len(self._members)))
+        at_once = max(1, _VALUES_AT_ONCE // self._width)
         if rows.shape[0] <= at_once:
             return self._block(rows), single
         return np.concatenate([self._block(rows[at : at + at_once]) for at in range(0, rows.shape[0], at_once)]), single

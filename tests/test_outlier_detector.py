@@ -15,6 +15,8 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from autoenc import AutoencoderOutlierDetector, _row_statistics
+from autoenc._landmarks import Landmarks
+from autoenc._outlier_members import draw_landmarks
 
 SMALL = dict(n_estimators=4, max_iter=6, max_samples=64, random_state=0)
 
@@ -112,8 +114,13 @@ def test_contributions_are_what_is_documented(fitted):
     for network, error, median in zip(fitted.estimators_, fitted.error_, fitted.median_, strict=True):
         squares = (network.reconstruct(Z).astype(np.float64) - Z) ** 2
         expected += (np.sqrt(1 + squares / error) - 1) / median / len(fitted.estimators_)
+    for landmarks, median in zip(fitted._landmarks.rows, fitted.neighbor_median_, strict=True):
+        differences = Z[:, np.newaxis].astype(np.float64) - landmarks
+        nearest = np.square(differences).sum(axis=2).argmin(axis=1)
+        squares = differences[np.arange(len(X)), nearest] ** 2
+        expected += fitted.neighbor_weight * (np.sqrt(1 + squares) - 1) / median / len(fitted.estimators_)
     expected += fitted.center_weight * (np.sqrt(1 + Z.astype(np.float64) ** 2) - 1) / fitted.center_median_
-    expected /= 1 + fitted.center_weight
+    expected /= 1 + fitted.center_weight + fitted.neighbor_weight
     np.testing.assert_allclose(fitted.feature_contributions(X), expected, rtol=1e-12)
 
 
@@ -151,6 +158,64 @@ def test_layout_and_type_do_not_matter_and_input_is_left_alone():
     other = AutoencoderOutlierDetector(**SMALL).fit(wide)
     np.testing.assert_array_equal(reference.training_scores_, other.training_scores_)
     np.testing.assert_array_equal(X, kept)
+
+
+def test_a_training_row_is_compared_with_the_others_and_not_with_itself():
+    Z = np.float32([[0, 0], [3, 0], [3, 0], [0, 1], [4, 4]])
+    landmarks = Landmarks([Z, Z[:1]])  # groups of four rows and of one, which are compared with it all the same
+    # The row that is there twice is its own neighbour; one that is there once has the nearest of the others.
+    expected = np.float32([[0, 1], [3, 0], [3, 0], [0, 0], [3, 0]])
+    for these in (landmarks, pickle.loads(pickle.dumps(landmarks))):
+        np.testing.assert_array_equal(these.nearest(Z), np.stack([expected, np.zeros_like(Z)], axis=1))
+    np.testing.assert_array_equal(landmarks.nearest(np.float32([[0, 1.5]]))[:, 0], [[0, 1]])
+
+
+def test_what_is_missing_has_no_part_in_who_is_nearest():
+    rng = np.random.default_rng(0)
+    Z, rows = rng.normal(size=(2, 60, 5))
+    Z[rng.random(Z.shape) < 0.4], rows[rng.random(rows.shape) < 0.2] = np.nan, np.nan
+    filled = np.nan_to_num(rows)
+    expected = filled[np.nansum(np.square(Z[:, np.newaxis] - filled), axis=2).argmin(axis=1)]
+    known = ~np.isnan(Z).all(axis=1)
+    np.testing.assert_array_equal(Landmarks([rows]).nearest(Z, np.isnan(Z))[known, 0], expected[known])
+    # A row is itself with the same gaps, not where it agrees in what it has.
+    rows = np.array([[1.0, np.nan], [1.0, 2.0], [5.0, 5.0]])
+    nearest = Landmarks([rows]).nearest(rows, np.isnan(rows))[:, 0]
+    np.testing.assert_array_equal(nearest, [[1, 2], [1, 0], [1, 2]])
+
+
+def test_landmarks_are_drawn_by_weight_and_by_what_is_there():
+    Z = np.arange(1000.0)[:, np.newaxis] * np.ones(4)
+    draw = lambda Z, weights: draw_landmarks(Z, weights, np.random.RandomState(0))  # noqa: E731
+    same = draw(Z, None)
+    assert len(same) == len(np.unique(same[:, 0])) == 192
+    np.testing.assert_array_equal(draw(Z, np.full(1000, 3.0)), same)
+    np.testing.assert_array_equal(np.sort(draw(Z[:100], None)[:, 0]), np.arange(100))
+    weights = np.where(Z[:, 0] < 500, 1.0, 9.0)
+    heavy = draw(Z, weights)[:, 0] >= 500
+    assert 150 < len(heavy) <= 192
+    assert heavy.mean() == pytest.approx(0.9, abs=0.05)
+    assert len(draw(Z, np.where(Z[:, 0] == 7, 1.0, 1e-300))) == 1
+    gaps = Z.copy()
+    gaps[:500, :3], gaps[0] = np.nan, np.nan
+    drawn = draw(gaps, None)
+    assert np.isnan(drawn).any(axis=1).mean() == pytest.approx(0.2, abs=0.06)
+    assert not np.isnan(drawn).all(axis=1).any()
+    assert len(draw(np.full((5, 2), np.nan), None)) == 1
+
+
+def test_rows_between_what_is_common_are_found():
+    """Two distant groups: what lies between them is restored well and near the mean, but has no neighbours."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 6)) * 0.1 + np.where(rng.random((400, 1)) < 0.5, -2.0, 2.0)
+    between = rng.normal(size=(50, 6)) * 0.1
+    scores = []
+    for weight in (0.0, 1.0):
+        detector = AutoencoderOutlierDetector(neighbor_weight=weight, random_state=0).fit(X[:300])
+        own = detector.score_samples(np.r_[X[300:], between])
+        scores.append(roc_auc_score(np.r_[np.ones(100), np.zeros(50)], own))
+    assert scores[1] > 0.99
+    assert scores[0] < scores[1]
 
 
 # ---- data ----
@@ -294,11 +359,9 @@ def test_out_of_bag_scores_come_from_members_that_have_not_seen_the_row(fitted):
     for i, rows in enumerate(fitted.estimators_samples_):
         alone = clone(fitted)
         alone.__dict__.update(vars(fitted))
-        alone.estimators_, alone.error_, alone.median_ = (
-            [fitted.estimators_[i]],
-            fitted.error_[[i]],
-            fitted.median_[[i]],
-        )
+        alone.estimators_, alone._landmarks = [fitted.estimators_[i]], Landmarks([fitted._landmarks.rows[i]])
+        alone.error_, alone.median_ = fitted.error_[[i]], fitted.median_[[i]]
+        alone._neighbors = fitted._neighbors[[i]]
         others = np.setdiff1d(np.arange(300), rows)
         total[others] += alone.score_samples(X[others])
         count[others] += 1
@@ -396,6 +459,7 @@ def test_grid_search_over_members():
         ("trim", 1.0),
         ("clip", 0.0),
         ("center_weight", -1.0),
+        ("neighbor_weight", -1.0),
         ("contamination", 0.0),
         ("contamination", 0.6),
         ("n_jobs", 0),

@@ -83,8 +83,16 @@ def test_contributions_are_what_is_documented(holes):
     for network, error, middle in zip(detector.estimators_, detector.error_, detector.median_, strict=True):
         squares = (network.reconstruct(Z).astype(np.float64) - Z) ** 2
         expected += (np.sqrt(1 + squares / error) - 1) / middle / len(detector.estimators_)
+    for landmarks, middle in zip(detector._landmarks.rows, detector.neighbor_median_, strict=True):
+        landmarks = landmarks[landmarks.any(axis=1)]  # not what makes groups equally large
+        differences = Z[:, np.newaxis].astype(np.float64) - landmarks
+        squares = np.nan_to_num(np.square(differences))
+        itself = (np.nan_to_num(Z)[:, np.newaxis] == landmarks).all(axis=2)
+        nearest = np.where(itself, np.inf, squares.sum(axis=2)).argmin(axis=1)
+        own = squares[np.arange(len(Z)), nearest]
+        expected += detector.neighbor_weight * (np.sqrt(1 + own) - 1) / middle / len(detector.estimators_)
     expected += detector.center_weight * (np.sqrt(1 + Z.astype(np.float64) ** 2) - 1) / detector.center_median_
-    expected /= 1 + detector.center_weight
+    expected /= 1 + detector.center_weight + detector.neighbor_weight
     there = ~np.isnan(holes)
     expected = np.where(there, expected * 8 / np.maximum(there.sum(axis=1, keepdims=True), 1), 0.0)
     assert_allclose(detector.feature_contributions(holes), expected, rtol=1e-12)
@@ -178,6 +186,7 @@ def test_a_row_without_weight_is_not_there_and_has_a_score(X):
     assert_array_equal(beside.predict(wild[300:]), -1)
     assert_array_equal(beside.p_values(table(50, seed=1)), alone.p_values(table(50, seed=1)))
     assert max(rows.max() for rows in beside.estimators_samples_) < 300
+    assert_array_equal(beside._landmarks.rows, alone._landmarks.rows)
     # The same where their values are missing.
     wild[300:] = np.nan
     assert_array_equal(
