@@ -76,7 +76,7 @@ def pyod_defaults(train: Array, test: Array, n_components: int, seed: int) -> fl
     import torch
     from torch import nn
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # layers this small gain nothing by a second one, and lose much on a busy machine
     torch.manual_seed(seed)
 
     def block(d_in: int, d_out: int) -> list[nn.Module]:
