@@ -44,9 +44,9 @@ SHARED = {
     output_activation : str, default="auto"
         Of the reconstruction. "auto" is the link of the loss: logistic for log_loss, exp for poisson, softmax for
         multinomial, identity for the others. A loss with a link allows no other, several links only "auto".
-    loss : {"squared_error", "absolute_error", "huber", "log_cosh", "correntropy", "log_loss", "poisson", \\
-"multinomial"} or ColumnLoss, default="squared_error"
-        What is minimised: mean over features and rows, without a factor 1/2. log_loss needs data in [0, 1], poisson and
+    loss : str or ColumnLoss, default="squared_error"
+        What is minimised: "squared_error", "absolute_error", "huber", "log_cosh", "correntropy", "log_loss", "poisson"
+        or "multinomial"; mean over features and rows, without a factor 1/2. log_loss needs data in [0, 1], poisson and
         multinomial nonnegative data. For mixed tables an `autoenc.losses.ColumnLoss` gives columns losses of their own.
     huber_delta : float, default=1.0
         Error from which huber grows linearly.
@@ -193,7 +193,7 @@ SHARED = {
         Lowest of the validation losses, or of `loss_curve_`.
     n_features_in_ : int
         Features of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where X has strings for column names.
     condition_categories_ : ndarray of shape (n_categories,)
         Labels of the condition, sorted. Only where `fit` got labels.

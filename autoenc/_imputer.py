@@ -126,10 +126,10 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
     ----------
     autoencoder_ : Autoencoder or None
         The network, over the standardised columns that have values. None where no column has any.
-    mean_, scale_ : ndarray of shape (n_features_in_,)
+    mean_, scale_ : ndarray of shape (`n_features_in_`,)
         Means and standard deviations of what is observed. The scale of a constant column is its largest absolute
         value, or one.
-    min_, max_ : ndarray of shape (n_features_in_,)
+    min_, max_ : ndarray of shape (`n_features_in_`,)
         Smallest and largest observed value. NaN, as are means and scales, for columns without values.
     n_iter_ : int
         Epochs done.
@@ -137,7 +137,7 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
         Where add_indicator is set.
     n_features_in_ : int
         Features of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where X has strings for column names.
 
     See Also
@@ -388,7 +388,7 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
         """Several imputations: missing values drawn from their distribution given what is observed.
 
         Only with ``sample_posterior=True``. For each row codes are drawn by the encoder and weighed by how likely they
-        make what is observed; for each imputation one is chosen by weight, and from it the entries are drawn [4]_.
+        make what is observed; for each imputation one is chosen by weight, and from it the entries are drawn (MIWAE).
 
         Parameters
         ----------

@@ -208,7 +208,7 @@ class MarginalizedDenoisingAutoencoder(Versioned, ClassNamePrefixFeaturesOutMixi
         Number of weights and biases.
     n_features_in_ : int
         Features of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where X has strings for column names.
 
     See Also

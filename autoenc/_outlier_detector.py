@@ -127,7 +127,7 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
         Rows of each member's bag.
     offset_ : float
         ``decision_function = score_samples - offset_``.
-    mean_, scale_ : ndarray of shape (n_features_in_,)
+    mean_, scale_ : ndarray of shape (`n_features_in_`,)
         Standardisation; NaN for a column without any value. The scale is at least 1e-9 of the mean, so a value in a
         column that was constant in training counts as extreme, like a rare one in a column that hardly varied, unless
         it is the constant but for rounding.
@@ -145,7 +145,7 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
         Epochs of each member: `max_iter`.
     n_features_in_ : int
         Features of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where X has strings for column names.
 
     See Also
@@ -620,7 +620,9 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
         return self.oob_scores_[known], None if self._weights is None else self._weights[known]
 
     def p_values(self, X: Any, X_calibration: Any = None) -> NDArray[np.float64]:
-        """Conformal p-values [6]_: of ordinary rows they are uniform on (0, 1], those of outliers are small.
+        """Conformal p-values: of ordinary rows they are uniform on (0, 1], those of outliers are small.
+
+        Source: Vovk et al. 2005.
 
         That of a row is the share of rows, itself included, whose score is no higher. It is exact with rows that the
         estimator was not fitted to; with out-of-bag scores of the training rows, each of which comes from fewer members

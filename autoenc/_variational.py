@@ -39,9 +39,9 @@ class VariationalAutoencoder(BaseAutoencoder):
     ----------
     n_components : int, default=2
         Components of the latent space.
-    likelihood : {"squared_error", "log_loss", "poisson", "multinomial", "negative_binomial"} or ColumnLoss, \\
-default="squared_error"
-        Of a row given its code: normal, Bernoulli (data in [0, 1]), Poisson, multinomial or negative binomial (counts).
+    likelihood : str or ColumnLoss, default="squared_error"
+        Of a row given its code: normal ("squared_error"), Bernoulli ("log_loss", data in [0, 1]), Poisson ("poisson"),
+        "multinomial" or "negative_binomial" (counts).
         For mixed tables an `autoenc.losses.ColumnLoss` gives columns likelihoods of their own.
     noise_variance : float, "shared" or "learned", default="shared"
         Of normal likelihoods. "shared": one for all entries, trained with the weights [12]_. "learned": the decoder
@@ -384,8 +384,8 @@ default="squared_error"
         steps : int, default=10
             Points of the path, with both ends; at least 2.
         method : {"linear", "spherical"}, default="linear"
-            "spherical" turns from one code to the other at a constant angular speed [11]_, which keeps to the distance
-            from the origin at which codes of many components lie.
+            "spherical" turns from one code to the other at a constant angular speed (White 2016), which keeps to the
+            distance from the origin at which codes of many components lie.
         condition : label or array-like of shape (n_conditions,), default=None
             What is known about all of them, where the fit had it.
 
@@ -448,9 +448,9 @@ default="squared_error"
     def log_likelihood(
         self, X: Any, *, n_samples: int = 5000, X_clean: Any = None, condition: Any = None
     ) -> NDArray[np.float64]:
-        """Logarithm of each row's likelihood, in nats, by importance sampling from its code ([3]_, equation 8).
+        """Logarithm of each row's likelihood, in nats, by importance sampling from its code.
 
-        A lower bound in expectation, which rises to the likelihood with the number of draws. They are the same in each
+        Burda et al. 2016, equation 8. A lower bound in expectation, which rises to the likelihood with the number of draws. They are the same in each
         call and for each row.
 
         Parameters

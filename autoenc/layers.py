@@ -97,9 +97,9 @@ class Activation(Layer):
 
 @dataclass(repr=False, eq=False)
 class BatchNorm(Layer):
-    """Normalises each feature by its mean and variance over the minibatch, with a learned gain and shift [1]_.
+    """Normalises each feature by its mean and variance over the minibatch, with a learned gain and shift.
 
-    Running statistics take their place when the network is used.
+    Running statistics take their place when the network is used [1]_.
 
     Parameters
     ----------
@@ -128,7 +128,9 @@ class BatchNorm(Layer):
 
 @dataclass(repr=False, eq=False)
 class LayerNorm(Layer):
-    """Normalises each row over its features, with a learned gain and shift by feature [1]_.
+    """Normalises each row over its features, with a learned gain and shift by feature.
+
+    As in [1]_.
 
     Parameters
     ----------
@@ -150,7 +152,9 @@ class LayerNorm(Layer):
 
 @dataclass(repr=False, eq=False)
 class Dropout(Layer):
-    """Sets features to zero at random in training, and scales the others up so that sums keep their mean [1]_.
+    """Sets features to zero at random in training, and scales the others up so that sums keep their mean.
+
+    As in [1]_.
 
     Parameters
     ----------
@@ -172,7 +176,9 @@ class Dropout(Layer):
 
 @dataclass(repr=False, eq=False)
 class Residual(Layer):
-    """A block whose input is added to its output [1]_, by a linear layer where the widths differ.
+    """A block whose input is added to its output, by a linear layer where the widths differ.
+
+    As in [1]_.
 
     Parameters
     ----------

@@ -1,0 +1,53 @@
+"""The pages in docs/: their Python runs as it stands, and the files that they link to exist."""
+
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="tested away from the tree: there are no pages here")
+
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(((?!https?:|mailto:|#)[^)#\s]+)(#[^)\s]+)?\)")
+
+
+def blocks(page: Path) -> list[tuple[int, str]]:
+    """The Python of a page, each block with the line that it begins on."""
+    text = page.read_text(encoding="utf-8")
+    return [(text.count("\n", 0, match.start()) + 2, match.group(1)) for match in BLOCK.finditer(text)]
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors of the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
+def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "__main__"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for line, source in blocks(page):
+            exec(compile("\n" * (line - 1) + source, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_a_page_lead_somewhere(page):
+    for target, anchor in LINK.findall(page.read_text(encoding="utf-8")):
+        if target == "quickstart.ipynb":  # copied there by conf.py
+            assert (ROOT / "notebooks" / target).is_file()
+            continue
+        file = page.parent / target
+        assert file.is_file(), f"{page.name} links to {target}, which does not exist"
+        if anchor and file.suffix == ".md":
+            assert anchor[1:] in anchors(file), f"{page.name} links to {target}{anchor}, which has no such heading"
+
+
+def test_there_are_pages_with_python():
+    assert sum(len(blocks(page)) for page in PAGES) > 30
