@@ -450,8 +450,8 @@ class VariationalAutoencoder(BaseAutoencoder):
     ) -> NDArray[np.float64]:
         """Logarithm of each row's likelihood, in nats, by importance sampling from its code.
 
-        Burda et al. 2016, equation 8. A lower bound in expectation, which rises to the likelihood with the number of draws. They are the same in each
-        call and for each row.
+        Burda et al. 2016, equation 8. A lower bound in expectation, which rises to the likelihood with the number of
+        draws. They are the same in each call and for each row.
 
         Parameters
         ----------
