@@ -118,7 +118,7 @@ def draw(plane: Any, model: Any, test: NDArray[np.float32], path: Path) -> None:
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks variational", description=DESCRIPTION)
     parser.add_argument("--draws", type=int, nargs="+", default=[1], help="importance samples in training (default: 1)")
-    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, nargs="+", default=[100], help="one for all, or one for each of --draws")
     parser.add_argument("--rows", type=int, help="training rows (default: all)")
     parser.add_argument("--test-rows", type=int, default=10_000, help="the first so many (default: 10,000)")
     parser.add_argument("--samples", type=int, default=5000, help="importance samples of the test (default: 5,000)")
@@ -130,6 +130,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--neighbours", type=int, default=0, metavar="N", help="also by codes of every N-th test row")
     parser.add_argument("--write", action="store_true", help="also write the table to benchmarks/RESULTS.md")
     options = parser.parse_args(arguments)
+    if len(options.epochs) not in (1, len(options.draws)):
+        parser.error(f"--epochs has {len(options.epochs)} values; it must have one, or one for each of --draws")
+    epochs = dict(
+        zip(options.draws, options.epochs * (len(options.draws) if len(options.epochs) == 1 else 1), strict=True)
+    )
 
     facts = report.circumstances(["variational", *arguments])
     train, whole = data.mnist_pixels("train", options.rows), data.mnist_pixels("test")
@@ -137,7 +142,7 @@ def main(arguments: Sequence[str]) -> None:
     drawn = (np.random.default_rng(0).random(test.shape, dtype=np.float32) < test).astype(np.float32)
     rows, models, losses = [], {}, {}
     for k in options.draws:
-        model, seconds = fitted(50, k, options.epochs, train, options)
+        model, seconds = fitted(50, k, epochs[k], train, options)
         models[f"{k} draws, 50 components"] = model
         say(f"  log-likelihood of {len(test):,} rows by {options.samples:,} samples")
         start = time.perf_counter()
@@ -146,7 +151,7 @@ def main(arguments: Sequence[str]) -> None:
         mean, error = losses[k].mean(), losses[k].std() / np.sqrt(len(test))
         numbers = (f"{-model.elbo(drawn).mean():.2f}", f"{mean:.2f} +- {error:.2f}", str(model.active_units_))
         fit = "kept" if np.isnan(seconds) else f"{seconds:.0f}"
-        rows.append([str(k), str(options.epochs), *numbers, fit, f"{spent:.0f}"])
+        rows.append([str(k), str(epochs[k]), *numbers, fit, f"{spent:.0f}"])
     text = (
         f"{facts}\n* 784-200-200-50 tanh, Bernoulli, drawn anew at each presentation; {len(train):,} training and the "
         f"first {len(test):,} test rows, {options.samples:,} importance samples; nats, with the standard error over "
