@@ -114,6 +114,77 @@ def test_numbers_that_no_int_holds():
     assert _core.find_nonfinite((X.data, X.indices.astype("i4"), X.indptr.astype("i4"), X.shape)) is None
 
 
+def test_sources_that_change_while_they_are_read():
+    """A number of a CSR shape is asked for by __index__, which may run anything."""
+    script = """
+        import gc, numpy as np
+        from autoenc import _core, _spec
+        nodes = np.zeros(2, _spec.NODE)
+        nodes["name"], nodes["width"], nodes["n_inputs"] = ["x", "h"], 3, [0, 1]
+        nodes["kind"] = [_core.LAYERS.index("input"), _core.LAYERS.index("scale")]
+        nodes["value"] = 1
+        predictor = _core.Predictor(nodes, [], precision=32)
+        class Number:
+            def __index__(self):
+                sources.clear()
+                gc.collect()
+                self.others = [tuple(range(i, i + n)) for i in range(300, 600) for n in (2, 4)]
+                return 4
+        for _ in range(50):
+            arrays = np.arange(1, 5, dtype="f4"), np.array([0, 1, 2, 0], "i4"), np.arange(5, dtype="i4")
+            sources = [(*arrays, (Number(), 3))]
+            del arrays
+            print(predictor.run(sources, 1).tolist(), sources)
+    """
+    assert set(run(script).splitlines()) == {"[[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 3.0], [4.0, 0.0, 0.0]] []"}
+
+
+def test_rows_that_cannot_be_counted():
+    """Rows of data times rows of a node: 2**64, which is 0 in 64 bits."""
+    script = """
+        import numpy as np
+        from autoenc import _core, _spec
+        nodes = np.zeros(2, _spec.NODE)
+        nodes["name"], nodes["width"], nodes["n_inputs"], nodes["multiplicity"] = ["x", "h"], 1, [0, 1], 16
+        nodes["kind"] = [_core.LAYERS.index("input"), _core.LAYERS.index("repeat")]
+        predictor = _core.Predictor(nodes, [], precision=32)
+        try:
+            predictor.run([np.broadcast_to(np.zeros((1, 1), "u1"), (2**60, 1))], 1)
+        except OverflowError as error:
+            print(error)
+    """
+    assert run(script) == f"{2**60} rows of data with 16 rows of node 'h' each are more than can be addressed"
+
+
+def test_no_thread_sees_a_trainer_that_is_being_made():
+    """The garbage collector names it to anybody from its allocation on."""
+    script = """
+        import gc, threading, numpy as np
+        from autoenc import _core, _spec
+        n = 1500
+        nodes, losses, stages = np.zeros(n, _spec.NODE), np.zeros(1, _spec.LOSS), np.zeros(1, _spec.STAGE)
+        nodes["name"] = [f"{'n' * 30}{i}" for i in range(n)]
+        nodes["kind"], nodes["width"], nodes["n_inputs"] = _core.LAYERS.index("dense"), 3, 1
+        nodes[0]["kind"], nodes[0]["n_inputs"] = _core.LAYERS.index("input"), 0
+        losses["prediction"], losses["entry_weight"], losses["second"], losses["weight"] = n - 1, -1, -1, 1
+        stages["last_node"], stages["n_losses"], stages["groups"], stages["rate_factor"] = n - 1, 1, 1, 1
+        counts, done = set(), threading.Event()
+        def look():
+            while not done.is_set():
+                counts.update(len(o.parameters()) for o in gc.get_objects() if type(o) is _core.Trainer)
+        thread = threading.Thread(target=look)
+        thread.start()
+        for _ in range(5):
+            trainer = _core.Trainer(nodes, losses, stages, precision=32, n_threads=1, batch_size=8)
+        while not counts:
+            pass
+        done.set()
+        thread.join()
+        print(counts)
+    """
+    assert run(script) == "{2998}"
+
+
 def test_a_trainer_in_a_cycle_with_its_data_is_collected():
     class Rows(np.ndarray):
         pass
