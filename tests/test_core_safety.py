@@ -71,13 +71,45 @@ def test_a_signal_handler_that_calls_the_predictor_it_interrupts_gets_an_error()
         predictor = Autoencoder(40, hidden_layer_sizes=(1500,), max_iter=1, random_state=0).fit(X).predictor()
         many = np.tile(X, (400, 1))
         signal.signal(signal.SIGALRM, lambda *_: predictor(X[:1]))
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02) # the first ones may come while the rows are checked
         try:
             predictor.reconstruct(many)
         except RuntimeError as error:
             print("in use by this thread" in str(error))
+        signal.setitimer(signal.ITIMER_REAL, 0)
     """
     assert run(script) == "True"
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer")
+def test_looking_for_a_value_can_be_interrupted():
+    """As Ctrl-C does it, in rows that would take hours."""
+    script = """
+        import signal, numpy as np
+        from autoenc import _core
+        X = np.broadcast_to(np.zeros((1, 3), "f4"), (2**40, 3))
+        def stop(*_):
+            raise KeyboardInterrupt
+        signal.signal(signal.SIGALRM, stop)
+        for look in (lambda: _core.find_nonfinite(X), lambda: _core.find_outside(X, 0, 1)):
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            try:
+                look()
+            except KeyboardInterrupt:
+                print("stopped")
+    """
+    assert run(script).split() == ["stopped", "stopped"]
+
+
+def test_a_value_is_found_behind_many_others():
+    """Rows are looked through in pieces."""
+    X = np.zeros((3_000_001, 2), "f4")
+    assert _core.find_nonfinite(X) is None and _core.find_outside(X, 0, 1) is None
+    X[-1, 1], X[2_500_000, 0] = np.inf, np.nan
+    assert _core.find_nonfinite(X)[:2] == (2_500_000, 0) and _core.find_nonfinite(X[:, ::-1])[:2] == (2_500_000, 1)
+    assert _core.find_nonfinite(X, allow_nan=True) == (3_000_000, 1, np.inf)
+    assert _core.find_outside(X, 0, 1, allow_nan=True) == _core.find_outside(X[::-1][::-1], 0, 1, allow_nan=True)
+    assert _core.find_nonfinite(X[::-1])[:2] == (0, 1)
 
 
 def test_a_trainer_in_use_refuses_other_threads():
