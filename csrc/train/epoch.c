@@ -210,6 +210,7 @@ typedef struct moment_phase {
     ae_trainer *trainer;
     const pass *pass;
     int source;
+    const ae_value *value; /* of the node that takes it */
     int64_t from, rows;
     double *sums; /* [panel][MOMENT_SUMS][32] */
 } moment_phase;
@@ -230,7 +231,7 @@ static void moment_rows(void *argument, int64_t task, int worker) {
     const moment_phase *phase = argument;
     const ae_trainer *t = phase->trainer;
     const slot *data = phase->pass->data;
-    const ae_value *value = source_value(t, phase->source);
+    const ae_value *value = phase->value;
     (void)worker;
     for (int64_t row = task * 64; row < phase->rows && row < (task + 1) * 64; row++) {
         const int64_t index =
@@ -244,7 +245,7 @@ static void moment_rows(void *argument, int64_t task, int worker) {
 static void moment_columns(void *argument, int64_t panel, int worker) {
     const moment_phase *phase = argument;
     const ae_trainer *t = phase->trainer;
-    const ae_value *value = source_value(t, phase->source);
+    const ae_value *value = phase->value;
     double(*sum)[AE_PANEL] = (double(*)[AE_PANEL])phase->sums + panel * MOMENT_SUMS;
     (void)worker;
     for (int64_t row = 0; row < phase->rows; row++)
@@ -277,7 +278,7 @@ ae_status ae_trainer_moments(ae_context *context, ae_trainer *t, int source, dou
         return status;
     ae_fpstate_enter(&saved);
     for (int64_t from = 0; from < t->count && status == AE_OK; from += t->chunk) {
-        moment_phase phase = {t, &p, source, from, t->count - from < t->chunk ? t->count - from : t->chunk, sums};
+        moment_phase phase = {t, &p, source, value, from, t->count - from < t->chunk ? t->count - from : t->chunk, sums};
         ae_pool_run(t->pool, moment_rows, &phase, (phase.rows + 63) / 64, 0);
         ae_pool_run(t->pool, moment_columns, &phase, ae_panels(value->shape.width), 0);
         status = ae_ask(context, &t->asking);
