@@ -71,13 +71,45 @@ def test_a_signal_handler_that_calls_the_predictor_it_interrupts_gets_an_error()
         predictor = Autoencoder(40, hidden_layer_sizes=(1500,), max_iter=1, random_state=0).fit(X).predictor()
         many = np.tile(X, (400, 1))
         signal.signal(signal.SIGALRM, lambda *_: predictor(X[:1]))
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02) # the first ones may come while the rows are checked
         try:
             predictor.reconstruct(many)
         except RuntimeError as error:
             print("in use by this thread" in str(error))
+        signal.setitimer(signal.ITIMER_REAL, 0)
     """
     assert run(script) == "True"
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer")
+def test_looking_for_a_value_can_be_interrupted():
+    """As Ctrl-C does it, in rows that would take hours."""
+    script = """
+        import signal, numpy as np
+        from autoenc import _core
+        X = np.broadcast_to(np.zeros((1, 3), "f4"), (2**40, 3))
+        def stop(*_):
+            raise KeyboardInterrupt
+        signal.signal(signal.SIGALRM, stop)
+        for look in (lambda: _core.find_nonfinite(X), lambda: _core.find_outside(X, 0, 1)):
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            try:
+                look()
+            except KeyboardInterrupt:
+                print("stopped")
+    """
+    assert run(script).split() == ["stopped", "stopped"]
+
+
+def test_a_value_is_found_behind_many_others():
+    """Rows are looked through in pieces."""
+    X = np.zeros((3_000_001, 2), "f4")
+    assert _core.find_nonfinite(X) is None and _core.find_outside(X, 0, 1) is None
+    X[-1, 1], X[2_500_000, 0] = np.inf, np.nan
+    assert _core.find_nonfinite(X)[:2] == (2_500_000, 0) and _core.find_nonfinite(X[:, ::-1])[:2] == (2_500_000, 1)
+    assert _core.find_nonfinite(X, allow_nan=True) == (3_000_000, 1, np.inf)
+    assert _core.find_outside(X, 0, 1, allow_nan=True) == _core.find_outside(X[::-1][::-1], 0, 1, allow_nan=True)
+    assert _core.find_nonfinite(X[::-1])[:2] == (0, 1)
 
 
 def test_a_trainer_in_use_refuses_other_threads():
@@ -112,6 +144,77 @@ def test_numbers_that_no_int_holds():
         _core.find_nonfinite((np.zeros(0), np.zeros(0, "i4"), np.zeros(1, "i4"), (2**63 - 1, 5)))
     X = sp.random(20, 5, 0.5, "csr", random_state=0)
     assert _core.find_nonfinite((X.data, X.indices.astype("i4"), X.indptr.astype("i4"), X.shape)) is None
+
+
+def test_sources_that_change_while_they_are_read():
+    """A number of a CSR shape is asked for by __index__, which may run anything."""
+    script = """
+        import gc, numpy as np
+        from autoenc import _core, _spec
+        nodes = np.zeros(2, _spec.NODE)
+        nodes["name"], nodes["width"], nodes["n_inputs"] = ["x", "h"], 3, [0, 1]
+        nodes["kind"] = [_core.LAYERS.index("input"), _core.LAYERS.index("scale")]
+        nodes["value"] = 1
+        predictor = _core.Predictor(nodes, [], precision=32)
+        class Number:
+            def __index__(self):
+                sources.clear()
+                gc.collect()
+                self.others = [tuple(range(i, i + n)) for i in range(300, 600) for n in (2, 4)]
+                return 4
+        for _ in range(50):
+            arrays = np.arange(1, 5, dtype="f4"), np.array([0, 1, 2, 0], "i4"), np.arange(5, dtype="i4")
+            sources = [(*arrays, (Number(), 3))]
+            del arrays
+            print(predictor.run(sources, 1).tolist(), sources)
+    """
+    assert set(run(script).splitlines()) == {"[[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 3.0], [4.0, 0.0, 0.0]] []"}
+
+
+def test_rows_that_cannot_be_counted():
+    """Rows of data times rows of a node: 2**64, which is 0 in 64 bits."""
+    script = """
+        import numpy as np
+        from autoenc import _core, _spec
+        nodes = np.zeros(2, _spec.NODE)
+        nodes["name"], nodes["width"], nodes["n_inputs"], nodes["multiplicity"] = ["x", "h"], 1, [0, 1], 16
+        nodes["kind"] = [_core.LAYERS.index("input"), _core.LAYERS.index("repeat")]
+        predictor = _core.Predictor(nodes, [], precision=32)
+        try:
+            predictor.run([np.broadcast_to(np.zeros((1, 1), "u1"), (2**60, 1))], 1)
+        except OverflowError as error:
+            print(error)
+    """
+    assert run(script) == f"{2**60} rows of data with 16 rows of node 'h' each are more than can be addressed"
+
+
+def test_no_thread_sees_a_trainer_that_is_being_made():
+    """The garbage collector names it to anybody from its allocation on."""
+    script = """
+        import gc, threading, numpy as np
+        from autoenc import _core, _spec
+        n = 1500
+        nodes, losses, stages = np.zeros(n, _spec.NODE), np.zeros(1, _spec.LOSS), np.zeros(1, _spec.STAGE)
+        nodes["name"] = [f"{'n' * 30}{i}" for i in range(n)]
+        nodes["kind"], nodes["width"], nodes["n_inputs"] = _core.LAYERS.index("dense"), 3, 1
+        nodes[0]["kind"], nodes[0]["n_inputs"] = _core.LAYERS.index("input"), 0
+        losses["prediction"], losses["entry_weight"], losses["second"], losses["weight"] = n - 1, -1, -1, 1
+        stages["last_node"], stages["n_losses"], stages["groups"], stages["rate_factor"] = n - 1, 1, 1, 1
+        counts, done = set(), threading.Event()
+        def look():
+            while not done.is_set():
+                counts.update(len(o.parameters()) for o in gc.get_objects() if type(o) is _core.Trainer)
+        thread = threading.Thread(target=look)
+        thread.start()
+        for _ in range(5):
+            trainer = _core.Trainer(nodes, losses, stages, precision=32, n_threads=1, batch_size=8)
+        while not counts:
+            pass
+        done.set()
+        thread.join()
+        print(counts)
+    """
+    assert run(script) == "{2998}"
 
 
 def test_a_trainer_in_a_cycle_with_its_data_is_collected():

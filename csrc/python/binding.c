@@ -150,27 +150,28 @@ bool binding_source(PyObject *object, ae_data *data, PyObject **keep) {
 }
 
 bool binding_sources(PyObject *sequence, ae_data *data, int *n, PyObject **keep) {
-    PyObject *fast = PySequence_Fast(sequence, "sources must be a sequence");
-    if (!fast)
+    /* A tuple of its own: reading a source may run Python code (the numbers of a CSR shape), which could empty a list. */
+    PyObject *fixed = PySequence_Tuple(sequence);
+    if (!fixed)
         return false;
-    const Py_ssize_t count = PySequence_Fast_GET_SIZE(fast);
+    const Py_ssize_t count = PyTuple_GET_SIZE(fixed);
     PyObject *kept = count >= 1 && count <= AE_MAX_SOURCES ? PyTuple_New(count) : NULL;
     if (!kept) {
         if (!PyErr_Occurred())
             PyErr_Format(PyExc_ValueError, "%zd sources; 1 to %d are allowed", count, AE_MAX_SOURCES);
-        Py_DECREF(fast);
+        Py_DECREF(fixed);
         return false;
     }
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *owner;
-        if (!binding_source(PySequence_Fast_GET_ITEM(fast, i), &data[i], &owner)) {
+        if (!binding_source(PyTuple_GET_ITEM(fixed, i), &data[i], &owner)) {
             Py_DECREF(kept);
-            Py_DECREF(fast);
+            Py_DECREF(fixed);
             return false;
         }
         PyTuple_SET_ITEM(kept, i, owner);
     }
-    Py_DECREF(fast);
+    Py_DECREF(fixed);
     *n = (int)count;
     *keep = kept;
     return true;

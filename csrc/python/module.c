@@ -129,50 +129,73 @@ static PyObject *place(int64_t row, int64_t column, double value) {
     return Py_BuildValue("LLd", (long long)row, (long long)column, value);
 }
 
-static PyObject *core_find_nonfinite(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static const char *const names[] = {"", "allow_nan", NULL};
+/* What is looked for. */
+typedef struct wanted {
+    bool outside; /* of [low, high]; else what is not finite */
+    bool allow_nan;
+    double low, high;
+} wanted;
+
+static void find_first(const ae_data *data, const wanted *w, int64_t *row, int64_t *column, double *value) {
+    if (w->outside)
+        ae_data_find_outside(data, w->low, w->high, w->allow_nan, row, column, value);
+    else
+        (w->allow_nan ? ae_data_find_infinite : ae_data_find_nonfinite)(data, row, column, value);
+}
+
+#define VALUES_AT_ONCE ((int64_t)1 << 22)
+
+/* In pieces of rows, between which signals are looked for: a memory map may take minutes to read. CSR goes in one. */
+static PyObject *find(PyObject *object, const wanted *w) {
     ae_context context;
     ae_data data;
-    PyObject *object, *keep;
+    PyObject *keep;
     int64_t row = -1, column = -1;
     double value = 0;
-    int allow_nan = 0;
-    (void)module;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|$p:find_nonfinite", (char **)(uintptr_t)names, &object,
-                                     &allow_nan) ||
-        !binding_source(object, &data, &keep))
+    if (!binding_source(object, &data, &keep))
         return NULL;
-    ae_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = ae_data_check(&context, &data, "X");
-    if (status == AE_OK)
-        (allow_nan ? ae_data_find_infinite : ae_data_find_nonfinite)(&data, &row, &column, &value);
-    Py_END_ALLOW_THREADS
+    binding_signals signals = {NULL, false};
+    ae_asking asking = {binding_stop, &signals, 0};
+    signals.thread = PyEval_SaveThread();
+    ae_status status = ae_data_check(&context, &data, "X");
+    const int64_t piece = data.sparse ? data.rows : VALUES_AT_ONCE / (data.columns + 1) + 1;
+    for (int64_t first = 0, rows; status == AE_OK && row < 0 && first < data.rows; first += rows) {
+        ae_data part = data;
+        rows = data.rows - first < piece ? data.rows - first : piece;
+        part.rows = rows;
+        part.base += data.sparse ? 0 : first * data.row_bytes;
+        find_first(&part, w, &row, &column, &value);
+        if (row >= 0)
+            row += first;
+        else if (first + rows < data.rows)
+            status = ae_ask(&context, &asking);
+    }
+    PyEval_RestoreThread(signals.thread);
     Py_DECREF(keep);
     return status == AE_OK ? place(row, column, value) : binding_raise(NULL, &context, status);
 }
 
+static PyObject *core_find_nonfinite(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static const char *const names[] = {"", "allow_nan", NULL};
+    PyObject *object;
+    int allow_nan = 0;
+    (void)module;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|$p:find_nonfinite", (char **)(uintptr_t)names, &object,
+                                     &allow_nan))
+        return NULL;
+    return find(object, &(wanted){.allow_nan = allow_nan != 0});
+}
+
 static PyObject *core_find_outside(PyObject *module, PyObject *arguments, PyObject *keywords) {
     static const char *const names[] = {"", "", "", "allow_nan", NULL};
+    PyObject *object;
+    double low, high;
     int allow_nan = 0;
-    ae_context context;
-    ae_data data;
-    PyObject *object, *keep;
-    int64_t row = -1, column = -1;
-    double value = 0, low, high;
     (void)module;
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "Odd|$p:find_outside", (char **)(uintptr_t)names, &object, &low,
-                                     &high, &allow_nan) ||
-        !binding_source(object, &data, &keep))
+                                     &high, &allow_nan))
         return NULL;
-    ae_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = ae_data_check(&context, &data, "X");
-    if (status == AE_OK)
-        ae_data_find_outside(&data, low, high, allow_nan != 0, &row, &column, &value);
-    Py_END_ALLOW_THREADS
-    Py_DECREF(keep);
-    return status == AE_OK ? place(row, column, value) : binding_raise(NULL, &context, status);
+    return find(object, &(wanted){true, allow_nan != 0, low, high});
 }
 
 static PyObject *core_isa(PyObject *module, PyObject *unused) {

@@ -40,15 +40,16 @@ static PyObject *predictor_new(PyTypeObject *type, PyObject *args, PyObject *kwa
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$iOi:Predictor", names, &nodes, &parameters, &precision, &losses,
                                      &n_threads))
         return NULL;
-    const ae_node_desc *node = binding_structures(nodes, "nodes", sizeof *node, AE_MAX_NODES, &n_nodes);
-    const ae_loss_desc *loss = NULL;
-    if (node && losses != Py_None && !(loss = binding_structures(losses, "losses", sizeof *loss, AE_MAX_LOSSES, &n_losses)))
-        return NULL;
-    PyObject *sequence = node ? PySequence_Fast(parameters, "parameters must be a sequence") : NULL;
+    /* First what may run Python code, then the addresses of arrays. */
+    PyObject *sequence = PySequence_Fast(parameters, "parameters must be a sequence");
     if (!sequence)
         return NULL;
-    predictor_object *self = (predictor_object *)type->tp_alloc(type, 0);
-    if (!self)
+    predictor_object *self = NULL;
+    const ae_node_desc *node = binding_structures(nodes, "nodes", sizeof *node, AE_MAX_NODES, &n_nodes);
+    const ae_loss_desc *loss = NULL;
+    if (!node ||
+        (losses != Py_None && !(loss = binding_structures(losses, "losses", sizeof *loss, AE_MAX_LOSSES, &n_losses))) ||
+        !(self = (predictor_object *)type->tp_alloc(type, 0)))
         goto failed;
     self->lock = PyThread_allocate_lock();
     if (!self->lock) {
@@ -150,7 +151,14 @@ static PyObject *predictor_run(PyObject *object, PyObject *args, PyObject *kwarg
         call.out_type = AE_F64;
     } else if (!terms) {
         const ae_shape *out = &net->nodes[call.last_node].plan.out;
-        shape[0] = data[0].rows * out->multiplicity;
+        int64_t rows;
+        if (!ae_mul_i64(data[0].rows, out->multiplicity, &rows)) {
+            PyErr_Format(PyExc_OverflowError,
+                         "%lld rows of data with %lld rows of node '%s' each are more than can be addressed",
+                         (long long)data[0].rows, (long long)out->multiplicity, net->nodes[call.last_node].desc.name);
+            goto cleanup;
+        }
+        shape[0] = rows;
         shape[1] = out->width;
     }
     result = PyArray_SimpleNew(by_row ? 1 : 2, shape, call.out_type == AE_F32 ? NPY_FLOAT32 : NPY_FLOAT64);
@@ -164,15 +172,16 @@ static PyObject *predictor_run(PyObject *object, PyObject *args, PyObject *kwarg
         Py_CLEAR(result);
         goto cleanup;
     }
+    const PyThread_type_lock lock = self->lock; /* a signal handler that forks may put another into its place, in the child */
     signals.thread = PyEval_SaveThread();
-    PyThread_acquire_lock(self->lock, WAIT_LOCK);
+    PyThread_acquire_lock(lock, WAIT_LOCK);
     atomic_store_explicit(&self->owner, PyThread_get_thread_ident(), memory_order_relaxed);
     for (int i = 0; i < call.n_sources && status == AE_OK; i++)
         status = ae_data_check(&context, &data[i], "X");
     if (status == AE_OK)
         status = ae_predictor_run(&context, self->predictor, &call, binding_stop, &signals);
     atomic_store_explicit(&self->owner, 0, memory_order_relaxed);
-    PyThread_release_lock(self->lock);
+    PyThread_release_lock(lock);
     PyEval_RestoreThread(signals.thread);
     if (status != AE_OK) {
         Py_CLEAR(result);

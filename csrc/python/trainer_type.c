@@ -56,11 +56,10 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     trainer_object *self = (trainer_object *)type->tp_alloc(type, 0);
     if (!self)
         return NULL;
+    /* With the GIL: the descriptions are checked and read in the caller's arrays, which nobody may change meanwhile, and the
+     * garbage collector shows this object to other threads before it has a trainer. */
     ae_context context;
-    ae_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = ae_trainer_new(&context, &self->trainer, node, n_nodes, loss, n_losses, stage, n_stages, &o);
-    Py_END_ALLOW_THREADS
+    const ae_status status = ae_trainer_new(&context, &self->trainer, node, n_nodes, loss, n_losses, stage, n_stages, &o);
     if (status != AE_OK) {
         Py_DECREF(self);
         return binding_raise(type, &context, status);

@@ -202,13 +202,15 @@ ae_status ae_trainer_gradient(ae_context *context, ae_trainer *t, int stage_inde
 
 /* ---- moments ---- */
 
-/* Sums of a column over its observed entries: w x, w x^2 and w; and how many entries are missing. */
-enum { MOMENT_X, MOMENT_SQUARE, MOMENT_WEIGHT, MOMENT_MISSING, MOMENT_SUMS };
+/* Sums of a column over its observed entries: w x, w (x - s), w (x - s)^2 and w, where s is the first of them, so that a spread
+ * shows beside a mean of any size; and how many entries are missing. */
+enum { MOMENT_X, MOMENT_SHIFT, MOMENT_OFF, MOMENT_SQUARE, MOMENT_WEIGHT, MOMENT_MISSING, MOMENT_SUMS };
 
 typedef struct moment_phase {
     ae_trainer *trainer;
     const pass *pass;
     int source;
+    const ae_value *value; /* of the node that takes it */
     int64_t from, rows;
     double *sums; /* [panel][MOMENT_SUMS][32] */
 } moment_phase;
@@ -229,7 +231,7 @@ static void moment_rows(void *argument, int64_t task, int worker) {
     const moment_phase *phase = argument;
     const ae_trainer *t = phase->trainer;
     const slot *data = phase->pass->data;
-    const ae_value *value = source_value(t, phase->source);
+    const ae_value *value = phase->value;
     (void)worker;
     for (int64_t row = task * 64; row < phase->rows && row < (task + 1) * 64; row++) {
         const int64_t index =
@@ -243,18 +245,24 @@ static void moment_rows(void *argument, int64_t task, int worker) {
 static void moment_columns(void *argument, int64_t panel, int worker) {
     const moment_phase *phase = argument;
     const ae_trainer *t = phase->trainer;
-    const ae_value *value = source_value(t, phase->source);
+    const ae_value *value = phase->value;
     double(*sum)[AE_PANEL] = (double(*)[AE_PANEL])phase->sums + panel * MOMENT_SUMS;
     (void)worker;
     for (int64_t row = 0; row < phase->rows; row++)
         for (int j = 0; j < AE_PANEL; j++) {
             const int64_t at = panel * value->stride + row * AE_PANEL + j;
             const double x = t->net->bits == 32 ? ((const float *)value->data)[at] : ((const double *)value->data)[at];
-            const bool missing = x != x;
-            sum[MOMENT_X][j] += missing ? 0.0 : t->row_weight[row] * x;
-            sum[MOMENT_SQUARE][j] += missing ? 0.0 : t->row_weight[row] * (x * x);
-            sum[MOMENT_WEIGHT][j] += missing ? 0.0 : t->row_weight[row];
-            sum[MOMENT_MISSING][j] += missing ? 1.0 : 0.0;
+            const double weight = t->row_weight[row];
+            sum[MOMENT_MISSING][j] += x != x ? 1.0 : 0.0;
+            if (x != x || !(weight > 0.0)) /* a row without weight has no say, whatever it holds */
+                continue;
+            if (sum[MOMENT_WEIGHT][j] == 0.0)
+                sum[MOMENT_SHIFT][j] = x;
+            const double off = x - sum[MOMENT_SHIFT][j];
+            sum[MOMENT_X][j] += weight * x;
+            sum[MOMENT_OFF][j] += weight * off;
+            sum[MOMENT_SQUARE][j] += weight * (off * off);
+            sum[MOMENT_WEIGHT][j] += weight;
         }
 }
 
@@ -270,7 +278,7 @@ ae_status ae_trainer_moments(ae_context *context, ae_trainer *t, int source, dou
         return status;
     ae_fpstate_enter(&saved);
     for (int64_t from = 0; from < t->count && status == AE_OK; from += t->chunk) {
-        moment_phase phase = {t, &p, source, from, t->count - from < t->chunk ? t->count - from : t->chunk, sums};
+        moment_phase phase = {t, &p, source, value, from, t->count - from < t->chunk ? t->count - from : t->chunk, sums};
         ae_pool_run(t->pool, moment_rows, &phase, (phase.rows + 63) / 64, 0);
         ae_pool_run(t->pool, moment_columns, &phase, ae_panels(value->shape.width), 0);
         status = ae_ask(context, &t->asking);
@@ -280,7 +288,8 @@ ae_status ae_trainer_moments(ae_context *context, ae_trainer *t, int source, dou
         /* The weights of all rows have the mean one. */
         const double weight = at[MOMENT_MISSING * AE_PANEL] == 0.0 ? (double)t->count : at[MOMENT_WEIGHT * AE_PANEL];
         mean[c] = weight > 0.0 ? at[MOMENT_X * AE_PANEL] / weight : 0.0;
-        const double spread = weight > 0.0 ? at[MOMENT_SQUARE * AE_PANEL] / weight - mean[c] * mean[c] : 0.0;
+        const double off = weight > 0.0 ? at[MOMENT_OFF * AE_PANEL] / weight : 0.0;
+        const double spread = weight > 0.0 ? at[MOMENT_SQUARE * AE_PANEL] / weight - off * off : 0.0;
         variance[c] = spread > 0.0 ? spread : 0.0;
     }
     ae_fpstate_leave(&saved);

@@ -1,26 +1,14 @@
 /* One training step: the phase by rows, the phase by weights, and the phases that clipping and max-norm add. */
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 #include "train/internal.h"
 
-static double clock_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-#define ASK_EVERY 0.05 /* seconds */
-
 ae_status train_ask(ae_context *context, ae_trainer *trainer, ae_stop stop, void *stop_argument) {
-    if (!stop)
-        return AE_OK;
-    const double time = clock_seconds();
-    if (time - trainer->asked < ASK_EVERY)
-        return AE_OK;
-    trainer->asked = time;
-    return stop(stop_argument) ? ae_fail(context, AE_ERR_INTERRUPTED, "training was interrupted") : AE_OK;
+    ae_asking asking = {stop, stop_argument, trainer->asked};
+    const ae_status status = ae_ask(context, &asking);
+    trainer->asked = asking.asked;
+    return status;
 }
 
 /* ---- by rows ---- */

@@ -414,6 +414,46 @@ TEST(training_on_what_is_there) {
     ae_trainer_free(t);
 }
 
+/* A spread of one beside means of up to 1e10, with the first rows missing, or without weight and out of all bounds. */
+TEST(moments_of_columns_far_from_zero) {
+    enum { R = 200, C = 3 };
+    static double z[R * C], weight[R];
+    static const double offset[C] = {0, 1e6, 1e10};
+    double mean[C], variance[C];
+    ae_context context;
+    fill(z, R * C, -1, 1);
+    for (int r = 0; r < R; r++) {
+        weight[r] = r < 3 ? 0 : 1;
+        for (int c = 0; c < C; c++) {
+            z[r * C + c] = (double)(float)z[r * C + c] + offset[c];
+            if (r < 3)
+                z[r * C + c] = 1e300;
+            else if (r < 5 + c)
+                z[r * C + c] = NAN;
+        }
+    }
+    program p = {.options = plain_options(64)};
+    int in = network_input(&p.net, C, 0);
+    program_loss(&p, "squared_error", network_dense(&p.net, in, C, AE_IDENTITY), in, 1);
+    program_stage(&p, "adam");
+    const ae_data data = dense_data(z, AE_F64, R, C);
+    ae_trainer *t = NULL;
+    CHECK(program_trainer(&context, &p, &t) == AE_OK && ae_trainer_bind(&context, t, 0, &data, 1, weight) == AE_OK &&
+              ae_trainer_moments(&context, t, 0, mean, variance) == AE_OK,
+          "%s", context.message);
+    for (int c = 0; c < C; c++) {
+        double sum = 0, square = 0;
+        const int n = R - 5 - c;
+        for (int r = 5 + c; r < R; r++)
+            sum += z[r * C + c] - offset[c];
+        for (int r = 5 + c; r < R; r++)
+            square += (z[r * C + c] - offset[c] - sum / n) * (z[r * C + c] - offset[c] - sum / n);
+        CHECK(fabs(mean[c] - offset[c] - sum / n) <= 1e-14 * offset[c] + 1e-14, "column %d: mean %.17g", c, mean[c]);
+        CHECK(fabs(variance[c] - square / n) <= 1e-13, "column %d: variance %.17g, not %.17g", c, variance[c], square / n);
+    }
+    ae_trainer_free(t);
+}
+
 /* Means and variances over what is there, by rows' weights; the same bits for any number of threads. */
 TEST(moments_skip_what_is_missing) {
     enum { R = 300, C = 37 };
@@ -525,6 +565,7 @@ int main(void) {
     RUN(stopped_gradients);
     RUN(training_on_what_is_there);
     RUN(moments_skip_what_is_missing);
+    RUN(moments_of_columns_far_from_zero);
     RUN(infinities_are_found_among_missing_values);
     return harness_finish("test_masks");
 }
