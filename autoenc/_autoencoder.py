@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 
 from autoenc import _add_penalties, _columns, _core, _dense_layers, _spec
 from autoenc._base import MOST, BaseAutoencoder, shown
 from autoenc._declare import estimator, first
 from autoenc._fitting import ROWS_AT_ONCE, FitData
+from autoenc._options import OneOf
 from autoenc._pretraining import layerwise
 from autoenc._sparse_code import CODE, Place, Reconstruction, add_code, add_terms
 from autoenc._spec import Graph
@@ -97,16 +98,16 @@ class Autoencoder(BaseAutoencoder):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseAutoencoder._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "latent_activation": [StrOptions(set(_core.ACTIVATIONS))],
-        "output_activation": [StrOptions({"auto", *_core.ACTIVATIONS})],
-        "loss": [StrOptions(set(_spec.PLAIN_LOSSES)), ColumnLoss],
+        "latent_activation": [OneOf(set(_core.ACTIVATIONS))],
+        "output_activation": [OneOf({"auto", *_core.ACTIVATIONS})],
+        "loss": [OneOf(set(_spec.PLAIN_LOSSES)), ColumnLoss],
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
         "correntropy_sigma": [Interval(Real, 0, None, closed="neither")],
         "sparsity": [Sparsity, None],
         "contraction": [Contraction, None],
         "penalties": [Penalty, list, tuple, None],
         "unit_norm_decoder": ["boolean"],
-        "pretrain": [StrOptions({"layerwise"}), None],
+        "pretrain": [OneOf({"layerwise"}), None],
         "pretrain_max_iter": [Interval(Integral, 1, MOST, closed="both")],
     }
 

@@ -11,13 +11,15 @@ import scipy.sparse as sp
 import sklearn
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _cache, _columns, _core, _data, _predictor, _spec
 from autoenc import layers as _layers
+from autoenc._conditioned import Conditioned
 from autoenc._declare import default, estimator
 from autoenc._fitting import LEARNING_RATES, SCHEDULES, Fitting, Rows
+from autoenc._options import OneOf
 from autoenc._spec import Graph, Range, Spec
 from autoenc._threads import n_threads
 from autoenc._training import type_callback
@@ -71,7 +73,9 @@ def widths(name: str, sizes: Any) -> list[int]:
 
 
 @estimator
-class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseAutoencoder(
+    Conditioned, Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Base of the estimators: an encoder, a code and a decoder, trained together.
 
     A subclass declares its parameters as fields and says by `_add_code`, `_add_output` and `_add_objective` what it
@@ -87,6 +91,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
     dropout: float = 0.0
     corruption: Corruption | None = None
     missing: Literal["error", "mask"] = "error"
+    condition_categories: Any = None
     init: str = "auto"
     alpha: float = 1e-4
     l1_ratio: float = 0.0
@@ -125,20 +130,21 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         "decoder_hidden_layer_sizes": ["array-like", Integral, None],
         "encoder": "no_validation",
         "decoder": "no_validation",
-        "activation": [StrOptions(set(_core.ACTIVATIONS))],
+        "activation": [OneOf(set(_core.ACTIVATIONS))],
         "tied_weights": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "corruption": [Corruption, None],
-        "missing": [StrOptions({"error", "mask"})],
-        "init": [StrOptions(set(_core.INITIALIZERS) - {"zero"})],
+        "missing": [OneOf({"error", "mask"})],
+        "condition_categories": ["array-like", None],
+        "init": [OneOf(set(_core.INITIALIZERS) - {"zero"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
         "max_norm": [Interval(Real, 0, None, closed="neither"), None],
         "clip_value": [Interval(Real, 0, None, closed="neither"), None],
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "solver": [StrOptions(set(LEARNING_RATES))],
+        "solver": [OneOf(set(LEARNING_RATES))],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither"), None],
-        "learning_rate": [StrOptions(set(SCHEDULES))],
+        "learning_rate": [OneOf(set(SCHEDULES))],
         "final_learning_rate_ratio": [Interval(Real, 0, 1, closed="both")],
         "step_size": [Interval(Integral, 1, MOST, closed="both"), None],
         "step_factor": [Interval(Real, 0, 1, closed="right")],
@@ -149,7 +155,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         "beta_2": [Interval(Real, 0, 1, closed="left")],
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "amsgrad": ["boolean"],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, MOST, closed="both")],
+        "batch_size": [OneOf({"auto"}), Interval(Integral, 1, MOST, closed="both")],
         "max_iter": [Interval(Integral, 1, MOST, closed="both")],
         "tol": [Interval(Real, 0, 1, closed="left"), None],
         "n_iter_no_change": [Interval(Integral, 1, MOST, closed="both")],
@@ -159,7 +165,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         "random_state": ["random_state"],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
-        "precision": [StrOptions({"float32", "float64"})],
+        "precision": [OneOf({"float32", "float64"})],
         "n_jobs": [Integral, None],
         "callbacks": [callable, list, tuple, None],
     }
@@ -433,7 +439,7 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
             What is known about each row and not to be restored. Encoder and decoder get it beside row and code; every
             later method wants it too. In one dimension: labels, strings or whole numbers (not floats), which become a
             column of zeros and ones for each of `condition_categories_`; a later label that is none of these is an
-            error. In two dimensions: numbers.
+            error. In two dimensions: numbers; the names of a frame's columns are looked at later, as those of X.
         X_val : {array-like, sparse matrix} of shape (n_validation, n_features), default=None
             Rows to validate on; they take the place of `validation_fraction`. With X_clean or condition a tuple: the
             rows, their clean targets, their conditions, in this order.
@@ -584,22 +590,6 @@ class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, Trans
         if not hasattr(self, "coefs_"):  # check_is_fitted asks for all tags first, which takes longer than one row
             check_is_fitted(self)
         return _data.check_features(self, X, reset=False, precision=self._spec["precision"], allow_nan=self._masks)
-
-    def _check_condition(self, condition: Any, n_rows: int) -> Any:
-        """The condition of some rows, which there must be exactly where the fit had one."""
-        n = self._spec["n_conditions"]
-        if condition is None and n == 0:
-            return None
-        if condition is None or n == 0:
-            given = "without" if condition is None else "with"
-            raise ValueError(
-                f"called {given} condition, but the fit had {f'{n} columns of condition' if n else 'none'}; it must be "
-                "given to all or to none"
-            )
-        categories = self._spec["categories"]
-        return _data.check_condition(
-            condition, precision=self._spec["precision"], n_rows=n_rows, n_columns=n, categories=categories
-        )[0]
 
     def transform(self, X: Any, *, condition: Any = None) -> NDArray[Any]:
         """Codes of rows.

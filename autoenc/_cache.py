@@ -66,12 +66,6 @@ def _frozen(array: Any) -> bool:
         return False
 
 
-def _drop(key: int, reference: "weakref.ref[Any]") -> None:
-    entry = _entries.get(key)
-    if entry is not None and entry.estimator is reference:
-        _entries.pop(key, None)
-
-
 def network(
     estimator: Any,
     spec: Spec,
@@ -98,6 +92,8 @@ def network(
     positions = _spec.positions(_spec.inference_nodes(spec))
     if all(map(_frozen, arrays)):
         with _lock:
-            reference = weakref.ref(estimator, partial(_drop, key))
+            # Called as `_entries.pop(key, reference)`: no line of Python, within which Ctrl-C would raise an exception
+            # that is lost. The key is another estimator's only after this one's memory is freed, which is later.
+            reference = weakref.ref(estimator, partial(_entries.pop, key))
             _entries[key] = _Entry(reference, core, positions, spec, n_jobs, arrays)
     return core, positions

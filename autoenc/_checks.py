@@ -52,6 +52,16 @@ def canonical(X: Any) -> Any:
     return own
 
 
+def refuse_text(X: Any, name: str) -> None:
+    """Refuses texts, also those of numbers, as scikit-learn does where it asks for numbers (``dtype="numeric"``)."""
+    dtype = getattr(X, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind in "USVT":
+        raise ValueError(
+            f"{name} is an array of type {dtype}; allowed are numbers: convert texts of numbers explicitly, for "
+            f"instance by {name}.astype(float)"
+        )
+
+
 def check_finite(X: Any, precision: str, name: str, *, allow_nan: bool | None = None) -> None:
     """Refuses what is not finite; NaN is let through where `allow_nan`. None: no parameter would allow it here."""
     values = X.data if is_sparse(X) else X
@@ -106,8 +116,12 @@ def read_rows(
         X = canonical(X if X.dtype == kept else X.astype(kept))
     else:
         X = np.asarray(X)
+        refuse_text(X, name)
         kept, out = _read_as(X.dtype, precision, name)
-        X = X if X.dtype == kept else X.astype(kept)
+        try:
+            X = X if X.dtype == kept else X.astype(kept)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
         single = X.ndim == 1
         if single:
             X = X[np.newaxis]

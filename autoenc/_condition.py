@@ -1,7 +1,7 @@
 """Labels as conditions: one column of zeros and ones for each category of the fit. Needs NumPy only."""
 
 from numbers import Integral
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,13 @@ _SHOWN = 10  # labels in a message
 _KINDS = {"b": "i", "i": "i", "u": "i", "U": "U", "S": "S"}  # of labels: those of one kind can be compared
 _WORDS = {"i": "whole numbers", "U": "strings", "S": "bytes"}
 _ALLOWED = "allowed are labels (strings, whole numbers or booleans) in one dimension, or numbers in two"
+
+
+class Known(NamedTuple):
+    """What a fit has learned of its condition: categories of labels, or names of columns, where it had those."""
+
+    categories: NDArray[Any] | None = None
+    names: NDArray[Any] | None = None
 
 
 def listed(values: Any) -> str:
@@ -62,8 +69,52 @@ def labels(condition: Any, name: str = "condition") -> NDArray[Any] | None:
     return array.astype(np.int64)
 
 
-def codes(values: NDArray[Any], categories: NDArray[Any], name: str = "condition") -> NDArray[np.int32]:
-    """Numbers of labels among the sorted categories of the fit.
+def declared(categories: Any) -> NDArray[Any]:
+    """The parameter `condition_categories` as a sorted array.
+
+    Raises
+    ------
+    ValueError
+        Where it is no list of different labels.
+    """
+    values = labels(categories, "condition_categories")
+    if values is None or not len(values):
+        raise ValueError(
+            f"condition_categories is {categories!r}; allowed are labels, in one dimension and at least one"
+        )
+    found, counts = np.unique(values, return_counts=True)
+    if counts.max() > 1:
+        raise ValueError(f"condition_categories has {listed(found[counts > 1])} twice; allowed: each label once")
+    return found
+
+
+def text_columns(condition: Any) -> list[str]:
+    """Columns with texts of a condition of two dimensions, as messages name them."""
+    if is_sparse(condition):
+        return []
+    if hasattr(condition, "columns"):
+        columns = {str(name): np.asarray(condition[name]).ravel() for name in condition.columns}
+    else:
+        columns = {str(i): column for i, column in enumerate(np.asarray(condition).T)}
+    return [
+        name
+        for name, column in columns.items()
+        if column.dtype.kind in "UST" or (column.dtype.kind == "O" and any(isinstance(one, str) for one in column))
+    ]
+
+
+def refuse_texts(condition: Any, name: str) -> None:
+    """Refuses columns of texts: labels have a place in one dimension alone."""
+    texts = text_columns(condition)
+    if texts:
+        shown = ", ".join(map(repr, texts[:_SHOWN])) + (", ..." if len(texts) > _SHOWN else "")
+        raise ValueError(f"{name} has two dimensions and texts in the columns {shown}; {_ALLOWED}")
+
+
+def codes(
+    values: NDArray[Any], categories: NDArray[Any], name: str = "condition", of: str = "the fit"
+) -> NDArray[np.int32]:
+    """Numbers of labels among sorted categories, those of the fit or those `of` the parameter.
 
     Raises
     ------
@@ -72,13 +123,13 @@ def codes(values: NDArray[Any], categories: NDArray[Any], name: str = "condition
     """
     kinds = [_WORDS[_KINDS[array.dtype.kind]] for array in (values, categories)]
     if kinds[0] != kinds[1]:
-        raise ValueError(f"{name} has labels that are {kinds[0]}; those of the fit were {kinds[1]}")
+        raise ValueError(f"{name} has labels that are {kinds[0]}; those of {of} were {kinds[1]}")
     at = np.searchsorted(categories, values)
     at[at == len(categories)] = 0
     unknown = categories[at] != values
     if unknown.any():
         raise ValueError(
-            f"{name} has labels that the fit had not: {listed(np.unique(values[unknown]))}; allowed are "
+            f"{name} has labels that {of} had not: {listed(np.unique(values[unknown]))}; allowed are "
             f"{listed(categories)}"
         )
     return at.astype(np.int32)

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+from sklearn.utils.validation import _check_sample_weight, _get_feature_names, check_array, validate_data
 
 from autoenc import _condition
-from autoenc._checks import FLOATS, canonical, check_compressed, check_finite, check_target, source
+from autoenc._checks import FLOATS, canonical, check_compressed, check_finite, check_target, refuse_text, source
+from autoenc._condition import Known
+from autoenc._warn import warn
 
 __all__ = [
+    "as_numbers",
     "check_condition",
     "check_features",
     "check_other",
@@ -20,6 +23,7 @@ __all__ = [
     "check_weights",
     "merge_rows",
     "source",
+    "without_values",
 ]
 
 MERGED_ROWS = 65_536  # up to which solver="lbfgs" merges equal rows
@@ -28,15 +32,25 @@ _ROWS_AT_ONCE = 256
 _LEAST_SUM, _LARGEST_SUM = 1e-150, 1e150
 
 
-def _as_array(X: Any) -> Any:
-    """Lists of floats as arrays, so that they count as float64; what is no array of numbers is left to later checks."""
-    if not isinstance(X, (list, tuple)):
-        return X
-    try:
-        array = np.asarray(X)
-    except (TypeError, ValueError):
-        return X
-    return array if array.dtype.kind == "f" else X
+def as_numbers(X: Any, name: str) -> Any:
+    """Lists of floats as arrays, so that they count as float64; texts and malformed matrices are refused.
+
+    What else is no array of numbers is left to later checks.
+    """
+    check_compressed(X, name)
+    if isinstance(X, (list, tuple)):
+        try:
+            array = np.asarray(X)
+        except (TypeError, ValueError):
+            return X
+        X = array if array.dtype.kind in "fUS" else X
+    refuse_text(X, name)
+    return X
+
+
+def _named(name: str, message: str) -> ValueError:
+    """An error of scikit-learn's that names the argument."""
+    return ValueError(message if name in message else f"{name}: {message}")
 
 
 def _dtypes(X: Any, precision: str) -> list[Any]:
@@ -58,8 +72,7 @@ def check_features(
     estimator: Any, X: Any, *, reset: bool, precision: str, name: str = "X", allow_nan: bool | None = None
 ) -> Any:
     """X of `fit` (``reset``) or of a fitted estimator: ndarray of float32, float64 or uint8, or CSR."""
-    check_compressed(X, name)
-    X = _as_array(X)
+    X = as_numbers(X, name)
     try:
         checked = validate_data(
             estimator, X, reset=reset, accept_sparse="csr", dtype=_dtypes(X, precision), ensure_all_finite=False
@@ -67,8 +80,8 @@ def check_features(
     except ValueError as error:
         if name == "X":
             raise
-        message = str(error).replace("X has ", f"{name} has ")  # scikit-learn's word for all features
-        raise ValueError(message if name in message else f"{name}: {message}") from error
+        # "X has" is scikit-learn's word for all features.
+        raise _named(name, str(error).replace("X has ", f"{name} has ")) from error
     checked = canonical(checked)
     check_finite(checked, precision, name, allow_nan=allow_nan)
     return checked
@@ -86,9 +99,13 @@ def check_other(
     allow_nan: bool | None = None,
 ) -> Any:
     """Data that is not of the estimator's features: targets, conditions, codes."""
-    check_compressed(X, name)
-    X = _as_array(X)
-    checked = check_array(X, accept_sparse="csr", dtype=_dtypes(X, precision), ensure_all_finite=False, input_name=name)
+    X = as_numbers(X, name)
+    try:
+        checked = check_array(
+            X, accept_sparse="csr", dtype=_dtypes(X, precision), ensure_all_finite=False, input_name=name
+        )
+    except ValueError as error:
+        raise _named(name, str(error)) from error
     checked = canonical(checked)
     if n_rows is not None and checked.shape[0] != n_rows:
         raise ValueError(f"{name} has {checked.shape[0]} rows and {rows_of} has {n_rows}; they must be pairs")
@@ -103,31 +120,74 @@ def check_condition(
     *,
     precision: str,
     n_rows: int,
-    categories: NDArray[Any] | None,
+    known: Known,
     learns: bool = False,
+    declared: NDArray[Any] | None = None,
     n_columns: int | None = None,
     name: str = "condition",
     of: str = "the condition of the fit",
     rows_of: str = "X",
-) -> tuple[Any, NDArray[Any] | None]:
-    """A condition as columns of numbers, and the categories of its labels where it has one dimension.
+) -> tuple[Any, Known]:
+    """A condition as columns of numbers, and what is known of it.
 
-    `categories` are those of the fit. `learns`: this is the fit, and finds them.
+    `known` is what the fit has found. `learns`: this is the fit, and finds it; `declared` are then the categories that
+    the user has named.
     """
     values = _condition.labels(condition, name)
     if values is None:
-        columns = check_other(
-            condition, precision=precision, name=name, n_rows=n_rows, n_columns=n_columns, of=of, rows_of=rows_of
-        )
-        return columns, None
+        if declared is not None:
+            raise ValueError(
+                f"condition_categories says that {name} has labels, and it has columns; allowed are labels in one "
+                "dimension, or condition_categories=None"
+            )
+        try:
+            columns = check_other(
+                condition, precision=precision, name=name, n_rows=n_rows, n_columns=n_columns, of=of, rows_of=rows_of
+            )
+        except ValueError:
+            _condition.refuse_texts(condition, name)
+            raise
+        names = _get_feature_names(condition)
+        if learns:
+            return columns, Known(names=names)
+        if known.categories is None:
+            _check_names(names, known.names, name)
+        return columns, known
     if len(values) != n_rows:
         raise ValueError(f"{name} has {len(values)} rows and {rows_of} has {n_rows}; they must be pairs")
     if learns:
-        categories = np.unique(values)
-    if categories is None:
+        known = Known(np.unique(values) if declared is None else declared)
+    if known.categories is None:
         _condition.refuse_labels(name)
-    *parts, shape = _condition.one_hot(_condition.codes(values, categories, name), len(categories))
-    return sp.csr_array(tuple(parts), shape=shape), categories
+    at = _condition.codes(values, known.categories, name, "the fit" if declared is None else "condition_categories")
+    *parts, shape = _condition.one_hot(at, len(known.categories))
+    return sp.csr_array(tuple(parts), shape=shape), known
+
+
+def _check_names(names: NDArray[Any] | None, known: NDArray[Any] | None, name: str) -> None:
+    """Names of columns against those of the fit, as scikit-learn does it for X."""
+    if known is None or names is None:
+        if known is not names:
+            has, had = ("has", "had none") if known is None else ("has no", "had some")
+            warn(f"{name} {has} names of columns, and that of the fit {had}")
+    elif not np.array_equal(names, known):
+        raise ValueError(
+            f"{name} has the columns {_condition.listed(names)}; those of the fit were {_condition.listed(known)}, in "
+            "this order"
+        )
+
+
+def without_values(X: Any, columns: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Which of some columns are NaN in every row; in CSR what is not stored is an observed zero."""
+    n = X.shape[0]
+    if sp.issparse(X):
+        missing = np.bincount(X.indices[np.isnan(X.data)], minlength=X.shape[1])
+        return columns[missing[columns] == n]
+    for first in range(0, n, _ROWS_AT_ONCE):
+        if not len(columns):
+            break
+        columns = columns[np.isnan(X[first : first + _ROWS_AT_ONCE, columns]).all(axis=0)]
+    return columns
 
 
 def check_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:

@@ -98,6 +98,9 @@ SHARED = {
         StandardScaler, which skips NaN) and have no part in the loss, which is then the mean over a row's observed
         entries; a row without any has the loss zero. In sparse X a stored NaN is missing, an absent entry an observed
         zero. Not for a loss of whole rows (multinomial), unless it is one of a range of columns.
+    condition_categories : array-like of labels or None, default=None
+        Labels that conditions may have, where `fit` (or the first `partial_fit`) need not see them all. None: those
+        that it sees.
     init : {"auto", "glorot", "he", "lecun", "orthogonal", "sparse"}, default="auto"
         First weights. "auto" goes by activation: he for relu and leaky_relu, lecun for selu, glorot for the rest.
         Biases start at zero, those of the output at the feature means.
@@ -197,5 +200,7 @@ SHARED = {
         Their names, where X has strings for column names.
     condition_categories_ : ndarray of shape (n_categories,)
         Labels of the condition, sorted. Only where `fit` got labels.
+    condition_names_in_ : ndarray of shape (n_conditions,)
+        Names of its columns. Only where `fit` got a frame with strings for column names.
 """,
 }

@@ -3,10 +3,11 @@
 from numbers import Real
 from typing import Any, ClassVar
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 
 from autoenc._autoencoder import Autoencoder
 from autoenc._declare import default, estimator
+from autoenc._options import OneOf
 from autoenc.corruption import Corruption, Gaussian, Masking, SaltAndPepper, SwapNoise
 
 KINDS = {"gaussian": Gaussian, "masking": Masking, "salt_and_pepper": SaltAndPepper, "swap": SwapNoise}
@@ -67,7 +68,7 @@ class DenoisingAutoencoder(Autoencoder):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **Autoencoder._parameter_constraints,
-        "noise": [StrOptions(set(KINDS))],
+        "noise": [OneOf(set(KINDS))],
         "corruption_level": [Interval(Real, 0, None, closed="left"), None],
     }
 

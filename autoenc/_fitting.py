@@ -1,44 +1,29 @@
 """How an estimator is fitted: data checked, a trainer built and started, epochs run, what was learned kept."""
 
 import math
-import sys
-import warnings
 from collections.abc import Mapping
-from pathlib import Path
-from types import FrameType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import sklearn
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from autoenc import _cache, _columns, _core, _data, _predictor, _spec
+from autoenc import _cache, _columns, _condition, _core, _data, _predictor, _spec
 from autoenc._spec import Range, Spec
 from autoenc._start import start_of_output
 from autoenc._threads import n_threads
 from autoenc._training import History, Plan, train
+from autoenc._warn import warn
 
 # Highest learning rate where none is given.
 LEARNING_RATES = {"adam": 3e-3, "adamw": 3e-3, "rmsprop": 1e-3, "adagrad": 3e-2, "sgd": 5e-2, "lbfgs": 1.0}
 SCHEDULES = ("constant", "step", "exponential", "cosine", "one_cycle", "linear", "plateau")
 SCALE_RATIO = 1e3  # of standard deviations of columns, above which there is a warning
 MOST_WEIGHTS = 2**55  # with their gradients and the states of the optimiser
-FEATURES = ("n_features_in_", "feature_names_in_", "condition_categories_")  # found with the data
+# Found with the data.
+FEATURES = ("n_features_in_", "feature_names_in_", "condition_categories_", "condition_names_in_")
 ROWS_AT_ONCE = 4096  # where Python passes over the data
-# Folders, with a separator behind.
-_NOT_THE_USERS = tuple(str(Path(file).parent / "_")[:-1] for file in (__file__, str(sklearn.__file__)))
-
-
-def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warns at the line of the user: the first outside of this package and scikit-learn."""
-    level = 1
-    frame: FrameType | None = sys._getframe()
-    while frame is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
-        frame = frame.f_back
-        level += 1
-    warnings.warn(message, category, stacklevel=level - (frame is None))
 
 
 class Rows(NamedTuple):
@@ -172,22 +157,14 @@ class Fitting:
             ranges = _columns.resolve(loss, frame, target.shape[1], self._range_losses, self._loss_parameter)
         _data.check_target(target, loss, name if X_clean is None else label, ranges=ranges, allow_nan=allow_nan)
         goes_on = not reset or (self.warm_start and hasattr(self, "coefs_"))
-        if not goes_on:
-            self.__dict__.pop("condition_categories_", None)
-        if condition is not None:
-            condition, categories = _data.check_condition(
-                condition,
-                precision=precision,
-                name="condition" if like is None else "the condition of X_val",
-                n_rows=X.shape[0],
-                categories=getattr(self, "condition_categories_", None),
-                learns=not goes_on,
-                n_columns=None if like is None else like.condition.shape[1],
-                of="condition",
-                rows_of=name,
-            )
-            if categories is not None:
-                self.condition_categories_ = categories
+        condition = self._read_condition(
+            condition,
+            X.shape[0],
+            goes_on=goes_on,
+            name="condition" if like is None else "the condition of X_val",
+            n_columns=None if like is None or like.condition is None else like.condition.shape[1],
+            rows_of=name,
+        )
         return Rows(X, X_clean, condition, ranges)
 
     def _check_fit_data(
@@ -309,11 +286,13 @@ class Fitting:
         """Draws the weights, sets the output at the mean, looks at the scales."""
         trainer.initialize()
         mean, variance = trainer.moments(0)
+        self._look_for_values("X", rows.X, mean, variance)
         columns = self._scaled_columns(spec)
         if columns:
             self._warn_of_scales(mean[columns], variance[columns], columns)
         if spec["clean"]:
             mean, variance = trainer.moments(2 if spec["n_conditions"] else 1)
+            self._look_for_values("X_clean", rows.target, mean, variance)
         self._set(trainer, spec, self._starts(spec, mean, variance))
         self._set(trainer, spec, self._starts_at_rows(spec, rows))
 
@@ -334,6 +313,22 @@ class Fitting:
         """Parameters that start at training rows, by name."""
         return {}
 
+    def _look_for_values(
+        self: Any, name: str, X: Any, mean: NDArray[np.float64], variance: NDArray[np.float64]
+    ) -> None:
+        """Refuses a table without any value, and warns of columns without."""
+        if self.missing == "error":
+            return
+        # Moments of nothing are zero; so are those of a column of zeros.
+        none = _data.without_values(X, np.flatnonzero((mean == 0.0) & (variance == 0.0)))
+        if len(none) == len(mean):
+            raise ValueError(f"{name} has no value at all: every entry is missing (NaN); at least one must be there")
+        if len(none):
+            warn(
+                f"{name} has no observed value in the columns {_condition.listed(none)}: what is restored there means "
+                "nothing. Leave them out, or fill them."
+            )
+
     @staticmethod
     def _scaled_columns(spec: Spec) -> list[int]:
         """Columns of X whose scale the loss goes by."""
@@ -353,6 +348,7 @@ class Fitting:
                 "the loss hardly sees the small ones. Scale the columns first, for instance by StandardScaler in a "
                 "pipeline."
             )
+            return  # which mends what follows, too
         # Constant columns count too: the first layer gets their values all the same. So does an offset beside which the
         # spread is lost in those rounding errors.
         column = int(np.abs(mean).argmax())

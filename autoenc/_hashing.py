@@ -5,13 +5,14 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _cache, _core, _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._declare import estimator, first
 from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData
+from autoenc._options import OneOf
 from autoenc._predictors import HashingPredictor
 from autoenc._spec import Graph
 from autoenc._threads import n_threads
@@ -107,7 +108,7 @@ class HashingAutoencoder(Autoencoder):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **{name: kinds for name, kinds in Autoencoder._parameter_constraints.items() if name not in _NOT_HERE},
         "n_bits": [Interval(Integral, 1, None, closed="left")],
-        "method": [StrOptions(set(METHODS))],
+        "method": [OneOf(set(METHODS))],
         "noise_std": [Interval(Real, 0, None, closed="left")],
         "balance_weight": [Interval(Real, 0, None, closed="left")],
     }

@@ -12,15 +12,17 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.impute import MissingIndicator
 from sklearn.utils import check_random_state
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
-from sklearn.utils._param_validation import Interval, MissingValues, StrOptions
+from sklearn.utils._param_validation import Interval, MissingValues
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from autoenc import _core, _data
 from autoenc._autoencoder import Autoencoder
 from autoenc._base import MOST, AvailableIf, NotWithTheseParameters
 from autoenc._declare import estimator, first
+from autoenc._options import OneOf
 from autoenc._refuse import refuse
-from autoenc._row_statistics import moments, row_blocks
+from autoenc._row_blocks import row_blocks
+from autoenc._row_statistics import moments
 from autoenc._spec import Graph
 from autoenc._training import type_callback
 from autoenc._versioned import Versioned
@@ -201,7 +203,7 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
         "add_indicator": ["boolean"],
         "sample_posterior": ["boolean"],
         "keep_empty_features": ["boolean"],
-        "activation": [StrOptions(set(_core.ACTIVATIONS))],
+        "activation": [OneOf(set(_core.ACTIVATIONS))],
         "corruption_level": [Interval(Real, 0, 1, closed="left")],
         "max_iter": [Interval(Integral, 1, MOST, closed="both")],
         **{
@@ -238,7 +240,7 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
     def _check(self, X: Any, *, reset: bool) -> Any:
         """X as float32 or float64 of our own, dense or CSR, NaN where it is missing."""
         finite: Any = "allow-nan" if self._by_nan() else True
-        _data.check_compressed(X, "X")
+        X = _data.as_numbers(X, "X")
         X = validate_data(self, X, reset=reset, dtype=FLOATS, ensure_all_finite=finite, accept_sparse="csr", copy=True)
         if sp.issparse(X):
             if self.missing_values == 0:

@@ -10,12 +10,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _cache, _core, _data
 from autoenc._marginalized_network import MarginalizedPredictor, last_node, network
+from autoenc._options import OneOf
 from autoenc._refuse import refuse
 from autoenc._threads import n_threads
 from autoenc._versioned import Versioned
@@ -247,7 +248,7 @@ class MarginalizedDenoisingAutoencoder(Versioned, ClassNamePrefixFeaturesOutMixi
         "concatenate": ["boolean"],
         "n_pivots": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
-        "precision": [StrOptions({"float32", "float64"})],
+        "precision": [OneOf({"float32", "float64"})],
         "n_jobs": [Integral, None],
     }
 

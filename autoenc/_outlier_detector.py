@@ -5,6 +5,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import check_is_fitted
 
@@ -20,10 +21,12 @@ from autoenc import _core, _data, _outlier_members
 from autoenc._autoencoder import Autoencoder
 from autoenc._base import LEARNING_RATES, MOST
 from autoenc._landmarks import Landmarks
+from autoenc._options import OneOf
 from autoenc._outlier_members import Member, draw_landmarks
-from autoenc._outlier_scores import Fitted, OutlierPredictor, charbonnier, standardised, widened
+from autoenc._outlier_scores import Fitted, OutlierPredictor, by_member, charbonnier, standardised, widened
 from autoenc._refuse import refuse
-from autoenc._row_statistics import fence, median, moments, offset, row_blocks
+from autoenc._row_blocks import row_blocks
+from autoenc._row_statistics import fence, median, moments, offset
 from autoenc._spec import Spec
 from autoenc._threads import n_threads
 from autoenc._versioned import Versioned
@@ -40,7 +43,7 @@ REFUSED = {
     "condition": "what is known about a row can be columns of X, and is then judged with the others",
     "X_val": "members are trained for max_iter epochs, and rows outside of their bags give oob_scores_",
 }
-CONTAMINATION: list[Any] = [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")]
+CONTAMINATION: list[Any] = [OneOf({"auto"}), Interval(Real, 0, 0.5, closed="right")]
 
 
 class _Member(NamedTuple):
@@ -205,12 +208,12 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left"), "array-like"],
+        "n_components": [OneOf({"auto"}), Interval(Integral, 1, None, closed="left"), "array-like"],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like", Integral],
-        "activation": [StrOptions(set(_core.ACTIVATIONS))],
+        "activation": [OneOf(set(_core.ACTIVATIONS))],
         "max_samples": [
-            StrOptions({"auto"}),
+            OneOf({"auto"}),
             Interval(Integral, 1, None, closed="left"),
             Interval(Real, 0, 1, closed="right"),
         ],
@@ -218,7 +221,7 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
         "center_weight": [Interval(Real, 0, None, closed="left")],
         "neighbor_weight": [Interval(Real, 0, None, closed="left")],
         "clip": [Interval(Real, 0, None, closed="neither")],
-        "missing": [StrOptions({"error", "mask"})],
+        "missing": [OneOf({"error", "mask"})],
         "contamination": CONTAMINATION,
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "alpha": [Interval(Real, 0, None, closed="left")],
@@ -226,7 +229,7 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
         "batch_size": [Interval(Integral, 1, MOST, closed="both")],
         "max_iter": [Interval(Integral, 1, MOST, closed="both")],
         "random_state": ["random_state"],
-        "precision": [StrOptions({"float32", "float64"})],
+        "precision": [OneOf({"float32", "float64"})],
         "n_jobs": [Integral, None],
     }
 
@@ -472,30 +475,26 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
         self.training_scores_, self.oob_scores_ = self._scores(X, unseen)
         self.calibrate()
 
+    def _learned(self) -> dict[str, Any]:
+        """What scores are made of, beside the members."""
+        return {
+            "mean": self.mean_,
+            "scale": self.scale_,
+            "clip": self._clip,
+            "used": self._used,
+            "masks": self._masks,
+            "error": self.error_,
+            "median": self.median_,
+            "landmarks": self._landmarks if self._neighbors.any() else None,
+            "neighbors": self._neighbors,
+            "center": self._center,
+            "weight": self._weight,
+        }
+
     def _block(self, X: Any, unseen: NDArray[np.bool_] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Contributions of some rows, and their scores by the members that have not seen them."""
-        Z = self._standardise(X)
-        total = np.zeros(Z.shape)
-        sums, count = np.zeros(len(Z)), np.zeros(len(Z))
-        nearest = self._landmarks.nearest(Z, self._missing(Z)) if self._neighbors.any() else None
-        for i, network in enumerate(self.estimators_):
-            errors = self._errors(network, self.error_[i], Z)
-            errors /= self.median_[i]
-            if nearest is not None:
-                distances = self._distances(Z, nearest[:, i])
-                distances *= self._neighbors[i]
-                errors += distances
-            total += errors
-            if unseen is not None:
-                sums += np.where(unseen[i], errors.sum(axis=1), 0.0)
-                count += unseen[i]
-        center = self._distances(Z, 0.0)
-        center *= self._center
-        total /= len(self.estimators_)
-        total += center
-        total /= self._weight
-        with np.errstate(invalid="ignore"):
-            return total, -(sums / count + center.sum(axis=1)) / self._weight
+        members = [partial(_outlier_members.reconstruct, network) for network in self.estimators_]
+        return by_member(self._standardise(X), members, self._learned(), unseen)
 
     def _scores(self, X: Any, unseen: NDArray[np.bool_] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         def scores(block: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -676,20 +675,7 @@ class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         members = [Fitted(one._spec, one.coefs_, one.intercepts_, one.other_parameters_) for one in self.estimators_]
-        learned = {
-            "mean": self.mean_,
-            "scale": self.scale_,
-            "clip": self._clip,
-            "used": self._used,
-            "masks": self._masks,
-            "error": self.error_,
-            "median": self.median_,
-            "landmarks": self._landmarks if self._neighbors.any() else None,
-            "neighbors": self._neighbors,
-            "center": self._center,
-            "weight": self._weight,
-            "offset": self.offset_,
-        }
+        learned = {**self._learned(), "offset": self.offset_}
         return OutlierPredictor(members, learned, n_threads(n_jobs))
 
     def as_pyod(self) -> "PyODAdapter":

@@ -1,6 +1,8 @@
 """How an outlier detector scores rows, and its predictor. NumPy and the extension only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,12 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from autoenc import _core, _spec
 from autoenc._checks import is_sparse, read_rows
 from autoenc._landmarks import Landmarks
-from autoenc._predictor import parameters
+from autoenc._predictor import build, parameters
+from autoenc._row_blocks import row_blocks
 from autoenc._spec import Node, Spec
 
 _FORMAT = 2  # of the pickled state
 _FAN_IN = _spec.NODE["inputs"].shape[0]
-_VALUES_AT_ONCE = 2**18  # errors of all members and what is said of landmarks, of a block of rows
+_VALUES_AT_ONCE = 2**18  # of what the joined network says: errors of all members, and of landmarks
 
 
 def charbonnier(
@@ -68,6 +71,42 @@ def widened(contributions: NDArray[np.float64], used: NDArray[np.intp] | None, w
     return out
 
 
+def by_member(
+    Z: NDArray[Any],
+    members: Sequence[Callable[[NDArray[Any]], NDArray[Any]]],
+    learned: Mapping[str, Any],
+    unseen: NDArray[np.bool_] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Contributions of standardised rows, and their scores by the members that have not seen them.
+
+    `members` give reconstructions, one after the other: for many rows the fastest way.
+    """
+    missing = np.isnan(Z) if learned["masks"] else None
+    total = np.zeros(Z.shape)
+    sums, count = np.zeros(len(Z)), np.zeros(len(Z))
+    nearest = None if learned["landmarks"] is None else learned["landmarks"].nearest(Z, missing)
+    for i, restored in enumerate(members):
+        errors = restored(Z).astype(np.float64)
+        errors -= Z
+        charbonnier(errors, learned["error"][i], missing)
+        errors /= learned["median"][i]
+        if nearest is not None:
+            distances = charbonnier(np.subtract(Z, nearest[:, i], dtype=np.float64), 1.0, missing)
+            distances *= learned["neighbors"][i]
+            errors += distances
+        total += errors
+        if unseen is not None:
+            sums += np.where(unseen[i], errors.sum(axis=1), 0.0)
+            count += unseen[i]
+    center = charbonnier(Z.astype(np.float64), 1.0, missing)
+    center *= learned["center"]
+    total /= len(members)
+    total += center
+    total /= learned["weight"]
+    with np.errstate(invalid="ignore"):
+        return total, -(sums / count + center.sum(axis=1)) / learned["weight"]
+
+
 def joined(specs: Sequence[Spec], landmarks: Landmarks | None, masks: bool) -> tuple[list[Node], list[tuple[int, str]]]:
     """Fitted networks of the same rows side by side, as one: its nodes, and its parameters by network and name.
 
@@ -113,6 +152,10 @@ def joined(specs: Sequence[Spec], landmarks: Landmarks | None, masks: bool) -> t
     return nodes, owned
 
 
+def _restored(core: _core.Predictor, node: int, Z: NDArray[Any]) -> NDArray[Any]:
+    return core.run((Z,), node)
+
+
 class Fitted(NamedTuple):
     """A fitted network, with its parameters as an estimator has them."""
 
@@ -126,8 +169,8 @@ class OutlierPredictor:
     """A fitted `AutoencoderOutlierDetector` without scikit-learn and SciPy, with little overhead for one row.
 
     Made by ``detector.predictor()``. It holds a copy of what was learned, so that later changes of the detector, those
-    of `offset_` by `calibrate` too, do not reach it; its results have the detector's bits. All members run as one
-    network. It can be pickled, and used by several threads at once.
+    of `offset_` by `calibrate` too, do not reach it; its results have the detector's bits. For few rows all members
+    run as one network. It can be pickled, and used by several threads at once.
 
     Attributes
     ----------
@@ -166,6 +209,7 @@ class OutlierPredictor:
         self._start()
 
     def _start(self) -> None:
+        self._single: list[Callable[[NDArray[Any]], NDArray[Any]]] | None = None
         learned = self._learned
         self.n_features_in = len(learned["mean"])
         self.offset = learned["offset"]
@@ -233,13 +277,33 @@ class OutlierPredictor:
         total /= learned["weight"]
         return total
 
+    def _restoring(self) -> list[Callable[[NDArray[Any]], NDArray[Any]]]:
+        """The members one by one, made at first use: only calls of many rows want them."""
+        if self._single is None:
+            found: list[Callable[[NDArray[Any]], NDArray[Any]]] = []
+            for member in self._members:
+                core, at = build(*member, 1), _spec.positions(_spec.inference_nodes(member.spec))
+                found.append(partial(_restored, core, at[member.spec["output"]]))
+            self._single = found
+        return self._single
+
     def _contributions(self, X: Any) -> tuple[NDArray[np.float64], bool]:
-        masks = self._learned["masks"]
-        rows, single, _ = read_rows(X, self.n_features_in, precision="float64", allow_nan=masks)
-        at_once = max(1, _VALUES_AT_ONCE // self._width)
-        if rows.shape[0] <= at_once:
+        learned = self._learned
+        rows, single, _ = read_rows(X, self.n_features_in, precision="float64", allow_nan=learned["masks"])
+        if rows.shape[0] <= max(1, _VALUES_AT_ONCE // self._width):
             return self._block(rows), single
-        return np.concatenate([self._block(rows[at : at + at_once]) for at in range(0, rows.shape[0], at_once)]), single
+        members = self._restoring()
+
+        def contributions(block: slice) -> NDArray[np.float64]:
+            part = rows[block]
+            Z = standardised(part, learned["used"], learned["mean"], learned["scale"], learned["clip"], self._dtype)
+            return by_member(Z, members, learned)[0]
+
+        blocks = list(row_blocks(rows))
+        if min(len(blocks), self._n_threads) == 1:
+            return np.concatenate(list(map(contributions, blocks))), single
+        with ThreadPoolExecutor(min(len(blocks), self._n_threads)) as pool:
+            return np.concatenate(list(pool.map(contributions, blocks))), single
 
     def feature_contributions(self, X: ArrayLike) -> NDArray[np.float64]:
         """What each feature has to do with the score of one row (n_features,) or of many (n_samples, n_features)."""

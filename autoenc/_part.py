@@ -4,6 +4,8 @@ from typing import Any, ClassVar, Self
 
 from sklearn.base import BaseEstimator
 
+from autoenc._options import refuse_booleans
+
 
 class Part(BaseEstimator):
     """A parameter of an estimator that has parameters of its own, and no weights; not for direct use."""
@@ -24,4 +26,5 @@ class Part(BaseEstimator):
             A ValueError and TypeError that names the parameter, its value and what is allowed.
         """
         self._validate_params()
+        refuse_booleans(self)
         return self

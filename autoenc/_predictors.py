@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from autoenc import _core
+from autoenc import _core, _spec
+from autoenc._checks import source
 from autoenc._predictor import Predictor
 from autoenc._spec import Spec
 
@@ -15,12 +16,18 @@ PROBABILITIES = "probabilities"
 
 
 def log_probabilities(logits: NDArray[Any], probabilities: NDArray[Any]) -> NDArray[Any]:
-    """Logarithms of the softmax of rows of logits, exact where probabilities are tiny."""
+    """Logarithms of the softmax of rows of logits, exact where probabilities are tiny, of their type."""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     exact = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     likely = probabilities > 0.5
     # Near one the logarithm is that of the rounded probability, so that the two methods agree to the last digit.
-    return np.where(likely, np.log(np.where(likely, probabilities, 1.0)), exact).astype(logits.dtype)
+    return np.where(likely, np.log(np.where(likely, probabilities, 1.0)), exact).astype(probabilities.dtype)
+
+
+def of_standardised(values: NDArray[Any], mean: NDArray[Any], scale: NDArray[Any], flat: bool) -> Any:
+    """Predictions in the units of y, of the type of the standardised ones; `flat`: y had one dimension."""
+    out = (values * scale + mean).astype(values.dtype)
+    return out[..., 0][()] if flat else out
 
 
 class ClassifierPredictor(Predictor):
@@ -57,8 +64,12 @@ class ClassifierPredictor(Predictor):
 
     def predict_log_proba(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[Any]:
         """Logarithms of `predict_proba`, exact where those are tiny."""
-        logits = self._values(X, condition, self._head, _core.VALUES)
-        return log_probabilities(logits, self.predict_proba(X, condition=condition))
+        rows, single, out = self._rows(X, self.n_features_in)
+        sources = (source(rows), *self._conditions(condition, rows.shape[0], single))
+        logits = self._run(sources, self._head, _core.VALUES, dtype=_spec.dtype(self._spec))
+        found = self._run((logits,), self._probabilities, _core.VALUES, from_node=self._head, dtype=out)
+        values = log_probabilities(logits, found)
+        return values[0] if single else values
 
 
 class RegressorPredictor(Predictor):
@@ -75,10 +86,12 @@ class RegressorPredictor(Predictor):
     """
 
     def predict(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> Any:
-        """Numbers for one row or many: a float or (n_targets,), (n_samples,) or (n_samples, n_targets)."""
+        """Numbers for one row or many: a float or (n_targets,), (n_samples,) or (n_samples, n_targets).
+
+        Of type float32 for float32, float64 for float64, `precision` for everything else.
+        """
         out = self._values(X, condition, self._at[HEAD], _core.VALUES)
-        out = out * self._beside["scale"] + self._beside["mean"]
-        return out[..., 0][()] if self._beside["flat"] else out
+        return of_standardised(out, self._beside["mean"], self._beside["scale"], self._beside["flat"])
 
 
 class HashingPredictor(Predictor):

@@ -1,19 +1,14 @@
 """Moments, medians and thresholds over rows, with weights, of dense and sparse data to the same bits."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-VALUES_AT_ONCE, ROWS_AT_ONCE = 2**18, 4096  # of a block of rows
-
-
-def row_blocks(X: Any) -> Iterator[slice]:
-    rows = max(1, min(ROWS_AT_ONCE, VALUES_AT_ONCE // X.shape[1]))
-    return (slice(first, first + rows) for first in range(0, X.shape[0], rows))
+from autoenc._row_blocks import row_blocks
 
 
 def moments(X: Any, weights: NDArray[np.float64] | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

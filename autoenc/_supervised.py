@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import check_random_state, compute_class_weight
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import _check_y, check_consistent_length, check_is_fitted, column_or_1d
 
@@ -20,7 +20,15 @@ from autoenc._base import MOST, AvailableIf, NotWithTheseParameters
 from autoenc._condition import listed
 from autoenc._declare import estimator, first
 from autoenc._fitting import FEATURES, FitData, Rows
-from autoenc._predictors import HEAD, PROBABILITIES, ClassifierPredictor, RegressorPredictor, log_probabilities
+from autoenc._options import OneOf
+from autoenc._predictors import (
+    HEAD,
+    PROBABILITIES,
+    ClassifierPredictor,
+    RegressorPredictor,
+    log_probabilities,
+    of_standardised,
+)
 from autoenc._spec import Graph, Range, Spec, Stage, Term
 
 LABELS = "labels"
@@ -278,7 +286,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **_Supervised._parameter_constraints,
         "unlabeled_label": [Integral, str, None],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "class_weight": [dict, OneOf({"balanced"}), None],
     }
 
     def _add_head(self, graph: Graph, node: str, source: int) -> Term:
@@ -426,7 +434,11 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        return log_probabilities(self._head(X, HEAD, condition), self._head(X, PROBABILITIES, condition))
+        X = self._check(X)
+        condition = self._check_condition(condition, X.shape[0])
+        logits = self._run(X, HEAD, condition=condition, dtype=_spec.dtype(self._spec))
+        dtype = X.dtype if X.dtype.kind == "f" else logits.dtype
+        return log_probabilities(logits, self._run(logits, PROBABILITIES, start=HEAD, dtype=dtype))
 
     def predict(self, X: Any, *, condition: Any = None) -> NDArray[Any]:
         """The most probable class of each row.
@@ -680,11 +692,9 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_targets)
-            As y was in the fit.
+            As y was in the fit; float32 for float32, float64 for float64, `precision` for everything else.
         """
-        out = self._head(X, HEAD, condition)
-        out = out * self._y_scale + self._y_mean
-        return np.asarray(out[:, 0] if self._flat else out)
+        return of_standardised(self._head(X, HEAD, condition), self._y_mean, self._y_scale, self._flat)
 
     def predictor(self, *, n_jobs: int | None = 1) -> RegressorPredictor:
         """The fitted network as an object that needs neither scikit-learn nor SciPy, with little overhead for one row.

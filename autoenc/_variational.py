@@ -8,23 +8,23 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _bound, _cache, _columns, _core, _data, _latent, _predictor, _spec
 from autoenc._base import MOST, BaseAutoencoder
 from autoenc._declare import estimator, first
-from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData, Rows, warn
+from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData, Rows
+from autoenc._options import OneOf
 from autoenc._spec import Graph, Node, Range, Spec
 from autoenc._threads import n_threads
 from autoenc._training import History
 from autoenc._variational_graph import add_divergence, add_likelihood, is_closed, likelihood_parts
+from autoenc._warn import warn
 from autoenc.losses import ColumnLoss
 
 LIKELIHOODS = ("squared_error", "log_loss", "poisson", "multinomial", "negative_binomial")
-ACTIVE = (
-    0.01  # variance of a component's means over the rows, above which it is active (Burda et al. 2016, section 5.1)
-)
+ACTIVE = 0.01  # variance of a component's means over the rows, above which it is active (Burda et al. 2016)
 MOST_COMPONENTS = 2**16  # of a prior
 
 
@@ -60,8 +60,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         Factor of beta by epoch: "linear" rises to 1 over the first half of max_iter, "cyclical" does so in each of four
         cycles [8]_. A callable gets the share of epochs done, from 0 to 1, and answers the factor.
     free_bits : float, default=0.0
-        Mean divergence of a component over a minibatch, in nats, below which it costs nothing ([9]_, appendix C.8). For
-        "elbo" and the normal prior.
+        Mean divergence of a component over a minibatch, in nats, below which it costs nothing [9]_. For "elbo" and the
+        normal prior.
     prior : {"normal", "mixture", "vamp"}, default="normal"
         Of the codes: standard normal, a mixture of `n_prior_components` normals, or the mixture of the codes of as many
         learned pseudo-rows [10]_.
@@ -89,10 +89,10 @@ class VariationalAutoencoder(BaseAutoencoder):
 
     References
     ----------
-    .. [1] Kingma, D. P. and Welling, M. (2014). Auto-encoding variational Bayes. ICLR. Equation 10.
+    .. [1] Kingma, D. P. and Welling, M. (2014). Auto-encoding variational Bayes. ICLR.
     .. [2] Rezende, D. J., Mohamed, S. and Wierstra, D. (2014). Stochastic backpropagation and approximate inference in
        deep generative models. ICML.
-    .. [3] Burda, Y., Grosse, R. and Salakhutdinov, R. (2016). Importance weighted autoencoders. ICLR. Equation 8.
+    .. [3] Burda, Y., Grosse, R. and Salakhutdinov, R. (2016). Importance weighted autoencoders. ICLR.
     .. [4] Chen, R. T. Q. et al. (2018). Isolating sources of disentanglement in variational autoencoders. NeurIPS.
     .. [5] Kim, H. and Mnih, A. (2018). Disentangling by factorising. ICML.
     .. [6] Tolstikhin, I. et al. (2018). Wasserstein auto-encoders. ICLR.
@@ -129,16 +129,16 @@ class VariationalAutoencoder(BaseAutoencoder):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseAutoencoder._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "likelihood": [StrOptions(set(LIKELIHOODS)), ColumnLoss],
-        "noise_variance": [Interval(Real, 1e-4, 1e4, closed="both"), StrOptions({"shared", "learned"})],
-        "objective": [StrOptions({"elbo", "iwae", "beta_tc", "factor", "mmd"})],
+        "likelihood": [OneOf(set(LIKELIHOODS)), ColumnLoss],
+        "noise_variance": [Interval(Real, 1e-4, 1e4, closed="both"), OneOf({"shared", "learned"})],
+        "objective": [OneOf({"elbo", "iwae", "beta_tc", "factor", "mmd"})],
         "n_importance_samples": [Interval(Integral, 1, MOST, closed="both")],
         "beta": [Interval(Real, 0, None, closed="left")],
-        "beta_schedule": [StrOptions(set(_latent.SCHEDULES)), callable, None],
+        "beta_schedule": [OneOf(set(_latent.SCHEDULES)), callable, None],
         "free_bits": [Interval(Real, 0, None, closed="left")],
-        "prior": [StrOptions({"normal", "mixture", "vamp"})],
+        "prior": [OneOf({"normal", "mixture", "vamp"})],
         "n_prior_components": [Interval(Integral, 1, MOST_COMPONENTS, closed="both")],
-        "solver": [StrOptions(set(LEARNING_RATES) - {"lbfgs"})],
+        "solver": [OneOf(set(LEARNING_RATES) - {"lbfgs"})],
     }
     _not_tied: ClassVar[tuple[str, ...]] = ("log_variance", "second")
     _present_share: ClassVar[int] = 0  # the likelihood of a row is that of the entries that are there
@@ -450,7 +450,7 @@ class VariationalAutoencoder(BaseAutoencoder):
     ) -> NDArray[np.float64]:
         """Logarithm of each row's likelihood, in nats, by importance sampling from its code.
 
-        Burda et al. 2016, equation 8. A lower bound in expectation, which rises to the likelihood with the number of
+        Burda et al. 2016. A lower bound in expectation, which rises to the likelihood with the number of
         draws. They are the same in each call and for each row.
 
         Parameters

@@ -71,7 +71,7 @@ def _stage(graph: Graph, first_term: int, groups: int, combine: int = 0) -> Stag
 
 
 def _bound(model: Any, graph: Graph) -> None:
-    """Kingma and Welling (2014), equation 10, and Burda et al. (2016), equation 8."""
+    """Kingma and Welling (2014); of several draws Burda et al. (2016)."""
     if is_closed(model):
         kl = graph.add("gaussian_kl", "divergence", *POSTERIOR)
         if model.free_bits > 0.0:
@@ -92,7 +92,7 @@ def _bound(model: Any, graph: Graph) -> None:
 
 
 def _total_correlation(model: Any, graph: Graph) -> None:
-    """Chen et al. (2018), equation 2. The number of rows is set where it is known."""
+    """Chen et al. (2018). The number of rows is set where it is known."""
     parts = graph.add("total_correlation", "parts", "z", *POSTERIOR, width=3, value=(1.0,))
     for i, name in enumerate(("information", "divergence", "columns")):
         part = graph.add("slice", name, parts, width=1, size=(i,))
@@ -100,12 +100,12 @@ def _total_correlation(model: Any, graph: Graph) -> None:
 
 
 def _mmd(model: Any, graph: Graph) -> None:
-    """Tolstikhin et al. (2018), algorithm 2, with codes that are drawn."""
+    """Tolstikhin et al. (2018), with codes that are drawn."""
     graph.term("sum", graph.add("mmd", "divergence", "z", width=1), weight=model.beta)
 
 
 def _discriminator(model: Any, graph: Graph) -> None:
-    """Kim and Mnih (2018), algorithm 1: a discriminator's logit is the total correlation; a second stage trains it."""
+    """Kim and Mnih (2018): a discriminator's logit is the total correlation; a second stage trains it."""
     kl = graph.add("gaussian_kl", "kl", *POSTERIOR)
     graph.term("sum", kl, weight=float(graph.widths[kl]))
     node = "z"

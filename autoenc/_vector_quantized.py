@@ -6,13 +6,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _cache, _core, _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._declare import estimator, first
 from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData
+from autoenc._options import OneOf
 from autoenc._predictors import VectorQuantizedPredictor, codebooks, codes_of
 from autoenc._spec import Graph, Node, Range, Spec
 
@@ -28,8 +29,8 @@ class VectorQuantizedAutoencoder(Autoencoder):
 
     The encoder's output, the embedding, is replaced by the nearest vector of a codebook [1]_. The decoder sees that
     vector alone; its gradient passes to the encoder as if nothing had been replaced. The vectors are moving averages of
-    the embeddings assigned to them ([1]_, appendix A.1); those that hardly any row uses start anew at an embedding of
-    the minibatch [2]_. A row is then a few whole numbers (`encode_indices`), and can be restored from them
+    the embeddings assigned to them, the other way of [1]_; those that hardly any row uses start anew at an embedding
+    of the minibatch [2]_. A row is then a few whole numbers (`encode_indices`), and can be restored from them
     (`decode_indices`).
 
     Parameters
@@ -47,7 +48,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
     commitment_weight : float, default=0.25
         Weight of the squared distance between embedding and code, which keeps the encoder near the codes. It is a mean
         over features like the loss, without a factor 1/2; with "residual" the sum over the partial sums of codes
-        (equation 7 in [4]_).
+        [4]_.
     decay : float, default=0.99
         Of the moving averages, for a step.
     dead_code_threshold : float, default=0.1
@@ -80,7 +81,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
     References
     ----------
     .. [1] van den Oord, A., Vinyals, O. and Kavukcuoglu, K. (2017). Neural discrete representation learning. NIPS.
-    .. [2] Dhariwal, P. et al. (2020). Jukebox: a generative model for music. arXiv:2005.00341. Section 3.
+    .. [2] Dhariwal, P. et al. (2020). Jukebox: a generative model for music. arXiv:2005.00341.
     .. [3] Jegou, H., Douze, M. and Schmid, C. (2011). Product quantization for nearest neighbor search. IEEE TPAMI 33,
        117-128.
     .. [4] Lee, D., Kim, C., Kim, S., Cho, M. and Han, W.-S. (2022). Autoregressive image generation using residual
@@ -115,7 +116,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
         **{name: kinds for name, kinds in Autoencoder._parameter_constraints.items() if name not in _NOT_HERE},
         "n_codes": [Interval(Integral, 1, MOST_CODES, closed="both")],
         "n_codebooks": [Interval(Integral, 1, MOST_CODEBOOKS, closed="both")],
-        "quantizer": [StrOptions({"product", "residual"})],
+        "quantizer": [OneOf({"product", "residual"})],
         "commitment_weight": [Interval(Real, 0, None, closed="left")],
         "decay": [Interval(Real, 0, 1, closed="neither")],
         "dead_code_threshold": [Interval(Real, 0, 1, closed="left")],

@@ -1,9 +1,10 @@
-"""Pickles that say which release wrote them."""
+"""Pickles that say which release wrote them, and checks of parameters that scikit-learn leaves out."""
 
 from typing import Any
 
 from autoenc import __version__
-from autoenc._fitting import warn
+from autoenc._options import refuse_booleans
+from autoenc._warn import warn
 
 KEY = "_autoenc_version"
 
@@ -19,7 +20,14 @@ def _release(version: str) -> tuple[int, ...]:
 
 
 class Versioned:
-    """Goes before BaseEstimator: its pickles carry the version, and one of a later release warns when it is read."""
+    """Goes before BaseEstimator: its pickles carry the version, and one of a later release warns when it is read.
+
+    Its parameters that are numbers are no booleans.
+    """
+
+    def _validate_params(self) -> None:
+        super()._validate_params()  # type: ignore[misc]
+        refuse_booleans(self)
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]

@@ -19,9 +19,10 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
 
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 
 from autoenc import _core
+from autoenc._options import OneOf, refuse_booleans
 from autoenc._spec import MAX_LAYERS, MAX_WIDTH, Graph
 
 __all__ = ["Activation", "BatchNorm", "Dense", "Dropout", "LayerNorm", "Residual"]
@@ -61,7 +62,7 @@ class Dense(Layer):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "units": [Interval(Integral, 1, MAX_WIDTH, closed="both")],
-        "activation": [StrOptions(set(_core.ACTIVATIONS)), None],
+        "activation": [OneOf(set(_core.ACTIVATIONS)), None],
     }
 
     def _add(self, graph: Graph, name: str, node: str, defaults: Defaults) -> str:
@@ -88,7 +89,7 @@ class Activation(Layer):
     activation: str | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "activation": [StrOptions(set(_core.ACTIVATIONS)), None],
+        "activation": [OneOf(set(_core.ACTIVATIONS)), None],
     }
 
     def _add(self, graph: Graph, name: str, node: str, defaults: Defaults) -> str:
@@ -228,6 +229,7 @@ def check(name: str, layers: Any) -> list[Layer]:
             raise ValueError(f"{name}[{i}] is {layer!r}; allowed are the layers of autoenc.layers")
         try:
             layer._validate_params()
+            refuse_booleans(layer)
         except ValueError as error:
             raise ValueError(f"{name}[{i}]: {error}") from error
         if isinstance(layer, Residual):

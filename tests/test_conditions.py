@@ -239,3 +239,116 @@ def test_a_failed_fit_keeps_the_categories(X, at):
         model.fit(X, condition=at, sample_weight=np.zeros(N))
     assert model.condition_categories_.tolist() == ["blue", "green", "red"]
     model.transform(X, condition=NAMES[at])
+
+
+# ---- declared categories, names of columns ----
+
+
+def test_declared_categories_need_not_be_seen(X, at):
+    first, second = np.arange(N) < 30, np.arange(N) >= 30
+    some = np.where(at == 2, 0, at)  # no "blue" in the first half
+    declared = small(condition_categories=["red", "blue", "green"])
+    model = clone(declared).partial_fit(X[first], condition=NAMES[some[first]])
+    assert model.condition_categories_.tolist() == ["blue", "green", "red"]
+    model.partial_fit(X[second], condition=NAMES[at[second]])
+    columns = small().partial_fit(X[first], condition=(NAMES[some[first]][:, None] == np.sort(NAMES)).astype("f4"))
+    columns.partial_fit(X[second], condition=(NAMES[at[second]][:, None] == np.sort(NAMES)).astype("f4"))
+    assert_array_equal(model.coefs_[0], columns.coefs_[0])
+    predictor = model.predictor()
+    assert_array_equal(predictor(X, condition=NAMES[at]), model.transform(X, condition=NAMES[at]))
+    # The same as a fit that has seen them all.
+    assert_array_equal(
+        clone(declared).fit(X, condition=NAMES[at]).coefs_[0], small().fit(X, condition=NAMES[at]).coefs_[0]
+    )
+    with pytest.raises(
+        ValueError, match="labels that condition_categories had not: 'violet'; allowed are 'blue', 'green"
+    ):
+        clone(declared).fit(X, condition=["violet"] * N)
+    with pytest.raises(ValueError, match="labels that are whole numbers; those of condition_categories were strings"):
+        clone(declared).fit(X, condition=at)
+
+
+@pytest.mark.parametrize("categories", [np.array([2, 0, 1]), (0, 1, 2), [0, 1, 2, 7]])
+def test_declared_categories_of_numbers(X, at, categories):
+    model = small(condition_categories=categories).fit(X[:5], condition=at[:5])
+    assert model.condition_categories_.tolist() == sorted(int(one) for one in categories)
+
+
+@pytest.mark.parametrize(
+    ("categories", "message"),
+    [
+        ([], "condition_categories.*"),
+        ("red", "condition_categories"),
+        (["red", "red", "blue"], "condition_categories has 'red' twice; allowed: each label once"),
+        (["red", 1], "condition_categories has labels of type int, str"),
+        ([0.5, 1.5], "condition_categories has one dimension and is of type float64"),
+        ([["red"]], r"condition_categories is \[\['red'\]\]; allowed are labels, in one dimension"),
+    ],
+)
+def test_declarations_that_say_nothing(X, at, categories, message):
+    model = small(condition_categories=categories)
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, condition=NAMES[at])
+    assert not hasattr(model, "condition_categories_")
+
+
+def test_declarations_against_what_is_given(X, at):
+    declared = small(condition_categories=["red", "green", "blue"])
+    with pytest.raises(ValueError, match="condition_categories says that condition has labels, and it has columns"):
+        declared.fit(X, condition=np.eye(3)[at])
+    with pytest.raises(ValueError, match=r"condition_categories=\[.*\] is given, and condition is not"):
+        declared.fit(X)
+    model = small(warm_start=True).fit(X, condition=NAMES[at])
+    model.set_params(condition_categories=["red", "green", "blue"]).fit(X, condition=NAMES[at])
+    with pytest.raises(
+        ValueError, match="condition_categories has 'red', and the fit that goes on had 'blue', 'green',"
+    ):
+        model.set_params(condition_categories=["red"]).fit(X, condition=["red"] * N)
+    with pytest.raises(ValueError, match="the fit that goes on had none"):
+        small(warm_start=True).fit(X).set_params(condition_categories=["red"]).fit(X, condition=["red"] * N)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_names_of_columns_are_those_of_the_fit(X, at, library):
+    DataFrame = pytest.importorskip(library).DataFrame
+    frame = DataFrame({"age": np.arange(N) / N, "income": at / 2})
+    values = np.column_stack([np.arange(N) / N, at / 2])
+    model = small().fit(X, condition=frame)
+    assert model.condition_names_in_.tolist() == ["age", "income"]
+    assert_array_equal(
+        model.transform(X, condition=frame), small().fit(X, condition=values).transform(X, condition=values)
+    )
+    swapped = frame[["income", "age"]]
+    match = "condition has the columns 'income', 'age'; those of the fit were 'age', 'income', in this order"
+    for call in (model.transform, model.score_samples, model.partial_fit):
+        with pytest.raises(ValueError, match=match):
+            call(X, condition=swapped)
+    with pytest.raises(ValueError, match="the condition of X_val has the columns 'income', 'age'"):
+        small().fit(X, condition=frame, X_val=(X, swapped))
+    with pytest.warns(UserWarning, match="condition has no names of columns, and that of the fit had some"):
+        model.transform(X, condition=values)
+    again = pickle.loads(pickle.dumps(model))
+    assert again.condition_names_in_.tolist() == ["age", "income"]
+    with pytest.warns(UserWarning, match="condition has names of columns, and that of the fit had none"):
+        small().fit(X, condition=values).transform(X, condition=frame)
+    assert not hasattr(model.fit(X, condition=NAMES[at]), "condition_names_in_")
+
+
+def test_errors_of_columns_name_the_condition(X, at):
+    pandas = pytest.importorskip("pandas")
+    allowed = "allowed are labels .* in one dimension, or numbers in two"
+    texts = pandas.DataFrame({"age": np.arange(N), "city": NAMES[at], "street": NAMES[at].astype(object)})
+    for condition, columns in (
+        (texts, "'city', 'street'"),
+        (texts.to_numpy(), "'1', '2'"),
+        (NAMES[at].reshape(-1, 1), "'0'"),
+        (NAMES[at].reshape(-1, 1).tolist(), "'0'"),
+    ):
+        with pytest.raises(
+            ValueError, match=f"condition has two dimensions and texts in the columns {columns}; {allowed}"
+        ):
+            small().fit(X, condition=condition)
+        if isinstance(condition, np.ndarray) or columns == "'0'":
+            model = small().fit(X, condition=np.zeros((N, np.shape(condition)[1])))
+            with pytest.raises(ValueError, match=r"condition(: could not convert| is an array of type)"):
+                model.predictor()(X, condition=condition)

@@ -1,11 +1,21 @@
 """Errors name the parameter, the value and what is allowed, and leave the estimator as it was."""
 
+import re
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.exceptions import NotFittedError
 
-from autoenc import Autoencoder
+from autoenc import (
+    Autoencoder,
+    AutoencoderImputer,
+    AutoencoderOutlierDetector,
+    MarginalizedDenoisingAutoencoder,
+    VectorQuantizedAutoencoder,
+)
+from autoenc.layers import Dense
+from autoenc.sparsity import L1, TopK
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +75,39 @@ def fails(match, X, **parameters):
 )
 def test_constructor_parameters(X, name, value):
     fails(f"The '{name}' parameter of Autoencoder must be .* Got {value!r} instead", X, **{name: value})
+
+
+def test_allowed_texts_are_in_order(X):
+    for name, value in (("activation", "sine"), ("solver", "newton"), ("loss", "mse")):
+        with pytest.raises(ValueError, match="must be a str among") as error:
+            Autoencoder(**{name: value}).fit(X)
+        allowed = re.findall(r"'(\w+)'", str(error.value).partition("{")[2].partition("}")[0])
+        assert len(allowed) > 5
+        assert allowed == sorted(allowed)
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_])
+@pytest.mark.parametrize("name", ["n_components", "alpha", "batch_size", "tol", "clip_norm"])
+def test_booleans_are_no_numbers(X, name, value):
+    match = f"The '{name}' parameter of Autoencoder must be .*Got {value!r} instead".replace("(", "\\(")
+    fails(match, X, **{name: value})
+
+
+def test_booleans_of_others_and_of_parts(X):
+    for model in (
+        AutoencoderImputer(n_components=True),
+        AutoencoderOutlierDetector(n_components=True),
+        AutoencoderOutlierDetector(n_estimators=True),
+        MarginalizedDenoisingAutoencoder(n_layers=True),
+        VectorQuantizedAutoencoder(n_codes=True),
+        Autoencoder(sparsity=TopK(True)),
+        Autoencoder(sparsity=L1(True)),
+        Autoencoder(encoder=[Dense(True)]),
+    ):
+        with pytest.raises(ValueError, match=r"n_components|n_estimators|n_layers|n_codes|'k'|weight|units"):
+            model.fit(X)
+    for allowed in ({"verbose": False}, {"shuffle": True}, {"shuffle": np.False_}, {"random_state": True}):
+        Autoencoder(2, max_iter=1, **allowed).fit(X)
 
 
 @pytest.mark.parametrize("value", [(8, 0), (8, 2.5), (-3,), 0, ("8",), (True,), {8}, np.array(8)])
@@ -189,7 +232,21 @@ def test_shapes(X):
 
 
 def test_not_numbers(X):
-    fails("could not convert", np.array([["a", "b"], ["c", "d"]]))
+    for texts in (np.array([["a", "b"], ["c", "d"]]), np.array([["1", "2.5"], ["3", "4"]]), np.array([[b"1"], [b"2"]])):
+        match = f"X is an array of type {texts.dtype}; allowed are numbers: convert texts of numbers explicitly"
+        for given in (texts, texts.tolist()):
+            fails(match, given)
+            fails(r"X_clean is an array of type .*; allowed are numbers", X[: len(texts)], X_clean=given)
+            fails(r"X_val is an array of type .*; allowed are numbers", X, X_val=given)
+            for model in (AutoencoderImputer(), AutoencoderOutlierDetector(), MarginalizedDenoisingAutoencoder()):
+                with pytest.raises(ValueError, match=match):
+                    model.fit(given)
+    model = Autoencoder(max_iter=1).fit(X)
+    for call in (model.transform, model.predictor(), model.predictor().score_samples):
+        with pytest.raises(ValueError, match=r"X is an array of type <U.*; allowed are numbers"):
+            call(X.astype(str))
+    # Objects are what they hold, as in scikit-learn.
+    np.testing.assert_array_equal(model.transform(X.astype(object)), model.transform(X))
     fails("Complex data not supported", X + 1j)
 
 

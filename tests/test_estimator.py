@@ -274,6 +274,9 @@ def test_scales_are_warned_of_and_only_then(X):
     with pytest.warns(UserWarning, match="column 1 of X has a mean of 2e.04.*StandardScaler") as caught:
         Autoencoder(2, max_iter=1).fit(X + [0, 2e4, 0, 0, 0, 0])
     assert [warning.filename for warning in caught] == [__file__]
+    with pytest.warns(UserWarning, match="reach from") as caught:  # both apply, and one remedy mends both
+        Autoencoder(2, max_iter=1).fit(wide + [0, 2e8, 0, 0, 0, 0])
+    assert len(caught) == 1
     constant = X.copy()
     for value in (1e6, -1e12):
         constant[:, 0] = value

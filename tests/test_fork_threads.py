@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from autoenc import Autoencoder
+from autoenc import Autoencoder, _cache
 from autoenc import _threads as threads
 
 
@@ -31,7 +31,7 @@ def make(seed=0, **parameters):
 FORK = """
 import os, sys
 import numpy as np
-from autoenc import Autoencoder
+from autoenc import Autoencoder, _cache
 X = np.random.default_rng(0).normal(size=(600, 40)).astype(np.float32)
 model = Autoencoder(8, hidden_layer_sizes=(512,), max_iter=3, batch_size=256, random_state=0, n_jobs=2).fit(X)
 codes, predictor = model.transform(X), model.predictor(n_jobs=2)
@@ -61,7 +61,7 @@ def test_fork_while_idle(environment):
 FORK_INSIDE = """
 import os, threading
 import numpy as np
-from autoenc import Autoencoder
+from autoenc import Autoencoder, _cache
 X = np.random.default_rng(0).normal(size=(600, 40)).astype(np.float32)
 model = Autoencoder(8, hidden_layer_sizes=(512,), max_iter=2, batch_size=256, random_state=0, n_jobs=2).fit(X)
 codes = model.transform(X)
@@ -105,6 +105,21 @@ def test_fits_in_several_threads_at_once(X):
     for a, b in zip(alone, together, strict=True):
         for left, right in zip(a, b, strict=True):
             assert_array_equal(left, right)
+
+
+def test_an_estimator_is_forgotten_without_a_line_of_python(X):
+    """Ctrl-C within a finaliser that is Python would raise an exception that nobody sees."""
+    model = Autoencoder(2, max_iter=1).fit(X)
+    model.transform(X)
+    key = id(model)
+    assert key in _cache._entries
+    lines = []
+    old = sys.getprofile()
+    sys.setprofile(lambda frame, event, _: lines.append(frame.f_code.co_name) if event == "call" else None)
+    del model
+    sys.setprofile(old)
+    assert key not in _cache._entries
+    assert lines == []
 
 
 def test_one_estimator_in_many_threads(X):

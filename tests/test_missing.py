@@ -245,7 +245,8 @@ def test_the_output_starts_at_the_means_of_what_is_there(holes):
     X = holes.copy()
     X[:, 4] = np.nan
     weights = np.random.default_rng(3).integers(0, 4, N).astype(float)
-    model = fit(X, sample_weight=weights, learning_rate_init=1e-30, max_iter=1, precision="float64", alpha=0.0)
+    with pytest.warns(UserWarning, match="X has no observed value in the columns 4: "):
+        model = fit(X, sample_weight=weights, learning_rate_init=1e-30, max_iter=1, precision="float64", alpha=0.0)
     present = ~np.isnan(X)
     total = (present * weights[:, None]).sum(axis=0)
     means = (np.nan_to_num(X.astype("f8")) * weights[:, None]).sum(axis=0) / np.maximum(total, 1)
@@ -266,7 +267,9 @@ def test_a_column_that_is_always_missing_changes_nothing_in_the_others(whole, pa
     at = 4
     with_column = np.insert(X, at, np.nan, axis=1)
     options = {"precision": "float64", "warm_start": True, "max_iter": 8, **parameters}
-    big, small = fit(with_column, **options), fit(X, **options)
+    with pytest.warns(UserWarning, match=f"X has no observed value in the columns {at}: "):
+        big = fit(with_column, **options)
+    small = fit(X, **options)
     big.coefs_ = [rng.normal(size=w.shape, scale=0.3) for w in big.coefs_]
     others = np.delete(np.arange(D + 1), at)
     small.coefs_ = [big.coefs_[0][others], *big.coefs_[1:-1], big.coefs_[-1][:, others]]
@@ -300,8 +303,26 @@ def test_a_row_without_anything(holes):
     more = fit(X, learning_rate_init=0.1 * N / (N - 1), **full)
     assert_allclose(np.array(more.loss_curve_) * N / (N - 1), few.loss_curve_, rtol=1e-9)
     assert_allclose(more.coefs_[0], few.coefs_[0], rtol=1e-7, atol=1e-10)
-    nothing = fit(np.full((20, D), np.nan, dtype="f4"))
-    assert nothing.loss_curve_ == [0.0] * nothing.n_iter_
+
+
+@pytest.mark.parametrize("convert", [np.asarray, stored_nan], ids=["dense", "sparse"])
+def test_columns_and_tables_without_any_value(whole, convert):
+    nothing = np.full((N, D), np.nan, dtype="f4")
+    for given in ({}, {"sample_weight": np.arange(N)}, {"precision": "float64"}):
+        with pytest.raises(ValueError, match="X has no value at all: every entry is missing"):
+            fit(convert(nothing), **given)
+        with pytest.raises(ValueError, match="X_clean has no value at all: every entry is missing"):
+            Autoencoder(2, missing="mask", max_iter=1).fit(whole, X_clean=convert(nothing))
+    X = whole.copy()
+    X[:, [1, 4]] = np.nan
+    X[:, 2] = 0  # there, and has the moments of nothing
+    with pytest.warns(UserWarning) as caught:
+        fit(convert(X))
+    assert [str(one.message).split(":")[0] for one in caught] == ["X has no observed value in the columns 1, 4"]
+    X[3, 1] = X[-1, 4] = 0.0
+    fit(convert(X))
+    with pytest.warns(UserWarning, match="X_clean has no observed value in the columns 0: "):
+        Autoencoder(2, missing="mask", max_iter=1).fit(whole, X_clean=np.where(np.arange(D) == 0, np.nan, whole))
 
 
 def test_equal_rows_are_merged_whatever_the_bits_of_their_nan(holes):
@@ -444,7 +465,8 @@ def test_what_is_missing_has_no_part_in_the_auxiliary_loss(whole):
     X = whole.astype("f8")
     X[:, 0] = np.nan
     options = {"sparsity": TopK(1, aux_k=2, dead_after=1, aux_weight=1.0), "hidden_layer_sizes": (), "alpha": 0.0}
-    model = fit(X, precision="float64", max_iter=1, learning_rate_init=1e-30, **options)
+    with pytest.warns(UserWarning, match="X has no observed value in the columns 0: "):
+        model = fit(X, precision="float64", max_iter=1, learning_rate_init=1e-30, **options)
     start = model.coefs_[-1][:, 0].copy()
     model.set_params(warm_start=True, max_iter=10, learning_rate_init=1e-2).fit(X)
     assert_array_equal(model.coefs_[-1][:, 0], start)

@@ -273,6 +273,26 @@ def test_predictors_score_in_blocks(X, monkeypatch):
     assert_array_equal(detector.predictor().score_samples(X), expected)
 
 
+@pytest.mark.parametrize("n_jobs", [1, 3])
+@pytest.mark.parametrize("neighbor_weight", [0.0, 1.0])
+def test_predictors_take_many_rows_as_the_detector_does(X, holes, monkeypatch, n_jobs, neighbor_weight):
+    """One network of all members for few rows, one of each for many."""
+    from autoenc import _outlier_scores, _row_blocks
+
+    detector = fit(holes, missing="mask", neighbor_weight=neighbor_weight)
+    expected = detector.feature_contributions(holes)
+    few = detector.predictor(n_jobs=n_jobs)
+    assert_array_equal(few.feature_contributions(holes), expected)
+    assert few._single is None
+    monkeypatch.setattr(_outlier_scores, "_VALUES_AT_ONCE", 1)
+    monkeypatch.setattr(_row_blocks, "ROWS_AT_ONCE", 70)
+    many = detector.predictor(n_jobs=n_jobs)
+    for kind in (holes, sp.csr_array(np.where(holes == 0, 0, holes))):
+        assert_array_equal(many.feature_contributions(kind), expected)
+    assert len(many._single) == len(detector.estimators_)
+    assert_array_equal(pickle.loads(pickle.dumps(many)).feature_contributions(holes), expected)
+
+
 def test_predictors_of_incomplete_rows(holes):
     detector = fit(holes, missing="mask")
     predictor = detector.predictor()
@@ -303,12 +323,12 @@ def test_errors_of_predictors(X, holes):
 
 
 def test_moments_do_not_depend_on_blocks(X, monkeypatch):
-    from autoenc import _row_statistics
+    from autoenc import _row_blocks
 
     weights = np.random.default_rng(0).random(300)
     sparse = sp.csr_array(np.where(X.mean(axis=0) < X, X, 0.0))
     whole = [moments(data, w) for data in (X, with_holes(X), sparse) for w in (None, weights)]
-    monkeypatch.setattr(_row_statistics, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(_row_blocks, "ROWS_AT_ONCE", 7)
     parts = [moments(data, w) for data in (X, with_holes(X), sparse) for w in (None, weights)]
     for one, other in zip(whole, parts, strict=True):
         assert_array_equal(one, other)

@@ -47,6 +47,49 @@ def test_classes_of_partly_labelled_rows(digits):
     assert model.reconstruct(X).shape == X.shape
 
 
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_logarithms_take_one_pass(digits, precision, monkeypatch):
+    """They agree to the last digit with the logarithms of probabilities above a half, whatever the types."""
+    X, _, few = digits
+    model = classifier(max_iter=2, precision=precision).fit(X, few)
+    starts, run = [], AutoencoderClassifier._run
+
+    def seen(*given, **options):
+        starts.append(options.get("start"))
+        return run(*given, **options)
+
+    monkeypatch.setattr(AutoencoderClassifier, "_run", seen)
+    for dtype in ("float32", "float64"):
+        rows = X[:50].astype(dtype)
+        probabilities = model.predict_proba(rows)
+        starts.clear()
+        logarithms = model.predict_log_proba(rows)
+        assert starts == [None, "head"]
+        assert logarithms.dtype == dtype
+        likely = probabilities > 0.5
+        assert likely.any()
+        assert_array_equal(logarithms[likely], np.log(probabilities[likely]))
+        assert_array_equal(model.predictor().predict_log_proba(rows), logarithms)
+        assert_array_equal(model.predictor().predict_log_proba(rows[3]), logarithms[3])
+
+
+@pytest.mark.parametrize("flat", [True, False])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_predictions_have_the_type_of_the_rows(digits, precision, flat):
+    """As those of MLPRegressor, where float32 rows meet weights of float32."""
+    X, y, _ = digits
+    y = 100.0 * (y if flat else np.stack([y, -y], axis=1))
+    model = AutoencoderRegressor(4, max_iter=2, fine_tune_max_iter=2, precision=precision, random_state=0).fit(X, y)
+    whole = model.predict(X.astype("float64"))
+    for given, expected in ((X, "float32"), (X.astype("f8"), "float64"), ((16 * X).astype(int), precision)):
+        predicted = model.predict(given)
+        assert predicted.dtype == expected
+        assert predicted.shape == y.shape
+        assert_array_equal(model.predictor().predict(given), predicted)
+        assert model.predictor().predict(given[0]).dtype == expected
+    assert_allclose(model.predict(X), whole, rtol=1e-5)
+
+
 def test_rows_without_labels_teach(digits):
     """The pretraining sees them: without them another network comes out, and a worse one."""
     X, y, few = digits

@@ -1,0 +1,27 @@
+"""What checks of parameters say beyond scikit-learn's."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+
+class OneOf(StrOptions):
+    """Texts that a parameter may have, in messages in the order of the alphabet: a set's is another in each process."""
+
+    def __str__(self) -> str:
+        return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"
+
+
+def refuse_booleans(model: Any) -> None:
+    """Refuses True and False where a parameter is a number, for which they would count as 1 and 0."""
+    for name, allowed in model._parameter_constraints.items():
+        value = getattr(model, name)
+        if not isinstance(value, (bool, np.bool_)) or "boolean" in allowed or "verbose" in allowed:
+            continue
+        intervals = [str(one) for one in allowed if isinstance(one, Interval)]
+        if intervals:
+            raise ValueError(
+                f"The {name!r} parameter of {type(model).__name__} must be {' or '.join(intervals)}. Got {value!r} "
+                "instead."
+            )
