@@ -14,6 +14,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -83,3 +84,32 @@ def table(rows: int, columns: int = 30, factors: int = 8, seed: int = 0) -> NDAr
     X -= X.mean(axis=0)
     X /= X.std(axis=0)
     return X.astype(np.float32)
+
+
+def dictionary_mixtures(
+    rows: int, columns: int = 768, atoms: int = 4096, each: int = 24, seed: int = 0
+) -> NDArray[np.float32]:
+    """Rows like the activations that sparse codes are made for: sums of few of many directions, and a little noise."""
+    rng = np.random.default_rng(seed)
+    directions = rng.standard_normal((atoms, columns), dtype=np.float32) / np.float32(math.sqrt(columns))
+    X = np.empty((rows, columns), dtype=np.float32)
+    for row in X:
+        chosen = (atoms * rng.random(each) ** 2).astype(np.int64)  # some directions are much more frequent than others
+        row[:] = rng.exponential(2.0, each).astype(np.float32) @ directions[chosen]
+    X += np.float32(0.02) * rng.standard_normal(X.shape, dtype=np.float32)
+    return X
+
+
+def clicks(rows: int, columns: int = 20000, each: int = 70, groups: int = 40, seed: int = 0) -> sp.csr_array:
+    """Float32 rows of `each` ones: most in the columns of the row's group, popular ones first, the rest anywhere."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(columns).reshape(groups, -1)
+    indices = np.empty((rows, each), dtype=np.int32)
+    for row in indices:
+        own = order[rng.integers(groups)]
+        inside = own[(own.size * rng.random(4 * each) ** 3).astype(np.int64)]
+        outside = order.ravel()[(columns * rng.random(4 * each) ** 3).astype(np.int64)]
+        mixed = np.where(rng.random(4 * each) < 0.8, inside, outside)
+        row[:] = np.sort(mixed[np.sort(np.unique(mixed, return_index=True)[1])[:each]])
+    starts = np.arange(0, rows * each + 1, each, dtype=np.int32)
+    return sp.csr_array((np.ones(rows * each, dtype=np.float32), indices.ravel(), starts), shape=(rows, columns))

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 from benchmarks import report
 from benchmarks.peers import PEERS, load_trainer
 from benchmarks.runner import choose, measure, say
@@ -18,8 +16,7 @@ from benchmarks.workloads import WORKLOADS, Workload
 
 DESCRIPTION = "milliseconds per training step: torch, torch.compile, JAX scan, MLPRegressor, ours"
 
-# A loss above this part of what the feature means alone reach says that the network never got going.
-LEARNT = 0.9
+JUDGED = 10240  # rows that the loss after training is taken on
 
 
 class TrainingRounds:
@@ -29,8 +26,7 @@ class TrainingRounds:
         trainer = load_trainer(peer)
         self._workload = WORKLOADS[workload]
         self._X = self._workload.load(self._workload.rows)
-        mean = self._X.mean(axis=0, dtype=np.float64)
-        self._trivial = self._workload.network.evaluate(self._X, np.broadcast_to(mean, self._X.shape))
+        self._trivial = self._workload.network.trivial(self._X)
         self._trainer = trainer(self._workload.network, self._X, self._workload.batch_size)
         self._trainer.train(1, lambda: None)  # compiles, starts threads
         self.note = self._trainer.note
@@ -41,8 +37,12 @@ class TrainingRounds:
         if len(ticks) != 1 + self._workload.epochs:
             raise RuntimeError(f"expected {1 + self._workload.epochs} epochs, saw the end of {len(ticks)}")
         milliseconds = [1e3 * (b - a) / self._workload.steps for a, b in pairwise(ticks)]
-        loss = self._workload.network.evaluate(self._X, self._trainer.reconstruct(self._X))
+        loss = self._loss()
         return {"ms": milliseconds, "loss": loss, "trivial": self._trivial}
+
+    def _loss(self) -> float:
+        X = self._X[:JUDGED]
+        return self._workload.network.evaluate(X, self._trainer.reconstruct(X))
 
 
 def open_subject(peer: str, workload: str) -> TrainingRounds:
@@ -70,7 +70,7 @@ def _section(workload: Workload, peers: Sequence[str], outcome: Outcome, roof: f
     losses = {peer: statistics.median(r["loss"] for r in taken) for peer, taken in results.items()}
     middle = statistics.median(losses.values()) if losses else 0.0
     alike = {peer: abs(loss - middle) <= workload.tolerance * middle for peer, loss in losses.items()}
-    learnt = {peer: losses[peer] < LEARNT * taken[0]["trivial"] for peer, taken in results.items()}
+    learnt = {peer: losses[peer] < workload.learnt * taken[0]["trivial"] for peer, taken in results.items()}
     reference = "ours" if alike.get("ours") and learnt["ours"] else None
     flops = workload.network.flops(workload.batch_size)
     rows = []

@@ -33,6 +33,7 @@ def _limit_cpus() -> None:
 
 def main(module: str, arguments: str) -> None:
     from benchmarks.data import DataNotFound
+    from benchmarks.latents import NotForPeer
 
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -46,7 +47,7 @@ def main(module: str, arguments: str) -> None:
     except ImportError as error:
         answer(state="missing", reason=str(error))
         return
-    except DataNotFound as error:
+    except (DataNotFound, NotForPeer) as error:
         answer(state="skipped", reason=str(error))
         return
     answer(state="ready", note=subject.note)

@@ -10,24 +10,25 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.latents import Features, TopK, Variational
 from benchmarks.workloads import Network
 
 
 class Trainer(Protocol):
     """Trains one network on one array, again from the start at every call of `train`.
 
-    The constructor takes the data as a C-contiguous float32 array and does what is done once: conversion to the peer's
-    own array type, compilation, choice of the fastest variant. `schedule` is "constant", or "cosine" (falls to a
-    hundredth of the rate over the epochs of the call).
+    The constructor takes the data as a C-contiguous float32 array, or as a float32 CSR array, and does what is done
+    once: conversion to the peer's own array type, compilation, choice of the fastest variant. `schedule` is "constant",
+    or "cosine" (falls to a hundredth of the rate over the epochs of the call). What a peer cannot train it refuses by
+    `NotForPeer`.
     """
 
     def __init__(
         self,
-        network: Network,
-        X: NDArray[np.float32],
+        network: Network | Variational | TopK,
+        X: Features,
         batch_size: int,
         *,
         learning_rate: float = 1e-3,
@@ -38,7 +39,7 @@ class Trainer(Protocol):
     def train(self, epochs: int, tick: Callable[[], None]) -> None:
         """Fresh parameters, then `epochs` passes with Adam; `tick` is called when the work of an epoch is done."""
 
-    def reconstruct(self, X: NDArray[np.float32]) -> NDArray[Any]:
+    def reconstruct(self, X: Features) -> NDArray[Any]:
         """Reconstruction of the rows of X by the parameters at the end of `train`."""
 
     @property

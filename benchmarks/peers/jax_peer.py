@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 from numpy.typing import NDArray
 
+from benchmarks.latents import Features, NotForPeer, TopK, Variational
 from benchmarks.workloads import Network
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
@@ -21,14 +22,16 @@ class ScanTrainer:
 
     def __init__(
         self,
-        network: Network,
-        X: NDArray[np.float32],
+        network: Network | Variational | TopK,
+        X: Features,
         batch_size: int,
         *,
         learning_rate: float = 1e-3,
         schedule: str = "constant",
         seed: int = 0,
     ) -> None:
+        if not isinstance(network, Network):
+            raise NotForPeer(f"the JAX peer has no {type(network).__name__} network")
         self._network = network
         self._x = jnp.asarray(X)
         self._batch_size = batch_size

@@ -5,15 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from autoenc import Autoencoder
+from autoenc import Autoencoder, VariationalAutoencoder
+from autoenc.sparsity import TopK as TopKSparsity
+from benchmarks.latents import Features, TopK, Variational
 from benchmarks.workloads import Network
 
 
+def _estimator_of(network: Network | Variational | TopK) -> tuple[type[Any], dict[str, Any]]:
+    """Class of the estimator, and those of its parameters that say what the network is."""
+    if isinstance(network, Variational):
+        return VariationalAutoencoder, {
+            "n_components": network.widths[-1],
+            "hidden_layer_sizes": network.widths[1:-1],
+            "activation": network.activation,
+            "likelihood": network.likelihood,
+        }
+    if isinstance(network, TopK):
+        return Autoencoder, {
+            "n_components": network.n_components,
+            "hidden_layer_sizes": (),
+            "sparsity": TopKSparsity(network.k),
+            "output_activation": "identity",
+            "loss": "squared_error",
+        }
+    return Autoencoder, {
+        "n_components": network.n_components,
+        "hidden_layer_sizes": network.hidden_layer_sizes,
+        "activation": network.activation,
+        "latent_activation": network.code_activation,
+        "output_activation": "auto" if network.loss == "log_loss" else "identity",
+        "loss": network.loss,
+    }
+
+
 class OursTrainer:
-    """`autoenc.Autoencoder`; epochs are timed from its per-epoch callback, so set-up is outside.
+    """An estimator of `autoenc`; epochs are timed from its per-epoch callback, so set-up is outside.
 
     It starts from its own initialisation (He for relu, output bias at the feature means), as the others do with
     another seed.
@@ -21,8 +49,8 @@ class OursTrainer:
 
     def __init__(
         self,
-        network: Network,
-        X: NDArray[np.float32],
+        network: Network | Variational | TopK,
+        X: Features,
         batch_size: int,
         *,
         learning_rate: float = 1e-3,
@@ -30,13 +58,9 @@ class OursTrainer:
         seed: int = 0,
     ) -> None:
         self._X = X
+        self._class, parameters = _estimator_of(network)
         self._parameters: dict[str, Any] = {
-            "n_components": network.n_components,
-            "hidden_layer_sizes": network.hidden_layer_sizes,
-            "activation": network.activation,
-            "latent_activation": network.code_activation,
-            "output_activation": "auto" if network.loss == "log_loss" else "identity",
-            "loss": network.loss,
+            **parameters,
             "solver": "adam",
             "learning_rate_init": learning_rate,
             "learning_rate": schedule,
@@ -52,10 +76,10 @@ class OursTrainer:
         def after_epoch(*_: object) -> None:
             tick()
 
-        self._estimator = Autoencoder(**self._parameters, max_iter=epochs, callbacks=[after_epoch])
+        self._estimator = self._class(**self._parameters, max_iter=epochs, callbacks=[after_epoch])
         self._estimator.fit(self._X)
 
-    def reconstruct(self, X: NDArray[np.float32]) -> NDArray[Any]:
+    def reconstruct(self, X: Features) -> NDArray[Any]:
         reconstruction: NDArray[Any] = self._estimator.reconstruct(X)
         return reconstruction
 

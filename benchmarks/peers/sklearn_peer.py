@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 from sklearn.neural_network._base import ACTIVATIONS, DERIVATIVES
 
+from benchmarks.latents import Features, NotForPeer, TopK, Variational
 from benchmarks.workloads import Network, Parameters
 
 
@@ -64,14 +65,16 @@ class MLPTrainer:
 
     def __init__(
         self,
-        network: Network,
-        X: NDArray[np.float32],
+        network: Network | Variational | TopK,
+        X: Features,
         batch_size: int,
         *,
         learning_rate: float = 1e-3,
         schedule: str = "constant",
         seed: int = 0,
     ) -> None:
+        if not isinstance(network, Network):
+            raise NotForPeer(f"MLPRegressor has no {type(network).__name__} network")
         if schedule != "constant":
             raise ValueError(f"MLPRegressor's Adam knows no schedule; got {schedule!r}")
         if (
