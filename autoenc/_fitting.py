@@ -546,9 +546,8 @@ class Fitting:
         table = trainer.parameters()
         self._spec = _spec.Spec(**{**spec, "parameters": table})
         self.coefs_, self.intercepts_, self.other_parameters_ = [], [], {}
-        for i, (name, _, _) in enumerate(table):
+        for i, (name, kind) in enumerate(_spec.kinds(self._spec).items()):
             array = trainer.get(i)
-            kind = _spec.kind_of(self._spec, name)
             if kind == "weight":
                 self.coefs_.append(array)
             elif kind == "bias":

@@ -4,6 +4,7 @@ from typing import Any
 
 from autoenc import __version__
 from autoenc._fitting import warn
+from autoenc._saving import Saving
 
 KEY = "_autoenc_version"
 
@@ -18,8 +19,8 @@ def _release(version: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-class Versioned:
-    """Goes before BaseEstimator: its pickles carry the version, and one of a later release warns when it is read."""
+class Versioned(Saving):
+    """Goes before BaseEstimator: it can be saved; its pickles carry the version, and warn where it is a later one."""
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
