@@ -51,6 +51,11 @@ def _safetensors() -> Any:
     return safetensors
 
 
+def check_installed() -> None:
+    """Raises ImportError, with what to install, where safetensors is not there."""
+    _safetensors()
+
+
 # ---- writing ----
 
 
@@ -308,8 +313,8 @@ def _is_key(value: Any) -> bool:
 
 
 @contextlib.contextmanager
-def opened(path: Any, key: str, what: str) -> Iterator[tuple[Any, list[str], dict[str, Any]]]:
-    """The file, the names of its arrays and its configuration. Errors in the block name the file.
+def named(name: str, what: str) -> Iterator[None]:
+    """Errors of a file in the block are ValueErrors that name it.
 
     Raises
     ------
@@ -317,25 +322,30 @@ def opened(path: Any, key: str, what: str) -> Iterator[tuple[Any, list[str], dic
         Where it is damaged, or something else than `what`.
     """
     safetensors = _safetensors()
-    name = os.fspath(path)
     try:
-        with safetensors.safe_open(name, framework="numpy") as file:
-            text = (file.metadata() or {}).get(key)
-            if text is None:
-                raise Damaged(f"it has no configuration {key!r}, as {what} has")
-            configuration = parse(text)
-            if not isinstance(configuration, dict):
-                raise Damaged("the configuration is not an object")
-            yield file, list(file.keys()), configuration
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{name} cannot be read as {what}: {error}") from error
-    except Damaged as error:
+        yield
+    except (safetensors.SafetensorError, Damaged) as error:
         raise ValueError(f"{name} cannot be read as {what}: {error}") from error
     except RecursionError as error:
         raise ValueError(f"{name} cannot be read as {what}: its values are nested too deeply") from error
     except (KeyError, IndexError, TypeError, AttributeError, StopIteration, OverflowError) as error:
-        # What no check above has foreseen is still a damaged file, and nothing of it has been given to anyone.
+        # What no check has foreseen is still a damaged file, and nothing of it has been given to anyone.
         raise ValueError(f"{name} cannot be read as {what}: {type(error).__name__}: {error}") from error
+
+
+@contextlib.contextmanager
+def opened(path: Any, key: str, what: str) -> Iterator[tuple[Any, list[str], dict[str, Any]]]:
+    """The file, the names of its arrays and its configuration; errors as of `named`."""
+    safetensors = _safetensors()
+    name = os.fspath(path)
+    with named(name, what), safetensors.safe_open(name, framework="numpy") as file:
+        text = (file.metadata() or {}).get(key)
+        if text is None:
+            raise Damaged(f"it has no configuration {key!r}, as {what} has")
+        configuration = parse(text)
+        if not isinstance(configuration, dict):
+            raise Damaged("the configuration is not an object")
+        yield file, list(file.keys()), configuration
 
 
 def check_format(configuration: Mapping[str, Any], known: int, what: str) -> None:

@@ -39,7 +39,8 @@ def parts() -> dict[str, Any]:
     }
 
 
-def _part(value: Any) -> tuple[str, Mapping[str, Any]] | None:
+def part(value: Any) -> tuple[str, Mapping[str, Any]] | None:
+    """The name that files have for an object, and its parameters; None where it has none."""
     names = [name for name, cls in parts().items() if type(value) is cls]
     return (names[0], value.get_params(deep=False)) if names else None
 
@@ -89,7 +90,7 @@ def _write(estimator: Any, at: str, writer: Writer) -> dict[str, Any]:
 
 def save(estimator: Any, path: Any) -> None:
     """Writes a fitted estimator to a file, see `autoenc.io`."""
-    writer = Writer(_part, _write)
+    writer = Writer(part, _write)
     configuration = {"format": FORMAT, "autoenc": __version__, "estimator": _write(estimator, "", writer)}
     _archive.write(path, KEY, configuration, writer.tensors)
 
