@@ -142,6 +142,11 @@ class Checkpoints:
         with _archive.opened(self.path, KEY, WHAT) as (file, names, configuration):
             _archive.check_format(configuration, FORMAT, "a checkpoint")
             found = Reader(file, names).decode({"dict": [[k, v] for k, v in configuration.items()]}, "checkpoint")
+        if found.get("autoenc") != __version__:
+            raise ValueError(
+                f"{self.path} was written by autoenc {found.get('autoenc')!r}; this is {__version__}, which may train "
+                "otherwise (resume=False starts again)"
+            )
         if found.get("class") != self._class:
             raise ValueError(f"{self.path} is the checkpoint of {found.get('class')!r}, not of {self._class}")
         with _archive.named(self.path, WHAT):

@@ -23,6 +23,7 @@ from autoenc import (
     SparseAutoencoder,
     VariationalAutoencoder,
     VectorQuantizedAutoencoder,
+    _checkpoint,
     _core,
     _training,
 )
@@ -234,6 +235,15 @@ def test_a_file_of_another_fit_is_refused(tmp_path):
     # Without resume it starts again, and the file is that of the new fit.
     assert_same(clone(model).set_params(max_iter=2).fit(X, checkpoint=path), clone(model).set_params(max_iter=2).fit(X))
     assert path.read_bytes() != before
+
+
+def test_a_file_of_another_release_is_refused(tmp_path, monkeypatch):
+    model, path = FITS["adamw"][0], tmp_path / "fit.checkpoint"
+    with monkeypatch.context() as patch:
+        patch.setattr(_checkpoint, "__version__", "99.0")
+        assert not killed(model, path, 3, checkpoint_every=1)
+    with pytest.raises(ValueError, match=r"was written by autoenc '99.0'; this is "):
+        clone(model).fit(X, checkpoint=path, resume=True)
 
 
 def test_a_damaged_file_is_refused(tmp_path):
