@@ -24,6 +24,8 @@ __all__ = [
     "VariationalAutoencoder",
     "VectorQuantizedAutoencoder",
     "__version__",
+    "load",
+    "load_predictor",
 ]
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from autoenc._variational import VariationalAutoencoder
     from autoenc._vector_quantized import VectorQuantizedAutoencoder
     from autoenc.exceptions import DivergenceError
+    from autoenc.io import load, load_predictor
 
 _HOME = {
     "Autoencoder": "autoenc._autoencoder",
@@ -56,6 +59,8 @@ _HOME = {
     "SparseAutoencoder": "autoenc._sparse",
     "VariationalAutoencoder": "autoenc._variational",
     "VectorQuantizedAutoencoder": "autoenc._vector_quantized",
+    "load": "autoenc.io",
+    "load_predictor": "autoenc.io",
 }
 
 

@@ -1,4 +1,7 @@
-"""The command line: ``python -m autoenc demo`` trains on handwritten digits and writes a picture."""
+"""The command line: ``python -m autoenc`` or ``autoenc``.
+
+``demo`` trains on handwritten digits and writes a picture; the other commands make models of tables and apply them.
+"""
 
 import argparse
 import os
@@ -20,7 +23,12 @@ def _positive(text: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status: 0 done, 1 failed, 2 wrong arguments, 130 interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m autoenc", description="Autoencoders as scikit-learn estimators.")
+    parser = argparse.ArgumentParser(
+        prog="python -m autoenc",
+        description="Autoencoders as scikit-learn estimators.",
+        epilog="Exit status: 0 done, 1 failed (a message says why), 2 wrong arguments, 130 interrupted. "
+        "COMMAND --help says more.",
+    )
     parser.add_argument("--version", action="version", version=f"autoenc {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     demo = commands.add_parser(
@@ -32,9 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo.add_argument("--output", default="autoenc-demo.png", metavar="FILE", help="the picture (default: %(default)s)")
     demo.add_argument("--components", type=_positive, default=16, metavar="N", help="width of the code (default: 16)")
     demo.add_argument("--quick", action="store_true", help="a tenth of the epochs: shows that it runs, not how well")
-    chosen = parser.parse_args(arguments)
-
     try:
+        from autoenc import _cli  # takes NumPy
+
+        _cli.add_commands(commands)
+        chosen = parser.parse_args(arguments)
+        if chosen.command != "demo":
+            status = _cli.run(chosen)
+            sys.stdout.flush()
+            return status
         from autoenc import _demo  # takes seconds, in which Ctrl-C may come
 
         try:

@@ -1,9 +1,8 @@
 """What every estimator over flat data shares: parameters, data in, codes and scores out, state."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import partial
 from numbers import Integral, Real
-from types import MethodType
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
@@ -14,8 +13,9 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from autoenc import _cache, _columns, _core, _data, _predictor, _spec
+from autoenc import _cache, _checkpoint, _columns, _core, _data, _predictor, _spec
 from autoenc import layers as _layers
+from autoenc._available import AvailableIf, NotWithTheseParameters
 from autoenc._conditioned import Conditioned
 from autoenc._declare import default, estimator
 from autoenc._fitting import LEARNING_RATES, SCHEDULES, Fitting, Rows
@@ -29,25 +29,6 @@ from autoenc.corruption import Corruption
 P = TypeVar("P", bound=_predictor.Predictor)
 
 MOST = 2**31 - 1  # of what is counted: epochs, rows of a batch
-
-
-class NotWithTheseParameters(AttributeError, ValueError):
-    """A method cannot work: an AttributeError, so that `hasattr` says so, and a ValueError, because of a parameter."""
-
-
-class AvailableIf:
-    """A method that is there only where a check passes; the check's own exception tells why it is not."""
-
-    def __init__(self, method: Callable[..., Any], check: Callable[[Any], None]) -> None:
-        self._method = method
-        self._check = check
-        self.__doc__ = method.__doc__
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        if instance is None:
-            return self._method
-        self._check(instance)
-        return MethodType(self._method, instance)
 
 
 def _can_fit_partially(model: Any) -> None:
@@ -422,6 +403,9 @@ class BaseAutoencoder(
         condition: Any = None,
         X_val: Any = None,
         sample_weight: Any = None,
+        checkpoint: Any = None,
+        checkpoint_every: int = _checkpoint.EVERY,
+        resume: bool = False,
     ) -> Self:
         """Fit the network to rows of X.
 
@@ -445,6 +429,13 @@ class BaseAutoencoder(
             rows, their clean targets, their conditions, in this order.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows in loss and means. Only their ratios count.
+        checkpoint : str, path-like or None, default=None
+            A file to which the state of the fit is written, whole or not at all (with the extra `io`).
+        checkpoint_every : int, default=10
+            Epochs between two such states; the end of the training is written too.
+        resume : bool, default=False
+            Whether the fit goes on from the file of `checkpoint`, where there is one; where there is none it starts.
+            After a kill at any moment the same call with ``resume=True`` ends as if there had been none, to the bit.
 
         Returns
         -------
@@ -469,7 +460,8 @@ class BaseAutoencoder(
         the objective is the same anyway, but rounding differences grow with the iterations. With more rows they are
         read in place, and the two agree up to rounding. The other solvers draw minibatches from the rows as they are.
         """
-        self._fit(X, X_clean, condition, X_val, sample_weight)
+        with _checkpoint.checkpointing(self, checkpoint, checkpoint_every, resume):
+            self._fit(X, X_clean, condition, X_val, sample_weight)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)

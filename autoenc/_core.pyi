@@ -134,6 +134,10 @@ class Trainer:
     def position(self) -> tuple[int, int]:
         """(steps, epochs) done."""
     def seek(self, step: int, epoch: int, /) -> None: ...
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """All that is known between two epochs, by name, one-dimensional; parameters as the core lays them out."""
+    def restore(self, state: dict[str, NDArray[Any]], /) -> None:
+        """Goes on from the snapshot of a trainer of the same descriptions and options, after bind and subset."""
     def gradient(self, stage: int = 0, training: bool = False) -> tuple[float, list[NDArray[Any]]]:
         """Data loss and gradient by parameter, without update (needs L-BFGS, clip_norm, or more rows than a chunk)."""
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from autoenc import _cache, _columns, _condition, _core, _data, _predictor, _spec
+from autoenc import _cache, _checkpoint, _columns, _core, _data, _predictor, _spec
 from autoenc._spec import Range, Spec
 from autoenc._start import start_of_output
 from autoenc._threads import n_threads
@@ -403,7 +403,7 @@ class Fitting:
             features = self._withhold_names(before)
             spec = self._description(given.rows)
             data = self._merge(given)
-            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+            seed = _checkpoint.seed(int(check_random_state(self.random_state).randint(2**31 - 1)))
             initial = None if resumes else self._initial(data, seed)
             trainer, history = self._run_fit(spec, data, seed, resumes=resumes, initial=initial)
             self._forget()
@@ -447,19 +447,21 @@ class Fitting:
         else:
             trainer.initialize()
             self._set(trainer, spec, initial)
-        plan = Plan(
-            max_iter=n_epochs,
-            tol=self.tol,
-            n_iter_no_change=int(self.n_iter_no_change),
-            stop_early=bool(self.early_stopping),
-            validation=validation,
-            lowest_scale=float(self.final_learning_rate_ratio) if self.learning_rate == "plateau" else None,
-            callbacks=self._callbacks(),
-            verbose=int(self.verbose),
-            before_epoch=self._before_epoch(trainer, spec),
-        )
         try:
-            return trainer, train(trainer, plan, self)
+            with _checkpoint.training(data) as checkpoint:
+                plan = Plan(
+                    max_iter=n_epochs,
+                    tol=self.tol,
+                    n_iter_no_change=int(self.n_iter_no_change),
+                    stop_early=bool(self.early_stopping),
+                    validation=validation,
+                    lowest_scale=float(self.final_learning_rate_ratio) if self.learning_rate == "plateau" else None,
+                    callbacks=self._callbacks(),
+                    verbose=int(self.verbose),
+                    before_epoch=self._before_epoch(trainer, spec),
+                    checkpoint=checkpoint,
+                )
+                return trainer, train(trainer, plan, self)
         except ValueError as error:
             # The core's word for validation rows whose weights are all zero.
             if validation is None or data.weights is None or "add up to" not in str(error):
@@ -542,9 +544,8 @@ class Fitting:
         table = trainer.parameters()
         self._spec = _spec.Spec(**{**spec, "parameters": table})
         self.coefs_, self.intercepts_, self.other_parameters_ = [], [], {}
-        for i, (name, _, _) in enumerate(table):
+        for i, (name, kind) in enumerate(_spec.kinds(self._spec).items()):
             array = trainer.get(i)
-            kind = _spec.kind_of(self._spec, name)
             if kind == "weight":
                 self.coefs_.append(array)
             elif kind == "bias":

@@ -15,7 +15,7 @@ from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import Interval, MissingValues
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
-from autoenc import _core, _data
+from autoenc import _checkpoint, _core, _data
 from autoenc._autoencoder import Autoencoder
 from autoenc._base import MOST, AvailableIf, NotWithTheseParameters
 from autoenc._declare import estimator, first
@@ -277,7 +277,17 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
         self.min_, self.max_ = least, most
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None, **refused: Any) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        checkpoint: Any = None,
+        checkpoint_every: int = _checkpoint.EVERY,
+        resume: bool = False,
+        **refused: Any,
+    ) -> Self:
         """Learn from incomplete rows.
 
         Parameters
@@ -291,6 +301,8 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
             Nonnegative weights of the rows, in means and deviations and in the loss of the network. Only their ratios
             count. A row without weight is as if it were not there: it is neither in the range of a column nor in the
             indicator.
+        checkpoint, checkpoint_every, resume
+            A file to go on from after a kill, as in `Autoencoder.fit`.
         **refused
             X_clean, condition or X_val, which other estimators take: an error that says why not here.
 
@@ -314,7 +326,8 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
             indicator = MissingIndicator(error_on_new=False).fit(X) if self.add_indicator else None
             network = None
             if self._used().size:
-                network = self._network().fit(self._standardised(X), sample_weight=weights)
+                with _checkpoint.checkpointing(self, checkpoint, checkpoint_every, resume):
+                    network = self._network().fit(self._standardised(X), sample_weight=weights)
         except BaseException:
             self.__dict__ = before
             raise

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,9 +47,20 @@ class Landmarks:
             n = len(rows)
             self.rows[i, :n], self.single[i, :n] = rows, (counts == 1) & (n > 1)
             bias[i, :n] = -0.5 * np.square(rows.astype(np.float64)).sum(axis=1)
-        self.weight = np.ascontiguousarray(self.rows.reshape(-1, d).T)
-        self.bias = bias.reshape(1, -1)
-        self._group = np.arange(len(found))
+        self._take(bias.reshape(1, -1))
+
+    @classmethod
+    def of_arrays(cls, rows: NDArray[Any], single: NDArray[np.bool_], bias: NDArray[Any]) -> Self:
+        """What was made of groups before, from its attributes."""
+        new = cls.__new__(cls)
+        new.rows, new.single = rows, single
+        new._take(bias)
+        return new
+
+    def _take(self, bias: NDArray[Any]) -> None:
+        self.weight = np.ascontiguousarray(self.rows.reshape(-1, self.rows.shape[2]).T)
+        self.bias = bias
+        self._group = np.arange(len(self.rows))
         self._networks: tuple[int, list[_core.Predictor]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:

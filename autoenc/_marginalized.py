@@ -28,6 +28,7 @@ MAX_LAYERS = 1000
 REFUSED = {
     "X_clean": "the corruption that is averaged over is of X itself; Autoencoder learns from pairs",
     "condition": "what is known about a row can be columns of X",
+    "checkpoint": "the solution is closed, there are no epochs to go on from",
     "X_val": "the solution is closed, there are no epochs to choose from",
 }
 

@@ -41,6 +41,7 @@ SECONDS_TO_SIGNAL = 0.05  # in which the main thread looks for signals while oth
 REFUSED = {
     "X_clean": "a row is compared with itself",
     "condition": "what is known about a row can be columns of X, and is then judged with the others",
+    "checkpoint": "a member trains for seconds; save the fitted detector",
     "X_val": "members are trained for max_iter epochs, and rows outside of their bags give oob_scores_",
 }
 CONTAMINATION: list[Any] = [OneOf({"auto"}), Interval(Real, 0, 0.5, closed="right")]

@@ -27,7 +27,7 @@ def parameters(
         Where an array has not the shape that the network needs, or holds a value that is not finite.
     """
     given = {"weight": list(coefs), "bias": list(intercepts)}
-    kinds = [_spec.kind_of(spec, name) for name, _, _ in spec["parameters"]]
+    kinds = list(_spec.kinds(spec).values())
     n = (kinds.count("weight"), kinds.count("bias"))
     if (len(coefs), len(intercepts)) != n:
         raise ValueError(

@@ -442,12 +442,15 @@ def widths(nodes: Iterable[Node]) -> dict[str, int]:
     return out
 
 
-def kind_of(spec: Spec, parameter: str) -> str:
-    """ "weight" or "bias" of a dense layer of the fitted network, or "other"."""
-    name, _, role = parameter.rpartition(".")
-    node = next(node for node in spec["nodes"] if node["name"] == name)
-    plain = node["kind"] == "dense" and any(name == other["name"] for other in inference_nodes(spec))
-    return role if plain and role in ("weight", "bias") else "other"
+def kinds(spec: Spec) -> dict[str, str]:
+    """By parameter: "weight" or "bias" of a dense layer of the fitted network, or "other"."""
+    dense = {node["name"] for node in spec["nodes"] if node["kind"] == "dense"}
+    dense &= {node["name"] for node in inference_nodes(spec)}
+    out = {}
+    for parameter, _, _ in spec["parameters"]:
+        name, _, role = parameter.rpartition(".")
+        out[parameter] = role if name in dense and role in ("weight", "bias") else "other"
+    return out
 
 
 def matrices_after_code(spec: Spec, values: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:

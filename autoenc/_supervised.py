@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import _check_y, check_consistent_length, check_is_fitted, column_or_1d
 
-from autoenc import _data, _spec
+from autoenc import _checkpoint, _data, _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._base import MOST, AvailableIf, NotWithTheseParameters
 from autoenc._condition import listed
@@ -100,7 +100,7 @@ class _Supervised(Autoencoder):
         self._check_options()
         self._n_targets = labels.targets.shape[1]
         spec = self._description(data.rows)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = _checkpoint.seed(int(check_random_state(self.random_state).randint(2**31 - 1)))
         resumes = self.warm_start and hasattr(self, "coefs_")
         initial = None if resumes else self._initial(data, seed)
         trainer, history = self._run_fit(spec, self._merge(data), seed, resumes=resumes, initial=initial)
@@ -155,6 +155,9 @@ class _Supervised(Autoencoder):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight: Any = None,
+        checkpoint: Any = None,
+        checkpoint_every: int = _checkpoint.EVERY,
+        resume: bool = False,
     ) -> Self:
         before = dict(vars(self))
         try:
@@ -167,7 +170,8 @@ class _Supervised(Autoencoder):
                 validation = self._read_validation(y_val, data.validation.X.shape[0])
                 if not validation.known.any():
                     raise ValueError("no row of y_val has a label; without y_val, X_val is for the first training")
-            self._fit_both(data, labels, validation)
+            with _checkpoint.checkpointing(self, checkpoint, checkpoint_every, resume):
+                self._fit_both(data, labels, validation)
         except BaseException:
             self.__dict__ = before
             raise
@@ -371,6 +375,9 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight: Any = None,
+        checkpoint: Any = None,
+        checkpoint_every: int = _checkpoint.EVERY,
+        resume: bool = False,
     ) -> Self:
         """Fit to rows, of which some or all have labels.
 
@@ -394,13 +401,24 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
             its own rows.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows, in both trainings.
+        checkpoint, checkpoint_every, resume
+            A file to go on from after a kill, as in `Autoencoder.fit`.
 
         Returns
         -------
         self
         """
         return super().fit(
-            X, y, X_clean=X_clean, condition=condition, X_val=X_val, y_val=y_val, sample_weight=sample_weight
+            X,
+            y,
+            X_clean=X_clean,
+            condition=condition,
+            X_val=X_val,
+            y_val=y_val,
+            sample_weight=sample_weight,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            resume=resume,
         )
 
     def predict_proba(self, X: Any, *, condition: Any = None) -> NDArray[Any]:
@@ -647,6 +665,9 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight: Any = None,
+        checkpoint: Any = None,
+        checkpoint_every: int = _checkpoint.EVERY,
+        resume: bool = False,
     ) -> Self:
         """Fit to rows, of which some or all have a y.
 
@@ -670,13 +691,24 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
             its own rows.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows, in both trainings.
+        checkpoint, checkpoint_every, resume
+            A file to go on from after a kill, as in `Autoencoder.fit`.
 
         Returns
         -------
         self
         """
         return super().fit(
-            X, y, X_clean=X_clean, condition=condition, X_val=X_val, y_val=y_val, sample_weight=sample_weight
+            X,
+            y,
+            X_clean=X_clean,
+            condition=condition,
+            X_val=X_val,
+            y_val=y_val,
+            sample_weight=sample_weight,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            resume=resume,
         )
 
     def predict(self, X: Any, *, condition: Any = None) -> NDArray[Any]:

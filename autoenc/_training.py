@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from autoenc import _core
+from autoenc._checkpoint import Progress as Known
+from autoenc._checkpoint import Training
 from autoenc.exceptions import DivergenceError
 
 PLATEAU_FACTOR = 0.5
@@ -62,6 +64,7 @@ class Plan:
     callbacks: Sequence[type_callback] = ()
     verbose: int = 0
     before_epoch: Callable[[int], None] | None = None  # gets the number of epochs done
+    checkpoint: Training | None = None  # where this training goes on from, and is written to
 
 
 @dataclass(slots=True)
@@ -166,6 +169,8 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
         Where no epoch was complete.
     DivergenceError
         Where no epoch was complete.
+    ValueError
+        Where a checkpoint is not of this training.
     """
     history = History()
     before = trainer.position()[1]
@@ -173,9 +178,31 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
     plateau = Patience(PLATEAU_THRESHOLD)
     best = math.inf
     scale = 1.0
+
+    def known() -> Known:
+        return Known(
+            list(history.epochs),
+            list(history.validation_loss),
+            history.best_epoch,
+            best,
+            (waiting.best, waiting.count),
+            (plateau.best, plateau.count),
+            scale,
+            history.converged,
+        )
+
+    found = None if plan.checkpoint is None else plan.checkpoint.resume(trainer)
+    if found is not None:
+        stored, finished = found
+        history.epochs, history.validation_loss = list(stored.epochs), list(stored.validation_loss)
+        history.best_epoch, history.converged = stored.best_epoch, stored.converged
+        best, scale = stored.best, stored.scale
+        (waiting.best, waiting.count), (plateau.best, plateau.count) = stored.waiting, stored.plateau
+        if finished:
+            return history
     progress = Progress(plan.verbose, plan.max_iter, type(estimator).__name__)
     try:
-        for epoch in range(1, plan.max_iter + 1):
+        for epoch in range(len(history.epochs) + 1, plan.max_iter + 1):
             if plan.before_epoch is not None:
                 plan.before_epoch(epoch - 1)
             # In one call, so that Ctrl-C at its end does not lose what a complete epoch answered.
@@ -206,6 +233,8 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
                     scale = max(scale * PLATEAU_FACTOR, plan.lowest_scale)
                     trainer.scale_rate(scale)
                     plateau.count = 0
+            if plan.checkpoint is not None and epoch < plan.max_iter:
+                plan.checkpoint.after_epoch(trainer, known())
     except KeyboardInterrupt:
         if not history.epochs:
             raise
@@ -223,4 +252,6 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
         progress.close()
     if best < math.inf:
         trainer.restore_best()
+    if plan.checkpoint is not None and not history.interrupted and history.error is None:
+        plan.checkpoint.finish(trainer, known())
     return history

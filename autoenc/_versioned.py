@@ -4,6 +4,7 @@ from typing import Any
 
 from autoenc import __version__
 from autoenc._options import refuse_booleans
+from autoenc._saving import Saving
 from autoenc._warn import warn
 
 KEY = "_autoenc_version"
@@ -19,8 +20,8 @@ def _release(version: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-class Versioned:
-    """Goes before BaseEstimator: its pickles carry the version, and one of a later release warns when it is read.
+class Versioned(Saving):
+    """Goes before BaseEstimator: it can be saved; its pickles carry the version, and warn where it is a later one.
 
     Its parameters that are numbers are no booleans.
     """

@@ -246,3 +246,36 @@ ae_lbfgs_request ae_lbfgs_advance(ae_lbfgs *lbfgs, void *x, double *f, void *g) 
         return give_iterate(l, x, f, g);
     return begin_search(l, x, f, g);
 }
+
+/* ---- the state between two iterations ---- */
+
+void ae_lbfgs_regions(ae_lbfgs *l, ae_lbfgs_region *regions) {
+    const size_t n = (size_t)l->n, memory = (size_t)l->memory, real = l->bytes / n;
+    regions[0] = (ae_lbfgs_region){"lbfgs_iterate", l->x, 2 * n, real};        /* x, then g */
+    regions[1] = (ae_lbfgs_region){"lbfgs_pairs", l->s, 2 * memory * n, real}; /* s, then y */
+    regions[2] = (ae_lbfgs_region){"lbfgs_curvature", (char *)l->curvature, memory, sizeof(double)};
+}
+
+void ae_lbfgs_numbers(const ae_lbfgs *l, double *numbers) {
+    const double values[AE_LBFGS_NUMBERS] = {l->phase, l->pairs,    l->newest,   l->steepest,
+                                             l->f,     l->lowest_f, l->lowest_g, l->without_progress};
+    memcpy(numbers, values, sizeof values);
+}
+
+bool ae_lbfgs_accepts(const ae_lbfgs *l, const double *numbers) {
+    const bool whole = numbers[1] == floor(numbers[1]) && numbers[2] == floor(numbers[2]) && numbers[7] == floor(numbers[7]);
+    const bool between = numbers[0] == PHASE_FRESH || numbers[0] == PHASE_ITERATED || numbers[0] == PHASE_DONE;
+    return whole && between && numbers[1] >= 0 && numbers[1] <= l->memory && numbers[2] >= 0 && numbers[2] < l->memory &&
+           numbers[7] >= 0 && numbers[7] <= PATIENCE + 1;
+}
+
+void ae_lbfgs_take(ae_lbfgs *l, const double *numbers) {
+    l->phase = (lbfgs_phase)numbers[0];
+    l->pairs = (int)numbers[1];
+    l->newest = (int)numbers[2];
+    l->steepest = numbers[3] != 0;
+    l->f = numbers[4];
+    l->lowest_f = numbers[5];
+    l->lowest_g = numbers[6];
+    l->without_progress = (int)numbers[7];
+}

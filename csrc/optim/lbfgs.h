@@ -6,6 +6,7 @@
 #define AE_OPTIM_LBFGS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/cpu.h"
@@ -30,5 +31,22 @@ void ae_lbfgs_reset(ae_lbfgs *lbfgs);
  * next point to evaluate into x. gtol: on the largest absolute gradient entry. The first call after new/reset takes f and g
  * at the starting point. */
 ae_lbfgs_request ae_lbfgs_advance(ae_lbfgs *lbfgs, void *x, double *f, void *g);
+
+/* What is known between two iterations: regions of memory that belong to the object, and numbers. Another one of the same size that
+ * takes both goes on to the same bits. */
+typedef struct ae_lbfgs_region {
+    const char *name;
+    char *data;
+    size_t count, size; /* numbers, and bytes of one */
+} ae_lbfgs_region;
+#define AE_LBFGS_REGIONS 3
+#define AE_LBFGS_NUMBERS 8
+
+void ae_lbfgs_regions(ae_lbfgs *lbfgs, ae_lbfgs_region *regions);
+void ae_lbfgs_numbers(const ae_lbfgs *lbfgs, double *numbers);
+/* Whether numbers are such as ae_lbfgs_numbers gives, outside of a search. */
+bool ae_lbfgs_accepts(const ae_lbfgs *lbfgs, const double *numbers);
+/* Of numbers that are accepted; the regions have been written before. */
+void ae_lbfgs_take(ae_lbfgs *lbfgs, const double *numbers);
 
 #endif

@@ -434,6 +434,62 @@ static PyObject *trainer_seek(PyObject *object, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static int part_type(const ae_trainer_part *part) { return part->size == sizeof(float) ? NPY_FLOAT32 : NPY_FLOAT64; }
+
+/* {name: array}: the parts and, as "numbers", the numbers. */
+static PyObject *trainer_snapshot(PyObject *object, PyObject *unused) {
+    trainer_object *self = idle(object);
+    ae_trainer_part parts[AE_TRAINER_PARTS + 1];
+    double numbers[AE_TRAINER_NUMBERS];
+    (void)unused;
+    PyObject *dict = self ? PyDict_New() : NULL;
+    if (!dict)
+        return NULL;
+    int n = ae_trainer_parts(self->trainer, parts);
+    ae_trainer_numbers(self->trainer, numbers);
+    parts[n++] = (ae_trainer_part){"numbers", (char *)numbers, AE_TRAINER_NUMBERS, sizeof *numbers};
+    for (int i = 0; i < n; i++) {
+        PyObject *array = PyArray_SimpleNew(1, ((npy_intp[]){(npy_intp)parts[i].count}), part_type(&parts[i]));
+        if (array)
+            memcpy(PyArray_DATA((PyArrayObject *)array), parts[i].data, parts[i].count * parts[i].size);
+        const bool failed = !array || PyDict_SetItemString(dict, parts[i].name, array) < 0;
+        Py_XDECREF(array);
+        if (failed) {
+            Py_DECREF(dict);
+            return NULL;
+        }
+    }
+    return dict;
+}
+
+static PyObject *trainer_restore(PyObject *object, PyObject *dict) {
+    trainer_object *self;
+    ae_trainer_part parts[AE_TRAINER_PARTS + 1];
+    const void *data[AE_TRAINER_PARTS + 1];
+    ae_context context;
+    if (!PyDict_Check(dict))
+        return PyErr_Format(PyExc_TypeError, "a dict as of snapshot is needed, got %s", Py_TYPE(dict)->tp_name);
+    if (!(self = idle(object)))
+        return NULL;
+    int n = ae_trainer_parts(self->trainer, parts);
+    parts[n++] = (ae_trainer_part){"numbers", NULL, AE_TRAINER_NUMBERS, sizeof(double)};
+    if (PyDict_Size(dict) != n)
+        return PyErr_Format(PyExc_ValueError, "the state has %zd parts; this trainer has %d", PyDict_Size(dict), n);
+    for (int i = 0; i < n; i++) {
+        PyObject *item = PyDict_GetItemString(dict, parts[i].name); /* borrowed */
+        PyArrayObject *array = (PyArrayObject *)item;
+        if (!item || !PyArray_Check(item) || PyArray_TYPE(array) != part_type(&parts[i]) || PyArray_NDIM(array) != 1 ||
+            PyArray_DIM(array, 0) != (npy_intp)parts[i].count || !PyArray_ISCARRAY_RO(array))
+            return PyErr_Format(PyExc_ValueError, "the state needs '%s', a contiguous array of %zu numbers of %zu bytes",
+                                parts[i].name, parts[i].count, parts[i].size);
+        data[i] = PyArray_DATA(array);
+    }
+    const ae_status status = ae_trainer_restore(&context, self->trainer, data, data[n - 1]);
+    if (status != AE_OK)
+        return binding_raise(Py_TYPE(object), &context, status);
+    Py_RETURN_NONE;
+}
+
 static PyObject *trainer_gradient(PyObject *object, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"stage", "training", NULL};
     trainer_object *self;
@@ -493,6 +549,9 @@ static PyMethodDef trainer_methods[] = {
      PyDoc_STR("term_losses($self)\n--\n\nMean of each loss over the last epoch, without its weight.")},
     {"position", trainer_position, METH_NOARGS, PyDoc_STR("position($self)\n--\n\n(steps, epochs) done.")},
     {"seek", trainer_seek, METH_VARARGS, PyDoc_STR("seek($self, step, epoch, /)\n--\n\nGoes on from there.")},
+    {"snapshot", trainer_snapshot, METH_NOARGS,
+     PyDoc_STR("snapshot($self)\n--\n\nAll that is known between two epochs, by name.")},
+    {"restore", trainer_restore, METH_O, PyDoc_STR("restore($self, state, /)\n--\n\nGoes on from a snapshot.")},
     {"gradient", (PyCFunction)(void (*)(void))trainer_gradient, METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("gradient($self, stage=0, training=False)\n--\n\nLoss and gradient without update.")},
     {NULL, NULL, 0, NULL},

@@ -15,6 +15,7 @@
 #include "losses/loss.h"
 #include "net/net.h"
 #include "net/terms.h"
+#include "optim/lbfgs.h"
 #include "optim/rule.h"
 #include "optim/schedule.h"
 #include "net/data.h"
@@ -135,6 +136,25 @@ void ae_trainer_commit(ae_trainer *trainer);
  * ae_net_unpack). */
 int ae_trainer_n_state(const ae_trainer *trainer);
 void *ae_trainer_state(ae_trainer *trainer, int which);
+
+/* What a trainer knows between two epochs, for checkpoints: regions of memory, listed in a fixed order, and numbers. Another trainer
+ * of the same descriptions, options and data goes on from it as this one would, to the bit. The regions belong to the trainer;
+ * parameters and state lie in them as within the core (panels). */
+typedef struct ae_trainer_part {
+    const char *name;
+    char *data;
+    size_t count, size; /* reals, and bytes of one */
+} ae_trainer_part;
+#define AE_TRAINER_PARTS (AE_RULE_MAX_STATE + 6)
+#define AE_TRAINER_NUMBERS (7 + AE_LBFGS_NUMBERS)
+
+/* Lists the regions; their number. parts: room for AE_TRAINER_PARTS. */
+int ae_trainer_parts(ae_trainer *trainer, ae_trainer_part *parts);
+/* numbers: AE_TRAINER_NUMBERS. */
+void ae_trainer_numbers(const ae_trainer *trainer, double *numbers);
+/* data: one for each part, as large as that. AE_ERR_VALUE, and nothing has changed, where the numbers cannot be. After bind and
+ * subset, which forget what L-BFGS knows. */
+ae_status ae_trainer_restore(ae_context *context, ae_trainer *trainer, const void *const *data, const double *numbers);
 
 /* For tests: gradient of a stage over the subset in order, without update, into a region shaped like the parameters (only
  * those of the stage are written), and the stage's data loss. Not for a stage that reads values of another. training: corruption and dropout act, with the draws of

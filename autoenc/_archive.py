@@ -1,0 +1,357 @@
+"""A file of arrays and a string of configuration: the container of models and checkpoints. NumPy and safetensors only.
+
+Written whole or not at all, read without running anything: see ``docs/files.md``.
+"""
+
+import contextlib
+import json
+import math
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+DTYPES = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "I8": "int8",
+    "U16": "uint16",
+    "I16": "int16",
+    "U32": "uint32",
+    "I32": "int32",
+    "U64": "uint64",
+    "I64": "int64",
+    "F16": "float16",
+    "F32": "float32",
+    "F64": "float64",
+}
+WIDEST_TEXT = 2**16  # characters an entry of an array of strings may have beyond its longest
+
+
+class Damaged(ValueError):
+    """What a file says cannot be: it is damaged, or it was made to do harm."""
+
+
+def damaged(at: str, what: str) -> NoReturn:
+    raise Damaged(f"{at} {what}")
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(
+            'model files and checkpoints need safetensors, which is not installed: python -m pip install "autoenc[io]"'
+        ) from error
+    return safetensors
+
+
+def check_installed() -> None:
+    """Raises ImportError, with what to install, where safetensors is not there."""
+    _safetensors()
+
+
+# ---- writing ----
+
+
+def _sync_folder(folder: str) -> None:
+    """Makes a rename last. Where a folder cannot be opened (Windows), the system does so by itself."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write(path: Any, key: str, configuration: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Writes a file beside the old one and puts it in its place, so that at any moment one of both is there, whole."""
+    safetensors = _safetensors()
+    text = json.dumps(configuration, allow_nan=False, separators=(",", ":"))
+    final = os.path.realpath(os.fspath(path))  # a link stays one
+    folder, name = os.path.split(final)
+    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.tmp")  # noqa: PTH118
+    # As open() makes files: with the permissions that the process gives to new ones.
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    mode = os.fstat(descriptor).st_mode
+    os.close(descriptor)
+    try:
+        try:
+            arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+            safetensors.numpy.save_file(arrays, temporary, metadata={key: text})
+        except safetensors.SafetensorError as error:
+            raise OSError(f"{final} could not be written, and is as it was: {error}") from error
+        with Path(temporary).open("rb+") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)  # noqa: PTH101 # safetensors has put a file of its own, for the owner alone, there
+        os.replace(temporary, final)  # noqa: PTH105
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+    _sync_folder(folder)
+
+
+class Writer:
+    """Turns values into what JSON has, and collects the arrays among them.
+
+    `objects` says of an object its name in the file and its parameters, None of one that is not known; `estimators`
+    writes a fitted estimator within another.
+    """
+
+    def __init__(
+        self,
+        objects: Callable[[Any], tuple[str, Mapping[str, Any]] | None] = lambda _: None,
+        estimators: Callable[[Any, str, "Writer"], Any] | None = None,
+    ) -> None:
+        self.tensors: dict[str, NDArray[Any]] = {}
+        self._objects = objects
+        self._estimators = estimators
+
+    def estimator(self, value: Any, at: str) -> Any:
+        assert self._estimators is not None
+        return self._estimators(value, at, self)
+
+    def array(self, value: NDArray[Any], at: str) -> Any:
+        kind = value.dtype.kind
+        if kind == "U" or (kind == "O" and all(type(entry) is str for entry in value.flat)):
+            out: dict[str, Any] = {"strings": value.ravel().tolist(), "shape": list(value.shape)}
+            return out if kind == "O" else {**out, "width": value.dtype.itemsize // 4}
+        if value.dtype.newbyteorder("=").name not in DTYPES.values():
+            raise ValueError(f"{at} is an array of {value.dtype}, which a model file cannot hold")
+        self.tensors[at] = value
+        return {"array": at}
+
+    def encode(self, value: Any, at: str) -> Any:
+        """A value as JSON has it.
+
+        Raises
+        ------
+        ValueError
+            Where it is no data; the message has `at`, its name.
+        """
+        if value is None or type(value) in (bool, int, str):
+            return value
+        if type(value) is float:
+            return value if math.isfinite(value) else {"float": str(value)}
+        if isinstance(value, (np.bool_, np.integer, np.floating)) and value.dtype.name in DTYPES.values():
+            return {"scalar": value.dtype.name, "value": self.encode(value.item(), at)}
+        if isinstance(value, np.str_):
+            return {"scalar": "str", "value": str(value)}
+        if type(value) is list:
+            return [self.encode(entry, f"{at}.{i}") for i, entry in enumerate(value)]
+        if type(value) is tuple:
+            return {"tuple": [self.encode(entry, f"{at}.{i}") for i, entry in enumerate(value)]}
+        if type(value) is dict:
+            pairs = enumerate(value.items())
+            return {"dict": [[self.encode(k, f"{at}.{i}.key"), self.encode(v, f"{at}.{i}")] for i, (k, v) in pairs]}
+        if type(value) is slice:
+            return {"slice": [self.encode(part, at) for part in (value.start, value.stop, value.step)]}
+        if isinstance(value, np.ndarray):
+            return self.array(value, at)
+        found = self._objects(value)
+        if found is None:
+            raise ValueError(
+                f"{at} is {value!r}, which cannot be written as data; allowed are None, numbers, strings, lists, "
+                "tuples, dicts, arrays and the objects of autoenc"
+            )
+        name, parameters = found
+        return {"object": name, "parameters": {k: self.encode(v, f"{at}.{k}") for k, v in parameters.items()}}
+
+
+# ---- reading ----
+
+
+def _unlike(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        raise Damaged("the configuration has a key twice")
+    return out
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise Damaged(f"the configuration has {name}, which JSON does not have")
+
+
+def parse(text: str) -> Any:
+    """JSON without what the standard leaves open: keys that occur twice, NaN, nesting without end."""
+    try:
+        return json.loads(text, object_pairs_hook=_unlike, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise Damaged("the configuration is nested too deeply") from error
+    except Damaged:
+        raise
+    except ValueError as error:
+        raise Damaged(f"the configuration is not JSON: {error}") from error
+
+
+class Reader:
+    """Values and arrays of an open file. An array is read once, so that a small file cannot ask for much memory."""
+
+    def __init__(
+        self, file: Any, names: list[str], objects: Callable[[str, dict[str, Any], str], Any] | None = None
+    ) -> None:
+        self._file = file
+        self._left = set(names)
+        self._objects = objects
+
+    @property
+    def knows_objects(self) -> bool:
+        return self._objects is not None
+
+    def shape(self, raw: Any, at: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
+        """What the header says of an array, which is not read."""
+        if not isinstance(raw, dict) or set(raw) != {"array"} or not isinstance(raw["array"], str):
+            damaged(at, "is not an array")
+        if raw["array"] not in self._left:
+            damaged(at, f"is the array {raw['array']!r}, which the file does not have, or has for something else")
+        header = self._file.get_slice(raw["array"])
+        kind = header.get_dtype()
+        if kind not in DTYPES:
+            damaged(at, f"is of type {kind}; allowed are {', '.join(DTYPES)}")
+        return np.dtype(DTYPES[kind]), tuple(header.get_shape())
+
+    def array(self, raw: Any, at: str) -> NDArray[Any]:
+        self.shape(raw, at)
+        self._left.discard(raw["array"])
+        return np.asarray(self._file.get_tensor(raw["array"]))
+
+    def finish(self) -> None:
+        if self._left:
+            raise Damaged(f"it has arrays that nothing refers to: {', '.join(sorted(self._left)[:5])}")
+
+    def skip(self, raw: Any) -> None:
+        """Passes over the arrays of a value that is not wanted."""
+        if isinstance(raw, dict) and set(raw) == {"array"} and isinstance(raw["array"], str):
+            self._left.discard(raw["array"])
+        elif isinstance(raw, (dict, list)):
+            for part in raw.values() if isinstance(raw, dict) else raw:
+                self.skip(part)
+
+    def decode(self, raw: Any, at: str) -> Any:
+        """The value that `Writer.encode` made this of."""
+        if raw is None or isinstance(raw, (bool, int, str)):
+            return raw
+        if isinstance(raw, float):
+            if not math.isfinite(raw):
+                damaged(at, "is a number too large for float64")
+            return raw
+        if isinstance(raw, list):
+            return [self.decode(entry, f"{at}.{i}") for i, entry in enumerate(raw)]
+        if not isinstance(raw, dict):
+            damaged(at, f"is a {type(raw).__name__}")
+        return self._tagged(raw, at)
+
+    def _tagged(self, raw: dict[str, Any], at: str) -> Any:
+        keys = set(raw)
+        if keys == {"array"}:
+            return self.array(raw, at)
+        if keys in ({"strings", "shape"}, {"strings", "shape", "width"}):
+            return self._strings(raw, at)
+        if keys == {"float"} and raw["float"] in ("nan", "inf", "-inf"):
+            return float(raw["float"])
+        if keys == {"scalar", "value"}:
+            return self._scalar(raw, at)
+        if keys == {"tuple"} and isinstance(raw["tuple"], list):
+            return tuple(self.decode(raw["tuple"], at))
+        if keys == {"slice"} and isinstance(raw["slice"], list) and len(raw["slice"]) == 3:
+            return slice(*self.decode(raw["slice"], at))
+        if keys == {"dict"} and isinstance(raw["dict"], list):
+            pairs = [self.decode(pair, f"{at}.{i}") for i, pair in enumerate(raw["dict"])]
+            if all(isinstance(pair, list) and len(pair) == 2 and _is_key(pair[0]) for pair in pairs):
+                return dict(pairs)
+        if (
+            self._objects is not None
+            and keys == {"object", "parameters"}
+            and isinstance(raw["object"], str)
+            and isinstance(raw["parameters"], dict)
+        ):
+            parameters = {k: self.decode(v, f"{at}.{k}") for k, v in raw["parameters"].items()}
+            return self._objects(raw["object"], parameters, at)
+        damaged(at, f"has the keys {sorted(keys)}, which mean no value")
+
+    @staticmethod
+    def _strings(raw: dict[str, Any], at: str) -> NDArray[Any]:
+        entries, shape, width = raw["strings"], raw["shape"], raw.get("width")
+        if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+            damaged(at, "is not a list of strings")
+        if (
+            not isinstance(shape, list)
+            or not all(type(n) is int and n >= 0 for n in shape)
+            or math.prod(shape) != len(entries)
+        ):
+            damaged(at, f"has the shape {shape!r} and {len(entries)} strings")
+        longest = max((len(entry) for entry in entries), default=0)
+        if width is None:
+            return np.array(entries, dtype=object).reshape(shape)
+        if type(width) is not int or not max(1, longest) <= width <= longest + WIDEST_TEXT // (1 + len(entries)) + 256:
+            damaged(at, f"has strings of up to {longest} characters and the width {width!r}")
+        return np.array(entries, dtype=f"U{width}").reshape(shape)
+
+    def _scalar(self, raw: dict[str, Any], at: str) -> Any:
+        name, value = raw["scalar"], self.decode(raw["value"], at)
+        if name == "str" and isinstance(value, str):
+            return np.str_(value)
+        if name not in DTYPES.values() or not isinstance(value, (bool, int, float)):
+            damaged(at, f"is a scalar of type {name!r}")
+        dtype = np.dtype(name)
+        if (dtype.kind == "b") != isinstance(value, bool) or (dtype.kind in "iu") != (type(value) is int):
+            damaged(at, f"is {value!r}, which is no {name}")
+        try:
+            return dtype.type(value)
+        except OverflowError:
+            damaged(at, f"is {value!r}, which {name} does not hold")
+
+
+def _is_key(value: Any) -> bool:
+    return value is None or isinstance(value, (bool, int, float, str, np.generic))
+
+
+@contextlib.contextmanager
+def named(name: str, what: str) -> Iterator[None]:
+    """Errors of a file in the block are ValueErrors that name it.
+
+    Raises
+    ------
+    ValueError
+        Where it is damaged, or something else than `what`.
+    """
+    safetensors = _safetensors()
+    try:
+        yield
+    except (safetensors.SafetensorError, Damaged) as error:
+        raise ValueError(f"{name} cannot be read as {what}: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{name} cannot be read as {what}: its values are nested too deeply") from error
+    except (KeyError, IndexError, TypeError, AttributeError, StopIteration, OverflowError) as error:
+        # What no check has foreseen is still a damaged file, and nothing of it has been given to anyone.
+        raise ValueError(f"{name} cannot be read as {what}: {type(error).__name__}: {error}") from error
+
+
+@contextlib.contextmanager
+def opened(path: Any, key: str, what: str) -> Iterator[tuple[Any, list[str], dict[str, Any]]]:
+    """The file, the names of its arrays and its configuration; errors as of `named`."""
+    safetensors = _safetensors()
+    name = os.fspath(path)
+    with named(name, what), safetensors.safe_open(name, framework="numpy") as file:
+        text = (file.metadata() or {}).get(key)
+        if text is None:
+            raise Damaged(f"it has no configuration {key!r}, as {what} has")
+        configuration = parse(text)
+        if not isinstance(configuration, dict):
+            raise Damaged("the configuration is not an object")
+        yield file, list(file.keys()), configuration
+
+
+def check_format(configuration: Mapping[str, Any], known: int, what: str) -> None:
+    """Refuses formats of later releases."""
+    found = configuration.get("format")
+    if type(found) is not int or not 1 <= found <= known:
+        written = configuration.get("autoenc")
+        by = f", written by autoenc {written!r}," if isinstance(written, str) else ""
+        raise Damaged(f"it is {what} of format {found!r}{by} and this release reads 1 to {known}")

@@ -1,0 +1,162 @@
+"""Estimators to files and back. The classes that a file may name are listed here; none is imported by its name."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import sklearn
+from sklearn.utils._metadata_requests import SIMPLE_METHODS
+from sklearn.utils.validation import check_is_fitted
+
+from autoenc import __version__, _archive, _cache, _schemas, _spec
+from autoenc._archive import Damaged, Reader, Writer, damaged
+from autoenc._schemas import FORMAT, KEY, Stored
+
+INNER = ("Imputing", "ImputingVariational", "Member")  # only within others
+OUTER = tuple(name for name in _schemas.SCHEMAS if name not in INNER)
+
+
+@cache
+def classes() -> dict[str, Any]:
+    """Estimators, by the name that files have."""
+    from autoenc import _imputer, _outlier_members, _posterior
+
+    found = (getattr(__import__("autoenc"), name) for name in OUTER)
+    inner = (_imputer.Imputing, _posterior.ImputingVariational, _outlier_members.Member)
+    return {cls.__name__: cls for cls in (*found, *inner)}
+
+
+@cache
+def parts() -> dict[str, Any]:
+    """Objects that are parameters, by the name that files have."""
+    from autoenc import contraction, corruption, layers, losses, penalties, sparsity
+
+    modules = (contraction, corruption, layers, losses, penalties, sparsity)
+    return {
+        f"{module.__name__.rpartition('.')[2]}.{name}": getattr(module, name)
+        for module in modules
+        for name in module.__all__
+    }
+
+
+def part(value: Any) -> tuple[str, Mapping[str, Any]] | None:
+    """The name that files have for an object, and its parameters; None where it has none."""
+    names = [name for name, cls in parts().items() if type(value) is cls]
+    return (names[0], value.get_params(deep=False)) if names else None
+
+
+def _make_part(name: str, parameters: dict[str, Any], at: str) -> Any:
+    cls: Any = parts().get(name)
+    if cls is None:
+        damaged(at, f"is an object {name!r}, which this release does not know")
+    return _made(cls, parameters, at)
+
+
+def _made(cls: Any, parameters: Mapping[str, Any], at: str) -> Any:
+    more = set(parameters) - set(cls._get_param_names())
+    if more:
+        damaged(at, f"has the parameters {sorted(more)!r}, which {cls.__name__} does not have")
+    return cls(**parameters)
+
+
+# ---- writing ----
+
+
+def _write(estimator: Any, at: str, writer: Writer) -> dict[str, Any]:
+    name = type(estimator).__name__
+    if classes().get(name) is not type(estimator):
+        raise ValueError(
+            f"{name} is not a class of autoenc; allowed are {', '.join(OUTER)}. Pickle keeps objects of other classes"
+        )
+    check_is_fitted(estimator)
+    estimator._validate_params()
+    parameters = estimator.get_params(deep=False)
+    attributes = {key: value for key, value in vars(estimator).items() if key not in parameters}
+    beside = {}
+    output = attributes.pop("_sklearn_output_config", None)
+    if output is not None:
+        beside["output"] = dict(output)
+    requests = attributes.pop("_metadata_request", None)
+    if requests is not None:
+        beside["requests"] = {method: asked for method, asked in requests._serialize().items() if asked}
+    prefix = f"{at}." if at else ""
+    return {
+        "class": name,
+        "parameters": {key: writer.encode(value, f"{prefix}{key}" if at else key) for key, value in parameters.items()},
+        "state": _schemas.write_state(name, attributes, at, writer),
+        **beside,
+    }
+
+
+def save(estimator: Any, path: Any) -> None:
+    """Writes a fitted estimator to a file, see `autoenc.io`."""
+    writer = Writer(part, _write)
+    configuration = {"format": FORMAT, "autoenc": __version__, "estimator": _write(estimator, "", writer)}
+    _archive.write(path, KEY, configuration, writer.tensors)
+
+
+# ---- reading ----
+
+
+def _requests(estimator: Any, raw: Any, at: str) -> None:
+    """What `set_fit_request` and its kin had set."""
+    with sklearn.config_context(enable_metadata_routing=True):
+        for method, asked in raw.items() if isinstance(raw, dict) else ():
+            ask = getattr(estimator, f"set_{method}_request", None) if method in SIMPLE_METHODS else None
+            aliases = asked.values() if isinstance(asked, dict) else (0,)
+            if ask is None or not all(alias is None or isinstance(alias, (bool, str)) for alias in aliases):
+                damaged(at, f"has the requests {asked!r} of {method!r}, which cannot be")
+            ask(**asked)
+
+
+def _build(stored: Stored, at: str) -> Any:
+    estimator = _made(classes()[stored.name], stored.parameters, at)
+    try:
+        estimator._validate_params()
+    except ValueError as error:
+        raise Damaged(str(error)) from error
+    for key, value in stored.items():
+        if isinstance(value, Stored):
+            stored[key] = _build(value, f"{at}.{key}")
+        elif isinstance(value, list) and value and isinstance(value[0], Stored):
+            stored[key] = [_build(one, f"{at}.{key}.{i}") for i, one in enumerate(value)]
+    estimator.__dict__.update(stored)
+    output = stored.beside.get("output")
+    if output is not None:
+        if not isinstance(output, dict) or not all(isinstance(v, str) for v in output.values()):
+            damaged(at, f"has the output {output!r}")
+        estimator._sklearn_output_config = output
+    if "requests" in stored.beside:
+        _requests(estimator, stored.beside["requests"], at)
+    if "_spec" in stored:
+        _check_core(estimator)
+    elif stored.name == "MarginalizedDenoisingAutoencoder":
+        _core_of(estimator._core, len(estimator.coefs_), "tanh", joined=estimator._joined)
+    return estimator
+
+
+def _core_of(build: Any, *arguments: Any, **keywords: Any) -> None:
+    """Has the core check a network, so that what is wrong shows here and not at the first row."""
+    try:
+        build(*arguments, **keywords)
+    except (ValueError, OverflowError, RuntimeError) as error:
+        raise Damaged(f"the network cannot be built: {error}") from error
+
+
+def _check_core(estimator: Any) -> None:
+    _core_of(
+        _cache.network, estimator, estimator._spec, estimator.coefs_, estimator.intercepts_, estimator.other_parameters_
+    )
+    for array in estimator.__dict__.get("_optimizer_state", ()):
+        if array.dtype != _spec.dtype(estimator._spec):
+            raise Damaged(f"_optimizer_state has an array of {array.dtype}")
+
+
+def load(path: Any) -> Any:
+    """The estimator of a file, see `autoenc.io`."""
+    with _archive.opened(path, KEY, "a model of autoenc") as (file, names, configuration):
+        _archive.check_format(configuration, FORMAT, "a model")
+        reader = Reader(file, names, _make_part)
+        stored = _schemas.read_estimator(configuration.get("estimator"), "", reader, OUTER)
+        reader.finish()
+        return _build(stored, "estimator")

@@ -1,0 +1,390 @@
+"""Tables of numbers in files, read and written in blocks of rows, for the command line.
+
+CSV by pandas where it is installed, else by Python; Parquet by pyarrow; NumPy's own files in place.
+"""
+
+import contextlib
+import csv
+import os
+import secrets
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROWS = 65_536  # of a block
+MOST_VALUES = 2**24  # of a block
+READ = (".csv", ".npy", ".npz", ".parquet")
+WRITTEN = (".csv", ".npy", ".parquet")
+
+
+class TableError(Exception):
+    """A file that cannot be read or written; the message says where it is wrong."""
+
+
+class Block(NamedTuple):
+    """Some rows: numbers, and the texts of further columns by name."""
+
+    numbers: NDArray[Any]
+    others: dict[str, list[str]]
+
+
+def _extension(path: str, allowed: Sequence[str]) -> str:
+    suffix = Path(path).suffix.lower()
+    if suffix not in allowed:
+        raise TableError(f"{path}: the name must end in {', '.join(allowed)}")
+    return suffix
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text.strip() == ""
+    return True
+
+
+class Table:
+    """A file of rows. `names` are those of its columns, or their numbers as text where it has none."""
+
+    names: list[str]
+    named: bool = False
+    n_rows: int | None = None  # where it is known before the end
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def column(self, asked: str) -> str:
+        """The name of a column, from a name or a position (negative ones from the end)."""
+        if asked in self.names:
+            return asked
+        with contextlib.suppress(ValueError, IndexError):
+            return self.names[int(asked)]
+        shown = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
+        raise TableError(f"{self.path}: there is no column {asked!r}; there are {shown}")
+
+    def where(self, row: int) -> str:
+        """A row, counted from 0, in words."""
+        return f"row {row}"
+
+    def blocks(self, columns: Sequence[str], others: Sequence[str] = ()) -> Iterator[Block]:
+        """Rows in order: some columns as numbers, others as text."""
+        raise NotImplementedError
+
+    def _size(self, n_columns: int) -> int:
+        return max(1, min(ROWS, MOST_VALUES // max(1, n_columns)))
+
+
+class ArrayTable(Table):
+    """A two-dimensional array, which may be mapped from a file."""
+
+    def __init__(self, path: str, array: NDArray[Any]) -> None:
+        super().__init__(path)
+        if array.ndim != 2 or array.dtype.kind not in "biuf" or not array.shape[1]:
+            raise TableError(
+                f"{path}: an array of shape {array.shape} and type {array.dtype}; needed are rows of numbers"
+            )
+        self.array = array
+        self.n_rows = array.shape[0]
+        self.names = [str(i) for i in range(array.shape[1])]
+
+    def blocks(self, columns: Sequence[str], others: Sequence[str] = ()) -> Iterator[Block]:
+        at = [int(name) for name in columns]
+        whole = at == list(range(self.array.shape[1]))
+        size = self._size(self.array.shape[1])
+        for first in range(0, len(self.array), size):
+            rows = self.array[first : first + size]
+            texts = {name: [str(value) for value in rows[:, int(name)].tolist()] for name in others}
+            yield Block(rows if whole else rows[:, at], texts)
+
+
+class CsvTable(Table):
+    """Text with one row a line. A first line of which an entry is no number has the names."""
+
+    def __init__(self, path: str, separator: str = ",") -> None:
+        super().__init__(path)
+        self._separator = separator
+        with self._lines() as lines:
+            first, second = next(lines, None), next(lines, None)
+        if not first:
+            raise TableError(f"{path}: the file is empty, or its first line is")
+        if second:
+            self._check_length(second, 2, len(first))
+        self.named = not all(map(_is_number, first))
+        self.names = [name.strip() for name in first] if self.named else [str(i) for i in range(len(first))]
+        if len(set(self.names)) != len(self.names):
+            twice = next(name for name in self.names if self.names.count(name) > 1)
+            raise TableError(f"{path}, line 1: two columns have the name {twice!r}")
+
+    @contextlib.contextmanager
+    def _lines(self) -> Iterator[Any]:
+        with Path(self.path).open(encoding="utf-8-sig", newline="") as file:
+            try:
+                yield csv.reader(file, delimiter=self._separator)
+            except UnicodeDecodeError as error:
+                raise TableError(f"{self.path}: it is not text in UTF-8: {error}") from error
+            except csv.Error as error:
+                raise TableError(f"{self.path}: {error}") from error
+
+    def _rows(self, lines: Any) -> Iterator[tuple[int, list[str]]]:
+        """Lines with their numbers, from 1; empty ones and the names left out."""
+        names = self.named
+        for fields in lines:
+            if not fields:
+                continue
+            if names:
+                names = False
+                continue
+            yield lines.line_num, fields
+
+    def where(self, row: int) -> str:
+        with self._lines() as lines:
+            for i, (number, _) in enumerate(self._rows(lines)):
+                if i == row:
+                    return f"line {number}"
+        return f"row {row}"
+
+    def blocks(self, columns: Sequence[str], others: Sequence[str] = ()) -> Iterator[Block]:
+        try:
+            import pandas
+        except ImportError:
+            yield from self._by_python(columns, others)
+            return
+        # Releases before 4 round otherwise, by default, or say that they no longer do.
+        exact = {"float_precision": "round_trip"} if int(pandas.__version__.partition(".")[0]) < 4 else {}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The 'float_precision' argument")
+            read = self._open(pandas, columns, others, exact)
+        try:
+            with read:
+                checked = False
+                for frame in read:
+                    if not checked and frame[self.names[-1]].isin([np.nan, ""]).any():
+                        self._check_lengths()  # pandas takes a short line for one with missing values
+                        checked = True
+                    texts = {name: frame[name].astype(str).tolist() for name in others}
+                    yield Block(frame[list(columns)].to_numpy(np.float64), texts)
+        except (ValueError, UnicodeDecodeError) as error:
+            # Once more, by lines, for the place; pandas tells it in words of its own, or not at all.
+            for _ in self._by_python(columns, others):
+                pass
+            raise TableError(f"{self.path}: {error}") from error
+
+    def _open(self, pandas: Any, columns: Sequence[str], others: Sequence[str], exact: dict[str, str]) -> Any:
+        return pandas.read_csv(
+            self.path,
+            sep=self._separator,
+            header=0 if self.named else None,
+            names=self.names,
+            dtype={**dict.fromkeys(self.names, str), **dict.fromkeys(columns, np.float64)},
+            keep_default_na=False,
+            na_values={name: ["", "nan", "NaN", "NA"] for name in columns},
+            chunksize=self._size(len(self.names)),
+            encoding="utf-8-sig",
+            skipinitialspace=True,
+            on_bad_lines="error",
+            **exact,
+        )
+
+    def _check_length(self, fields: list[str], line: int, n: int) -> None:
+        if len(fields) != n:
+            raise TableError(f"{self.path}, line {line}: {len(fields)} fields where the first line has {n}")
+
+    def _check_lengths(self) -> None:
+        with self._lines() as lines:
+            for line, fields in self._rows(lines):
+                self._check_length(fields, line, len(self.names))
+
+    def _by_python(self, columns: Sequence[str], others: Sequence[str]) -> Iterator[Block]:
+        at, kept = [self.names.index(name) for name in columns], [self.names.index(name) for name in others]
+        size = self._size(len(self.names))
+        numbers: list[list[float]] = []
+        texts: list[list[str]] = [[] for _ in others]
+        with self._lines() as lines:
+            for number, fields in self._rows(lines):
+                self._check_length(fields, number, len(self.names))
+                numbers.append([self._number(fields[i], number, i) for i in at])
+                for text, i in zip(texts, kept, strict=True):
+                    text.append(fields[i].strip())
+                if len(numbers) == size:
+                    yield Block(np.array(numbers), dict(zip(others, texts, strict=True)))
+                    numbers, texts = [], [[] for _ in others]
+        if numbers:
+            yield Block(np.array(numbers).reshape(len(numbers), len(at)), dict(zip(others, texts, strict=True)))
+
+    def _number(self, text: str, line: int, column: int) -> float:
+        text = text.strip()
+        if text in ("", "NA"):
+            return float("nan")
+        try:
+            return float(text)
+        except ValueError:
+            raise TableError(
+                f"{self.path}, line {line}: {text!r} in column {self.names[column]!r} is not a number "
+                f"(--ignore leaves a column out)"
+            ) from None
+
+
+class ParquetTable(Table):
+    named = True
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._parquet = _pyarrow()
+        with self._named():
+            file = self._parquet.ParquetFile(path)
+            self.names = list(file.schema_arrow.names)
+            self.n_rows = file.metadata.num_rows
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        import pyarrow
+
+        try:
+            yield
+        except pyarrow.ArrowException as error:
+            raise TableError(f"{self.path} cannot be read as Parquet: {error}") from error
+
+    def blocks(self, columns: Sequence[str], others: Sequence[str] = ()) -> Iterator[Block]:
+        with self._named():
+            file = self._parquet.ParquetFile(self.path)
+            for batch in file.iter_batches(self._size(len(columns)), columns=[*columns, *others]):
+                parts = []
+                for name in columns:
+                    column = batch.column(name)
+                    try:
+                        parts.append(np.asarray(column.cast("float64").to_numpy(zero_copy_only=False)))
+                    except (ValueError, NotImplementedError) as error:
+                        raise TableError(
+                            f"{self.path}: column {name!r} is of type {column.type} and not of numbers "
+                            "(--ignore leaves a column out)"
+                        ) from error
+                texts = {name: [str(value) for value in batch.column(name).to_pylist()] for name in others}
+                yield Block(np.column_stack(parts), texts)
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise TableError("Parquet needs pyarrow, which is not installed: python -m pip install pyarrow") from None
+    return pyarrow.parquet
+
+
+def open_table(path: str, *, array: str | None = None, separator: str = ",") -> Table:
+    """A file by the ending of its name. `array`: which one of an .npz file."""
+    suffix = _extension(path, READ)
+    if not Path(path).is_file():
+        raise TableError(f"{path}: there is no such file")
+    if suffix == ".csv":
+        return CsvTable(path, separator)
+    if suffix == ".parquet":
+        return ParquetTable(path)
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        if suffix == ".npy":
+            return ArrayTable(path, found)
+        with found:
+            names = list(found)
+            name = array or ("X" if "X" in names else names[0] if len(names) == 1 else None)
+            if name not in names:
+                raise TableError(f"{path}: it has the arrays {', '.join(names) or '(none)'}; say which by --array")
+            return ArrayTable(path, found[name])
+    except (ValueError, OSError, EOFError) as error:
+        raise TableError(f"{path} cannot be read: {error}") from error
+
+
+# ---- writing ----
+
+
+class Sink:
+    """Rows to a file, which is there when all of them are."""
+
+    def __init__(self, path: str, names: Sequence[str] | None) -> None:
+        self._suffix = _extension(path, WRITTEN)
+        self._path, self._names = path, names
+        self._temporary = Path(f"{path}.{secrets.token_hex(6)}.tmp")
+        if self._suffix == ".parquet":
+            _pyarrow()
+        self._n = 0
+        self._shape: tuple[int, np.dtype[Any]] | None = None
+        self._writer: Any = None
+        self._file: Any = self._temporary.open("xb")
+
+    def __enter__(self) -> "Sink":
+        return self
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        try:
+            if kind is None:
+                self._finish()
+            if self._writer is not None:
+                self._writer.close()
+            self._file.close()
+            if kind is None:
+                os.replace(self._temporary, self._path)  # noqa: PTH105
+        finally:
+            self._file.close()
+            self._temporary.unlink(missing_ok=True)
+
+    def _header(self, n: int) -> None:
+        assert self._shape is not None
+        width, dtype = self._shape
+        described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n, width)}
+        np.lib.format.write_array_header_1_0(self._file, described)
+
+    def write(self, columns: Sequence[tuple[str, NDArray[Any]]] | NDArray[Any]) -> None:
+        """Some rows: an array, or columns with names."""
+        if isinstance(columns, np.ndarray):
+            names = self._names or [f"c{i}" for i in range(columns.shape[1])]
+            array, parts = columns, list(zip(names, columns.T, strict=True))
+        else:
+            parts = list(columns)
+            array = np.column_stack([part for _, part in parts]) if self._suffix == ".npy" else parts[0][1]
+        first = self._shape is None
+        if first:
+            self._shape = (len(parts), array.dtype)
+        if self._suffix == ".npy":
+            if first:
+                self._header(0)
+            self._file.write(np.ascontiguousarray(array).tobytes())
+        elif self._suffix == ".csv":
+            if first:
+                self._file.write((",".join(map(_quoted, (name for name, _ in parts))) + "\n").encode())
+            self._file.write(csv_rows([part for _, part in parts]).encode())
+        else:
+            import pyarrow
+
+            table = pyarrow.table({name: np.ascontiguousarray(part) for name, part in parts})
+            if first:
+                self._writer = _pyarrow().ParquetWriter(self._file, table.schema)
+            self._writer.write_table(table)
+        self._n += len(array)
+
+    def _finish(self) -> None:
+        if self._shape is None:
+            raise TableError("there are no rows to write")
+        if self._suffix == ".npy":
+            before = self._file.tell() - self._n * self._shape[0] * self._shape[1].itemsize
+            self._file.seek(0)
+            self._header(self._n)  # NumPy leaves room for the number of rows to grow
+            if self._file.tell() != before:
+                raise TableError(f"{self._path}: this NumPy gives headers no room")
+
+
+def _quoted(name: str) -> str:
+    return f'"{name.replace(chr(34), chr(34) * 2)}"' if any(c in name for c in ',"\n') else name
+
+
+def csv_rows(parts: Sequence[NDArray[Any]]) -> str:
+    """Columns as lines; numbers with as many digits as tell them from all others."""
+    shown = [
+        [_quoted(value) if isinstance(value, str) else str(value) for value in part.tolist()]
+        if part.dtype != np.float32
+        else [str(value) for value in part]
+        for part in parts
+    ]
+    return "".join(",".join(row) + "\n" for row in zip(*shown, strict=True))

@@ -1,0 +1,409 @@
+"""Checkpoints: a fit that was killed ends to the bit as one that was not."""
+
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+
+from autoenc import (
+    Autoencoder,
+    AutoencoderClassifier,
+    AutoencoderImputer,
+    AutoencoderOutlierDetector,
+    DenoisingAutoencoder,
+    MarginalizedDenoisingAutoencoder,
+    SparseAutoencoder,
+    VariationalAutoencoder,
+    VectorQuantizedAutoencoder,
+    _checkpoint,
+    _core,
+    _training,
+)
+from autoenc.corruption import Masking, SwapNoise
+from autoenc.layers import BatchNorm, Dense, Dropout
+from autoenc.sparsity import KL, BatchTopK, TopK
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+HERE = str(Path(__file__).parent)
+X = np.random.default_rng(0).random((120, 6)).astype(np.float32)
+LABELS = np.arange(120) % 3
+COMMON = {"max_iter": 6, "random_state": 0, "batch_size": 32, "hidden_layer_sizes": (9,)}
+FLAT = {**COMMON, "hidden_layer_sizes": ()}
+FITS = {
+    "adamw": (Autoencoder(2, **COMMON), {}),
+    "amsgrad in double": (Autoencoder(2, solver="adam", amsgrad=True, precision="float64", **COMMON), {}),
+    "sgd": (Autoencoder(2, solver="sgd", learning_rate="step", step_size=2, **COMMON), {}),
+    "rmsprop": (Autoencoder(2, solver="rmsprop", learning_rate="exponential", **COMMON), {}),
+    "adagrad": (Autoencoder(2, solver="adagrad", learning_rate="one_cycle", **COMMON), {}),
+    "lbfgs": (Autoencoder(2, solver="lbfgs", **{**COMMON, "max_iter": 30}), {}),
+    "lbfgs, converged": (
+        Autoencoder(2, solver="lbfgs", tol=0.02, n_iter_no_change=4, **{**COMMON, "max_iter": 30}),
+        {},
+    ),
+    "plateau": (
+        Autoencoder(2, learning_rate="plateau", n_iter_no_change=1, learning_rate_init=0.3, **COMMON),
+        {"X_val": X[:20]},
+    ),
+    "early stopping": (
+        Autoencoder(
+            2, early_stopping=True, n_iter_no_change=3, **{**COMMON, "max_iter": 40, "learning_rate_init": 0.1}
+        ),
+        {"sample_weight": 1.0 + np.arange(120) % 2},
+    ),
+    "layers": (
+        Autoencoder(
+            2, encoder=[Dense(9), BatchNorm(), Dropout(0.2)], **{k: v for k, v in COMMON.items() if "hidden" not in k}
+        ),
+        {},
+    ),
+    "dead latents": (SparseAutoencoder(20, k=None, sparsity=TopK(2, aux_k=8, dead_after=100), **FLAT), {}),
+    "unit norms": (SparseAutoencoder(20, k=3, unit_norm_decoder=True, **COMMON), {}),
+    "batch top-k": (SparseAutoencoder(20, k=None, sparsity=BatchTopK(2, aux_k=None, dead_after=100), **COMMON), {}),
+    "running means": (Autoencoder(5, sparsity=KL(running=True), latent_activation="logistic", **COMMON), {}),
+    "masking": (DenoisingAutoencoder(3, corruption_level=None, corruption=Masking(0.3), **COMMON), {}),
+    "swap noise": (DenoisingAutoencoder(3, corruption_level=None, corruption=SwapNoise(0.3), **COMMON), {}),
+    "annealed": (VariationalAutoencoder(2, beta_schedule="linear", **COMMON), {"condition": LABELS}),
+    "discriminator": (VariationalAutoencoder(2, objective="factor", **{**COMMON, "max_iter": 5}), {}),
+    "codebooks": (VectorQuantizedAutoencoder(4, n_codes=5, quantizer="residual", n_codebooks=2, **COMMON), {}),
+    "pretrained": (
+        DenoisingAutoencoder(
+            3, pretrain="layerwise", pretrain_max_iter=3, **{**COMMON, "hidden_layer_sizes": (9, 5), "max_iter": 3}
+        ),
+        {},
+    ),
+    "fine-tuned": (
+        AutoencoderClassifier(3, fine_tune_max_iter=4, early_stopping=True, **{**COMMON, "max_iter": 4}),
+        {"y": np.where(np.arange(120) % 2, LABELS, -1)},
+    ),
+    "imputer": (AutoencoderImputer(3, **{**COMMON, "max_iter": 4}), {}),
+}
+
+
+class Killed(BaseException):
+    """What a callback ends a fit with, after which nothing of it is left but the file."""
+
+
+def learned(model):
+    return {key: value for key, value in vars(model).items() if key.endswith("_") or key in ("_spec", "_seed")}
+
+
+def assert_same(a, b):
+    found = learned(a), learned(b)
+    assert found[0].keys() == found[1].keys()
+    for key, value in found[0].items():
+        if key == "autoencoder_":
+            assert_same(value, found[1][key])
+        else:
+            assert pickle.dumps(value) == pickle.dumps(found[1][key]), key
+
+
+def killed(model, path, after, **arguments):
+    """A fit that ends after so many epochs, of all its trainings together; whether it was complete before."""
+    calls = []
+
+    def update(self, state):
+        calls.append(state.epoch)
+        if len(calls) > after:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_training.Progress, "update", update)
+        try:
+            clone(model).fit(X, checkpoint=path, **arguments)
+        except Killed:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_a_fit_goes_on_to_the_same_bits(name, tmp_path):
+    model, arguments = FITS[name]
+    path = tmp_path / "fit.checkpoint"
+    whole = clone(model).fit(X, **arguments)
+    assert_same(clone(model).fit(X, checkpoint=path, checkpoint_every=2, **arguments), whole)  # writing changes nothing
+    path.unlink()
+    n = 0
+    while not killed(model, path, 3, checkpoint_every=2, resume=n > 0, **arguments):
+        n += 1  # again and again, a few epochs further each time
+        assert n < 60
+    assert n > 0
+    assert killed(model, path, 0, resume=True, **arguments)  # of what is complete, nothing is done again
+    for n_jobs in (1, 2):
+        assert_same(clone(model).set_params(n_jobs=n_jobs).fit(X, checkpoint=path, resume=True, **arguments), whole)
+
+
+def test_other_threads_go_on_to_the_same_bits(tmp_path):
+    model, path = FITS["adamw"][0], tmp_path / "fit.checkpoint"
+    assert not killed(clone(model).set_params(n_jobs=1), path, 3, checkpoint_every=1)
+    again = clone(model).set_params(n_jobs=2, verbose=0).fit(X, checkpoint=path, resume=True)
+    assert_same(again, clone(model).fit(X))
+
+
+def test_a_random_seed_is_that_of_the_file(tmp_path):
+    model = Autoencoder(2, **{**COMMON, "random_state": None})
+    seen = []
+    path = tmp_path / "fit.checkpoint"
+
+    def callback(state):
+        seen.append(state.loss)
+        if len(seen) == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        clone(model).set_params(callbacks=callback).fit(X, checkpoint=path, checkpoint_every=1)
+    again = clone(model).fit(X, checkpoint=path, resume=True)
+    assert again.loss_curve_[:4] == seen
+    assert clone(model).fit(X).loss_curve_[:4] != seen
+
+
+CHILD = """
+import pickle, sys
+sys.path.insert(0, sys.argv[1])
+from test_checkpoints import SLOW, ROWS
+model = SLOW[sys.argv[2]]
+print("ready", flush=True)
+model.fit(ROWS, checkpoint=sys.argv[3], checkpoint_every=1, resume=True)
+with open(sys.argv[4], "wb") as file:
+    pickle.dump(model, file)
+"""
+ROWS = np.random.default_rng(1).random((3000, 40)).astype(np.float32)
+SLOW = {
+    "adamw": SparseAutoencoder(200, k=8, max_iter=40, random_state=0, early_stopping=True, n_jobs=2),
+    "lbfgs": Autoencoder(8, hidden_layer_sizes=(100,), solver="lbfgs", max_iter=60, random_state=0, n_jobs=2),
+    "codebooks": VectorQuantizedAutoencoder(8, n_codes=64, max_iter=40, random_state=0, n_jobs=2),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+@pytest.mark.parametrize("name", SLOW)
+def test_killed_at_random_moments(name, tmp_path, environment):
+    """SIGKILL, in an epoch or while the file is written."""
+    whole = clone(SLOW[name]).fit(ROWS)
+    path, result = tmp_path / "fit.checkpoint", tmp_path / "result.pickle"
+    rng = np.random.default_rng(0)
+    kills = 0
+    for _ in range(40):
+        child = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", CHILD, HERE, name, str(path), str(result)],
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+        assert child.stdout.readline() == b"ready\n"
+        if kills < 5:
+            time.sleep(rng.random())
+            child.kill()
+        child.wait()
+        child.stdout.close()
+        if child.returncode == 0:
+            break
+        assert child.returncode == -signal.SIGKILL
+        kills += 1
+    assert kills >= 1 and result.exists()
+    assert_same(pickle.loads(result.read_bytes()), whole)
+
+
+def test_a_file_of_another_fit_is_refused(tmp_path):
+    model, path = FITS["adamw"][0], tmp_path / "fit.checkpoint"
+    assert not killed(model, path, 3, checkpoint_every=1)
+    before = path.read_bytes()
+
+    def refused(match, model, *data, **arguments):
+        with pytest.raises(ValueError, match=match):
+            model.fit(*data, checkpoint=path, resume=True, **arguments)
+        assert path.read_bytes() == before
+        assert not hasattr(model, "coefs_")
+
+    refused("another fit: n_components was 2 and is now 3", clone(model).set_params(n_components=3), X)
+    refused("another fit: max_iter was 6 and is now 7", clone(model).set_params(max_iter=7), X)
+    refused("random_state was 0 and is now 1", clone(model).set_params(random_state=1), X)
+    refused(r"another fit: X was 120 x 6 of float32 \w+ and is now 119 x 6", clone(model), X[:119])
+    refused("is now 120 x 6 of float64", clone(model), X.astype(np.float64))
+    refused(r"X was 120 x 6 of float32 \w+ and is now 120 x 6 of float32", clone(model), X[::-1])
+    refused("sample_weight was not there and is now 120", clone(model), X, sample_weight=np.arange(120.0))
+    refused("X of X_val was not there", clone(model), X, X_val=X)
+    refused("is the checkpoint of 'Autoencoder', not of SparseAutoencoder", SparseAutoencoder(2), X)
+    # Without resume it starts again, and the file is that of the new fit.
+    assert_same(clone(model).set_params(max_iter=2).fit(X, checkpoint=path), clone(model).set_params(max_iter=2).fit(X))
+    assert path.read_bytes() != before
+
+
+def test_a_file_of_another_release_is_refused(tmp_path, monkeypatch):
+    model, path = FITS["adamw"][0], tmp_path / "fit.checkpoint"
+    with monkeypatch.context() as patch:
+        patch.setattr(_checkpoint, "__version__", "99.0")
+        assert not killed(model, path, 3, checkpoint_every=1)
+    with pytest.raises(ValueError, match=r"was written by autoenc '99.0'; this is "):
+        clone(model).fit(X, checkpoint=path, resume=True)
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    model, path = FITS["lbfgs"][0], tmp_path / "fit.checkpoint"
+    assert not killed(model, path, 3, checkpoint_every=1)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    size = int.from_bytes(whole[:8], "little")
+    for n in (0, 9, size, len(whole) - 1):
+        path.write_bytes(whole[:n])
+        with pytest.raises(ValueError, match="cannot be read as a checkpoint of autoenc"):
+            clone(model).fit(X, checkpoint=path, resume=True)
+    refused = 0
+    for _ in range(150):
+        changed = bytearray(whole)
+        for at in rng.integers(8, 8 + size, rng.choice((1, 1, 3))):
+            changed[at] = rng.integers(32, 127)
+        path.write_bytes(changed)
+        try:
+            clone(model).fit(X, checkpoint=path, resume=True)
+        except ValueError as error:
+            assert str(path) in str(error)
+            refused += 1
+        path.unlink()
+    assert refused > 100
+
+
+def test_what_a_trainer_refuses(tmp_path):
+    """Sizes, types and numbers of a state are checked before anything changes."""
+    found = []
+
+    def trainer(bound=True):
+        model = Autoencoder(2, solver="lbfgs", max_iter=3, random_state=0)
+        model.fit(X)
+        spec = model._spec
+        made = model._trainer(spec, 120, 0, n_epochs=3, keep_best=True)
+        made.bind(0, [X])
+        model._resume(made, spec)
+        return made
+
+    one = trainer()
+    one.epoch(), one.epoch()
+    state = one.snapshot()
+    assert [array.ndim for array in state.values()] == [1] * len(state)
+    other = trainer()
+    before = other.snapshot()
+    for change in (
+        {"parameters": state["parameters"][1:]},
+        {"parameters": state["parameters"].astype(np.float64)},
+        {"parameters": state["parameters"].tolist()},
+        {"lbfgs_pairs": state["lbfgs_pairs"][::2]},
+        *(
+            {"numbers": np.where(np.arange(len(state["numbers"])) == i, value, state["numbers"])}
+            for i, value in (
+                (0, -1.0),
+                (0, np.nan),
+                (1, 0.5),
+                (1, 1e300),
+                (2, 0.0),
+                (2, np.inf),
+                (7, 2.0),
+                (8, 11.0),
+                (8, 0.5),
+                (9, 10.0),
+                (9, np.nan),
+                (14, -1.0),
+            )
+        ),
+    ):
+        with pytest.raises(ValueError, match=r"the state needs|numbers of a trainer's state"):
+            other.restore({**state, **change})
+        found.append(change)
+    for wrong in ({**state, "more": state["best"]}, {k: v for k, v in state.items() if k != "best"}):
+        with pytest.raises(ValueError, match="parts; this trainer has"):
+            other.restore(wrong)
+    with pytest.raises(TypeError, match="a dict as of snapshot"):
+        other.restore([])
+    for name, array in other.snapshot().items():
+        assert_array_equal(array, before[name])
+    other.restore(state)
+    for _ in range(3):
+        assert other.epoch() == one.epoch()
+    for name, array in other.snapshot().items():
+        assert_array_equal(array, one.snapshot()[name])
+    assert isinstance(one, _core.Trainer)
+
+
+def test_arguments(tmp_path):
+    model = Autoencoder(2, **COMMON)
+    for every in (0, 1.5, True, "often"):
+        with pytest.raises(ValueError, match=f"checkpoint_every is {every!r}; it must be a whole number"):
+            model.fit(X, checkpoint=tmp_path / "a", checkpoint_every=every)
+    with pytest.raises(ValueError, match="resume=True needs checkpoint"):
+        model.fit(X, resume=True)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        model.fit(X, checkpoint=tmp_path / "nowhere" / "a")
+    for other, why in (
+        (AutoencoderOutlierDetector(), "a member trains for seconds"),
+        (MarginalizedDenoisingAutoencoder(), "the solution is closed"),
+    ):
+        with pytest.raises(TypeError, match=f"takes no checkpoint: {why}"):
+            other.fit(X, checkpoint=tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
+def test_sparse_and_mapped_data(tmp_path):
+    model, path = FITS["adamw"][0], tmp_path / "fit.checkpoint"
+    matrix = sp.csr_array(np.where(X > 0.5, X, 0))
+    np.save(tmp_path / "X.npy", X)
+    for data in (matrix, np.load(tmp_path / "X.npy", mmap_mode="r")):
+        calls = []
+
+        def callback(state, calls=calls):
+            calls.append(state)
+            if len(calls) == 3:
+                raise Killed
+
+        with pytest.raises(Killed):
+            clone(model).set_params(callbacks=callback).fit(data, checkpoint=path, checkpoint_every=1)
+        assert_same(clone(model).fit(data, checkpoint=path, resume=True), clone(model).fit(data))
+
+
+def test_a_callback_may_fit_another_estimator(tmp_path):
+    """Which is no part of the fit around it."""
+    model, path = FITS["adamw"][0], tmp_path / "fit.checkpoint"
+
+    def callback(state):
+        Autoencoder(3, max_iter=1, random_state=0).fit(X[:50])
+
+    clone(model).set_params(callbacks=callback).fit(X, checkpoint=path, checkpoint_every=1)
+    assert_same(clone(model).fit(X, checkpoint=path, resume=True), clone(model).fit(X))
+
+
+def test_a_disk_that_is_full_does_not_end_a_fit(tmp_path, monkeypatch):
+    from autoenc import _archive
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_archive, "write", full)
+    with pytest.warns(UserWarning, match=r"could not be written, and training goes on without: .*No space left"):
+        model = clone(FITS["adamw"][0]).fit(X, checkpoint=tmp_path / "a")
+    assert_same(model, clone(model).fit(X))
+
+
+def test_interrupted_by_hand_it_goes_on_to_the_end(tmp_path, run_python):
+    path = tmp_path / "fit.checkpoint"
+    script = f"""
+import sys, signal, os, warnings
+warnings.simplefilter("ignore")
+sys.path.insert(0, {HERE!r})
+from test_checkpoints import FITS, X, assert_same, clone
+model = FITS["adamw"][0]
+def callback(state):
+    if state.epoch == 3:
+        os.kill(os.getpid(), signal.SIGINT)
+stopped = clone(model).set_params(callbacks=callback).fit(X, checkpoint={str(path)!r}, checkpoint_every=1)
+assert stopped.n_iter_ < 6
+assert_same(clone(model).fit(X, checkpoint={str(path)!r}, resume=True), clone(model).fit(X))
+print("fine")
+"""
+    done = run_python("-c", script)
+    assert done.stdout.strip() == "fine", done.stderr

@@ -1,0 +1,373 @@
+"""The commands that make models of tables and apply them."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+import autoenc
+from autoenc import _cli_values, _tables
+from autoenc.__main__ import main
+from autoenc.corruption import Masking
+from autoenc.sparsity import TopK
+
+pytestmark = pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+
+X = np.random.default_rng(0).normal(size=(60, 4))
+NAMES = ["height", "width", "depth", "weight"]
+KIND = np.array(["a", "b", "c"])[np.arange(60) % 3]
+QUICK = ("--n-components", "2", "--param", "max_iter=3", "--param", "hidden_layer_sizes=(6,)")
+
+
+@pytest.fixture
+def csv(tmp_path):
+    lines = [",".join([*NAMES, "kind"])]
+    lines += [",".join([*map(repr, row.tolist()), kind]) for row, kind in zip(X, KIND, strict=True)]
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def model(csv, tmp_path):
+    path = tmp_path / "model.safetensors"
+    assert main(["train", str(csv), "-o", str(path), "--ignore", "kind", *QUICK, "--quiet"]) == 0
+    return path
+
+
+def call(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def answer(capsys, *arguments, status=0):
+    """What a command says by --json."""
+    capsys.readouterr()
+    assert call(*arguments, "--json", "--quiet") == status
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture(params=["pandas", "python"])
+def reader(request, monkeypatch):
+    """With and without pandas."""
+    if request.param == "pandas":
+        pytest.importorskip("pandas")
+    else:
+        monkeypatch.setitem(sys.modules, "pandas", None)
+
+
+# ---- train, encode, reconstruct, score ----
+
+
+def test_train_and_apply(reader, csv, tmp_path, capsys):
+    model, codes = tmp_path / "model.safetensors", tmp_path / "codes.csv"
+    done = answer(capsys, "train", csv, "-o", model, "--ignore", "kind", *QUICK)
+    assert done.items() >= {"estimator": "Autoencoder", "rows": 60, "features": 4, "epochs": 3}.items()
+    direct = autoenc.Autoencoder(2, max_iter=3, hidden_layer_sizes=(6,), random_state=0).fit(X)
+    loaded = autoenc.load(model)
+    assert_array_equal(loaded.transform(X), direct.transform(X))
+    assert list(loaded.feature_names_in_) == NAMES
+    assert done["loss"] == direct.loss_curve_[-1]
+    # Columns go by name: here in another order, among others.
+    assert answer(capsys, "encode", model, csv, "-o", codes)["rows"] == 60
+    lines = codes.read_text().splitlines()
+    assert lines[0] == "c0,c1" and len(lines) == 61
+    assert_array_equal(np.loadtxt(codes, delimiter=",", skiprows=1), direct.transform(X))
+    restored = tmp_path / "restored.npy"
+    assert answer(capsys, "reconstruct", model, csv, "-o", restored)["rows"] == 60
+    assert_array_equal(np.load(restored), direct.reconstruct(X))
+    assert answer(capsys, "score", model, csv, "-o", tmp_path / "scores.csv")["written"] == 60
+    scores = np.loadtxt(tmp_path / "scores.csv", delimiter=",", skiprows=1)
+    assert_array_equal(scores[:, 0], np.arange(60))
+    assert_array_equal(scores[:, 1], direct.score_samples(X))
+    middle = float(np.median(scores[:, 1]))
+    found = answer(capsys, "score", model, csv, "-o", tmp_path / "low.csv", "--below", middle)
+    assert (found["rows"], found["written"]) == (60, 30)
+
+
+def test_standard_output_is_the_table(model, csv, capsys):
+    capsys.readouterr()
+    assert call("reconstruct", model, csv, "--quiet") == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == ",".join(NAMES)
+    assert_array_equal(np.array([line.split(",") for line in out[1:]], dtype=float), autoenc.load(model).reconstruct(X))
+    assert call("encode", model, csv, "--json") == 1
+    assert "say by --output" in json.loads(capsys.readouterr().out)["error"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "npy", "npz", "parquet"])
+def test_every_kind_of_file_gives_the_same(suffix, tmp_path, capsys):
+    data = tmp_path / f"data.{suffix}"
+    if suffix == "csv":
+        np.savetxt(data, X, delimiter=",", fmt="%.17g")
+    elif suffix == "npy":
+        np.save(data, X)
+    elif suffix == "npz":
+        np.savez(data, X=X, other=X[:3])
+    else:
+        pa = pytest.importorskip("pyarrow")
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.table(dict(zip(NAMES, X.T, strict=True))), data)
+    model = tmp_path / "model.safetensors"
+    answer(capsys, "train", data, "-o", model, *QUICK)
+    direct = autoenc.Autoencoder(2, max_iter=3, hidden_layer_sizes=(6,), random_state=0).fit(X)
+    out = tmp_path / f"out.{'npy' if suffix == 'npz' else suffix}"
+    assert answer(capsys, "encode", model, data, "-o", out)["rows"] == 60
+    if suffix == "parquet":
+        found = np.column_stack([column.to_numpy() for column in pq.read_table(out).columns])
+    else:
+        found = np.load(out) if out.suffix == ".npy" else np.loadtxt(out, delimiter=",", skiprows=1)
+    assert_array_equal(found, direct.transform(X))
+
+
+def test_blocks_do_not_show(reader, monkeypatch, model, csv, tmp_path, capsys):
+    for suffix in ("csv", "npy"):
+        whole, parts = tmp_path / f"whole.{suffix}", tmp_path / f"parts.{suffix}"
+        answer(capsys, "encode", model, csv, "-o", whole)
+        with monkeypatch.context() as patch:
+            patch.setattr(_tables, "ROWS", 7)
+            assert answer(capsys, "encode", model, csv, "-o", parts)["rows"] == 60
+        assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_a_mapped_array_is_not_copied(tmp_path, monkeypatch, capsys):
+    np.save(tmp_path / "data.npy", X.astype(np.float32))
+    seen = []
+    monkeypatch.setattr(autoenc.Autoencoder, "fit", lambda self, X, **_: seen.append(X) or 1 / 0)
+    assert call("train", tmp_path / "data.npy", "-o", tmp_path / "m.safetensors") == 1
+    assert isinstance(seen[0], np.memmap)
+
+
+def test_a_detector_names_outliers_and_features(csv, tmp_path, capsys):
+    strange = X.copy()
+    strange[7, 2] += 40.0
+    data, model, out = tmp_path / "strange.csv", tmp_path / "model.safetensors", tmp_path / "out.csv"
+    np.savetxt(data, strange, delimiter=",", fmt="%.17g", header=",".join(NAMES), comments="")
+    answer(capsys, "train", data, "-o", model, "--estimator", "AutoencoderOutlierDetector", "--param", "n_estimators=4")
+    detector = autoenc.load(model)
+    found = answer(capsys, "score", model, data, "-o", out)
+    assert found["outliers"] == int((detector.predict(strange) == -1).sum()) >= 1
+    rows = [line.split(",") for line in out.read_text().splitlines()]
+    assert rows[0] == ["row", "score", "outlier", "feature"]
+    assert_array_equal([float(row[1]) for row in rows[1:]], detector.score_samples(strange))
+    assert rows[8][2:] == ["1", "depth"]
+    found = answer(capsys, "score", model, data, "-o", out, "--only-outliers")
+    rows = [line.split(",") for line in out.read_text().splitlines()[1:]]
+    assert len(rows) == found["written"] == found["outliers"] and all(row[2] == "1" for row in rows)
+    assert answer(capsys, "encode", model, data, "-o", out, status=1)["error"].endswith("which has no transform")
+
+
+def test_labels_and_conditions(csv, tmp_path, capsys):
+    model = tmp_path / "model.safetensors"
+    arguments = ("--estimator", "AutoencoderClassifier", "--label", "kind", "--param", "unlabeled_label=None")
+    answer(capsys, "train", csv, "-o", model, *arguments, "--param", "fine_tune_max_iter=2", *QUICK)
+    assert list(autoenc.load(model).classes_) == ["a", "b", "c"]
+    answer(capsys, "train", csv, "-o", model, "--condition", "kind", *QUICK)
+    loaded = autoenc.load(model)
+    assert list(loaded.condition_categories_) == ["a", "b", "c"] and loaded.n_features_in_ == 4
+    out = tmp_path / "codes.npy"
+    answer(capsys, "encode", model, csv, "-o", out, "--condition", "kind")
+    assert_array_equal(np.load(out), loaded.transform(X, condition=KIND))
+    assert "called without condition" in answer(capsys, "encode", model, csv, "-o", out, status=1)["error"]
+    arguments = ("--estimator", "AutoencoderRegressor", "--label", "weight", "--ignore", "kind")
+    answer(capsys, "train", csv, "-o", model, *arguments, "--param", "fine_tune_max_iter=2", *QUICK)
+    assert list(autoenc.load(model).feature_names_in_) == NAMES[:3]
+    assert (
+        "is not of numbers"
+        in answer(capsys, "train", csv, "-o", model, *arguments[:2], "--label", "kind", status=1)["error"]
+    )
+
+
+def test_the_imputer_fills(csv, tmp_path, capsys):
+    holes = np.where(np.random.default_rng(1).random(X.shape) < 0.2, np.nan, X)
+    data, model, out = tmp_path / "holes.csv", tmp_path / "model.safetensors", tmp_path / "filled.csv"
+    text = "\n".join(",".join("" if np.isnan(v) else repr(float(v)) for v in row) for row in holes)
+    data.write_text(",".join(NAMES) + "\n" + text + "\n")
+    answer(capsys, "train", data, "-o", model, "--estimator", "AutoencoderImputer", *QUICK)
+    assert answer(capsys, "reconstruct", model, data, "-o", out)["rows"] == 60
+    filled = np.loadtxt(out, delimiter=",", skiprows=1)
+    assert_array_equal(filled, autoenc.load(model).transform(holes))
+    assert np.isfinite(filled).all()
+
+
+def test_codes_by_number(csv, tmp_path, capsys):
+    model, out = tmp_path / "model.safetensors", tmp_path / "codes.npy"
+    arguments = ("--estimator", "VectorQuantizedAutoencoder", "--param", "n_codes=5", "--ignore", "kind")
+    answer(capsys, "train", csv, "-o", model, *arguments, *QUICK)
+    answer(capsys, "encode", model, csv, "--indices", "-o", out)
+    assert_array_equal(np.load(out), autoenc.load(model).encode_indices(X))
+
+
+def test_a_fit_goes_on_from_its_checkpoint(csv, tmp_path, capsys):
+    model, state = tmp_path / "model.safetensors", tmp_path / "fit.checkpoint"
+    answer(capsys, "train", csv, "-o", model, "--ignore", "kind", "--checkpoint", state, *QUICK)
+    first = model.read_bytes()
+    assert state.exists()
+    answer(capsys, "train", csv, "-o", model, "--ignore", "kind", "--checkpoint", state, "--resume", *QUICK)
+    assert model.read_bytes() == first
+    error = answer(capsys, "train", csv, "-o", model, "--ignore", "kind", "--resume", *QUICK, status=1)["error"]
+    assert error == "--resume needs --checkpoint"
+
+
+def test_info(model, capsys):
+    found = answer(capsys, "info", model)
+    assert found["estimator"] == "Autoencoder" and found["feature_names"] == NAMES
+    assert found["parameters"] == autoenc.load(model).n_parameters_
+    assert found["layers"][0] == {"name": "encoder_0.weight", "shape": [4, 6]}
+    assert call("info", model) == 0
+    out = capsys.readouterr().out
+    assert "encoder_0.weight" in out and "4 x 6" in out and "height, width" in out
+
+
+def test_export_calls_what_the_estimator_has(model, tmp_path, capsys, monkeypatch):
+    target = tmp_path / "model.c"
+
+    def to_c(self, path, **more):
+        Path(path).write_text(f"{type(self).__name__} {more}")
+
+    monkeypatch.setattr(autoenc.Autoencoder, "to_c", to_c, raising=False)
+    assert answer(capsys, "export", model, "--format", "c", "-o", target, "--part", "encoder")["format"] == "c"
+    assert target.read_text() == "Autoencoder {'part': 'encoder'}"
+    monkeypatch.delattr(autoenc.Autoencoder, "to_c")
+    if not hasattr(autoenc.Autoencoder, "to_c"):
+        assert (
+            "has no to_c in this release"
+            in answer(capsys, "export", model, "--format", "c", "-o", target, status=1)["error"]
+        )
+
+
+# ---- what is wrong, and where ----
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: lines.__setitem__(5, "1,2,x,4,a"), "line 6: 'x' in column 'depth' is not a number"),
+        (lambda lines: lines.__setitem__(5, "1,2,3,a"), "line 6: 4 fields where the first line has 5"),
+        (lambda lines: lines.__setitem__(5, "1,2,3,4,a,9"), "line 6: 6 fields where the first line has 5"),
+        (lambda lines: lines.__setitem__(1, "1,2,3,4,a,9"), "line 2: 6 fields where the first line has 5"),
+        (lambda lines: lines.__setitem__(40, "1,,3,4,a"), r"contains NaN at row 39, column 1; .*, line 41\)"),
+        (
+            lambda lines: (lines.insert(3, ""), lines.__setitem__(41, "1,inf,3,4,a")),
+            r"contains infinity at .*, line 42\)",
+        ),
+        (lambda lines: lines.__setitem__(0, "a,b,c,a,kind"), "line 1: two columns have the name 'a'"),
+        (lambda lines: lines.clear(), "the file is empty"),
+        (lambda lines: lines.__delitem__(slice(1, None)), "there are no rows"),
+    ],
+)
+def test_a_broken_row_is_named_by_its_line(change, message, reader, csv, tmp_path, capsys):
+    lines = csv.read_text().splitlines()
+    change(lines)
+    csv.write_text("\n".join(lines) + "\n" if lines else "")
+    error = answer(capsys, "train", csv, "-o", tmp_path / "m", "--ignore", "kind", *QUICK, status=1)["error"]
+    assert re.search(message, error), error
+    assert str(csv) in error
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_broken_row_in_a_later_block(reader, model, csv, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(_tables, "ROWS", 7)
+    lines = csv.read_text().splitlines()
+    out = tmp_path / "codes.csv"
+    out.write_text("as before")
+    for wrong, message in (("1,,3,4,a", "line 41)"), ("1,x,3,4,a", "line 41: 'x' in column 'width'")):
+        lines[40] = wrong
+        csv.write_text("\n".join(lines) + "\n")
+        assert message in answer(capsys, "encode", model, csv, "-o", out, status=1)["error"]
+    assert out.read_text() == "as before"
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--estimator", "Exec"], "--estimator Exec: allowed are Autoencoder, "),
+        (["--param", "alpha"], "--param alpha: needed is NAME=VALUE"),
+        (["--param", "beta=1"], "Autoencoder has no parameter 'beta'; there are activation"),
+        (["--param", "alpha=open('x')"], "'open' is no part; there are Activation"),
+        (["--param", "alpha=-1"], "The 'alpha' parameter of Autoencoder must be"),
+        (["--ignore", "colour"], "there is no column 'colour'; there are height, width, depth, weight, kind"),
+        (["--estimator", "AutoencoderClassifier"], "needs --label"),
+        ([], "line 2: 'a' in column 'kind' is not a number (--ignore leaves a column out)"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message, csv, tmp_path, capsys):
+    assert call("train", csv, "-o", tmp_path / "m", *arguments, "--quiet") == 1
+    captured = capsys.readouterr()
+    assert message in captured.err and captured.err.startswith("autoenc train: ") and not captured.out
+
+
+def test_files_that_are_none(model, csv, tmp_path, capsys):
+    (tmp_path / "text.npy").write_text("no array")
+    (tmp_path / "text.parquet").write_text("no table")
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "flat.npy", X[0])
+    np.savez(tmp_path / "two.npz", a=X, b=X)
+    out = tmp_path / "o.csv"
+    for name, message in (
+        ("nothing.csv", "there is no such file"),
+        ("data.xlsx", "the name must end in .csv, .npy, .npz, .parquet"),
+        ("text.npy", "cannot be read"),
+        ("objects.npy", "cannot be read"),
+        ("flat.npy", "needed are rows of numbers"),
+        ("two.npz", "it has the arrays a, b; say which by --array"),
+        ("text.parquet", "Parquet"),
+    ):
+        assert message in answer(capsys, "encode", model, tmp_path / name, "-o", out, status=1)["error"]
+    assert "the name must end in" in answer(capsys, "encode", model, csv, "-o", tmp_path / "o.txt", status=1)["error"]
+    for command in (("info",), ("encode", "--quiet")):
+        assert call(command[0], *([csv] if command[0] == "info" else [csv, csv])) == 1
+        assert "cannot be read as a model of autoenc" in capsys.readouterr().err
+    lines = csv.read_text().replace("height", "length")
+    csv.write_text(lines)
+    assert "there is no column 'height'" in answer(capsys, "encode", model, csv, "-o", out, status=1)["error"]
+
+
+def test_values():
+    assert _cli_values.parse("(64, 32)") == (64, 32)
+    assert _cli_values.parse("-0.5") == -0.5
+    assert _cli_values.parse("one_cycle") == "one_cycle" and _cli_values.parse("a-b c") == "a-b c"
+    assert _cli_values.parse("None") is None and _cli_values.parse("True") is True
+    assert repr(_cli_values.parse("Masking(0.3)")) == repr(Masking(0.3))
+    assert repr(_cli_values.parse("[TopK(k=3), 'a']")) == repr([TopK(k=3), "a"])
+    for text in ("open('x')", "a.b", "1 + 1", "lambda: 0", "Masking(q=1)", "-'a'", "b'a'"):
+        with pytest.raises(ValueError, match=r"is no part|is no value|unexpected"):
+            _cli_values.parse(text)
+
+
+# ---- as a program ----
+
+
+def test_from_the_shell(csv, run_python, tmp_path):
+    done = run_python("-m", "autoenc", "train", "data.csv", "-o", "m.safetensors", "--ignore", "kind", *QUICK)
+    assert done.returncode == 0 and not done.stdout, done.stderr
+    assert "60 rows of 4 columns; training Autoencoder" in done.stderr and "epoch 3 of 3" in done.stderr
+    done = run_python("-m", "autoenc", "encode", "m.safetensors", "data.csv", "--quiet")
+    assert done.returncode == 0 and not done.stderr and len(done.stdout.splitlines()) == 61
+    done = run_python("-m", "autoenc", "score", "m.safetensors", "nothing.csv")
+    assert done.returncode == 1 and done.stderr == "autoenc score: nothing.csv: there is no such file\n"
+    done = run_python("-m", "autoenc", "score", "m.safetensors")
+    assert done.returncode == 2 and "usage:" in done.stderr
+    done = run_python("-m", "autoenc", "--help")
+    assert done.returncode == 0 and "Exit status: 0 done" in done.stdout
+    for command in ("demo", "train", "encode", "reconstruct", "score", "info", "export"):
+        assert command in done.stdout
+        assert run_python("-m", "autoenc", command, "--help").returncode == 0
+
+
+def test_applying_a_model_needs_no_scikit_learn(model, csv, environment):
+    script = f"""
+import sys
+for blocked in ("sklearn", "scipy", "pandas"):
+    sys.modules[blocked] = None
+from autoenc.__main__ import main
+raise SystemExit(main(["encode", {str(model)!r}, {str(csv)!r}, "--quiet", "--n-jobs", "1"]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 61, done.stderr

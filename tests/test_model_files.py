@@ -1,0 +1,672 @@
+"""Model files: what is saved comes back to the bit, and no file does more than give an estimator or an error."""
+
+import json
+import pickle
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from model_files import COMMON, KINDS, LABELS, X, answers, fitted
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import autoenc
+from autoenc import (
+    Autoencoder,
+    AutoencoderOutlierDetector,
+    SparseAutoencoder,
+    VariationalAutoencoder,
+    _schemas,
+    _stored_estimators,
+    _stored_spec,
+)
+from autoenc.losses import ColumnLoss
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def models():
+    """Each kind, fitted once."""
+    found = {}
+
+    def get(name):
+        if name not in found:
+            found[name] = fitted(name)
+        return found[name]
+
+    return get
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+def assert_equal(a, b):
+    """Learned attributes, recursively."""
+    assert type(a) is type(b)
+    if isinstance(a, np.ndarray):
+        assert a.dtype == b.dtype
+        assert_array_equal(a, b)
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_equal(a[key], b[key])
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b)
+        for one, other in zip(a, b, strict=True):
+            assert_equal(one, other)
+    elif hasattr(a, "__dict__") and not isinstance(a, type):
+        assert_equal(learned(a), learned(b))
+    else:
+        assert a == b or (a != a and b != b)
+
+
+def learned(model):
+    return {key: value for key, value in vars(model).items() if key not in ("_networks", "indicator_")}
+
+
+# ---- what comes back ----
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loaded_estimator_is_the_one_that_was_saved(kind, models, path):
+    model = models(kind)
+    before = path.parent / "before.pickle"
+    before.write_bytes(pickle.dumps(model))
+    model.save(path)
+    again = autoenc.load(path)
+    assert type(again) is type(model)
+    assert repr(again) == repr(model) == repr(clone(again))
+    assert_equal(learned(model), learned(again))
+    assert_equal(learned(pickle.loads(before.read_bytes())), learned(model))  # saving changes nothing
+    expected, found = answers(model, kind), answers(again, kind)
+    assert expected and expected.keys() == found.keys()
+    for method, values in expected.items():
+        assert_equal(values, found[method])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loaded_predictor_has_the_bits_of_the_estimator(kind, models, path):
+    model = models(kind)
+    model.save(path)
+    if "imputer" in kind:
+        with pytest.raises(ValueError, match="AutoencoderImputer has no predictor"):
+            autoenc.load_predictor(path)
+        return
+    expected, found = answers(model, kind), answers(autoenc.load_predictor(path, n_jobs=2), kind)
+    assert "score_samples" in found
+    for method, values in found.items():
+        assert_equal(np.asarray(values), np.asarray(expected[method]))
+
+
+def test_every_estimator_and_every_part_has_its_place():
+    """A new class, or a new layer with parameters, needs a line here and there."""
+    estimators = {name for name in autoenc.__all__ if hasattr(getattr(autoenc, name), "fit")}
+    assert estimators == set(_stored_estimators.OUTER)
+    assert {type(model).__name__ for model, _, _ in KINDS.values()} == estimators
+    for module in ("contraction", "corruption", "layers", "losses", "penalties", "sparsity"):
+        classes = vars(sys.modules[f"autoenc.{module}"])
+        public = {f"{module}.{name}" for name in classes["__all__"]}
+        assert public <= set(_stored_estimators.parts())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_shapes_worked_out_from_the_layers_are_those_of_the_core(kind, models):
+    model = models(kind)
+    networks = [model, getattr(model, "autoencoder_", None), *getattr(model, "estimators_", ())]
+    for network in networks:
+        spec = getattr(network, "_spec", None)
+        if spec is not None:
+            widths = {}
+            for node in spec["nodes"]:
+                widths[node["name"]] = _stored_spec._width(node, widths, "here")
+            assert _stored_spec.table(spec["nodes"], widths) == [tuple(entry) for entry in spec["parameters"]]
+
+
+@pytest.mark.parametrize("kind", ["plain", "missing", "top-k", "variational", "product", "one marginalized"])
+def test_training_goes_on_where_it_was(kind, path):
+    model, (rows,), _ = KINDS[kind]
+    model = clone(model).partial_fit(rows).partial_fit(rows)
+    model.save(path)
+    again = autoenc.load(path)
+    assert_equal(learned(model.partial_fit(rows)), learned(again.partial_fit(rows)))
+
+
+def test_a_warm_start_goes_on(path):
+    model = Autoencoder(2, warm_start=True, **COMMON).fit(X)
+    model.save(path)
+    again = autoenc.load(path)
+    assert_equal(learned(model.fit(X)), learned(again.fit(X)))
+    with pytest.raises(ValueError, match="the fitted network differs"):
+        again.set_params(n_components=3).fit(X)
+
+
+def test_weights_are_read_only_as_those_of_a_fit(models, path):
+    models("plain").save(path)
+    with pytest.raises(ValueError, match="read-only"):
+        autoenc.load(path).coefs_[0][0, 0] = 1.0
+
+
+def test_names_of_features_and_the_kind_of_output(path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=list("abcdef"))
+    model = Autoencoder(2, **COMMON).set_output(transform="pandas").fit(frame)
+    model.save(path)
+    again = autoenc.load(path)
+    assert_array_equal(again.feature_names_in_, model.feature_names_in_)
+    pandas.testing.assert_frame_equal(again.transform(frame), model.transform(frame))
+    with pytest.raises(ValueError, match="feature names"):
+        again.transform(frame[list("bacdef")])
+
+
+def test_requests_for_metadata_come_back(path):
+    import sklearn
+
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = Autoencoder(2, **COMMON).set_fit_request(condition=True, sample_weight="w").fit(X, condition=LABELS)
+        model.save(path)
+        again = autoenc.load(path)
+        assert again.get_metadata_routing()._serialize() == model.get_metadata_routing()._serialize()
+
+
+def test_parameters_changed_after_the_fit_are_kept_beside_the_network(models, path):
+    model = clone(models("plain")).fit(X).set_params(n_components=5, alpha=np.float32(0.1), n_jobs=2)
+    model.save(path)
+    again = autoenc.load(path)
+    assert again.n_components == 5 and again.alpha == np.float32(0.1) and type(again.alpha) is np.float32
+    assert_array_equal(again.transform(X), model.transform(X))
+
+
+def test_parameters_of_any_plain_kind(path):
+    model = Autoencoder(
+        np.int64(2), hidden_layer_sizes=np.array([5, 4]), decoder_hidden_layer_sizes=[4, 5], **COMMON
+    ).fit(X)
+    model.save(path)
+    again = autoenc.load(path)
+    assert type(again.n_components) is np.int64
+    assert again.decoder_hidden_layer_sizes == [4, 5]
+    assert_array_equal(again.hidden_layer_sizes, [5, 4])
+
+
+# ---- what cannot be saved ----
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"callbacks": print}, "callbacks is <built-in function print>, which cannot be written as data"),
+        ({"callbacks": [lambda state: None]}, "callbacks.0 is <function"),
+        ({"random_state": np.random.RandomState(0)}, "random_state is RandomState"),
+        ({"loss": ColumnLoss([("a", "huber", lambda X: [0])])}, "loss.losses.0.2 is <function"),
+    ],
+)
+def test_a_parameter_that_is_no_data_is_refused_by_name(parameters, message, path):
+    model = Autoencoder(2, **{**COMMON, **parameters}).fit(X)
+    with pytest.raises(ValueError, match=message):
+        model.save(path)
+    assert not list(path.parent.iterdir())
+
+
+def test_other_things_that_cannot_be_saved(models, path):
+    with pytest.raises(NotFittedError):
+        Autoencoder().save(path)
+    with pytest.raises(NotFittedError):
+        AutoencoderOutlierDetector().save(path)
+
+    class Mine(Autoencoder):
+        pass
+
+    with pytest.raises(ValueError, match="Mine is not a class of autoenc; allowed are Autoencoder, "):
+        Mine(2, **COMMON).fit(X).save(path)
+    noted = clone(models("plain")).fit(X)
+    noted.note_ = "mine"
+    with pytest.raises(ValueError, match="Autoencoder has the attribute 'note_'"):
+        noted.save(path)
+    schedule = VariationalAutoencoder(2, beta_schedule=lambda share: 1.0, **COMMON).fit(X)
+    with pytest.raises(ValueError, match="beta_schedule is <function"):
+        schedule.save(path)
+    assert not list(path.parent.iterdir())
+
+
+def test_without_safetensors(models, path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(ImportError, match=r'pip install "autoenc\[io\]"'):
+        models("plain").save(path)
+    with pytest.raises(ImportError, match=r'pip install "autoenc\[io\]"'):
+        autoenc.load(path)
+
+
+# ---- all or nothing ----
+
+
+def test_a_file_gets_the_permissions_of_new_files_and_a_link_stays_one(models, tmp_path):
+    real, link, plain = tmp_path / "real.safetensors", tmp_path / "link.safetensors", tmp_path / "plain"
+    plain.write_bytes(b"")
+    real.write_bytes(b"old")
+    link.symlink_to(real)
+    models("plain").save(link)
+    assert link.is_symlink()
+    assert autoenc.load(real).n_components == 2
+    assert real.stat().st_mode == plain.stat().st_mode
+
+
+def test_a_full_disk_leaves_the_old_file(models, path, run_python):
+    pytest.importorskip("resource")
+    models("plain").save(path)
+    before = path.read_bytes()
+    script = f"""
+import resource, signal
+import autoenc
+model = autoenc.load({str(path)!r})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    model.save({str(path)!r})
+except OSError as error:
+    assert "is as it was" in str(error), error
+else:
+    raise SystemExit("it was written")
+"""
+    done = run_python("-c", script)
+    assert done.returncode == 0, done.stderr
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_kill_while_saving_leaves_a_whole_file(models, path, environment):
+    models("detector").save(path)
+    size = path.stat().st_size
+    script = f"""
+import autoenc
+model = autoenc.load({str(path)!r})
+print("ready", flush=True)
+while True:
+    model.save({str(path)!r})
+"""
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment)
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(0.05 * rng.random())
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+        assert path.stat().st_size == size
+        assert autoenc.load(path).n_estimators == 3
+
+
+def test_a_folder_that_is_not_there(models, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        models("plain").save(tmp_path / "nowhere" / "model.safetensors")
+    with pytest.raises(FileNotFoundError):
+        autoenc.load(tmp_path / "nowhere.safetensors")
+
+
+# ---- without scikit-learn ----
+
+
+@pytest.mark.parametrize(
+    "kind", ["plain", "conditions", "vamp", "product", "hashing", "classes", "number", "pivots", "detector"]
+)
+def test_a_predictor_is_loaded_where_scikit_learn_and_scipy_are_not(kind, models, path, environment):
+    model = models(kind)
+    model.save(path)
+    known = answers(model, kind, ("transform", "score_samples", "predict", "hash", "encode_indices"))
+    np.savez(path.parent / "known.npz", **known)
+    script = f"""
+import sys
+for blocked in ("sklearn", "scipy", "joblib", "pickle5"):
+    sys.modules[blocked] = None
+import autoenc, numpy as np
+predictor = autoenc.load_predictor({str(path)!r})
+X = np.random.default_rng(0).random((90, 6)).astype(np.float32)[:40]
+labels = np.array(["north", "east", "south"])[np.arange(40) % 3]
+given = {{"condition": labels}} if {kind in ("conditions", "vamp")} else {{}}
+known = np.load({str(path.parent / "known.npz")!r})
+done = [name for name in known if hasattr(predictor, name)]
+for name in done:
+    assert np.array_equal(getattr(predictor, name)(X, **given), known[name]), name
+assert "score_samples" in done
+print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert {"numpy", "safetensors"} <= set(done.stdout.split())
+
+
+# ---- hostile files ----
+
+
+def parts(file):
+    """Header and data of a safetensors file."""
+    raw = file.read_bytes()
+    n = struct.unpack("<Q", raw[:8])[0]
+    return json.loads(raw[8 : 8 + n]), raw[8 + n :]
+
+
+def put(file, header, data, configuration=None):
+    if configuration is not None:
+        text = configuration if isinstance(configuration, str) else json.dumps(configuration)
+        header = {**header, "__metadata__": {"autoenc": text}}
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    file.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def edited(path, change):
+    header, data = parts(path)
+    configuration = json.loads(header["__metadata__"]["autoenc"])
+    changed = change(configuration)
+    put(path, header, data, configuration if changed is None else changed)
+
+
+def at(configuration, *keys):
+    for key in keys:
+        configuration = configuration[key]
+    return configuration
+
+
+SPEC = ("estimator", "state", "_spec")
+HOSTILE = {
+    "a later format": (lambda c: c.update(format=2), r"is a model of format 2, written by autoenc '[\d.]+', and this"),
+    "no format": (lambda c: c.pop("format"), "format None"),
+    "another class": (lambda c: c["estimator"].update({"class": "os.system"}), "is of the class 'os.system'; allowed"),
+    "an inner class": (lambda c: c["estimator"].update({"class": "Member"}), "is of the class 'Member'"),
+    "an unknown part": (
+        lambda c: c["estimator"]["parameters"].update(corruption={"object": "os.system", "parameters": {}}),
+        "parameters.corruption is an object 'os.system', which this release does not know",
+    ),
+    "an unknown parameter": (lambda c: c["estimator"]["parameters"].update(code=1), r"has the parameters \['code'\]"),
+    "a parameter out of range": (lambda c: c["estimator"]["parameters"].update(alpha=-1), "The 'alpha' parameter"),
+    "a method for an attribute": (lambda c: c["estimator"]["state"].update(transform=1), r"has \['transform'\]"),
+    "an attribute too few": (lambda c: c["estimator"]["state"].pop("best_loss_"), "best_loss_ is missing"),
+    "a wrong type": (lambda c: c["estimator"]["state"].update(n_iter_="2"), "n_iter_ is '2'; allowed are whole"),
+    "an array twice": (
+        lambda c: c["estimator"]["state"]["coefs_"].__setitem__(1, {"array": "coefs_.0"}),
+        "which the file does not have, or has for something else",
+    ),
+    "an array too many": (lambda c: c["estimator"]["state"]["coefs_"].pop(), "coefs_ has 3 arrays; the network has 4"),
+    "a layer of another width": (
+        lambda c: at(c, *SPEC, "nodes", 1, "fields").update(width=8),
+        "_spec.parameters are not those that the nodes have",
+    ),
+    "a layer beyond memory": (
+        lambda c: (
+            at(c, *SPEC, "nodes", 1, "fields").update(width=2**31 - 1),
+            at(c, *SPEC).update(
+                parameters=[
+                    [n, 2**31 - 1 if n == "code.weight" else r, 2**31 - 1 if n.startswith("encoder_0") else k]
+                    for n, r, k in at(c, *SPEC, "parameters")
+                ]
+            ),
+        ),
+        r"coefs_.0 has shape \(6, 7\); needed is \(6, 2147483647\)",
+    ),
+    "values beyond memory": (
+        lambda c: (
+            at(c, *SPEC, "score_nodes").append(
+                {"kind": "constant", "name": "huge", "inputs": [], "fields": {"width": 2**31 - 1}}
+            )
+            or at(c, *SPEC).update(kept=["huge"])
+        ),
+        "values for a row, which no network of autoenc has",
+    ),
+    "an input that comes later": (
+        lambda c: at(c, *SPEC, "nodes", 1).update(inputs=["reconstruction"]),
+        "has the input 'reconstruction', which is no node before it",
+    ),
+    "a node by number": (lambda c: at(c, *SPEC, "nodes", 1).update(inputs=[-5]), "has the input -5"),
+    "an unknown layer": (lambda c: at(c, *SPEC, "nodes", 1).update(kind="exec"), "is of the kind 'exec'"),
+    "an unknown field": (lambda c: at(c, *SPEC, "nodes", 1, "fields").update(run=1), r"has \['run'\]"),
+    "an unknown loss": (lambda c: at(c, *SPEC, "scores", 0).update(loss="x"), "has the loss 'x'"),
+    "a code that is no node": (lambda c: at(c, *SPEC).update(code="nothing"), "_spec.code is 'nothing'"),
+    "a term of no node": (lambda c: at(c, *SPEC, "objective", 0).update(target="nothing"), "has 'nothing' for target"),
+    "two nodes of a name": (lambda c: at(c, *SPEC, "nodes", 1).update(name="x"), "has the name 'x'; names are unlike"),
+    "a key twice": (lambda c: json.dumps(c)[:-1] + ', "format": 1}', "has a key twice"),
+    "NaN": (lambda c: json.dumps(c)[:-1] + ', "more": NaN}', "has NaN, which JSON does not have"),
+    "no end of brackets": (lambda c: "[" * 100_000, "nested too deeply|not JSON"),
+    "deep values": (
+        lambda c: json.dumps(c).replace('"alpha": 0.0001', '"alpha": ' + "[" * 600 + "]" * 600),
+        "nested too deeply|The 'alpha' parameter",
+    ),
+    "a number of a million digits": (lambda c: json.dumps(c)[:-1] + ', "more": ' + "9" * 10**6 + "}", "not JSON"),
+    "a number beyond float64": (
+        lambda c: c["estimator"]["state"].update(best_loss_=10**400),
+        "cannot be read|best_loss_",
+    ),
+    "another program's file": (lambda c: "{}", "format None"),
+    "something else": (lambda c: "3", "the configuration is not an object"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_configuration_is_refused_by_a_clear_error(case, models, path):
+    change, message = HOSTILE[case]
+    models("plain").save(path)
+
+    def once(configuration):
+        changed = change(configuration)
+        return changed if isinstance(changed, str) else None
+
+    edited(path, once)
+    if case == "a number beyond float64":
+        autoenc.load(path)  # a whole number; Python has it
+        return
+    for load in (autoenc.load, autoenc.load_predictor):
+        if load is autoenc.load_predictor and ("parameter" in case or "part" in case or case == "deep values"):
+            continue  # it does not look at parameters
+        with pytest.raises(ValueError, match=message) as caught:
+            load(path)
+        assert str(path) in str(caught.value)
+
+
+def test_a_hostile_container_is_refused(models, path):
+    models("plain").save(path)
+    whole = path.read_bytes()
+    header, data = parts(path)
+
+    def refused(match="cannot be read as a model of autoenc"):
+        for load in (autoenc.load, autoenc.load_predictor):
+            with pytest.raises(ValueError, match=match):
+                load(path)
+
+    for n in (0, 7, 8, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:n])
+        refused()
+    path.write_bytes(struct.pack("<Q", 2**63) + whole[8:])
+    refused()
+    for change in (
+        {"shape": [2**40, 2**40]},
+        {"dtype": "F64"},
+        {"shape": [7, 6]},
+        {"data_offsets": [0, 10**15]},
+        {"dtype": "I32"},
+    ):
+        put(path, {**header, "coefs_.0": {**header["coefs_.0"], **change}}, data)
+        refused()
+    put(path, {k: v for k, v in header.items() if k != "__metadata__"}, data)
+    refused("has no configuration 'autoenc'")
+    other = np.frombuffer(data, np.uint8).copy()
+    start = header["coefs_.0"]["data_offsets"][0]
+    other[start : start + 4] = np.frombuffer(np.float32(np.nan).tobytes(), np.uint8)
+    put(path, header, other.tobytes())
+    refused("every weight must be finite")
+
+
+FUZZ = """
+import json, random, resource, struct, sys
+import numpy as np
+import autoenc
+from pathlib import Path
+
+folder, seed, n = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+rng = random.Random(seed)
+files = [file.read_bytes() for file in sorted(folder.glob("*.safetensors"))]
+X = np.random.default_rng(0).random((5, 6)).astype(np.float32)
+for file in sorted(folder.glob("*.safetensors")):
+    autoenc.load(file)  # everything that is imported late is, before the limit
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, used + 2**30))
+VALUES = [None, True, -1, 0, 1, 2, 3, 7, 2**31 - 1, 2**31, -2**63, 2**70, 0.5, 1e308, "", "x", "code", "input"]
+VALUES += ["dense", "repeat", [], [0], [[]], {}, {"array": "coefs_.0"}, {"float": "nan"}, {"tuple": [1]}, "float32"]
+VALUES += ["\\ud800", "a" * 99]
+
+def places(value, at=()):
+    yield at
+    for key in (value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()):
+        yield from places(value[key], (*at, key))
+
+def mutate(configuration):
+    found = list(places(configuration))
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
+        *way, last = rng.choice(found) or (None,)
+        if last is None:
+            continue
+        holder = configuration
+        try:
+            for key in way:
+                holder = holder[key]
+            kind = rng.randrange(4)
+            if kind == 0:
+                del holder[last]
+            elif kind == 1:
+                *other, end = rng.choice(found) or ("estimator",)
+                source = configuration
+                for key in (*other, end):
+                    source = source[key]
+                holder[last] = json.loads(json.dumps(source))
+            elif kind == 2 and isinstance(holder, list):
+                holder.append(holder[last])
+            else:
+                holder[last] = rng.choice(VALUES)
+        except (KeyError, IndexError, TypeError):
+            pass
+
+counts = {"read": 0, "refused": 0}
+for i in range(n):
+    raw = rng.choice(files)
+    size = struct.unpack("<Q", raw[:8])[0]
+    if rng.random() < 0.3:  # bytes
+        changed = bytearray(raw)
+        for _ in range(rng.choice((1, 2, 10))):
+            at = rng.randrange(min(len(changed), 8 + size + 64)) if rng.random() < 0.8 else rng.randrange(len(changed))
+            what = rng.randrange(3)
+            if what == 0:
+                changed[at] = rng.randrange(256)
+            elif what == 1:
+                del changed[at : at + rng.randrange(1, 50)]
+            else:
+                changed[at:at] = bytes(rng.randrange(256) for _ in range(rng.randrange(1, 9)))
+        changed = bytes(changed)
+    else:
+        header = json.loads(raw[8 : 8 + size])
+        configuration = json.loads(header["__metadata__"]["autoenc"])
+        if rng.random() < 0.15:
+            tensor = header[rng.choice([name for name in header if name != "__metadata__"])]
+            tensor[rng.choice(list(tensor))] = rng.choice([*VALUES, [3, 2], [2**40, 2**40], "F16", "I64", "BF16"])
+        else:
+            mutate(configuration)
+        header["__metadata__"]["autoenc"] = json.dumps(configuration)
+        text = json.dumps(header).encode()
+        changed = struct.pack("<Q", len(text)) + text + raw[8 + size :]
+    path = folder / "changed"
+    path.write_bytes(changed)
+    for load in (autoenc.load, autoenc.load_predictor):
+        try:
+            model = load(path)
+        except ValueError as error:
+            assert str(path) in str(error), error
+            counts["refused"] += 1
+            continue
+        except BaseException:
+            print("number", i, flush=True)
+            (folder / "culprit").write_bytes(changed)
+            raise
+        counts["read"] += 1
+        try:  # what was read must not crash when it is used
+            model.score_samples(X)
+        except Exception:
+            pass
+print(json.dumps(counts))
+"""
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_hundreds_of_damaged_files_give_errors_and_no_crash(seed, models, tmp_path, environment):
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("the memory in use is read from /proc")
+    for kind in ("plain", "vamp", "product", "hashing", "classes", "columns", "layers", "top-k", "pivots", "detector"):
+        models(kind).save(tmp_path / f"{kind}.safetensors")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FUZZ, str(tmp_path), str(seed), "250"],
+        capture_output=True,
+        text=True,
+        env={**environment, "OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = json.loads(done.stdout)
+    assert counts["refused"] > 250  # mutations that matter
+    assert counts["read"] > 10  # and some that do not
+
+
+# ---- other ways ----
+
+
+@pytest.mark.parametrize("kind", ["columns", "layers", "imputer", "drawing imputer", "detector", "pivots", "classes"])
+def test_skops_reads_what_it_is_told_to_trust(kind, models):
+    skops = pytest.importorskip("skops.io")
+    from autoenc.io import SKOPS_TRUSTED
+
+    model = models(kind)
+    again = skops.loads(skops.dumps(model), trusted=list(SKOPS_TRUSTED))
+    assert_equal(answers(model, kind), answers(again, kind))
+
+
+def test_the_list_for_skops_has_every_class():
+    from autoenc.io import SKOPS_TRUSTED
+
+    classes = [*_stored_estimators.classes().values(), *_stored_estimators.parts().values()]
+    assert {f"{cls.__module__}.{cls.__qualname__}" for cls in classes} <= set(SKOPS_TRUSTED)
+
+
+def test_a_pipeline_is_saved_by_skops(models):
+    skops = pytest.importorskip("skops.io")
+    from autoenc.io import SKOPS_TRUSTED
+
+    pipe = make_pipeline(StandardScaler(), SparseAutoencoder(9, k=2, **COMMON)).fit(X)
+    again = skops.loads(skops.dumps(pipe), trusted=list(SKOPS_TRUSTED))
+    assert_array_equal(again.transform(X), pipe.transform(X))
+
+
+# ---- earlier releases ----
+
+KEPT = Path(__file__).parent / "model_files"
+
+
+@pytest.mark.parametrize("file", sorted(KEPT.glob("format_1/*.safetensors")), ids=lambda file: file.stem)
+def test_files_of_format_1_stay_readable(file):
+    """Written by 0.1.0 and never again; see ``python tests/model_files.py``."""
+    known = np.load(file.with_suffix(".npz"))
+    model = autoenc.load(file)
+    found = answers(model, file.stem)
+    assert set(known) <= set(found)
+    for method in known:
+        assert_array_equal(found[method], known[method])
+    for method, values in answers(autoenc.load_predictor(file), file.stem).items():
+        if method in known:
+            assert_array_equal(values, known[method])
+
+
+def test_there_are_files_of_every_format():
+    for number in range(1, _schemas.FORMAT + 1):
+        assert len(list(KEPT.glob(f"format_{number}/*.safetensors"))) >= 5
