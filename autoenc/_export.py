@@ -1,4 +1,4 @@
-"""Fitted estimators as files for other programs: ONNX models and C source. Thin: what writes them is imported when asked."""
+"""Fitted estimators as files for other programs: ONNX models and C source. What writes them is imported when asked."""
 
 from os import PathLike
 from pathlib import Path
@@ -56,15 +56,19 @@ class Exportable:
         """The fitted estimator as one self-contained C99 file, for programs without Python.
 
         Weights are constants in it. It allocates nothing, needs only ``<math.h>`` and ``<stdint.h>``, and compiles
-        without warnings. Its functions begin with the prefix and take one row: ``model_encode(x, code)``,
-        ``model_decode(code, out)``, ``model_reconstruct(x, out)`` and ``model_score(x)``, which is `score_samples`;
-        where the fit had a condition, its numbers (labels one-hot) follow `x` or `code`, and a score of a fit to
-        pairs ends with the clean row. Classifiers add ``model_predict(x)``, a number of a class, ``model_label(number)``
-        and ``model_predict_proba(x, out)``; regressors ``model_predict(x, out)``, in double; `HashingAutoencoder`
-        ``model_hash(x, bytes)``; `VectorQuantizedAutoencoder` ``model_encode_indices(x, numbers)``. Outlier detectors
-        have, in double, ``model_score``, ``model_decision``, ``model_predict`` (1 or -1) and ``model_contributions(x,
-        out)``, imputers ``model_impute(x, out)``. Sizes are macros: ``MODEL_N_FEATURES``. What is not finite is not
-        looked for: rows with NaN, where none is allowed, give NaN.
+        without warnings. Its functions begin with the prefix and take one row:
+
+        * ``model_encode(x, code)``, ``model_decode(code, out)``, ``model_reconstruct(x, out)``, and ``model_score(x)``,
+          which is `score_samples`. Where the fit had a condition, its numbers (labels one-hot) follow `x` or `code`; a
+          score after a fit to pairs ends with the clean row. Variational networks have no score here.
+        * Classifiers: ``model_predict(x)``, the number of a class, ``model_label(number)``, ``model_predict_proba(x,
+          out)``. Regressors: ``model_predict(x, out)``, in double.
+        * `HashingAutoencoder`: ``model_hash(x, bytes)``. `VectorQuantizedAutoencoder`: ``model_encode_indices(x,
+          numbers)``.
+        * Outlier detectors, in double: ``model_score(x)``, ``model_decision(x)``, ``model_predict(x)`` (1 or -1) and
+          ``model_contributions(x, out)``. Imputers: ``model_impute(x, out)``, in double.
+
+        Sizes are macros: ``MODEL_N_FEATURES``. Rows are not checked: one with NaN, where none is allowed, gives NaN.
 
         Parameters
         ----------
@@ -89,9 +93,9 @@ class Exportable:
 
         Notes
         -----
-        Sums have the order of the core. Compiled for a processor with fused multiply-adds (``-O3 -march=native``, or any
-        AArch64) results have the bits of the estimator's, in float32 and float64; without them products are rounded before
-        they are added, unless ``MODEL_EXACT`` is defined.
+        Sums have the order of the core. Compiled for a processor with fused multiply-adds (``-O3 -march=native``, or
+        any AArch64) results have the bits of the estimator's, in float32 and float64; without them products are rounded
+        before they are added, unless ``MODEL_EXACT`` is defined.
 
         Examples
         --------

@@ -1,8 +1,8 @@
 """Fitted estimators as C99 source: weights included, no allocation, nothing but <math.h> and <stdint.h>.
 
-A `Source` collects constants and functions of one file; a `Body` writes one function, whose values lie in an array on the
-stack. What a kind of layer becomes is in the table `KINDS`, in the manner of ``autoenc/_onnx_nodes.py``. The order of every sum is
-that of the core (``csrc/README.md``, section 2), so that with fused multiply-adds the bits are the same.
+A `Source` collects constants and functions of one file; a `Body` writes one function, whose values lie in an array on
+the stack. What a kind of layer becomes is in the table `KINDS`, as in ``autoenc/_onnx_nodes.py``. The order of every
+sum is that of the core (``csrc/README.md``, section 2), so that with fused multiply-adds the bits are the same.
 """
 
 import re
@@ -14,16 +14,52 @@ from numpy.typing import NDArray
 
 from autoenc import __version__, _bound
 from autoenc import _export_functions as functions
-from autoenc._export_network import Network, input_name, link, no_handler, of_spec, size, value
-from autoenc._predictor import Predictor, parameters
+from autoenc._export_network import Network, compared, input_name, link, no_handler, size, value
+from autoenc._export_sources import network_of
+from autoenc._predictor import Predictor
 from autoenc._spec import Node, Spec, Term
 
 PANELS = {32: (64, 32, 16, 8), 64: (32, 16, 8)}  # widths of dense layers' panels, by bits of a real
 NUMBERS_A_LINE = 12
 _NAME = re.compile(r"@(\w+)")
 _KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main".split()
+    {
+        "auto",
+        "break",
+        "case",
+        "char",
+        "const",
+        "continue",
+        "default",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "extern",
+        "float",
+        "for",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "main",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "typedef",
+        "union",
+        "unsigned",
+        "void",
+        "volatile",
+        "while",
+    }
 )
 # Of the preamble: not functions to be looked up.
 _GIVEN = frozenset({"real", "bits", "fma", "mac", "fabs", "copysign"})
@@ -78,9 +114,11 @@ class Source:
             if flat.dtype.kind == "f":
                 suffix = "f" if flat.dtype == np.float32 else ""
                 whole = np.isfinite(flat).all()
-                items = [f"{x}{suffix}" for x in flat.astype(str)] if whole else [
-                    self.number(x, double=ctype == "double") for x in flat
-                ]
+                items = (
+                    [f"{x}{suffix}" for x in flat.astype(str)]
+                    if whole
+                    else [self.number(x, double=ctype == "double") for x in flat]
+                )
             else:
                 items = [str(int(x)) for x in flat]
             lines = [", ".join(items[i : i + NUMBERS_A_LINE]) for i in range(0, len(items), NUMBERS_A_LINE)]
@@ -193,18 +231,19 @@ class Source:
 
 PREAMBLE = """
  *
- * C99, without allocation; every function may be called by several threads at once. Its arrays lie on the stack, at most
- * {upper}_STACK_BYTES bytes. Outputs must not overlap inputs. Other files see the declarations alone by
- * `#define {upper}_ONLY_DECLARED` before they include this one. Compile with optimisation (-O3) and for a processor with
- * fused multiply-adds (-mfma, -march=native; AArch64 has them always): then results have the bits of the estimator's. Without,
- * products are rounded before they are added, unless {upper}_EXACT is defined, which calls fma of the C library.
+ * C99, without allocation; every function may be called by several threads at once. Its arrays lie on the stack, at
+ * most {upper}_STACK_BYTES bytes. Outputs must not overlap inputs. Other files see the declarations alone by
+ * `#define {upper}_ONLY_DECLARED` before they include this one. Compile with optimisation (-O3) and for a processor
+ * with fused multiply-adds (-mfma, -march=native; AArch64 has them always): then results have the bits of the
+ * estimator's. Without them products are rounded before they are added, unless {upper}_EXACT is defined, which calls
+ * fma of the C library.
 """
 
 GIVEN = """
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
-#pragma GCC optimize("fp-contract=off")
+#pragma GCC optimize("fp-contract=off", "no-trapping-math", "no-math-errno")
 #elif defined(_MSC_VER)
 #pragma fp_contract(off)
 #endif
@@ -216,7 +255,8 @@ typedef union {
 
 #define @fabs fabs@SUFFIX
 #define @copysign copysign@SUFFIX
-#if defined(@UPPER_EXACT) || defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__) || defined(FP_FAST_FMA@FAST)
+#if defined(@UPPER_EXACT) || defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__) || \\
+    defined(FP_FAST_FMA@FAST)
 #define @fma(a, b, c) fma@SUFFIX(a, b, c)
 #define @mac(a, b, c) fma@SUFFIX(a, b, c)
 #else
@@ -270,7 +310,9 @@ class Body:
     def dense(self, x: str, weight: NDArray[Any], start: NDArray[Any], y: str, stem: str) -> None:
         """y = start + x W, by panels."""
         n, columns = weight.shape
-        packed, bias, calls, at = [], [], [], 0
+        packed: list[NDArray[Any]] = []
+        bias: list[NDArray[Any]] = []
+        calls, at = [], 0
         while at < columns:
             left = columns - at
             panel = next((p for p in PANELS[self.source.bits] if p <= left), PANELS[self.source.bits][-1])
@@ -421,8 +463,11 @@ def _vector_quantize(f: Body, node: Node, x: list[str]) -> str:
     n, each, numbers = len(codes), codes.shape[1] // len(counts), size(node, 2)
     y = f.room(f.widths[node["name"]])
     for book, count in enumerate(counts):
-        rows = f.array(codes[:, book * each : (book + 1) * each], "codes")
-        f.add("{", f"    const int found = @nearest_code({x[0]} + {book * each}, {each}, {n}, {rows}, {f.array(count, 'counts')});")
+        rows, taken = f.array(codes[:, book * each : (book + 1) * each], "codes"), f.array(count, "counts")
+        f.add(
+            "{",
+            f"    const int found = @nearest_code({x[0]} + {book * each}, {each}, {n}, {rows}, {taken});",
+        )
         none = "(@real)NAN" if (count > 0).any() else "R(0.0)"
         if numbers:
             f.add(f"    ({y})[{book}] = found < 0 ? {none} : (@real)found;", "}")
@@ -488,7 +533,7 @@ KINDS: dict[str, Callable[[Body, Node, list[str]], str]] = {
 
 
 def evaluate(f: Body, targets: Sequence[str], given: dict[str, str]) -> dict[str, str]:
-    """Writes what computes some nodes; where their values are. Places of values that nobody reads again are used again."""
+    """Writes what computes some nodes; where their values are. Places of values that nobody reads again are reused."""
     at, nodes = dict(given), f.net.needed(targets, list(given))
     last = {name: i for i, node in enumerate(nodes) for name in node["inputs"]}
     for i, node in enumerate(nodes):
@@ -518,11 +563,6 @@ def losses(f: Body, terms: Sequence[Term], at: dict[str, str]) -> None:
 
 
 # ---- networks ----
-
-
-def network_of(predictor: Predictor) -> Network:
-    values = parameters(predictor._spec, predictor._coefs, predictor._intercepts, predictor._others)
-    return of_spec(predictor._spec, values)
 
 
 def copied(f: Body, value: str, n: int, to: str, ctype: str = "") -> None:
@@ -589,11 +629,12 @@ class Functions:
 
     def score(self) -> None:
         if _bound.is_variational(self.spec):
-            self.source.notes.append("There is no score: that of a variational network is a mean over draws of its code.")
+            self.source.notes.append(
+                "There is no score: that of a variational network is a mean over draws of its code."
+            )
             return
         terms = self.spec["scores"]
-        sides = [(term["prediction"], term["target"], term.get("entry_weight"), term.get("second")) for term in terms]
-        targets = [name for names in sides for name in names if name is not None]
+        targets = compared(terms)
         f = Body(self.source, self.net)
         at = evaluate(f, targets, self.given(targets))
         f.add("double total = 0.0;")

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoenc._export_c import Body, Functions, Source, check_prefix, copied, evaluate
-from autoenc._export_network import Network, of_spec
-from autoenc._marginalized_network import MarginalizedPredictor, _graph
+from autoenc._export_network import of_spec
+from autoenc._export_sources import dtype_of, is_imputer, layers_of, network_of, refuse_draws, source_of
+from autoenc._marginalized_network import MarginalizedPredictor
 from autoenc._outlier_scores import OutlierPredictor
 from autoenc._predictor import Predictor, parameters
 from autoenc._predictors import (
@@ -29,7 +30,9 @@ def _network(source: Source, predictor: Predictor) -> None:
 
 def _string(label: str) -> str:
     """A string constant of C, in UTF-8."""
-    return '"' + "".join(chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in label.encode()) + '"'
+    return (
+        '"' + "".join(chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in label.encode()) + '"'
+    )
 
 
 def _classifier(source: Source, predictor: ClassifierPredictor) -> None:
@@ -40,16 +43,21 @@ def _classifier(source: Source, predictor: ClassifierPredictor) -> None:
     made.values("predict_proba", PROBABILITIES, "@real *out", lambda f, v: copied(f, v, n, "out"))
     f = Body(source, made.net)
     v = evaluate(f, [HEAD], made.given([HEAD]))[HEAD]
-    f.add("int best = 0;", f"for (int i = 1; i < {n}; i++)", f"    best = ({v})[i] > ({v})[best] ? i : best;", "return best;")
+    f.add(
+        "int best = 0;",
+        f"for (int i = 1; i < {n}; i++)",
+        f"    best = ({v})[i] > ({v})[best] ? i : best;",
+        "return best;",
+    )
     source.function(f"int @predict({made.arguments()})", f.code())
     if classes.dtype.kind in "biu":
         kind, labels = "int64_t", ", ".join(_whole(int(c)) for c in classes)
     else:
-        kind, labels = "char *", ", ".join(_string(str(c)) for c in classes)
+        kind, labels = "const char *", ", ".join(_string(str(c)) for c in classes)
+    table = "const int64_t " if kind == "int64_t" else "const char *const "
     source.function(
-        f"const {kind}{'' if kind[-1] == '*' else ' '}@label(int number)",
-        f"    static const {kind}{'const ' if kind[-1] == '*' else ' '}labels[{n}] = {{{labels}}};\n"
-        f"    return labels[number];\n",
+        f"{kind} @label(int number)".replace("* ", "*"),
+        f"    static {table}labels[{n}] = {{{labels}}};\n    return labels[number];\n",
     )
 
 
@@ -97,18 +105,8 @@ def _vector_quantized(source: Source, predictor: VectorQuantizedPredictor) -> No
 # ---- layers in closed form ----
 
 
-def _layers(predictor: MarginalizedPredictor, n: int, activation: str, joined: bool) -> tuple[Network, str]:
-    graph = _graph(predictor.n_features_in, len(predictor._intercepts[0]), n, activation, joined)
-    nodes = graph.nodes if joined else graph.nodes[: n + 1]
-    values: dict[str, NDArray[Any]] = {}
-    for i in range(n):
-        values[f"layer_{i}.weight"] = predictor._coefs[i]
-        values[f"layer_{i}.bias"] = predictor._intercepts[i][np.newaxis]
-    return Network(nodes, values, predictor._coefs[0].dtype), nodes[-1]["name"]
-
-
 def _marginalized(source: Source, predictor: MarginalizedPredictor) -> None:
-    net, last = _layers(predictor, len(predictor._coefs), "tanh", predictor._joined)
+    net, last = layers_of(predictor, len(predictor._coefs), "tanh", joined=predictor._joined)
     width, pivots = net.widths()[last], predictor._pivots
     source.macros += [
         ("N_FEATURES", predictor.n_features_in, "numbers of a row x"),
@@ -118,7 +116,7 @@ def _marginalized(source: Source, predictor: MarginalizedPredictor) -> None:
     f = Body(source, net)
     copied(f, evaluate(f, [last], {"x": "x"})[last], width, "code")
     source.function("void @encode(const @real *x, @real *code)", f.code())
-    net, last = _layers(predictor, 1, "identity", False)
+    net, last = layers_of(predictor, 1, "identity", joined=False)
     f = Body(source, net)
     copied(f, evaluate(f, [last], {"x": "x"})[last], len(pivots), "out")
     source.function("void @reconstruct(const @real *x, @real *out)", f.code())
@@ -263,11 +261,7 @@ def _imputer(source: Source, imputer: Any) -> None:
     from autoenc._imputer import FARTHEST
 
     d, used = imputer.n_features_in_, imputer._used()
-    if imputer.autoencoder_ is not None and hasattr(imputer.autoencoder_, "drawn"):
-        raise NotImplementedError(
-            "an AutoencoderImputer fitted with sample_posterior=True fills by weighted draws, which cannot be written as "
-            "C; allowed: sample_posterior=False"
-        )
+    refuse_draws(imputer, "C")
     kept = np.arange(d) if imputer.keep_empty_features else used
     marked = np.empty(0, np.intp) if imputer.indicator_ is None else imputer.indicator_.features_
     source.macros += [
@@ -282,7 +276,7 @@ def _imputer(source: Source, imputer: Any) -> None:
     lines = []
     if len(used):
         predictor = imputer.autoencoder_.predictor()
-        net, node = of_spec(predictor._spec, parameters(*_parts(predictor))), predictor._spec["output"]
+        net, node = network_of(predictor), predictor._spec["output"]
         f = Body(source, net)
         z, n = f.room(len(used)), len(used)
         mean, scale, least, largest = (
@@ -321,7 +315,8 @@ def _imputer(source: Source, imputer: Any) -> None:
         source.stack += 8 * d
     else:
         lines.append(
-            f"    double filled[{d}];\n    for (int i = 0; i < {d}; i++)\n        filled[i] = {is_missing('x[i]')} ? 0.0 : x[i];\n"
+            f"    double filled[{d}];\n    for (int i = 0; i < {d}; i++)\n"
+            f"        filled[i] = {is_missing('x[i]')} ? 0.0 : x[i];\n"
         )
     if len(kept):
         from_ = "i" if len(kept) == d else f"{source.array(kept, 'used', 'int32_t')}[i]"
@@ -333,10 +328,6 @@ def _imputer(source: Source, imputer: Any) -> None:
             f"        out[{len(kept)} + i] = {is_missing(at)} ? 1.0 : 0.0;\n"
         )
     source.function("void @impute(const double *x, double *out)", "".join(lines))
-
-
-def _parts(predictor: Predictor) -> tuple[Any, ...]:
-    return predictor._spec, predictor._coefs, predictor._intercepts, predictor._others
 
 
 # ---- door ----
@@ -356,22 +347,10 @@ WRITERS: list[tuple[type, Callable[[Source, Any], None]]] = [
 def write(model: Any, prefix: str) -> str:
     """A fitted estimator, or a predictor, as the text of a C file."""
     check_prefix(prefix)
-    title = f"A fitted {type(model).__name__}."
-    if hasattr(model, "add_indicator"):
-        from sklearn.utils.validation import check_is_fitted
-
-        check_is_fitted(model)
-        source = Source(prefix, model.precision if model.autoencoder_ is None else model.autoencoder_._spec["precision"])
-        _imputer(source, model)
-        return source.finish(title)
-    found = model.predictor() if hasattr(model, "predictor") else model
-    for kind, writer in WRITERS:
-        if isinstance(found, kind):
-            if isinstance(found, MarginalizedPredictor):
-                dtype = found._coefs[0].dtype
-            else:
-                dtype = found._dtype if isinstance(found, OutlierPredictor) else np.dtype(found._spec["precision"])
-            source = Source(prefix, dtype)
-            writer(source, found)
-            return source.finish(title)
-    raise TypeError(f"model is {model!r}; allowed are fitted estimators of autoenc and their predictors")
+    found = source_of(model)
+    source = Source(prefix, dtype_of(found))
+    if is_imputer(found):
+        _imputer(source, found)
+    else:
+        next(writer for kind, writer in WRITERS if isinstance(found, kind))(source, found)
+    return source.finish(f"A fitted {type(model).__name__}.")

@@ -1,7 +1,7 @@
 """What exported C files compute with: numbers of the core's functions, and the functions, in plain C99. Pure data.
 
-The polynomials are those of ``csrc/math/coefficients.h`` and the functions those of ``csrc/math/functions_impl.h``, one number at a
-time, in the same order of operations, so that the bits are the same. A test compares the numbers.
+The polynomials are those of ``csrc/math/coefficients.h`` and the functions those of ``csrc/math/functions_impl.h``, one
+number at a time, in the same order of operations, so that the bits are the same. A test compares the numbers.
 """
 
 # By bits of a real: coefficients from the lowest power on, and constants.
@@ -10,19 +10,13 @@ COEFFICIENTS: dict[int, dict[str, str]] = {
         "ln2_high": "0x1.62e43p-1",
         "ln2_low": "-0x1.05c61p-29",
         "tail_centre": "0x1.0f876cp+2",
-        "exp": (
-            "0x1.fffffcp-2 0x1.555492p-3 0x1.5558f2p-5 0x1.1239d2p-7 0x1.6a243cp-10"
-        ),
-        "expm1": (
-            "0x1p-1 0x1.555554p-3 0x1.5554b2p-5 0x1.11118ap-7 0x1.6d71e2p-10 0x1.a0311ap-13"
-        ),
+        "exp": ("0x1.fffffcp-2 0x1.555492p-3 0x1.5558f2p-5 0x1.1239d2p-7 0x1.6a243cp-10"),
+        "expm1": ("0x1p-1 0x1.555554p-3 0x1.5554b2p-5 0x1.11118ap-7 0x1.6d71e2p-10 0x1.a0311ap-13"),
         "log": (
             "0x1.555554p-2 -0x1.000226p-2 0x1.99a006p-3 -0x1.54724cp-3 0x1.22da5p-3 -0x1.0d853ep-3 "
             "0x1.055a56p-3 -0x1.38b32ap-4"
         ),
-        "tanh": (
-            "-0x1.55554ap-2 0x1.110ceep-3 -0x1.b91e7ep-5 0x1.58e518p-6 -0x1.9921a2p-8"
-        ),
+        "tanh": ("-0x1.55554ap-2 0x1.110ceep-3 -0x1.b91e7ep-5 0x1.58e518p-6 -0x1.9921a2p-8"),
         "tail": (
             "0x1.6e9828p-4 -0x1.4e102cp-3 0x1.f6ff2p-4 -0x1.336fe8p-4 0x1.258b22p-5 -0x1.8facb8p-7 "
             "0x1.17c176p-9 0x1.7725dep-12 -0x1.37a1cep-12 0x1.eb583ap-17 0x1.d685a8p-16"
@@ -75,7 +69,6 @@ LIMITS: dict[int, dict[str, str]] = {
         "MIN_NORMAL": "0x1p-126",
         "DENORMAL_SHIFT": "25.0",
         "DENORMAL_SCALE": "0x1p25",
-        "WHOLE": "0x1p23",
         "POW2": "12583039.0",  # 1.5 2^23 + 127
         "LOWEST": "-0x1.fffffep127",
     },
@@ -91,7 +84,6 @@ LIMITS: dict[int, dict[str, str]] = {
         "MIN_NORMAL": "0x1p-1022",
         "DENORMAL_SHIFT": "54.0",
         "DENORMAL_SCALE": "0x1p54",
-        "WHOLE": "0x1p52",
         "POW2": "6755399441056767.0",  # 1.5 2^52 + 1023
         "LOWEST": "-0x1.fffffffffffffp1023",
     },
@@ -110,15 +102,10 @@ BITS: dict[int, dict[str, str]] = {
 TAIL_COEFFICIENTS = tuple(float.fromhex(c) for c in COEFFICIENTS[64]["tail"].split())
 TAIL_CENTRE = float.fromhex(COEFFICIENTS[64]["tail_centre"])
 
-# Functions by name. `@name` is a name of this file with the prefix of the user, and means that the function is needed; R(x) is a
-# constant of the real type, L(NAME) one of LIMITS, I(NAME) one of BITS, C(name) one of COEFFICIENTS. `@poly_name` are made of
-# COEFFICIENTS. max and min are written as conditions because of which operand they give when there is a NaN.
+# Functions by name. `@name` is a name of this file with the prefix of the user, and means that the function is needed;
+# R(x) is a constant of the real type, L(NAME) one of LIMITS, I(NAME) one of BITS, C(name) one of COEFFICIENTS.
+# `@poly_name` are made of COEFFICIENTS. max and min are conditions because of which operand they give when one is NaN.
 FUNCTIONS: dict[str, str] = {
-    "round": """
-static inline @real @round(@real a) {
-    const @real m = @fabs(a), moved = @copysign((m + L(WHOLE)) - L(WHOLE), a);
-    return m < L(WHOLE) ? moved : a;
-}""",
     "pow2": """
 static inline @real @pow2(@real n) {
     @bits u;
@@ -128,7 +115,7 @@ static inline @real @pow2(@real n) {
 }""",
     "scale": """
 static inline @real @scale(@real a, @real n) {
-    const @real half = @round(n * R(0.5));
+    const @real half = (n * R(0.5) + L(ROUNDING)) - L(ROUNDING);
     return a * @pow2(half) * @pow2(n - half);
 }""",
     "exp_reduce": """
@@ -332,7 +319,7 @@ static void @top_k(const @real *x, int n, int k, int positive, @real *kept, @rea
     }
 }""",
     "nearest_code": """
-/* Number of the code, of n that lie one after the other, nearest to x; -1: none. counts: zero for codes that take no part. */
+/* Number of the code nearest to x, of n; -1: none. counts: zero for codes that take no part. */
 static int @nearest_code(const @real *x, int width, int n, const @real *codes, const @real *counts) {
     @real best = (@real)INFINITY;
     int number = -1;
@@ -367,16 +354,20 @@ def log_reduced(bits: int) -> str:
     const @real s = f / (R(2.0) + f), z = s * s, half_square = R(0.5) * f * f;
     @real rest = @fma(s, @fma(z, @poly_log(z), half_square), e * C(ln2_low));
     rest = rest - half_square;"""
-    return FUNCTIONS["log_reduced"] + body + """
+    return (
+        FUNCTIONS["log_reduced"]
+        + body
+        + """
     return @fma(e, C(ln2_high), f + rest);
 }"""
+    )
 
 
 def panel(width: int) -> str:
     """Some columns of a dense layer: each sum in the order of the inputs, by fused operations where there are such."""
     return f"""
-static void @panel_{width}(const @real *restrict x, int n, const @real *restrict w, const @real *restrict start, int columns,
-        @real *restrict y) {{
+static void @panel_{width}(const @real *restrict x, int n, const @real *restrict w, const @real *restrict start,
+        int columns, @real *restrict y) {{
     @real sum[{width}];
     for (int j = 0; j < {width}; j++)
         sum[j] = start[j];
@@ -390,7 +381,7 @@ static void @panel_{width}(const @real *restrict x, int n, const @real *restrict
 }}"""
 
 
-# Terms of losses, as expressions of prediction p, target t and parameter c; `excess` where a part is left as log1p(excess).
+# Terms of losses, as expressions of prediction p, target t and parameter c, less log1p of the second expression.
 TERMS: dict[str, tuple[str, str]] = {
     "squared_error": ("(p - t) * (p - t)", ""),
     "absolute_error": ("@fabs(p - t)", ""),
@@ -449,7 +440,8 @@ def loss(name: str) -> str:
     term, excess = TERMS[name]
     lines = [
         "",
-        f"static double @loss_{name}(const @real *prediction, const @real *target, const @real *entry, int n, @real c) {{",
+        f"static double @loss_{name}(",
+        "        const @real *prediction, const @real *target, const @real *entry, int n, @real c) {",
         f"    @real sum[32] = {{R(0.0)}}{', product[32] = {R(0.0)}' if excess else ''};",
         "    (void)c;",
         "    for (int at = 0; at < n; at += 32) {",
@@ -480,7 +472,12 @@ def loss(name: str) -> str:
     ]
     if excess:
         lines += ["        if (at / 32 % 64 == 63) {", *("            " + line for line in settle), "        }"]
-    lines += ["    }", *(("    " + line for line in settle) if excess else ()), "    return @join(sum) / (double)n;", "}"]
+    lines += [
+        "    }",
+        *(("    " + line for line in settle) if excess else ()),
+        "    return @join(sum) / (double)n;",
+        "}",
+    ]
     return "\n".join(lines)
 
 
@@ -511,7 +508,8 @@ static double @pairwise(const double *a, int n) {
 }""",
     "nearest_row": """
 /* The row, of n, that is largest in `near`, the first of equal ones; not one that equals z and occurred once. */
-static int @nearest_row(const @real *near, const @real *z, int n, int width, const @real *rows, const unsigned char *single) {
+static int @nearest_row(
+        const @real *near, const @real *z, int n, int width, const @real *rows, const unsigned char *single) {
     int best = 0, equal = 1, other;
     for (int i = 1; i < n; i++)
         best = near[i] > near[best] ? i : best;

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoenc import _core, _spec
-from autoenc._spec import Node, Spec
+from autoenc._spec import Node, Spec, Term
 
 
 class Network(NamedTuple):
@@ -56,6 +56,12 @@ def link(spec: Spec) -> tuple[str, str]:
     """The node of the reconstruction, and the activation behind it that makes it one of the data."""
     node, what = _spec.reconstruction(spec)
     return node, _spec.loss_link(spec["scores"][0]["loss"]) if what == _core.LINKED else "identity"
+
+
+def compared(terms: Iterable[Term]) -> list[str]:
+    """Nodes that some terms compare."""
+    sides = [(term["prediction"], term["target"], term.get("entry_weight"), term.get("second")) for term in terms]
+    return [name for names in sides for name in names if name is not None]
 
 
 def size(node: Node, i: int) -> int:

@@ -1,7 +1,7 @@
 """Kinds of layers, activations and losses as ONNX operators. The package `onnx` is imported where it is needed.
 
-Operators are those whose form is the same from opset 13 to 22 and which ONNX Runtime has for float and double. Values may
-have an axis of draws before the features, so features are always the last axis.
+Operators are those whose form is the same from opset 13 to 22 and which ONNX Runtime has for float and double. Values
+may have an axis of draws before the features, so features are always the last axis.
 """
 
 import math
@@ -300,13 +300,19 @@ KINDS: dict[str, Callable[[Builder, Network, Node, list[str]], str]] = {
 }
 
 
-def evaluate(b: Builder, net: Network, targets: list[str], given: dict[str, str]) -> dict[str, str]:
+def evaluate(
+    b: Builder,
+    net: Network,
+    targets: list[str],
+    given: dict[str, str],
+    kinds: dict[str, Callable[[Builder, Network, Node, list[str]], str]] = KINDS,
+) -> dict[str, str]:
     """Adds what some nodes need; values by node. `given`: those that are there, inputs among them."""
     at = dict(given)
     for node in net.needed(targets, list(given)):
-        if node["kind"] not in KINDS:
-            no_handler(f"a layer of kind {node['kind']!r},", node["name"], "ONNX", KINDS)
-        at[node["name"]] = KINDS[node["kind"]](b, net, node, [at[name] for name in node["inputs"]])
+        if node["kind"] not in kinds:
+            no_handler(f"a layer of kind {node['kind']!r},", node["name"], "ONNX", kinds)
+        at[node["name"]] = kinds[node["kind"]](b, net, node, [at[name] for name in node["inputs"]])
     return at
 
 

@@ -1,8 +1,8 @@
 """Fitted estimators as ONNX models, also as steps of pipelines that `skl2onnx` converts.
 
-`convert` makes the model that ``estimator.to_onnx()`` returns; `register` teaches skl2onnx the estimators of this package.
-Needs the package `onnx` (``pip install 'autoenc[onnx]'``), `register` also `skl2onnx`; to run models any runtime of ONNX will do,
-`onnxruntime` is the one that the tests compare with.
+`convert` makes the model that ``estimator.to_onnx()`` returns; `register` teaches skl2onnx the estimators of this
+package. Needs the package `onnx` (``pip install 'autoenc[onnx]'``), `register` also `skl2onnx`; to run models any
+runtime of ONNX will do, `onnxruntime` is the one that the tests compare with.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from autoenc import __version__, _bound
-from autoenc._export_network import Network, input_name, link, no_part, of_spec
-from autoenc._marginalized_network import MarginalizedPredictor, _graph
-from autoenc._onnx_nodes import Builder, activate, evaluate, losses
+from autoenc import __version__, _bound, _onnx_bound
+from autoenc._export_network import Network, compared, input_name, link, no_part, of_spec
+from autoenc._export_sources import dtype_of, is_imputer, layers_of, network_of, refuse_draws, source_of
+from autoenc._marginalized_network import MarginalizedPredictor
+from autoenc._onnx_nodes import KINDS, Builder, activate, evaluate, losses
 from autoenc._outlier_scores import OutlierPredictor
 from autoenc._predictor import Predictor, parameters
 from autoenc._predictors import (
@@ -70,7 +71,9 @@ class _Model:
 
         def info(port: _Port) -> Any:
             kind = TensorProto.STRING if port.dtype is str else helper.np_dtype_to_tensor_dtype(np.dtype(port.dtype))
-            return helper.make_tensor_value_info(port.name, kind, ["n", *([] if port.columns is None else [port.columns])])
+            return helper.make_tensor_value_info(
+                port.name, kind, ["n", *([] if port.columns is None else [port.columns])]
+            )
 
         b = self.builder
         graph = helper.make_graph(
@@ -91,11 +94,6 @@ class _Model:
 # ---- networks ----
 
 
-def _network(predictor: Predictor) -> Network:
-    values = parameters(predictor._spec, predictor._coefs, predictor._intercepts, predictor._others)
-    return of_spec(predictor._spec, values)
-
-
 def _inputs(model: _Model, spec: Spec, net: Network, targets: list[str], given: dict[str, str]) -> dict[str, str]:
     """Adds the inputs that some nodes need, in the order of their sources; values by node."""
     wanted = [node for node in net.needed(targets, list(given)) if node["kind"] == "input"]
@@ -103,7 +101,9 @@ def _inputs(model: _Model, spec: Spec, net: Network, targets: list[str], given: 
     for node in sorted(wanted, key=lambda one: one["fields"]["source"]):
         name = input_name(spec, node["fields"]["source"])
         if name == "x" and given:
-            raise ValueError(f"the decoder of this network reads the row beside the code; part='decoder' needs it not to")
+            raise ValueError(
+                "the decoder of this network reads the row beside the code; part='decoder' needs it not to"
+            )
         if name == "x_clean" and not spec["clean"]:
             at[node["name"]] = row  # a row is compared with itself
             continue
@@ -113,7 +113,7 @@ def _inputs(model: _Model, spec: Spec, net: Network, targets: list[str], given: 
 
 
 def _values(model: _Model, predictor: Predictor, targets: list[str]) -> dict[str, str]:
-    net = _network(predictor)
+    net = network_of(predictor)
     return evaluate(model.builder, net, targets, _inputs(model, predictor._spec, net, targets, {}))
 
 
@@ -123,7 +123,7 @@ def _encoder(model: _Model, predictor: Predictor) -> None:
 
 
 def _decoder(model: _Model, predictor: Predictor) -> None:
-    spec, net = predictor._spec, _network(predictor)
+    spec, net = predictor._spec, network_of(predictor)
     node, activation = link(spec)
     given = {spec["code"]: model.input("code", spec["n_components"])}
     at = evaluate(model.builder, net, [node], _inputs(model, spec, net, [node], given))
@@ -137,17 +137,14 @@ def _reconstruction(model: _Model, predictor: Predictor) -> None:
 
 
 def _score(model: _Model, predictor: Predictor) -> None:
-    spec, net = predictor._spec, _network(predictor)
+    spec, net = predictor._spec, network_of(predictor)
+    kinds, terms, total = KINDS, spec["scores"], losses
     if _bound.is_variational(spec):
-        raise NotImplementedError(
-            "part='score' of a variational network is a mean over draws of its code, which ONNX cannot make as the "
-            "estimator does; allowed: 'encoder' (means), 'decoder', 'reconstruction' (of the mean)"
-        )
-    terms = spec["scores"]
-    sides = [(term["prediction"], term["target"], term.get("entry_weight"), term.get("second")) for term in terms]
-    targets = [name for names in sides for name in names if name is not None]
-    at = evaluate(model.builder, net, targets, _inputs(model, spec, net, targets, {}))
-    model.output(model.builder.op("Neg", losses(model.builder, net, terms, at)), "score", None, np.float64)
+        net, terms = _onnx_bound.network(predictor)
+        kinds, total = _onnx_bound.OF_DRAWS, _onnx_bound.bound
+    targets = compared(terms)
+    at = evaluate(model.builder, net, targets, _inputs(model, spec, net, targets, {}), kinds)
+    model.output(model.builder.op("Neg", total(model.builder, net, terms, at)), "score", None, np.float64)
 
 
 def _classes(model: _Model, predictor: ClassifierPredictor) -> None:
@@ -184,26 +181,15 @@ def _indices(model: _Model, predictor: VectorQuantizedPredictor) -> None:
 # ---- layers in closed form ----
 
 
-def _marginalized(predictor: MarginalizedPredictor, n: int, activation: str, joined: bool) -> tuple[Network, str]:
-    width = len(predictor._intercepts[0])
-    graph = _graph(predictor.n_features_in, width, n, activation, joined)
-    nodes = graph.nodes if joined else graph.nodes[: n + 1]
-    values: dict[str, NDArray[Any]] = {}
-    for i in range(n):
-        values[f"layer_{i}.weight"] = predictor._coefs[i]
-        values[f"layer_{i}.bias"] = predictor._intercepts[i][np.newaxis]
-    return Network(nodes, values, predictor._coefs[0].dtype), nodes[-1]["name"]
-
-
 def _marginalized_encoder(model: _Model, predictor: MarginalizedPredictor) -> None:
-    net, last = _marginalized(predictor, len(predictor._coefs), "tanh", predictor._joined)
+    net, last = layers_of(predictor, len(predictor._coefs), "tanh", joined=predictor._joined)
     at = evaluate(model.builder, net, [last], {"x": model.input("x", predictor.n_features_in)})
     model.output(at[last], "code", net.widths()[last])
 
 
 def _first_layer(model: _Model, predictor: MarginalizedPredictor) -> dict[str, str]:
     """Values of the row, "x", and of its reconstruction, "layer_0"."""
-    net, last = _marginalized(predictor, 1, "identity", False)
+    net, last = layers_of(predictor, 1, "identity", joined=False)
     return evaluate(model.builder, net, [last], {"x": model.input("x", predictor.n_features_in)})
 
 
@@ -323,11 +309,7 @@ def _imputation(model: _Model, imputer: Any) -> None:
     """`AutoencoderImputer.transform` of float64."""
     from autoenc._imputer import FARTHEST
 
-    if imputer.autoencoder_ is not None and hasattr(imputer.autoencoder_, "drawn"):
-        raise NotImplementedError(
-            "an AutoencoderImputer fitted with sample_posterior=True fills by weighted draws, which cannot be written as "
-            "ONNX; allowed: sample_posterior=False"
-        )
+    refuse_draws(imputer, "ONNX")
     d, width = model.builder.doubles(), imputer.n_features_in_
     x = model.input("x", width, np.float64)
     if not imputer._by_nan():
@@ -337,7 +319,7 @@ def _imputation(model: _Model, imputer: Any) -> None:
     filled = known
     if len(used):
         predictor = imputer.autoencoder_.predictor()
-        node, net = predictor._spec["output"], _network(predictor)
+        node, net = predictor._spec["output"], network_of(predictor)
         mean, scale = imputer.mean_[used], imputer.scale_[used]
         missing = d.missing(known)
         z = _standardised(d, d.where(missing, d.constant(mean), known), mean, scale, FARTHEST)
@@ -380,33 +362,22 @@ PARTS: list[tuple[type, dict[str, Callable[[_Model, Any], None]]]] = [
     (Predictor, _NETWORK),
     (
         MarginalizedPredictor,
-        {"encoder": _marginalized_encoder, "reconstruction": _marginalized_reconstruction, "score": _marginalized_score},
+        {
+            "encoder": _marginalized_encoder,
+            "reconstruction": _marginalized_reconstruction,
+            "score": _marginalized_score,
+        },
     ),
     (OutlierPredictor, {"score": _outlier_scores, "decision": _decision, "prediction": _outlier_label}),
 ]
-_IMPUTER = {"reconstruction": _imputation}
+_IMPUTER: dict[str, Callable[[_Model, Any], None]] = {"reconstruction": _imputation}
 
 
-def _parts(model: Any) -> tuple[Any, dict[str, Callable[[_Model, Any], None]]]:
-    """What is to be written, and the parts that it has."""
-    if hasattr(model, "add_indicator"):
-        from sklearn.utils.validation import check_is_fitted
-
-        check_is_fitted(model)
-        return model, _IMPUTER
-    source = model.predictor() if hasattr(model, "predictor") else model
-    for kind, parts in PARTS:
-        if isinstance(source, kind):
-            return source, parts
-    raise TypeError(f"model is {model!r}; allowed are fitted estimators of autoenc and their predictors")
-
-
-def _dtype(source: Any) -> Any:
-    if isinstance(source, OutlierPredictor):
-        return source._dtype
-    if isinstance(source, MarginalizedPredictor):
-        return source._coefs[0].dtype
-    return np.dtype(source._spec["precision"] if hasattr(source, "_spec") else source.precision)
+def _parts(source: Any) -> dict[str, Callable[[_Model, Any], None]]:
+    """The parts that an estimator has."""
+    if is_imputer(source):
+        return _IMPUTER
+    return next(parts for kind, parts in PARTS if isinstance(source, kind))
 
 
 def convert(model: Any, part: str | None = None) -> Any:
@@ -449,11 +420,12 @@ def convert(model: Any, part: str | None = None) -> Any:
 
 def _convert(model: Any, part: str | None, outside: Any = None) -> Any:
     """The same; `outside`: the type of all floating-point inputs and outputs."""
-    source, parts = _parts(model)
+    source = source_of(model)
+    parts = _parts(source)
     part = next(iter(parts)) if part is None else part
     if part not in parts:
         no_part(model, part, parts)
-    made = _Model(_dtype(source), outside)
+    made = _Model(dtype_of(source), outside)
     parts[part](made, source)
     name = type(model).__name__
     doc = f"The {part} of a fitted {name} of autoenc {__version__}."
@@ -486,6 +458,11 @@ def _made_for(operator: Any) -> Any:
     estimator = operator.raw_operator
     part = "decision" if hasattr(estimator, "oob_scores_") else None
     made = _convert(estimator, part, np.float64 if double else np.float32)
+    if len(made.graph.input) > 1:
+        raise NotImplementedError(
+            f"{type(estimator).__name__} was fitted with a condition, for which a pipeline has no input; allowed: "
+            "to_onnx of the estimator itself"
+        )
     if part is not None:  # skl2onnx has label and score of outlier detectors, both as columns
         _label_and_decision(made)
     return made
@@ -503,7 +480,9 @@ def _label_and_decision(model: Any) -> None:
         [
             helper.make_node("Unsqueeze", ["decision", "pipeline_last"], ["scores"], name="pipeline_column"),
             helper.make_node("Less", ["scores", "pipeline_zero"], ["pipeline_below"], name="pipeline_less"),
-            helper.make_node("Cast", ["pipeline_below"], ["pipeline_number"], name="pipeline_cast", to=TensorProto.INT64),
+            helper.make_node(
+                "Cast", ["pipeline_below"], ["pipeline_number"], name="pipeline_cast", to=TensorProto.INT64
+            ),
             helper.make_node("Gather", ["pipeline_signs", "pipeline_number"], [LABEL], name="pipeline_label"),
         ]
     )
@@ -541,11 +520,12 @@ def _converter(scope: Any, operator: Any, container: Any) -> None:
 def register() -> None:
     """Makes ``skl2onnx`` convert the estimators of this package, alone and within pipelines.
 
-    Done once in a process, before ``skl2onnx.to_onnx`` or ``convert_sklearn``. Transformers give their code, imputers the
-    filled table, classifiers label and probabilities, regressors the prediction, outlier detectors label and decision.
-    Numbers are of the type of the step's input, float64 where that is float64 and float32 else; the network itself
-    runs in the estimator's `precision`. Steps that were fitted with a condition cannot be converted: a pipeline has no
-    input for it.
+    Done once in a process, before ``skl2onnx.to_onnx`` or ``convert_sklearn``. Transformers give their code, imputers
+    the filled table, classifiers label and probabilities, regressors the prediction, outlier detectors label and
+    decision. Numbers are of the type of the step's input, float64 where that is float64 and float32 else; the network
+    itself runs in the estimator's `precision`. A step that was fitted with a condition is refused: a pipeline has no
+    input for it. An outlier detector compares no training row with itself, which it tells by equal bits: behind other
+    steps pass float64, or its training rows score higher than the estimator says.
 
     Raises
     ------

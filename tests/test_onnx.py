@@ -62,11 +62,13 @@ def small(**parameters):
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("activation", _core.ACTIVATIONS)
 def test_activations(activation, precision):
-    model = autoenc.Autoencoder(5, activation=activation, latent_activation=activation, **small(precision=precision))
+    options = small(precision=precision)
+    X = SCALED / 10  # "exp" of more overflows
+    model = autoenc.Autoencoder(5, activation=activation, latent_activation=activation, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model.fit(SCALED[:400])
-    agree_in_all_parts(model, SCALED[400:])
+        model.fit(X[:400])
+    agree_in_all_parts(model, X[400:])
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -99,7 +101,9 @@ NETWORKS = {
     "residual": autoenc.VectorQuantizedAutoencoder(8, n_codes=16, n_codebooks=3, quantizer="residual", **small()),
     "columns": autoenc.Autoencoder(
         8,
-        loss=losses.ColumnLoss([("bits", "log_loss", [0, 5, 6, 7]), ("counts", "poisson", range(20, 30))], remainder="squared_error"),
+        loss=losses.ColumnLoss(
+            [("bits", "log_loss", [0, 5, 6, 7]), ("counts", "poisson", range(20, 30))], remainder="squared_error"
+        ),
         **small(),
     ),
 }
@@ -181,7 +185,9 @@ def test_outlier_detector(neighbor_weight, missing, precision):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("parameters", [{}, {"keep_empty_features": True}, {"add_indicator": True}, {"missing_values": -1}])
+@pytest.mark.parametrize(
+    "parameters", [{}, {"keep_empty_features": True}, {"add_indicator": True}, {"missing_values": -1}]
+)
 def test_imputer(parameters, precision):
     holes = np.random.default_rng(0).random(CANCER.shape) < 0.2
     holes[:, 3] = True
@@ -192,15 +198,37 @@ def test_imputer(parameters, precision):
     assert (filled[:, :3][~holes[:, :3]] == CANCER[:, :3][~holes[:, :3]]).all()
 
 
-def test_variational():
-    model = autoenc.VariationalAutoencoder(4, precision="float64", **small()).fit(DIGITS[:1000])
-    X = DIGITS[1000:]
-    code = model.transform(X)
-    agree(run(model, "encoder", x=X)[0], code, "float64")
-    agree(run(model, "decoder", code=code)[0], model.inverse_transform(code), "float64")
-    agree(run(model, "reconstruction", x=X)[0], model.reconstruct(X), "float64")
-    with pytest.raises(NotImplementedError, match="mean over draws"):
-        model.to_onnx(part="score")
+COUNTS = np.round(4 * DIGITS)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"noise_variance": "learned"},
+        {"noise_variance": 0.1, "prior": "mixture"},
+        {"prior": "vamp", "likelihood": "log_loss"},
+        {"missing": "mask"},
+        {"likelihood": "poisson"},
+        {"likelihood": "multinomial"},
+        {"likelihood": "negative_binomial"},
+    ],
+    ids=str,
+)
+def test_variational(parameters, precision):
+    """Codes are means; scores are bounds by the draws of the estimator."""
+    X = COUNTS if parameters.get("likelihood", "log_loss") not in ("log_loss", "squared_error") else DIGITS
+    if "missing" in parameters:
+        X = np.where(np.random.default_rng(0).random(X.shape) < 0.2, np.nan, X)
+    model = autoenc.VariationalAutoencoder(4, **small(precision=precision, learning_rate_init=1e-3, **parameters))
+    agree_in_all_parts(model.fit(X[:1000]), X[1000:1200])
+
+
+def test_variational_with_condition():
+    model = autoenc.VariationalAutoencoder(4, **small(precision="float64"))
+    condition = np.eye(10)[LABELS]
+    agree_in_all_parts(model.fit(DIGITS[:1000], condition=condition[:1000]), DIGITS[1000:1200], condition[1000:1200])
 
 
 def test_a_predictor_gives_the_same_model(tmp_path):
@@ -305,6 +333,12 @@ def test_estimators_in_pipelines(to_onnx, precision):
     holes = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X).astype(precision)
     model = make_pipeline(autoenc.AutoencoderImputer(4, **options), StandardScaler()).fit(holes)
     agree(run_pipeline(to_onnx, model, holes)[0], model.transform(holes), precision)
+
+
+def test_pipelines_have_no_condition(to_onnx):
+    model = autoenc.Autoencoder(3, **small()).fit(SCALED, condition=np.eye(2)[KIND])
+    with pytest.raises(NotImplementedError, match="fitted with a condition"):
+        run_pipeline(to_onnx, model, SCALED)
 
 
 class _Stub:
