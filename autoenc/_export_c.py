@@ -167,6 +167,8 @@ class Source:
             return functions.panel(int(rest))
         if kind == "loss":
             return functions.loss(rest)
+        if kind == "nll":
+            return functions.likelihood(rest)
         return None
 
     def _poly(self, name: str) -> str:
@@ -532,14 +534,19 @@ KINDS: dict[str, Callable[[Body, Node, list[str]], str]] = {
 }
 
 
-def evaluate(f: Body, targets: Sequence[str], given: dict[str, str]) -> dict[str, str]:
+def evaluate(
+    f: Body,
+    targets: Sequence[str],
+    given: dict[str, str],
+    kinds: dict[str, Callable[[Body, Node, list[str]], str]] = KINDS,
+) -> dict[str, str]:
     """Writes what computes some nodes; where their values are. Places of values that nobody reads again are reused."""
     at, nodes = dict(given), f.net.needed(targets, list(given))
     last = {name: i for i, node in enumerate(nodes) for name in node["inputs"]}
     for i, node in enumerate(nodes):
-        if node["kind"] not in KINDS:
-            no_handler(f"a layer of kind {node['kind']!r},", node["name"], "C", KINDS)
-        at[node["name"]] = KINDS[node["kind"]](f, node, [at[name] for name in node["inputs"]])
+        if node["kind"] not in kinds:
+            no_handler(f"a layer of kind {node['kind']!r},", node["name"], "C", kinds)
+        at[node["name"]] = kinds[node["kind"]](f, node, [at[name] for name in node["inputs"]])
         for name in set(node["inputs"]):
             if last[name] == i and name not in targets and name not in given:
                 f.release(at[name])
@@ -574,6 +581,7 @@ class Functions:
 
     def __init__(self, source: Source, predictor: Predictor) -> None:
         self.source = source
+        self.predictor = predictor
         self.spec: Spec = predictor._spec
         self.net = network_of(predictor)
         n = self.spec["n_conditions"]
@@ -585,10 +593,10 @@ class Functions:
         if n:
             source.macros.append(("N_CONDITIONS", n, "of what is known about it: numbers, or labels one-hot"))
 
-    def given(self, targets: Sequence[str], known: Sequence[str] = ()) -> dict[str, str]:
+    def given(self, targets: Sequence[str], known: Sequence[str] = (), net: Network | None = None) -> dict[str, str]:
         """Where the inputs of some nodes are: parameters of the function."""
         at = {}
-        for node in self.net.needed(targets, known):
+        for node in (self.net if net is None else net).needed(targets, known):
             if node["kind"] == "input":
                 name = input_name(self.spec, node["fields"]["source"])
                 at[node["name"]] = "x" if name == "x_clean" and not self.spec["clean"] else name
@@ -628,19 +636,18 @@ class Functions:
         self.source.function(f"void @decode({self.arguments('code')}, @real *out)", f.code())
 
     def score(self) -> None:
+        f, clean = Body(self.source, self.net), ("x_clean",) if self.spec["clean"] else ()
         if _bound.is_variational(self.spec):
-            self.source.notes.append(
-                "There is no score: that of a variational network is a mean over draws of its code."
-            )
-            return
-        terms = self.spec["scores"]
-        targets = compared(terms)
-        f = Body(self.source, self.net)
-        at = evaluate(f, targets, self.given(targets))
-        f.add("double total = 0.0;")
-        losses(f, terms, {**at})
+            from autoenc._export_c_bound import bound
+
+            if not bound(f, self.predictor, self.given):
+                return
+        else:
+            targets = compared(self.spec["scores"])
+            at = evaluate(f, targets, self.given(targets))
+            f.add("double total = 0.0;")
+            losses(f, self.spec["scores"], at)
         f.add("return -total;")
-        clean = ("x_clean",) if self.spec["clean"] else ()
         self.source.function(f"double @score({self.arguments('x', *clean)})", f.code())
 
     def all(self) -> None:

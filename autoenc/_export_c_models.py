@@ -1,5 +1,6 @@
 """What the C file of each estimator has: the functions of its network, and those around it."""
 
+import string
 from collections.abc import Callable
 from typing import Any
 
@@ -29,10 +30,9 @@ def _network(source: Source, predictor: Predictor) -> None:
 
 
 def _string(label: str) -> str:
-    """A string constant of C, in UTF-8."""
-    return (
-        '"' + "".join(chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in label.encode()) + '"'
-    )
+    """A string constant of C, in UTF-8; what means something in C or here is escaped."""
+    plain = string.ascii_letters + string.digits + " _-.,"
+    return '"' + "".join(chr(b) if chr(b) in plain else f"\\{b:03o}" for b in label.encode()) + '"'
 
 
 def _classifier(source: Source, predictor: ClassifierPredictor) -> None:

@@ -4,7 +4,9 @@ The polynomials are those of ``csrc/math/coefficients.h`` and the functions thos
 number at a time, in the same order of operations, so that the bits are the same. A test compares the numbers.
 """
 
-# By bits of a real: coefficients from the lowest power on, and constants.
+import re
+
+# By bits of a real: coefficients from the lowest power on, and constants. "stirling" is the series of math/gamma.h.
 COEFFICIENTS: dict[int, dict[str, str]] = {
     32: {
         "ln2_high": "0x1.62e43p-1",
@@ -21,6 +23,7 @@ COEFFICIENTS: dict[int, dict[str, str]] = {
             "0x1.6e9828p-4 -0x1.4e102cp-3 0x1.f6ff2p-4 -0x1.336fe8p-4 0x1.258b22p-5 -0x1.8facb8p-7 "
             "0x1.17c176p-9 0x1.7725dep-12 -0x1.37a1cep-12 0x1.eb583ap-17 0x1.d685a8p-16"
         ),
+        "stirling": ("0x1.5555560000000p-4 -0x1.6c16c20000000p-9 0x1.a01a020000000p-11 -0x1.3813820000000p-11"),
     },
     64: {
         "ln2_high": "0x1.62e42fefa39efp-1",
@@ -52,6 +55,16 @@ COEFFICIENTS: dict[int, dict[str, str]] = {
             "-0x1.7a6d94fec505fp-17 -0x1.fee80e2210d1dp-21 0x1.8b390e5b1d664p-20 -0x1.b6c3dac0ec01bp-23 "
             "-0x1.313b597cab0d9p-23 0x1.9cc176c0a2df5p-25 0x1.b7502bece7cefp-27 -0x1.04d167d53bd35p-27 "
             "-0x1.56f7bde5e775cp-30 0x1.f53c32dfa192dp-31 0x1.1732d202750a4p-33 -0x1.9ebde1f8a91c2p-35"
+        ),
+        "stirling": (
+            "0x1.5555555555555p-4 "
+            "-0x1.6c16c16c16c17p-9 "
+            "0x1.a01a01a01a01ap-11 "
+            "-0x1.3813813813814p-11 "
+            "0x1.b951e2b18ff23p-11 "
+            "-0x1.f6ab0d9993c7dp-10 "
+            "0x1.a41a41a41a41ap-8 "
+            "-0x1.e4286cb0f5398p-6"
         ),
     },
 }
@@ -524,3 +537,115 @@ static int @nearest_row(
     return n > 1 ? other : best;
 }""",
 }
+
+
+# What scores of variational networks need: negative log-likelihoods by row, with all constants (csrc/losses/*.c).
+FUNCTIONS |= {
+    "within": """
+static inline @real @within(@real x, @real limit) {
+    const @real low = limit < x ? limit : x;
+    return -limit > low ? -limit : low;
+}""",
+    "divergence": """
+/* KL(N(m, e^v) || N(0, 1)); beyond the bounds of v as its tangent. */
+static inline @real @divergence(@real m, @real v) {
+    const @real inside = @within(v, R(20.0)), grown = @expm1(inside);
+    return @fma(v - inside, R(0.5) * grown, R(0.5) * @fma(m, m, grown - inside));
+}""",
+    "sum": """
+static double @sum(const @real *x, int n) {
+    @real sum[32] = {R(0.0)};
+    for (int i = 0; i < n; i++)
+        sum[i % 32] += x[i];
+    return @join(sum) / (double)n;
+}""",
+    "stirling_rest": """
+static inline @real @stirling_rest(@real y) {
+    const @real inverse = R(1.0) / y;
+    return inverse * @poly_stirling(inverse * inverse);
+}""",
+    "lgamma": """
+static @real @lgamma(@real x) {
+    const int small = x < R(8.0);
+    const @real y = small ? x + R(8.0) : x;
+    @real product = small ? x : R(1.0);
+    for (int i = 1; i < 8; i++)
+        product *= (small ? x : R(1.0)) + (@real)i;
+    const @real base = @fma(y - R(0.5), @log(y) - R(1.0), R(0.41893853320467274178));
+    return (base + @stirling_rest(y)) - (small ? @log(product) : R(0.0));
+}""",
+    "lgamma_rise": """
+/* log gamma(a + t) - log gamma(a) */
+static @real @lgamma_rise(@real a, @real t) {
+    const int small = a < R(8.0);
+    const @real start = small ? R(8.0) : a, end = small ? R(8.0) + t : a + t;
+    const @real growth = @log1p(t / start);
+    const @real rise = @fma(end - R(0.5), growth, t * (@log(start) - R(1.0)));
+    if (small)
+        return @lgamma(a + t) - @lgamma(a);
+    return rise + (@stirling_rest(end) - @stirling_rest(start));
+}""",
+    "gaussian": """
+static inline @real @gaussian(@real mean, @real log_variance, @real t) {
+    const @real v = @within(log_variance, R(10.0)), off = mean - t;
+    return @fma(R(0.5), v + off * off * @exp(-v), R(0.91893853320467274178));
+}""",
+    "negative_binomial": """
+static @real @negative_binomial(@real log_mean, @real log_dispersion, @real t) {
+    const @real s = @within(log_dispersion, R(10.0)), q = @exp(s), u = log_mean - s;
+    const @real above = @softplus(u), below = @softplus(-u), rise = @lgamma_rise(q, t);
+    const @real odds = t == R(0.0) ? R(0.0) : t * below;
+    const @real value = (@lgamma(t + R(1.0)) - rise) + @fma(q, above, odds);
+    return R(0.0) > value ? R(0.0) : value;
+}""",
+    "poisson_constant": """
+static @real @poisson_constant(@real t) {
+    const @real power = t * (@log(t == R(0.0) ? R(1.0) : t) - R(1.0));
+    return @lgamma(t + R(1.0)) - (t == R(0.0) ? R(0.0) : power);
+}""",
+    "nll_multinomial": """
+static double @nll_multinomial(
+        const @real *prediction, const @real *second, const @real *target, const @real *entry, int n) {
+    @real sum[32] = {R(0.0)}, count[32] = {R(0.0)}, top = -(@real)INFINITY;
+    (void)second, (void)entry;
+    for (int i = 0; i < n; i++)
+        top = prediction[i] > top ? prediction[i] : top;
+    for (int i = 0; i < n; i++) {
+        sum[i % 32] += @exp(prediction[i] - top);
+        count[i % 32] += target[i];
+    }
+    const @real log_sum = @log((@real)@join(sum)), whole = @lgamma((@real)@join(count) + R(1.0));
+    for (int i = 0; i < 32; i++)
+        sum[i] = R(0.0);
+    for (int i = 0; i < n; i++) {
+        const @real above = prediction[i] - top, far_off = L(LOWEST) > above ? L(LOWEST) : above;
+        sum[i % 32] += target[i] * (log_sum - far_off) + @lgamma(target[i] + R(1.0));
+    }
+    return @join(sum) - (double)whole;
+}""",
+}
+# As expressions of prediction p, second parameter s and target t.
+LIKELIHOODS: dict[str, str] = {
+    "gaussian": "@gaussian(p, s, t)",
+    "negative_binomial": "@negative_binomial(p, s, t)",
+    "poisson": "@poisson(p, t) + @poisson_constant(t)",
+}
+
+
+def likelihood(name: str) -> str:
+    """The negative log-likelihood of a row; entries without weight have no term."""
+    term = LIKELIHOODS[name]
+    given = "second[i]" if re.search(r"\bs\b", term) else "R(0.0)"
+    return f"""
+static double @nll_{name}(
+        const @real *prediction, const @real *second, const @real *target, const @real *entry, int n) {{
+    @real sum[32] = {{R(0.0)}};
+    (void)second;
+    for (int i = 0; i < n; i++) {{
+        const @real p = prediction[i], s = {given}, t = target[i];
+        const @real value = {term};
+        (void)s;
+        sum[i % 32] += !entry ? value : entry[i] == R(0.0) ? R(0.0) : entry[i] * value;
+    }}
+    return @join(sum);
+}}"""

@@ -5,33 +5,22 @@ Draws are an axis between rows and features, for which the other operators broad
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from autoenc import _bound, _core, _spec
+from autoenc import _bound
+from autoenc._export_bound import drawn, network, noise
 from autoenc._export_network import Network, no_handler, value
 from autoenc._latent import LARGEST_LOG_NOISE, LARGEST_LOG_VARIANCE
 from autoenc._onnx_nodes import KINDS, Builder, _log_loss, _multinomial, _softplus
-from autoenc._predictor import Predictor, parameters
-from autoenc._spec import Node, Spec, Term
+from autoenc._spec import Node, Term
+
+__all__ = ["OF_DRAWS", "bound", "network"]
 
 LOG_2_PI = math.log(2.0 * math.pi)
 # Stirling's series: 1/(12 y) - 1/(360 y^3) + ... (Abramowitz and Stegun 1972, 6.1.41), as in csrc/math/gamma.h.
 STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400)
 SHIFT = 8  # from where on it is used
-
-
-def noise(node: Node, width: int, precision: int) -> NDArray[Any]:
-    """The draws of a node when scoring, (draws, width): what it makes of mean zero and variance one."""
-    inputs = [
-        Node(kind="input", name=name, inputs=(), fields={"width": width, "source": i}) for i, name in enumerate("mv")
-    ]
-    drawing = Node(kind=node["kind"], name=node["name"], inputs=("m", "v"), fields=node["fields"])
-    core = _core.Predictor(_spec.node_array([*inputs, drawing]), [], precision=precision, n_threads=1)
-    zeros = np.zeros((1, width), np.float32 if precision == 32 else np.float64)
-    return np.asarray(core.run([zeros, zeros], 2, sampling=True))
 
 
 def _bounded(b: Builder, x: str, limit: float) -> str:
@@ -148,27 +137,6 @@ LIKELIHOODS: dict[str, Callable[[Builder, str, str, str], str]] = {
     "categorical": lambda d, p, t, second: _multinomial(d, p, t, 1.0),
     "negative_binomial": _negative_binomial,
 }
-
-
-def network(predictor: Predictor) -> tuple[Network, list[Term]]:
-    """The network of the draws, with the components of the prior, and the terms of the bound."""
-    spec: Spec = predictor._spec
-    values = dict(parameters(spec, predictor._coefs, predictor._intercepts, predictor._others))
-    nodes, terms = _bound._network(spec, _bound.DRAWS, 0, closed=True)
-    components = _bound.mixture(spec, values)
-    if components is not None:
-        values.update(zip(("bound.means", "bound.log_variances", "bound.logits"), components, strict=True))
-    return Network(nodes, values, _spec.dtype(spec)), terms
-
-
-def drawn(nodes: list[Node]) -> set[str]:
-    """Nodes whose values have an axis of draws."""
-    found: set[str] = set()
-    for node in nodes:
-        own = node["kind"] in ("gaussian_sample", "repeat", "constant")
-        if own or (node["kind"] != "input" and any(name in found for name in node["inputs"])):
-            found.add(node["name"])
-    return found
 
 
 def bound(b: Builder, net: Network, terms: list[Term], at: dict[str, str]) -> str:
