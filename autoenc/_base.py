@@ -18,6 +18,7 @@ from autoenc import layers as _layers
 from autoenc._available import AvailableIf, NotWithTheseParameters
 from autoenc._conditioned import Conditioned
 from autoenc._declare import default, estimator
+from autoenc._export import Exportable
 from autoenc._fitting import LEARNING_RATES, SCHEDULES, Fitting, Rows
 from autoenc._options import OneOf
 from autoenc._spec import Graph, Range, Spec
@@ -55,7 +56,7 @@ def widths(name: str, sizes: Any) -> list[int]:
 
 @estimator
 class BaseAutoencoder(
-    Conditioned, Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    Conditioned, Fitting, Versioned, Exportable, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """Base of the estimators: an encoder, a code and a decoder, trained together.
 

@@ -195,7 +195,7 @@ class Checkpoints:
         try:
             _archive.write(self.path, KEY, configuration, writer.tensors)
         except OSError as error:
-            from autoenc._fitting import warn
+            from autoenc._warn import warn
 
             warn(f"the checkpoint could not be written, and training goes on without: {error}")
 

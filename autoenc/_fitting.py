@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from autoenc import _cache, _checkpoint, _columns, _core, _data, _predictor, _spec
+from autoenc import _cache, _checkpoint, _columns, _condition, _core, _data, _predictor, _spec
 from autoenc._spec import Range, Spec
 from autoenc._start import start_of_output
 from autoenc._threads import n_threads

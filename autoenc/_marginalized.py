@@ -15,6 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _cache, _core, _data
+from autoenc._export import Exportable
 from autoenc._marginalized_network import MarginalizedPredictor, last_node, network
 from autoenc._options import OneOf
 from autoenc._refuse import refuse
@@ -162,7 +163,9 @@ def _can_fit_partially(estimator: Any) -> bool:
     return True
 
 
-class MarginalizedDenoisingAutoencoder(Versioned, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class MarginalizedDenoisingAutoencoder(
+    Versioned, Exportable, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Stacked denoising autoencoder without iterations: each layer is solved for all corruptions at once.
 
     A layer learns the linear map that best restores rows of which each feature was set to zero with probability

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from autoenc import _core, _spec
 from autoenc._checks import is_sparse, read_rows, source
+from autoenc._export import Exportable
 from autoenc._spec import Graph
 
 _FORMAT = 1  # of the pickled state
@@ -60,7 +61,7 @@ def network(
     )
 
 
-class MarginalizedPredictor:
+class MarginalizedPredictor(Exportable):
     """A fitted `MarginalizedDenoisingAutoencoder` without scikit-learn and SciPy, with little overhead for one row.
 
     Made by ``estimator.predictor()``. It holds a copy of the weights; its results have the estimator's bits. It can be

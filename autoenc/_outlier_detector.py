@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from autoenc import _core, _data, _outlier_members
 from autoenc._autoencoder import Autoencoder
 from autoenc._base import LEARNING_RATES, MOST
+from autoenc._export import Exportable
 from autoenc._landmarks import Landmarks
 from autoenc._options import OneOf
 from autoenc._outlier_members import Member, draw_landmarks
@@ -58,7 +59,7 @@ class _Member(NamedTuple):
     neighbor_median: float
 
 
-class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
+class AutoencoderOutlierDetector(Versioned, Exportable, OutlierMixin, BaseEstimator):
     """Outliers by the reconstruction error of an ensemble of small autoencoders.
 
     Each member is an `Autoencoder` trained on a bag of rows drawn without replacement [1]_ [2]_, half of the epochs on

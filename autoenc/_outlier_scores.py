@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from autoenc import _core, _spec
 from autoenc._checks import is_sparse, read_rows
+from autoenc._export import Exportable
 from autoenc._landmarks import Landmarks
 from autoenc._predictor import build, parameters
 from autoenc._row_blocks import row_blocks
@@ -165,7 +166,7 @@ class Fitted(NamedTuple):
     others: dict[str, NDArray[Any]]
 
 
-class OutlierPredictor:
+class OutlierPredictor(Exportable):
     """A fitted `AutoencoderOutlierDetector` without scikit-learn and SciPy, with little overhead for one row.
 
     Made by ``detector.predictor()``. It holds a copy of what was learned, so that later changes of the detector, those

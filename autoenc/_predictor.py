@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from autoenc import _bound, _condition, _core, _spec
 from autoenc._checks import check_target, is_sparse, read_rows, source
+from autoenc._export import Exportable
 from autoenc._spec import Spec
 
 _FORMAT = 3  # of the pickled state
@@ -75,7 +76,7 @@ def build(
     )
 
 
-class Predictor:
+class Predictor(Exportable):
     """Codes, reconstructions and scores of a fitted autoencoder, without scikit-learn.
 
     Made by ``estimator.predictor()``. It holds a copy of the weights, so later changes of the estimator do not reach

@@ -37,7 +37,7 @@ def test_installed_metadata_agrees():
 def test_project_table(checkout):
     project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["requires-python"] == ">=3.11"
-    assert set(project["optional-dependencies"]) == {"io", "plot", "test", "bench", "docs"}
+    assert set(project["optional-dependencies"]) == {"io", "plot", "onnx", "test", "bench", "docs"}
     assert (checkout / "LICENSE").read_text(encoding="utf-8").startswith("BSD 3-Clause License")
 
 

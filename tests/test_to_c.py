@@ -1,0 +1,467 @@
+"""Exported C files: compiled without warnings, run on real tables, compared with the estimators bit by bit."""
+
+import ctypes
+import platform
+import re
+import shutil
+import subprocess
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+import autoenc
+from autoenc import _core, _export_functions, _spec, layers, losses, sparsity
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning"),  # of fits as short as these
+    pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc"),
+]
+
+DIGITS, LABELS = load_digits().data / 16, load_digits().target
+CANCER, KIND = load_breast_cancer(return_X_y=True)
+SCALED = StandardScaler().fit_transform(CANCER)
+WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror"]
+PRECISIONS = ("float32", "float64")
+# The machine's own fma where it has one, the C library's elsewhere: the bits are the same.
+EXACT = "-O2 -mfma -mavx2" if _core.isa() in ("avx2", "avx512") else "-O2 -DMODEL_EXACT"
+
+
+class Compiled:
+    """A C file as a library; calls are for many rows."""
+
+    def __init__(self, folder, model, flags=EXACT, compiler="gcc"):
+        self.model = model
+        self.text = model.to_c(folder / "model.c")
+        target = folder / f"{compiler}{abs(hash(flags))}.so"
+        command = [compiler, *WARNINGS, *flags.split(), "-shared", "-fPIC", "-o", target, folder / "model.c", "-lm"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        self.library = ctypes.CDLL(str(target))
+
+    def size(self, name):
+        return int(re.search(rf"#define MODEL_{name} (\d+)", self.text)[1])
+
+    def call(self, name, *inputs, out=None, dtype=None, returns=None):
+        """Rows of `out` numbers each, or what the function returns."""
+        function = getattr(self.library, f"model_{name}")
+        function.restype = returns
+        n = len(inputs[0])
+        inputs = [np.ascontiguousarray(one) for one in inputs]
+        rows = [[one.ctypes.data + i * one.strides[0] for one in inputs] for i in range(n)]
+        if out is None:
+            return np.array([function(*map(ctypes.c_void_p, row)) for row in rows])
+        result = np.full((n, out), 99, dtype)
+        for i, row in enumerate(rows):
+            function(*map(ctypes.c_void_p, row), ctypes.c_void_p(result.ctypes.data + i * result.strides[0]))
+        return result
+
+
+def small(**parameters):
+    return {"hidden_layer_sizes": (24,), "max_iter": 3, "random_state": 0, **parameters}
+
+
+def same(found, expected):
+    expected = np.asarray(expected)
+    assert np.ptp(expected) > 0
+    np.testing.assert_array_equal(found, expected)
+
+
+def same_in_all_functions(folder, model, X, condition=None, **options):
+    dtype = np.dtype(model.precision)
+    X = X.astype(dtype)
+    condition = None if condition is None else condition.astype(dtype)
+    rest = [] if condition is None else [condition]
+    named = {} if condition is None else {"condition": condition}
+    made = Compiled(folder, model, **options)
+    code = model.transform(X, **named)
+    same(made.call("encode", X, *rest, out=code.shape[1], dtype=dtype), code)
+    restored = model.inverse_transform(code, **named)
+    same(made.call("decode", code, *rest, out=restored.shape[1], dtype=dtype), restored)
+    same(made.call("reconstruct", X, *rest, out=restored.shape[1], dtype=dtype), model.reconstruct(X, **named))
+    same(made.call("score", X, *rest, returns=ctypes.c_double), model.score_samples(X, **named))
+    return made
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("activation", _core.ACTIVATIONS)
+def test_activations(tmp_path, activation, precision):
+    options = small(precision=precision)
+    X = SCALED / 10  # "exp" of more overflows
+    model = autoenc.Autoencoder(5, activation=activation, latent_activation=activation, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X[:400])
+    same_in_all_functions(tmp_path, model, X[400:])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("loss", _spec.PLAIN_LOSSES)
+def test_losses(tmp_path, loss, precision):
+    model = autoenc.Autoencoder(5, loss=loss, **small(precision=precision)).fit(DIGITS[:1000])
+    same_in_all_functions(tmp_path, model, DIGITS[1000:])
+
+
+NETWORKS = {
+    "default": autoenc.Autoencoder(8, max_iter=3, random_state=0),
+    "topk": autoenc.Autoencoder(40, sparsity=sparsity.TopK(5), **small()),
+    "topk signed": autoenc.Autoencoder(40, sparsity=sparsity.TopK(5, relu=False), **small()),
+    "batch topk": autoenc.Autoencoder(40, sparsity=sparsity.BatchTopK(5), **small()),
+    "jumprelu": autoenc.Autoencoder(40, sparsity=sparsity.JumpReLU(), **small()),
+    "gated": autoenc.Autoencoder(40, sparsity=sparsity.Gated(), **small()),
+    "matryoshka": autoenc.Autoencoder(8, sparsity=sparsity.Matryoshka((2, 4, 8)), **small()),
+    "layers": autoenc.Autoencoder(
+        8,
+        encoder=[layers.Dense(40), layers.BatchNorm(), layers.LayerNorm(), layers.Residual([layers.Dense(40)])],
+        max_iter=3,
+        random_state=0,
+    ),
+    "tied": autoenc.Autoencoder(8, tied_weights=True, dropout=0.1, **small()),
+    "sparse": autoenc.SparseAutoencoder(48, max_iter=3, random_state=0),
+    "denoising": autoenc.DenoisingAutoencoder(8, **small()),
+    "contractive": autoenc.ContractiveAutoencoder(8, **small()),
+    "hashing": autoenc.HashingAutoencoder(20, **small()),
+    "product": autoenc.VectorQuantizedAutoencoder(8, n_codes=16, n_codebooks=4, **small()),
+    "residual": autoenc.VectorQuantizedAutoencoder(8, n_codes=16, n_codebooks=3, quantizer="residual", **small()),
+    "columns": autoenc.Autoencoder(
+        8,
+        loss=losses.ColumnLoss(
+            [("bits", "log_loss", [0, 5, 6, 7]), ("counts", "poisson", range(20, 30))], remainder="squared_error"
+        ),
+        **small(),
+    ),
+}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks(tmp_path, name, precision):
+    model = clone(NETWORKS[name]).set_params(precision=precision).fit(DIGITS[:1000])
+    same_in_all_functions(tmp_path, model, DIGITS[1000:])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_wide_rows(tmp_path, precision):
+    """More columns than 64 panels of 32, where sums of logarithms are settled in between."""
+    X = np.tile(DIGITS[:40], 36)
+    model = autoenc.Autoencoder(3, loss="log_loss", **small(precision=precision)).fit(X)
+    same_in_all_functions(tmp_path, model, X)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_conditions_and_missing_values(tmp_path, precision):
+    holes = np.where(np.random.default_rng(0).random(DIGITS.shape) < 0.2, np.nan, DIGITS)
+    model = autoenc.Autoencoder(8, missing="mask", **small(precision=precision))
+    same_in_all_functions(tmp_path, model.fit(holes[:1000]), holes[1000:])
+    condition = np.eye(10)[LABELS]
+    model.set_params(loss="log_loss").fit(holes[:1000], condition=condition[:1000])
+    folder = tmp_path / "condition"
+    folder.mkdir()
+    made = same_in_all_functions(folder, model, holes[1000:], condition[1000:])
+    assert made.size("N_CONDITIONS") == 10
+
+
+def test_pairs(tmp_path):
+    clean, noisy = DIGITS[:, :20].astype("float32"), DIGITS[:, 20:].astype("float32")
+    model = autoenc.Autoencoder(8, **small()).fit(noisy[:1000], X_clean=clean[:1000])
+    made = Compiled(tmp_path, model)
+    assert (made.size("N_FEATURES"), made.size("N_OUTPUTS")) == (44, 20)
+    same(made.call("score", noisy, clean, returns=ctypes.c_double), model.score_samples(noisy, X_clean=clean))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_classifier(tmp_path, precision):
+    X = DIGITS.astype(precision)
+    for name, classes, kind in (
+        ("whole", np.arange(10) - 3, ctypes.c_int64),
+        ("text", np.array(["a", "b@c", "R(1.0)", '"', "é", "\\n", "%s", "??/", "", "0"]), ctypes.c_char_p),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        options = small(precision=precision, fine_tune_max_iter=3, unlabeled_label=None)
+        model = autoenc.AutoencoderClassifier(8, **options).fit(X[:1000], classes[LABELS[:1000]])
+        made = same_in_all_functions(folder, model, X[1000:])
+        same(made.call("predict_proba", X[1000:], out=10, dtype=precision), model.predict_proba(X[1000:]))
+        label = made.library.model_label
+        label.restype = kind
+        found = [label(int(i)) for i in made.call("predict", X[1000:], returns=ctypes.c_int)]
+        found = [one.decode() if isinstance(one, bytes) else one for one in found]
+        assert found == model.predict(X[1000:]).tolist()
+        assert len(set(found)) > 3
+        assert made.size("N_CLASSES") == 10
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_regressor_hashes_and_indices(tmp_path, precision):
+    X, y = DIGITS.astype(precision), 5.0 * DIGITS[:, 3:6] + 2.0
+    for i, (model, target) in enumerate(
+        (
+            (autoenc.AutoencoderRegressor(8, fine_tune_max_iter=3, **small(precision=precision)), y),
+            (autoenc.AutoencoderRegressor(8, fine_tune_max_iter=3, **small(precision=precision)), y[:, 0]),
+            (autoenc.HashingAutoencoder(20, **small(precision=precision)), None),
+            (autoenc.VectorQuantizedAutoencoder(8, n_codes=16, n_codebooks=2, **small(precision=precision)), None),
+        )
+    ):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        model.fit(X[:1000], target if target is None else target[:1000])
+        made = Compiled(folder, model)
+        if target is not None:
+            n = made.size("N_TARGETS")
+            found = made.call("predict", X[1000:], out=n, dtype="float64")
+            same(found if target.ndim == 2 else found[:, 0], model.predict(X[1000:]))
+        elif hasattr(model, "hash"):
+            same(made.call("hash", X, out=made.size("N_BYTES"), dtype="uint8"), model.hash(X))
+        else:
+            same(made.call("encode_indices", X, out=2, dtype="int32"), model.encode_indices(X))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("parameters", [{}, {"n_pivots": 20, "concatenate": False}])
+def test_marginalized(tmp_path, parameters, precision):
+    X = DIGITS.astype(precision)
+    model = autoenc.MarginalizedDenoisingAutoencoder(precision=precision, **parameters).fit(X[:1000])
+    made = Compiled(tmp_path, model)
+    same(made.call("encode", X, out=made.size("N_COMPONENTS"), dtype=precision), model.transform(X))
+    same(made.call("reconstruct", X, out=made.size("N_OUTPUTS"), dtype=precision), model.reconstruct(X))
+    same(made.call("score", X, returns=ctypes.c_double), model.score_samples(X))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("missing", ["error", "mask"])
+@pytest.mark.parametrize("neighbor_weight", [0.0, 1.0])
+def test_outlier_detector(tmp_path, neighbor_weight, missing, precision):
+    X = CANCER.copy()
+    if missing == "mask":
+        X[np.random.default_rng(0).random(X.shape) < 0.2] = np.nan
+        X[:, 3] = np.nan
+        X[5] = np.nan
+    options = {"neighbor_weight": neighbor_weight, "missing": missing, "precision": precision}
+    model = autoenc.AutoencoderOutlierDetector(n_estimators=3, max_iter=5, random_state=0, **options).fit(X[:400])
+    made = Compiled(tmp_path, model)
+    same(made.call("contributions", X, out=X.shape[1], dtype="float64"), model.feature_contributions(X))
+    same(made.call("score", X, returns=ctypes.c_double), model.score_samples(X))  # training rows too
+    same(made.call("decision", X, returns=ctypes.c_double), model.decision_function(X))
+    same(made.call("predict", X, returns=ctypes.c_int), model.predict(X))
+
+
+def test_outlier_detector_of_wide_rows(tmp_path):
+    X = np.tile(DIGITS[:200], 3)
+    model = autoenc.AutoencoderOutlierDetector(n_estimators=2, max_iter=2, random_state=0).fit(X)
+    same(Compiled(tmp_path, model).call("score", X, returns=ctypes.c_double), model.score_samples(X))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(
+    "parameters", [{}, {"keep_empty_features": True}, {"add_indicator": True}, {"missing_values": -1}]
+)
+def test_imputer(tmp_path, parameters, precision):
+    holes = np.random.default_rng(0).random(CANCER.shape) < 0.2
+    holes[:, 3] = True
+    X = np.where(holes, parameters.get("missing_values", np.nan), CANCER)
+    model = autoenc.AutoencoderImputer(8, precision=precision, **small(**parameters)).fit(X[:400])
+    filled = model.transform(X)
+    made = Compiled(tmp_path, model)
+    assert made.size("N_OUTPUTS") == filled.shape[1]
+    same(made.call("impute", X, out=filled.shape[1], dtype="float64"), filled)
+
+
+COUNTS = np.round(4 * DIGITS)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"noise_variance": "learned"},
+        {"noise_variance": 0.1, "missing": "mask"},
+        {"likelihood": "log_loss"},
+        {"likelihood": "log_loss", "missing": "mask"},
+        {"likelihood": "poisson"},
+        {"likelihood": "multinomial"},
+        {"likelihood": "negative_binomial"},
+        {"likelihood": losses.ColumnLoss([("class", "categorical", range(3))], remainder="squared_error")},
+    ],
+    ids=str,
+)
+def test_variational(tmp_path, parameters, precision):
+    """Codes are means; scores are bounds by the draws of the estimator."""
+    likelihood = parameters.get("likelihood", "squared_error")
+    X = COUNTS if likelihood in ("poisson", "multinomial", "negative_binomial") else DIGITS
+    if not isinstance(likelihood, str):
+        X = np.hstack([np.eye(3)[LABELS % 3], X[:, 3:]])
+    if "missing" in parameters:
+        X = np.where(np.random.default_rng(0).random(X.shape) < 0.2, np.nan, X)
+    model = autoenc.VariationalAutoencoder(4, **small(precision=precision, learning_rate_init=1e-3, **parameters))
+    same_in_all_functions(tmp_path, model.fit(X[:1000]), X[1000:1200])
+
+
+def test_variational_with_condition(tmp_path):
+    model = autoenc.VariationalAutoencoder(4, **small())
+    condition = np.eye(10)[LABELS]
+    model.fit(DIGITS[:1000], condition=condition[:1000])
+    same_in_all_functions(tmp_path, model, DIGITS[1000:1200], condition[1000:1200])
+
+
+def test_variational_with_components_in_the_prior(tmp_path):
+    model = autoenc.VariationalAutoencoder(4, prior="mixture", **small()).fit(DIGITS[:1000])
+    X = DIGITS[1000:].astype("float32")
+    made = Compiled(tmp_path, model)
+    same(made.call("encode", X, out=4, dtype="float32"), model.transform(X))
+    same(made.call("reconstruct", X, out=64, dtype="float32"), model.reconstruct(X))
+    assert "model_score" not in made.text
+    assert "There is no score: the density of prior='mixture' is not written as C." in made.text
+
+
+# ---- compilers ----
+
+EVERYTHING = (
+    lambda: autoenc.Autoencoder(40, sparsity=sparsity.TopK(5), missing="mask", **small()).fit(DIGITS),
+    lambda: autoenc.Autoencoder(8, loss="log_loss", precision="float64", **small()).fit(DIGITS),
+    lambda: clone(NETWORKS["layers"]).fit(DIGITS),
+    lambda: clone(NETWORKS["product"]).fit(DIGITS),
+    lambda: autoenc.AutoencoderOutlierDetector(n_estimators=2, max_iter=2, missing="mask", random_state=0).fit(CANCER),
+    lambda: autoenc.VariationalAutoencoder(4, likelihood="log_loss", missing="mask", **small()).fit(DIGITS),
+    lambda: autoenc.AutoencoderClassifier(4, unlabeled_label=None, **small(fine_tune_max_iter=2)).fit(DIGITS, LABELS),
+    lambda: autoenc.VectorQuantizedAutoencoder(8, n_codes=16, quantizer="residual", **small()).fit(DIGITS),
+    lambda: autoenc.MarginalizedDenoisingAutoencoder(n_pivots=20).fit(DIGITS),
+    lambda: autoenc.AutoencoderImputer(8, **small()).fit(np.where(SCALED > 2, np.nan, SCALED)),
+)
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("flags", ["-O0", "-O2", "-O3", "-Os", "-O3 -DMODEL_EXACT", EXACT])
+def test_compilers(tmp_path, compiler, flags):
+    """Without fused operations results differ by rounding alone; with them not at all."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    exact = flags == EXACT or "EXACT" in flags or platform.machine() == "aarch64"
+    for precision, epsilon in (("float32", 2.0**-23), ("float64", 2.0**-52)):
+        folder = tmp_path / precision
+        folder.mkdir()
+        model = autoenc.Autoencoder(8, loss="log_loss", **small(precision=precision)).fit(DIGITS[:1000])
+        if exact:
+            same_in_all_functions(folder, model, DIGITS[1000:1200], flags=flags, compiler=compiler)
+            continue
+        X = DIGITS[1000:].astype(precision)
+        made = Compiled(folder, model, flags=flags, compiler=compiler)
+        code, score = made.call("encode", X, out=8, dtype=precision), made.call("score", X, returns=ctypes.c_double)
+        expected = model.transform(X)
+        np.testing.assert_allclose(code, expected, rtol=0, atol=16 * epsilon * np.abs(expected).max())
+        np.testing.assert_allclose(score, model.score_samples(X), rtol=16 * epsilon)
+
+
+@pytest.mark.parametrize("number", range(len(EVERYTHING)))
+def test_sanitizers(tmp_path, number):
+    """A program of its own, because a sanitizer must be in the process from the start; it prints a sum of results."""
+    model = EVERYTHING[number]()
+    text = model.to_c(tmp_path / "model.c")
+    rows = {64: DIGITS, 30: CANCER}[int(re.search(r"N_FEATURES (\d+)", text)[1])][:50]
+    if "impute" in text or getattr(model, "missing", "") == "mask":
+        rows = np.where(np.random.default_rng(0).random(rows.shape) < 0.2, np.nan, rows)
+    kind = "double" if "const double *x" in text or "typedef double" in text else "float"
+    values = ", ".join(f"{x!r}" if np.isfinite(x) else "NAN" for x in rows.reshape(-1).tolist())
+    calls, declared = [], []
+    for result, name, arguments in re.findall(r"^(double|int|void) model_(\w+)\((.*)\);$", text, re.MULTILINE):
+        if name == "decode":
+            continue
+        if result != "void":
+            calls.append(f"sum += (double)model_{name}(x + i * {rows.shape[1]});")
+            continue
+        ctype = arguments.split(",")[-1].split("*")[0].strip()
+        declared.append(f"static {ctype} out_{name}[4096];")
+        calls.append(f"model_{name}(x + i * {rows.shape[1]}, out_{name}); sum += (double)out_{name}[0];")
+        if name == "encode":
+            declared.append(f"static {ctype} out_decode[4096];")
+            calls.append("model_decode(out_encode, out_decode); sum += (double)out_decode[0];")
+    assert len(calls) >= 1
+    (tmp_path / "program.c").write_text(
+        f'#include <stdio.h>\n#include <math.h>\n#define MODEL_ONLY_DECLARED\n#include "model.c"\n'
+        f"static const {kind} x[] = {{{values}}};\n" + "\n".join(declared) + "\nint main(void) {\n"
+        f"  double sum = 0.0;\n  for (int i = 0; i < {len(rows)}; i++) {{ {' '.join(calls)} }}\n"
+        '  printf("%.17g\\n", sum);\n  return 0;\n}\n'
+    )
+    flags = ["-std=c99", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    command = ["gcc", *flags, "-o", tmp_path / "program", tmp_path / "program.c", tmp_path / "model.c", "-lm"]
+    subprocess.run(command, check=True, capture_output=True)
+    done = subprocess.run([tmp_path / "program"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert np.isfinite(float(done.stdout))
+    assert float(done.stdout) != 0.0
+
+
+def test_stack_is_as_stated(tmp_path):
+    """gcc's own account of the frames of public functions, less what registers and addresses take."""
+    model = autoenc.AutoencoderOutlierDetector(n_estimators=3, max_iter=2, missing="mask", random_state=0).fit(CANCER)
+    text = model.to_c(tmp_path / "model.c")
+    stated = int(re.search(r"STACK_BYTES (\d+)", text)[1])
+    subprocess.run(["gcc", "-std=c99", "-O1", "-fstack-usage", "-c", "model.c"], check=True, cwd=tmp_path)
+    used = [int(line.split("\t")[1]) for line in (tmp_path / "model.su").read_text().splitlines() if "model_" in line]
+    assert sum(sorted(used)[-2:]) < stated + 2048
+    assert max(used) > 0.2 * stated
+
+
+def test_two_files_in_one_program_and_cplusplus(tmp_path):
+    model = autoenc.Autoencoder(3, **small()).fit(SCALED)
+    for prefix in ("first", "second"):
+        model.to_c(tmp_path / f"{prefix}.c", prefix=prefix)
+    (tmp_path / "both.c").write_text('#include "first.c"\n#include "second.c"\n')
+    subprocess.run(["gcc", *WARNINGS, "-O1", "-c", "both.c"], check=True, cwd=tmp_path)
+    (tmp_path / "program.cpp").write_text(
+        '#define FIRST_ONLY_DECLARED\n#include "first.c"\n'
+        "int main() { first_real x[FIRST_N_FEATURES] = {1}; return first_score(x) < 0 ? 0 : 1; }\n"
+    )
+    subprocess.run("gcc -O1 -c first.c && g++ program.cpp first.o -o program -lm", shell=True, check=True, cwd=tmp_path)
+    assert subprocess.run([tmp_path / "program"]).returncode == 0
+
+
+def test_a_predictor_gives_the_same_file():
+    model = autoenc.Autoencoder(3, **small()).fit(SCALED)
+    title = "A fitted Autoencoder."
+    assert title in model.to_c()
+    assert model.predictor().to_c() == model.to_c().replace(title, "A fitted Predictor.")
+
+
+def test_what_is_refused():
+    with pytest.raises(NotFittedError):
+        autoenc.Autoencoder(3).to_c()
+    with pytest.raises(NotFittedError):
+        autoenc.AutoencoderImputer().to_c()
+    model = autoenc.Autoencoder(3, **small()).fit(SCALED)
+    for prefix in ("", "2d", "a-b", "int", None, "x;"):
+        with pytest.raises(ValueError, match=r"prefix is .*; allowed are names of C"):
+            model.to_c(prefix=prefix)
+    drawing = autoenc.AutoencoderImputer(3, sample_posterior=True, **small()).fit(np.where(SCALED > 2, np.nan, SCALED))
+    with pytest.raises(NotImplementedError, match="sample_posterior=False"):
+        drawing.to_c()
+    from autoenc._export_c import Body, Source, evaluate
+    from autoenc._export_c_models import write
+    from autoenc._export_network import Network
+
+    with pytest.raises(TypeError, match="fitted estimators of autoenc"):
+        write(LogisticRegression(), "model")
+    nodes = [
+        _spec.Node(kind="input", name="x", inputs=(), fields={"width": 3, "source": 0}),
+        _spec.Node(kind="convolution", name="c", inputs=("x",), fields={}),
+    ]
+    net = Network(nodes, {}, np.dtype(np.float32))
+    with pytest.raises(NotImplementedError, match="kind 'convolution', 'c', which cannot be written as C"):
+        evaluate(Body(Source("model", np.float32), net), ["c"], {"x": "x"})
+
+
+def test_numbers_are_those_of_the_core(checkout):
+    text = (checkout / "csrc" / "math" / "coefficients.h").read_text(encoding="utf-8")
+    for bits, part in zip((32, 64), text.split("#else"), strict=True):
+        for name, found in _export_functions.COEFFICIENTS[bits].items():
+            if name in ("ln2_high", "ln2_low", "tail_centre"):
+                expected = re.search(rf"#define VF_{name.upper()} \(\(real\)(.*?)\)", part)[1].split()
+            else:
+                body = re.search(rf"vf_{name}_c\[\] = \{{(.*?)\}};", part, re.DOTALL)[1]
+                expected = re.findall(r"\(real\)(\S+),", body)
+            assert [float.fromhex(c) for c in found.split()] == [float.fromhex(c) for c in expected]
