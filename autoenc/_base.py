@@ -18,6 +18,7 @@ from autoenc import _cache, _columns, _core, _data, _predictor, _spec
 from autoenc import layers as _layers
 from autoenc._declare import default, estimator
 from autoenc._fitting import LEARNING_RATES, SCHEDULES, Fitting, Rows
+from autoenc._notebook import Shown
 from autoenc._spec import Graph, Range, Spec
 from autoenc._threads import n_threads
 from autoenc._training import type_callback
@@ -71,7 +72,7 @@ def widths(name: str, sizes: Any) -> list[int]:
 
 
 @estimator
-class BaseAutoencoder(Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseAutoencoder(Shown, Fitting, Versioned, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base of the estimators: an encoder, a code and a decoder, trained together.
 
     A subclass declares its parameters as fields and says by `_add_code`, `_add_output` and `_add_objective` what it

@@ -19,6 +19,7 @@ from autoenc import _core, _data
 from autoenc._autoencoder import Autoencoder
 from autoenc._base import MOST, AvailableIf, NotWithTheseParameters
 from autoenc._declare import estimator, first
+from autoenc._notebook import Diagram
 from autoenc._refuse import refuse
 from autoenc._row_statistics import moments, row_blocks
 from autoenc._spec import Graph
@@ -69,7 +70,7 @@ def _can_draw(model: Any) -> None:
 
 
 @estimator
-class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
+class AutoencoderImputer(Diagram, Versioned, TransformerMixin, BaseEstimator):
     """Fills missing values by what a denoising autoencoder restores from the rest of the row.
 
     Columns are standardised by what is observed. In training more entries of each row are masked, anew at each

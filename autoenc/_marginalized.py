@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _cache, _core, _data
 from autoenc._marginalized_network import MarginalizedPredictor, last_node, network
+from autoenc._notebook import Diagram
 from autoenc._refuse import refuse
 from autoenc._threads import n_threads
 from autoenc._versioned import Versioned
@@ -160,7 +161,9 @@ def _can_fit_partially(estimator: Any) -> bool:
     return True
 
 
-class MarginalizedDenoisingAutoencoder(Versioned, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class MarginalizedDenoisingAutoencoder(
+    Diagram, Versioned, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Stacked denoising autoencoder without iterations: each layer is solved for all corruptions at once.
 
     A layer learns the linear map that best restores rows of which each feature was set to zero with probability

@@ -20,6 +20,7 @@ from autoenc import _core, _data, _outlier_members
 from autoenc._autoencoder import Autoencoder
 from autoenc._base import LEARNING_RATES, MOST
 from autoenc._landmarks import Landmarks
+from autoenc._notebook import Diagram
 from autoenc._outlier_members import Member, draw_landmarks
 from autoenc._outlier_scores import Fitted, OutlierPredictor, charbonnier, standardised, widened
 from autoenc._refuse import refuse
@@ -54,7 +55,7 @@ class _Member(NamedTuple):
     neighbor_median: float
 
 
-class AutoencoderOutlierDetector(Versioned, OutlierMixin, BaseEstimator):
+class AutoencoderOutlierDetector(Diagram, Versioned, OutlierMixin, BaseEstimator):
     """Outliers by the reconstruction error of an ensemble of small autoencoders.
 
     Each member is an `Autoencoder` trained on a bag of rows drawn without replacement [1]_ [2]_, half of the epochs on

@@ -219,7 +219,8 @@ class ReconstructionDisplay:
         n, d = shapes.pop()
         if self.row_names is not None and len(self.row_names) != n:
             raise ValueError(f"row_names has {len(self.row_names)} names; there are {n} rows")
-        self.image_, self.points_ = None, []
+        self.image_: Any = None
+        self.points_: list[Any] = []
         if self.image_shape is not None:
             shape = check_image_shape(self.image_shape, d)
             width, height = 0.8 * n + 1.5, (0.8 * len(tables) + 0.3) * shape[0] / shape[1]
