@@ -34,8 +34,8 @@ class Diagram:
         if hasattr(BaseEstimator, "_get_params_html"):
             return text
         # Before that there is no such table; the end of the container is where it would be.
-        before, end, after = text.rpartition("</div></div></body>")
-        return f"{before}{diagram(self)}{end}{after}" if end else text + diagram(self)
+        end = "</div></div>"
+        return f"{text.removesuffix(end)}{diagram(self)}{end}" if text.endswith(end) else text
 
     def _repr_html_inner(self) -> str:
         return self._html_repr()

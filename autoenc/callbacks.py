@@ -28,7 +28,7 @@ __all__ = ["CSVLogger", "EarlyStopping", "MLflow", "TensorBoard"]
 VALUES = ("loss", "validation_loss", "learning_rate")
 
 
-def _check(name: str, value: Any, kind: type, least: float, what: str) -> None:
+def _check(name: str, value: Any, kind: Any, least: float, what: str) -> None:
     if isinstance(value, bool) or not isinstance(value, kind) or not value >= least or math.isinf(value):
         raise ValueError(f"{name}={value!r}; allowed are {what}")
 
@@ -182,8 +182,8 @@ def _summary_writer() -> Any:
 class MLflow:
     """Logs losses and learning rates as metrics of the active MLflow run, which it starts where there is none.
 
-    Needs MLflow: ``pip install mlflow-skinny`` or ``mlflow``. Parameters and the score of a whole pipeline or search are
-    logged by ``mlflow.sklearn.autolog()``; this adds the epochs to its run.
+    Needs MLflow: ``pip install mlflow-skinny`` or ``mlflow``. Parameters and the score of a whole pipeline or search
+    are logged by ``mlflow.sklearn.autolog()``; this adds the epochs to its run.
 
     Parameters
     ----------

@@ -4,6 +4,7 @@ import csv
 import json
 import pickle
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -134,6 +135,15 @@ def test_what_is_not_installed_is_named(make, modules, message, X, monkeypatch):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=message):
         Autoencoder(2, max_iter=1, callbacks=make(), **QUICK).fit(X)
+
+
+def test_mlflow_gets_every_epoch(X, monkeypatch):
+    logged = []
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(log_metrics=lambda *a, **k: logged.append((*a, k))))
+    model = Autoencoder(2, max_iter=3, callbacks=MLflow(prefix="net_"), **QUICK).fit(X)
+    assert [beside for _, beside in logged] == [{"step": 1}, {"step": 2}, {"step": 3}]
+    assert [metrics["net_loss"] for metrics, _ in logged] == model.loss_curve_
+    assert set(logged[0][0]) == {"net_loss", "net_learning_rate"}
 
 
 MLFLOW = """
