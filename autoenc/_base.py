@@ -20,6 +20,7 @@ from autoenc._conditioned import Conditioned
 from autoenc._declare import default, estimator
 from autoenc._export import Exportable
 from autoenc._fitting import LEARNING_RATES, SCHEDULES, Fitting, Rows
+from autoenc._notebook import Shown
 from autoenc._options import OneOf
 from autoenc._spec import Graph, Range, Spec
 from autoenc._threads import n_threads
@@ -56,7 +57,7 @@ def widths(name: str, sizes: Any) -> list[int]:
 
 @estimator
 class BaseAutoencoder(
-    Conditioned, Fitting, Versioned, Exportable, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    Shown, Conditioned, Fitting, Versioned, Exportable, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """Base of the estimators: an encoder, a code and a decoder, trained together.
 

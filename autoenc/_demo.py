@@ -21,9 +21,6 @@ from autoenc import Autoencoder
 
 Array = NDArray[Any]
 
-# Close to Paul Tol's "muted" scheme, which is told apart with every common colour vision; two colours are darker here
-# because thin digits are drawn in them, the tenth is a grey.
-COLOURS = ("#332288", "#3D9BD1", "#44AA99", "#117733", "#999933", "#C8A415", "#CC6677", "#882255", "#AA4499", "#555555")
 NOISE = 0.3
 COPIES = 8
 
@@ -162,33 +159,21 @@ def draw(output: str, rows: dict[str, Array], codes: Array, labels: Array, resul
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from autoenc.plotting import LatentSpaceDisplay, ReconstructionDisplay
+
     figure = Figure(figsize=(12, 4.7), layout="constrained")
     FigureCanvasAgg(figure)
     halves: Any = figure.subfigures(1, 2, width_ratios=[1.5, 1], wspace=0.03)
     left, right = halves
 
     left.suptitle(f"Digits that training never saw, through {result.n_components} numbers each", fontsize=12)
-    axes = left.subplots(len(rows), 10, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
-    for row, (title, images) in enumerate(rows.items()):
-        for column, image in enumerate(images):
-            cell = axes[row, column]
-            cell.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-            cell.set(xticks=[], yticks=[])
-            for spine in cell.spines.values():
-                spine.set(color="#BBBBBB", linewidth=0.6)
-        axes[row, 0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=11)
+    images = ReconstructionDisplay(rows, image_shape=(8, 8)).plot(left.subplots(), vmin=0.0, vmax=1.0)
+    images.ax_.tick_params(labelsize=11)
     left.supxlabel(
         f"mean squared error per pixel: autoencoder {result.error:.4f}, PCA {result.pca_error:.4f}; "
         f"corrupted {result.corrupted_error:.4f}, denoised {result.denoised_error:.4f}",
         fontsize=10,
     )
-
     right.suptitle("The same digits on a map: two numbers each", fontsize=12)
-    plane = right.subplots()
-    for digit, colour in enumerate(COLOURS):
-        points = codes[labels == digit]
-        plane.scatter(points[:, 0], points[:, 1], s=40, marker=f"${digit}$", color=colour, linewidths=0.5)
-    plane.set_xlabel("first component of the code")
-    plane.set_ylabel("second component")
-    plane.spines[["top", "right"]].set_visible(False)
+    LatentSpaceDisplay.from_predictions(codes, labels, ax=right.subplots())
     figure.savefig(output, dpi=110)

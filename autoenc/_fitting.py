@@ -15,6 +15,7 @@ from autoenc._start import start_of_output
 from autoenc._threads import n_threads
 from autoenc._training import History, Plan, train
 from autoenc._warn import warn
+from autoenc._watched import Watched
 
 # Highest learning rate where none is given.
 LEARNING_RATES = {"adam": 3e-3, "adamw": 3e-3, "rmsprop": 1e-3, "adagrad": 3e-2, "sgd": 5e-2, "lbfgs": 1.0}
@@ -57,7 +58,7 @@ class FitData(NamedTuple):
     validation: Rows | None
 
 
-class Fitting:
+class Fitting(Watched):
     """The part of `BaseAutoencoder` that fits. It has neither parameters nor public methods."""
 
     # What a subclass's objective does not go with under solver="lbfgs": parameter and value without effect.
@@ -395,6 +396,7 @@ class Fitting:
 
     def _fit(self: Any, X: Any, X_clean: Any, condition: Any, X_val: Any, sample_weight: Any) -> FitData:
         """`fit` on a fresh or a warm network. Whatever fails leaves the estimator as it was."""
+        self._begin_fit(X)
         before = dict(vars(self))
         try:
             self._check_options()
@@ -405,7 +407,9 @@ class Fitting:
             data = self._merge(given)
             seed = _checkpoint.seed(int(check_random_state(self.random_state).randint(2**31 - 1)))
             initial = None if resumes else self._initial(data, seed)
-            trainer, history = self._run_fit(spec, data, seed, resumes=resumes, initial=initial)
+            trainer, history = self._run_fit(
+                spec, data, seed, resumes=resumes, initial=initial, given=(X, None), features=features
+            )
             self._forget()
             self._learn(trainer, spec, history, features)
         except BaseException:
@@ -416,6 +420,7 @@ class Fitting:
             self._after_fit(trainer, data)
         except KeyboardInterrupt:
             warn(f"fitting was interrupted after the training; the estimator has no {self._found_after_fit()}")
+        self._end_fit(X)
         self._report(history)
         return given
 
@@ -429,10 +434,13 @@ class Fitting:
         initial: Mapping[str, NDArray[Any]] | None = None,
         max_iter: int | None = None,
         rate: float | None = None,
+        given: tuple[Any, Any] = (None, None),
+        features: dict[str, Any] | None = None,
     ) -> tuple[_core.Trainer, History]:
         """Trains a network from its start, from the estimator's weights or from given ones of some of its layers.
 
-        `max_iter` and `rate` stand for those of the parameters, where they are given.
+        `max_iter` and `rate` stand for those of the parameters, where they are given; `given` and `features` are for
+        scikit-learn's callbacks.
         """
         n_epochs = int(self.max_iter if max_iter is None else max_iter)
         n = data.rows.X.shape[0]
@@ -447,6 +455,7 @@ class Fitting:
         else:
             trainer.initialize()
             self._set(trainer, spec, initial)
+        before_epoch, watching = self._watch(trainer, spec, given, features, self._before_epoch(trainer, spec))
         try:
             with _checkpoint.training(data) as checkpoint:
                 plan = Plan(
@@ -456,9 +465,9 @@ class Fitting:
                     stop_early=bool(self.early_stopping),
                     validation=validation,
                     lowest_scale=float(self.final_learning_rate_ratio) if self.learning_rate == "plateau" else None,
-                    callbacks=self._callbacks(),
+                    callbacks=[*self._callbacks(), *watching],
                     verbose=int(self.verbose),
-                    before_epoch=self._before_epoch(trainer, spec),
+                    before_epoch=before_epoch,
                     checkpoint=checkpoint,
                 )
                 return trainer, train(trainer, plan, self)
@@ -621,9 +630,9 @@ class Fitting:
         loss_curve = list(self.loss_curve_) if goes_on else []
         plan = Plan(
             max_iter=1,
-            callbacks=self._callbacks(),
+            callbacks=[*self._callbacks(), *watching],
             verbose=int(self.verbose),
-            before_epoch=self._before_epoch(trainer, spec),
+            before_epoch=before_epoch,
         )
         history = train(trainer, plan, self)
         self._forget()

@@ -20,6 +20,7 @@ from autoenc._autoencoder import Autoencoder
 from autoenc._base import MOST, AvailableIf, NotWithTheseParameters
 from autoenc._declare import estimator, first
 from autoenc._export import Exportable
+from autoenc._notebook import Diagram
 from autoenc._options import OneOf
 from autoenc._refuse import refuse
 from autoenc._row_blocks import row_blocks
@@ -72,7 +73,7 @@ def _can_draw(model: Any) -> None:
 
 
 @estimator
-class AutoencoderImputer(Versioned, Exportable, TransformerMixin, BaseEstimator):
+class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseEstimator):
     """Fills missing values by what a denoising autoencoder restores from the rest of the row.
 
     Columns are standardised by what is observed. In training more entries of each row are masked, anew at each

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from autoenc import _cache, _core, _data
 from autoenc._export import Exportable
 from autoenc._marginalized_network import MarginalizedPredictor, last_node, network
+from autoenc._notebook import Diagram
 from autoenc._options import OneOf
 from autoenc._refuse import refuse
 from autoenc._threads import n_threads
@@ -164,7 +165,7 @@ def _can_fit_partially(estimator: Any) -> bool:
 
 
 class MarginalizedDenoisingAutoencoder(
-    Versioned, Exportable, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    Diagram, Versioned, Exportable, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """Stacked denoising autoencoder without iterations: each layer is solved for all corruptions at once.
 

@@ -22,6 +22,7 @@ from autoenc._autoencoder import Autoencoder
 from autoenc._base import LEARNING_RATES, MOST
 from autoenc._export import Exportable
 from autoenc._landmarks import Landmarks
+from autoenc._notebook import Diagram
 from autoenc._options import OneOf
 from autoenc._outlier_members import Member, draw_landmarks
 from autoenc._outlier_scores import Fitted, OutlierPredictor, by_member, charbonnier, standardised, widened
@@ -59,7 +60,7 @@ class _Member(NamedTuple):
     neighbor_median: float
 
 
-class AutoencoderOutlierDetector(Versioned, Exportable, OutlierMixin, BaseEstimator):
+class AutoencoderOutlierDetector(Diagram, Versioned, Exportable, OutlierMixin, BaseEstimator):
     """Outliers by the reconstruction error of an ensemble of small autoencoders.
 
     Each member is an `Autoencoder` trained on a bag of rows drawn without replacement [1]_ [2]_, half of the epochs on

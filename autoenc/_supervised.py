@@ -95,15 +95,18 @@ class _Supervised(Autoencoder):
         whole = rows._replace(labels=labels.targets)
         return whole if self.reconstruction_weight > 0.0 else whole.some(labels.known)
 
-    def _fit_both(self, data: FitData, labels: Labels, validation: Labels | None) -> None:
-        """Both trainings on checked rows and labels."""
+    def _n_epochs(self) -> int:
+        return int(self.max_iter) + int(self.fine_tune_max_iter)
+
+    def _fit_both(self, data: FitData, labels: Labels, validation: Labels | None, given: tuple[Any, Any]) -> None:
+        """Both trainings on checked rows and labels, which are those `given` to the fit."""
         self._check_options()
         self._n_targets = labels.targets.shape[1]
         spec = self._description(data.rows)
         seed = _checkpoint.seed(int(check_random_state(self.random_state).randint(2**31 - 1)))
         resumes = self.warm_start and hasattr(self, "coefs_")
         initial = None if resumes else self._initial(data, seed)
-        trainer, history = self._run_fit(spec, self._merge(data), seed, resumes=resumes, initial=initial)
+        trainer, history = self._run_fit(spec, self._merge(data), seed, resumes=resumes, initial=initial, given=given)
         if history.interrupted:
             raise KeyboardInterrupt  # without its second training the head says nothing
         if history.error is not None:
@@ -117,6 +120,7 @@ class _Supervised(Autoencoder):
             assert data.validation is not None
             held_out = self._labelled(data.validation, validation)
         tuned = self._fine_tuned(spec)
+        features = {name: self.__dict__[name] for name in FEATURES if name in vars(self)}
         trainer, further = self._run_fit(
             tuned,
             self._merge(FitData(self._labelled(data.rows, labels), weights, held_out)),
@@ -124,14 +128,16 @@ class _Supervised(Autoencoder):
             initial=pretrained,
             max_iter=self.fine_tune_max_iter,
             rate=self.fine_tune_learning_rate_init,
+            given=given,
+            features=features,
         )
         self._forget()
-        features = {name: self.__dict__[name] for name in FEATURES if name in vars(self)}
         self._learn(trainer, tuned, history, features)
         self.fine_tune_loss_curve_ = further.loss
         if further.validation_loss:
             self.fine_tune_validation_loss_curve_ = further.validation_loss
         self._after_fit(trainer, data)
+        self._end_fit(*given)
         self._report(further)
 
     def _cannot(self) -> None:
@@ -159,6 +165,7 @@ class _Supervised(Autoencoder):
         checkpoint_every: int = _checkpoint.EVERY,
         resume: bool = False,
     ) -> Self:
+        self._begin_fit(X, y)
         before = dict(vars(self))
         try:
             data = self._check_fit_data(X, X_clean, condition, X_val, sample_weight, reset=True)
@@ -171,7 +178,7 @@ class _Supervised(Autoencoder):
                 if not validation.known.any():
                     raise ValueError("no row of y_val has a label; without y_val, X_val is for the first training")
             with _checkpoint.checkpointing(self, checkpoint, checkpoint_every, resume):
-                self._fit_both(data, labels, validation)
+                self._fit_both(data, labels, validation, (X, y))
         except BaseException:
             self.__dict__ = before
             raise

@@ -8,7 +8,10 @@ import pytest
 
 import autoenc
 
-MODULES = ["autoenc", *(f"autoenc.{m.name}" for m in pkgutil.iter_modules(autoenc.__path__) if m.name != "__main__")]
+MODULES = [
+    "autoenc",
+    *(m.name for m in pkgutil.walk_packages(autoenc.__path__, "autoenc.") if not m.name.endswith("__main__")),
+]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

@@ -1,0 +1,203 @@
+"""Callbacks for the parameter `callbacks` of the estimators: early stopping, a CSV file, TensorBoard and MLflow.
+
+A callback is anything that can be called with an `autoenc._training.EpochState` after each epoch; one that returns True
+ends the fit. These keep nothing from one fit to the next, so that an estimator that has them can be cloned, pickled and
+searched over. scikit-learn's own callbacks (`sklearn.callback`, 1.9 and later) are set by ``set_callbacks``.
+
+Examples
+--------
+>>> from sklearn.datasets import load_digits
+>>> from autoenc import Autoencoder
+>>> from autoenc.callbacks import EarlyStopping
+>>> model = Autoencoder(2, callbacks=[EarlyStopping(patience=2, min_delta=0.2)], random_state=0)
+>>> model.fit(load_digits().data / 16).n_iter_ < 30
+True
+"""
+
+import csv
+import math
+from importlib import import_module
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+from autoenc._training import EpochState
+
+__all__ = ["CSVLogger", "EarlyStopping", "MLflow", "TensorBoard"]
+
+VALUES = ("loss", "validation_loss", "learning_rate")
+
+
+def _check(name: str, value: Any, kind: Any, least: float, what: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, kind) or not value >= least or math.isinf(value):
+        raise ValueError(f"{name}={value!r}; allowed are {what}")
+
+
+class EarlyStopping:
+    """Ends a fit when a loss no longer falls.
+
+    The estimators' own ``early_stopping=True`` holds rows out and keeps the best weights; this one also watches the
+    loss of the training rows, and may stop at a given loss. Weights are those of
+    the last epoch, unless there are validation rows.
+
+    Parameters
+    ----------
+    monitor : {"auto", "loss", "validation_loss"}, default="auto"
+        What is watched. "auto": the validation loss where there is one.
+    patience : int, default=10
+        Epochs in a row without an improvement after which the fit ends.
+    min_delta : float, default=0.0
+        Least fall that counts as an improvement, relative to the best loss.
+    target : float or None, default=None
+        The fit also ends as soon as the loss is at most this.
+
+    Raises
+    ------
+    ValueError
+        Where a parameter is not allowed, and in the fit where `monitor` is "validation_loss" and there is none.
+    """
+
+    def __init__(
+        self, *, monitor: str = "auto", patience: int = 10, min_delta: float = 0.0, target: float | None = None
+    ) -> None:
+        if monitor not in ("auto", "loss", "validation_loss"):
+            raise ValueError(f"monitor={monitor!r}; allowed are 'auto', 'loss' and 'validation_loss'")
+        _check("patience", patience, Integral, 1, "whole numbers from 1")
+        _check("min_delta", min_delta, Real, 0.0, "finite numbers from 0")
+        self.monitor = monitor
+        self.patience = patience
+        self.min_delta = min_delta
+        self.target = target
+        self._best, self._waited = math.inf, 0
+
+    def __call__(self, state: EpochState) -> bool:
+        if state.epoch == 1:
+            self._best, self._waited = math.inf, 0
+        loss = state.loss
+        if self.monitor != "loss" and state.validation_loss is not None:
+            loss = state.validation_loss
+        elif self.monitor == "validation_loss":
+            raise ValueError(
+                "monitor='validation_loss', but this fit has no validation rows; allowed with early_stopping=True or "
+                "X_val, else 'loss'"
+            )
+        if self._best == math.inf or loss < self._best - self.min_delta * abs(self._best):
+            self._best, self._waited = loss, 0
+        else:
+            self._waited += 1
+        return self._waited >= self.patience or (self.target is not None and loss <= self.target)
+
+
+class CSVLogger:
+    """Writes a line an epoch: epoch, loss, validation loss, learning rate.
+
+    Each line is in the file as soon as its epoch is over, so that it can be followed, and read after a crash.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+    append : bool, default=False
+        Whether a fit goes on behind what is there, or overwrites it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sklearn.datasets import load_iris
+    >>> from autoenc import Autoencoder
+    >>> from autoenc.callbacks import CSVLogger
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     log = Path(folder) / "log.csv"
+    ...     model = Autoencoder(2, max_iter=3, callbacks=CSVLogger(log), random_state=0).fit(load_iris().data)
+    ...     print(log.read_text().splitlines()[0], len(log.read_text().splitlines()))
+    epoch,loss,validation_loss,learning_rate 4
+    """
+
+    def __init__(self, path: str | Path, *, append: bool = False) -> None:
+        self.path = path
+        self.append = append
+
+    def __call__(self, state: EpochState) -> None:
+        path = Path(self.path)
+        starts = state.epoch == 1 and not self.append
+        with path.open("w" if starts else "a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            if file.tell() == 0:
+                writer.writerow(("epoch", *VALUES))
+            values = (getattr(state, name) for name in VALUES)
+            writer.writerow((state.epoch, *("" if value is None else repr(float(value)) for value in values)))
+
+
+class TensorBoard:
+    """Writes losses and learning rates for TensorBoard.
+
+    Needs one of the packages tensorboardX (light) and torch with tensorboard: ``pip install tensorboardX``.
+
+    Parameters
+    ----------
+    log_dir : str or path
+        Folder of the run.
+    prefix : str, default=""
+        In front of the names of the curves, for instance "fold_1/".
+    """
+
+    def __init__(self, log_dir: str | Path, *, prefix: str = "") -> None:
+        self.log_dir = log_dir
+        self.prefix = prefix
+        self._writer: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_writer": None}  # an open file goes into no copy
+
+    def __call__(self, state: EpochState) -> None:
+        if state.epoch == 1:
+            self.close()
+        if self._writer is None:
+            self._writer = _summary_writer()(str(self.log_dir))
+        for name in VALUES:
+            value = getattr(state, name)
+            if value is not None:
+                self._writer.add_scalar(self.prefix + name, float(value), state.epoch)
+        self._writer.flush()
+        if state.epoch == state.n_epochs:
+            self.close()
+
+    def close(self) -> None:
+        """Close the file, which the last of `max_iter` epochs and the next fit do by themselves."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _summary_writer() -> Any:
+    for module in ("tensorboardX", "torch.utils.tensorboard"):
+        try:
+            return import_module(module).SummaryWriter
+        except ImportError:
+            continue
+    raise ImportError("TensorBoard needs a package that writes its files; none is here: pip install tensorboardX")
+
+
+class MLflow:
+    """Logs losses and learning rates as metrics of the active MLflow run, which it starts where there is none.
+
+    Needs MLflow: ``pip install mlflow-skinny`` or ``mlflow``. Parameters and the score of a whole pipeline or search
+    are logged by ``mlflow.sklearn.autolog()``; this adds the epochs to its run.
+
+    Parameters
+    ----------
+    prefix : str, default=""
+        In front of the names of the metrics.
+    """
+
+    def __init__(self, *, prefix: str = "") -> None:
+        self.prefix = prefix
+
+    def __call__(self, state: EpochState) -> None:
+        try:
+            mlflow = import_module("mlflow")
+        except ImportError as error:
+            raise ImportError("MLflow is not installed: pip install mlflow-skinny") from error
+        values = {self.prefix + name: getattr(state, name) for name in VALUES}
+        mlflow.log_metrics({name: float(v) for name, v in values.items() if v is not None}, step=state.epoch)

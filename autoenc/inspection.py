@@ -1,0 +1,235 @@
+"""A fitted autoencoder as one web page, to be explored by hand."""
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoenc import _outline, _predictor, _spec
+from autoenc.plotting._common import COLOURS, check_count, check_image_shape, dense, names_of, place
+from autoenc.plotting._latent import MOST_LABELS, codes_of, plane
+
+__all__ = ["explore"]
+
+MOST_BYTES = 4_000_000  # of the rows
+MOST_WEIGHTS = 2_000_000  # of the decoder
+SCALE = ("#00224E", "#35456C", "#666970", "#948E77", "#C8B866", "#FEE838")  # of matplotlib's cividis, from low to high
+ALLOWED = (
+    "allowed are autoencoders whose decoder consists of dense layers (not the marginalized one, the detector or the "
+    "imputer, whose network is `autoencoder_`)"
+)
+
+
+def explore(
+    estimator: Any,
+    path: str | Path,
+    X: Any,
+    *,
+    labels: Any = None,
+    image_shape: Sequence[int] | None = None,
+    feature_names: Sequence[str] | None = None,
+    threshold: float | None = None,
+    max_rows: int = 2000,
+    random_state: int = 0,
+    title: str | None = None,
+) -> Path:
+    """Write a web page on which the code can be walked through.
+
+    It shows the codes as points; pointing at one shows its row, dragging it what the code decodes to, and a slider the
+    rows whose error is above a threshold. The page is one file that loads nothing: the decoder is in it, as JavaScript
+    with its weights, and so are the rows that it shows. Give it to nobody who must not see those.
+
+    Parameters
+    ----------
+    estimator : fitted estimator, pipeline or search
+        With a decoder of dense layers, any activations. Of a pipeline the page shows what its network sees.
+    path : str or path
+        The file that is written, for instance "page.html".
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Rows.
+    labels : array-like of shape (n_samples,) or None, default=None
+        Colours: up to 20 classes, or floats for a scale.
+    image_shape : tuple of int or None, default=None
+        (height, width) or (height, width, channels) where rows are images.
+    feature_names : list of str or None, default=None
+        Of tables, whose first 60 features are shown. Frames name them themselves.
+    threshold : float or None, default=None
+        Where the slider starts. None: the 95th percentile of the errors.
+    max_rows : int, default=2000
+        Rows in the page at most, and at most as many as take four megabytes; which ones is drawn.
+    random_state : int, default=0
+        Of that draw.
+    title : str or None, default=None
+        Of the page. None: the estimator's class.
+
+    Returns
+    -------
+    Path
+        Of the file.
+
+    Raises
+    ------
+    TypeError
+        Where the estimator has no code or no decoder.
+    ValueError
+        Where the decoder has other layers than dense ones, or more than two million weights.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sklearn.datasets import load_digits
+    >>> from autoenc import Autoencoder
+    >>> from autoenc.inspection import explore
+    >>> X, y = load_digits(return_X_y=True)
+    >>> model = Autoencoder(2, max_iter=5, random_state=0).fit(X / 16)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     page = explore(model, Path(folder) / "digits.html", X / 16, labels=y, image_shape=(8, 8))
+    ...     page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    True
+    """
+    place(estimator, None, "inverse_transform", "explore", ALLOWED)
+    found = place(estimator, X, "_spec", "explore", ALLOWED)
+    model = found.model
+    layers = decoder(model)
+    n_rows, d = found.X.shape[0], int(model._spec["n_outputs"])
+    if d != model.n_features_in_:
+        raise ValueError(
+            f"explore needs a reconstruction of the row's own features; this one has {d} and the row "
+            f"{model.n_features_in_}"
+        )
+    shape = None if image_shape is None else check_image_shape(image_shape, d)
+    names = [] if shape is not None else names_of(X, d, feature_names)[:60]
+    if labels is not None and np.shape(labels) != (n_rows,):
+        raise ValueError(f"labels have shape {np.shape(labels)}; there are {n_rows} rows, so allowed is ({n_rows},)")
+    k = int(model._spec["n_components"])
+    most = min(check_count("max_rows", max_rows), max(1, MOST_BYTES // (4 * (d + k + 3))))
+    rng = np.random.default_rng(random_state)
+    chosen = np.sort(rng.permutation(n_rows)[:most])
+    rows = found.X.iloc[chosen] if hasattr(found.X, "iloc") else found.X[chosen]
+    codes = codes_of(model, rows, None, "explore").astype(np.float64)
+    errors = -np.asarray(model.score_samples(rows), dtype=np.float64)
+    points, axes, _ = plane(codes)
+    colours, legend, texts = _colours(None if labels is None else np.asarray(labels)[chosen])
+    values = dense(rows).astype(np.float32)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    page = {
+        "layers": layers,
+        "n_components": k,
+        "n_outputs": d,
+        "n_rows": len(chosen),
+        "numbers": chosen.tolist(),
+        "codes": _text(codes),
+        "points": _text(points),
+        "axes": _text(axes),
+        "is_line": k == 1,
+        "rows": _text(values),
+        "errors": _text(errors),
+        "threshold": float(np.percentile(errors, 95) if threshold is None else threshold),
+        "image_shape": shape,
+        "feature_names": names,
+        "range": [low, high if high > low else low + 1.0],
+        "colours": colours,
+        "legend": legend,
+        "labels": texts,
+    }
+    outline = _outline.of_estimator(model)
+    widths = " → ".join(str(layer.width) for layer in outline.layers)
+    about = f"{widths}; {len(chosen)} of {n_rows} rows; "
+    about += {1: "the code itself", 2: "the two components of the code"}.get(
+        k, f"the plane of most variance of the code's {k} components"
+    )
+    own = files("autoenc")
+    text = Template((own / "_explore.html").read_text(encoding="utf-8")).substitute(
+        title=html.escape(title or f"{type(model).__name__} of {d} features"),
+        about=html.escape(about),
+        data=_script(json.dumps(page, allow_nan=False)),
+        decoder=(own / "_explore_decoder.js").read_text(encoding="utf-8"),
+        page=(own / "_explore_page.js").read_text(encoding="utf-8"),
+    )
+    path = Path(path)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def decoder(model: Any) -> list[dict[str, Any]]:
+    """The layers from the code to the reconstruction, for ``_explore_decoder.js``.
+
+    Raises
+    ------
+    ValueError
+        Where there are others than dense ones, or too many weights.
+    """
+    spec = model._spec
+    chain = _outline.path(_spec.inference_nodes(spec), spec["output"])
+    names = [node["name"] for node in chain]
+    behind = chain[names.index(spec["code"]) + 1 :] if spec["code"] in names else chain
+    other = [node["kind"] for node in behind if node["kind"] not in ("dense", "activation")]
+    if spec.get("linked") is not None:
+        other.append("loss by column, with a link of its own for some of the columns")
+    if other or spec["code"] not in names:
+        raise ValueError(
+            f"explore decodes in the page, which has dense layers only; the decoder of this {type(model).__name__} has "
+            f"a {other[0] if other else 'code of parts'}; allowed are decoders of dense layers without a condition"
+        )
+    values = _predictor.parameters(spec, model.coefs_, model.intercepts_, model.other_parameters_)
+    layers: list[dict[str, Any]] = []
+    total = 0
+    for node in behind:
+        fields = node["fields"]
+        activation = str(fields.get("activation", "identity"))
+        if node["kind"] == "activation":
+            layers[-1]["activations"].append(activation)
+            continue
+        weight = values[f"{fields.get('shares', node['name'])}.weight"]
+        weight = weight.T if fields.get("shares_transposed") else weight
+        bias = values.get(f"{node['name']}.bias", np.zeros((1, weight.shape[1])))
+        total += weight.size
+        layers.append({"weight": _text(weight), "bias": _text(bias[0]), "activations": [activation]})
+    if total > MOST_WEIGHTS:
+        raise ValueError(f"the decoder has {total} weights; at most {MOST_WEIGHTS} go into a page")
+    link = _spec.loss_link(spec["scores"][0]["loss"])
+    if link != "identity":
+        layers[-1]["activations"].append(link)
+    for layer in layers:
+        layer["activations"] = [name for name in layer["activations"] if name != "identity"]
+    return layers
+
+
+def _text(array: NDArray[Any]) -> str:
+    """Numbers as float32, little end first, in base64."""
+    return base64.b64encode(np.ascontiguousarray(array, dtype="<f4").tobytes()).decode("ascii")
+
+
+def _script(text: str) -> str:
+    """JSON that cannot end the element it stands in."""
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _colours(labels: NDArray[Any] | None) -> tuple[list[str], list[tuple[str, str]], list[str] | None]:
+    """The colour of each row, a legend of texts and colours, and the rows' labels as texts."""
+    if labels is None:
+        return [], [], None  # all alike
+    values = np.unique(labels)
+    if labels.dtype.kind == "f" and len(values) > MOST_LABELS:
+        low, high = float(values[0]), float(values[-1])
+        stops = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in SCALE], dtype=np.float64)
+        at = (labels - low) / (high - low) * (len(SCALE) - 1)
+        mixed = np.column_stack([np.interp(at, np.arange(len(SCALE)), stops[:, i]) for i in range(3)]).round()
+        colours = ["#" + "".join(f"{int(v):02X}" for v in rgb) for rgb in mixed]
+        return colours, [(f"{low:.4g}", SCALE[0]), (f"{high:.4g}", SCALE[-1])], [f"{value:.4g}" for value in labels]
+    if len(values) > MOST_LABELS:
+        raise ValueError(
+            f"labels have {len(values)} different values; at most {MOST_LABELS} classes can be told apart, and numbers "
+            "must be floats"
+        )
+    of = {value: COLOURS[i % len(COLOURS)] for i, value in enumerate(values.tolist())}
+    texts = [str(value) for value in labels.tolist()]
+    return [of[value] for value in labels.tolist()], [(str(value), colour) for value, colour in of.items()], texts

@@ -1,0 +1,174 @@
+"""What the displays share: colours, axes, images, and the autoencoder within what a user passes."""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+
+Array = NDArray[Any]
+
+# Close to Paul Tol's "muted" scheme (https://sronpersonalpages.nl/~pault/), which is told apart with every common
+# colour vision; two colours are darker here because thin digits are drawn in them, the tenth is a grey.
+COLOURS = ("#332288", "#3D9BD1", "#44AA99", "#117733", "#999933", "#C8A415", "#CC6677", "#882255", "#AA4499", "#555555")
+# Okabe and Ito's blue and vermilion (https://jfly.uni-koeln.de/color/), and ink: for two or three things that differ.
+BLUE, ORANGE, INK, LIGHT = "#0072B2", "#D55E00", "#222222", "#BBBBBB"
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+
+
+class Place(NamedTuple):
+    """An autoencoder, rows as it sees them, and the way back through what stands before it."""
+
+    model: Any
+    X: Any
+    back: Callable[[Array], Any] | None
+
+
+def require_matplotlib(what: str) -> Any:
+    """The module matplotlib, or an ImportError that says how to get it."""
+    try:
+        return import_module("matplotlib")
+    except ImportError as error:
+        raise ImportError(f"{what} needs matplotlib, which is not installed: pip install matplotlib") from error
+
+
+def axes_for(ax: Any, what: str, size: tuple[float, float], layout: str = "constrained") -> Any:
+    """The axes to draw into: those given, or those of a new figure of pyplot, as scikit-learn's displays make it.
+
+    Images, whose sides keep their ratio, want the layout "compressed".
+    """
+    require_matplotlib(what)
+    if ax is not None:
+        if not hasattr(ax, "get_subplotspec"):
+            raise TypeError(f"ax is {ax!r}; allowed are axes of matplotlib or None")
+        return ax
+    plt = import_module("matplotlib.pyplot")
+    return plt.subplots(figsize=size, layout=layout)[1]
+
+
+def tidy(ax: Any) -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def inner(estimator: Any, method: str, what: str, allowed: str) -> Any:
+    """The fitted autoencoder of an estimator, a pipeline or a search, which must have a method or attribute."""
+    return place(estimator, None, method, what, allowed).model
+
+
+def place(estimator: Any, X: Any, method: str, what: str, allowed: str) -> Place:
+    """The same, with rows as it sees them."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    back = None
+    model = estimator
+    steps = getattr(estimator, "steps", None)
+    if steps is not None:
+        at = [i for i, (_, step) in enumerate(steps) if type(step).__module__.split(".")[0] == "autoenc"]
+        if not at:
+            names = ", ".join(type(step).__name__ for _, step in steps)
+            raise TypeError(f"{what}: the pipeline has no estimator of autoenc among its steps ({names})")
+        first = next((i for i in at if hasattr(steps[i][1], method)), at[0])
+        model = steps[first][1]
+        if first > 0:
+            before = estimator[:first]
+            X = None if X is None else before.transform(X)
+            back = getattr(before, "inverse_transform", None)
+    if isinstance(model, type) or not hasattr(model, "fit"):
+        raise TypeError(f"{what} needs a fitted estimator of autoenc; got {model!r}")
+    check_is_fitted(model)
+    try:
+        getattr(model, method)
+    except AttributeError:
+        raise TypeError(f"{what} does not go with {type(model).__name__}, which has no {method}; {allowed}") from None
+    return Place(model, X, back)
+
+
+def dense(X: Any) -> Array:
+    """Rows as a NumPy array of two dimensions."""
+    if hasattr(X, "toarray"):
+        X = X.toarray()
+    array = np.asarray(X)
+    if array.ndim != 2 or array.dtype.kind not in "fiub":
+        array = np.asarray(X, dtype=np.float64)
+    if array.ndim != 2:
+        raise ValueError(f"rows have shape {array.shape}; allowed is (n_samples, n_features)")
+    return array
+
+
+def names_of(X: Any, n: int, given: Sequence[str] | None) -> list[str]:
+    """Names of n features: those given, those of a frame, or numbers."""
+    if given is not None:
+        names = [str(name) for name in given]
+        if len(names) != n:
+            raise ValueError(f"feature_names has {len(names)} names; there are {n} features")
+        return names
+    columns = getattr(X, "columns", None)
+    if columns is not None and len(columns) == n:
+        return [str(name) for name in columns]
+    return [f"x{i}" for i in range(n)]
+
+
+def check_image_shape(shape: Any, n: int) -> tuple[int, ...]:
+    """Height, width and, of colours, 3 or 4 channels."""
+    try:
+        sizes = tuple(int(size) for size in shape)
+    except (TypeError, ValueError):
+        sizes = ()
+    if len(sizes) not in (2, 3) or min(sizes) < 1 or int(np.prod(sizes)) != n or (len(sizes) == 3 and sizes[2] > 4):
+        raise ValueError(
+            f"image_shape={shape!r} does not fit {n} features; allowed are (height, width) and (height, width, "
+            f"channels) with 1, 3 or 4 channels, whose product is {n}"
+        )
+    if len(sizes) == 3 and sizes[2] == 2:
+        raise ValueError(f"image_shape={shape!r} has 2 channels; allowed are 1, 3 and 4")
+    return sizes[:2] if len(sizes) == 3 and sizes[2] == 1 else sizes
+
+
+def mosaic(grid: ArrayLike, shape: tuple[int, ...]) -> tuple[Array, int]:
+    """Images of a grid (rows, columns, features) as one, with gaps of NaN (of light grey between coloured ones).
+
+    The second answer is the width of a gap in pixels.
+    """
+    images = np.asarray(grid, dtype=np.float64)
+    n_rows, n_columns = images.shape[:2]
+    height, width = shape[:2]
+    gap = max(1, round(0.06 * max(height, width)))
+    channels = shape[2:]
+    size = (n_rows * (height + gap) - gap, n_columns * (width + gap) - gap, *channels)
+    out = np.full(size, 0.87 if channels else np.nan)
+    for i in range(n_rows):
+        for j in range(n_columns):
+            top, left = i * (height + gap), j * (width + gap)
+            image = images[i, j].reshape(shape)
+            out[top : top + height, left : left + width] = np.clip(image, 0.0, 1.0) if channels else image
+    return out, gap
+
+
+def draw_mosaic(ax: Any, grid: Array, shape: tuple[int, ...], cmap: Any, vmin: Any, vmax: Any) -> tuple[Any, int]:
+    """Draws the images into axes without ticks; the artist and the gap."""
+    matplotlib = require_matplotlib("a picture")
+    whole, gap = mosaic(grid, shape)
+    colours = (matplotlib.colormaps[cmap] if isinstance(cmap, str) else cmap).with_extremes(bad="#DEDEDE")
+    image = ax.imshow(whole, cmap=colours, vmin=vmin, vmax=vmax, interpolation="nearest", aspect="equal")
+    ax.set(xticks=[], yticks=[])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    return image, gap
+
+
+def spread_rows(n_samples: int, n: int) -> Array:
+    """Numbers of at most n rows, evenly spaced over all."""
+    return np.unique(np.linspace(0, n_samples - 1, min(n, n_samples)).round().astype(np.intp))
+
+
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name}={value!r}; allowed are whole numbers from {least}")
+    return int(value)
+
+
+def keep(display: Any, ax: Any) -> None:
+    """What every display has after `plot`."""
+    display.ax_ = ax
+    display.figure_ = ax.figure

@@ -1,0 +1,281 @@
+"""Rows beside what is left of them after a round trip."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from autoenc.plotting._common import (
+    BLUE,
+    COLOURS,
+    INK,
+    LIGHT,
+    MARKERS,
+    Array,
+    axes_for,
+    check_count,
+    check_image_shape,
+    dense,
+    draw_mosaic,
+    keep,
+    names_of,
+    place,
+    spread_rows,
+    tidy,
+)
+
+ALLOWED = "allowed are estimators that reconstruct: the autoencoders, not the detector or the imputer"
+
+
+class ReconstructionDisplay:
+    """Rows and their reconstructions, and what the encoder saw where that was something else.
+
+    With `image_shape` each row is an image; without it each is a strip of a chart with one line for each feature, in
+    which dots lie the further apart the worse the feature was restored.
+
+    Parameters
+    ----------
+    rows : mapping of str to ndarray of shape (n_samples, n_features)
+        What is shown below each other, by its title; the first are the originals.
+    image_shape : tuple of int or None, default=None
+        (height, width) or (height, width, channels) of the images.
+    feature_names : list of str or None, default=None
+        Of tables. Default: x0, x1, ...
+    row_names : list of str or None, default=None
+        Titles of the columns of the picture.
+
+    Attributes
+    ----------
+    ax_, figure_ : Axes, Figure
+        Where it was drawn.
+    image_ : AxesImage or None
+        All images, as one artist.
+    points_ : list of Line2D
+        The dots of a table, one artist for each of `rows`.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from sklearn.datasets import load_digits
+    >>> from autoenc import Autoencoder
+    >>> from autoenc.plotting import ReconstructionDisplay
+    >>> X = load_digits().data / 16
+    >>> model = Autoencoder(16, max_iter=5, random_state=0).fit(X)
+    >>> ax = Figure().subplots()
+    >>> display = ReconstructionDisplay.from_estimator(model, X, image_shape=(8, 8), ax=ax)
+    >>> list(display.rows)
+    ['original', 'reconstruction']
+    """
+
+    def __init__(
+        self,
+        rows: Mapping[str, Any],
+        *,
+        image_shape: Sequence[int] | None = None,
+        feature_names: Sequence[str] | None = None,
+        row_names: Sequence[str] | None = None,
+    ) -> None:
+        self.rows = dict(rows)
+        self.image_shape = image_shape
+        self.feature_names = feature_names
+        self.row_names = row_names
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        X_corrupted: Any = None,
+        condition: Any = None,
+        n_rows: int = 8,
+        image_shape: Sequence[int] | None = None,
+        feature_names: Sequence[str] | None = None,
+        ax: Any = None,
+        **plot_arguments: Any,
+    ) -> Self:
+        """Reconstruct rows and draw them.
+
+        Parameters
+        ----------
+        estimator : fitted estimator, pipeline or search
+            With `reconstruct`. In a pipeline the steps before it are applied and, where they can be, undone.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        X_corrupted : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
+            What the encoder sees in their place.
+        condition : array-like of shape (n_samples,) or (n_samples, n_conditions), default=None
+            Where the fit had it.
+        n_rows : int, default=8
+            Rows shown, evenly spaced over X.
+        image_shape, feature_names
+            As in the class. Frames name their features themselves.
+        ax : Axes, default=None
+            Where to draw. None: a new figure.
+        **plot_arguments
+            Of `plot`.
+
+        Returns
+        -------
+        ReconstructionDisplay
+
+        Raises
+        ------
+        TypeError
+            For an estimator that does not reconstruct.
+        """
+        n = check_count("n_rows", n_rows)
+        seen = X if X_corrupted is None else X_corrupted
+        found = place(estimator, seen, "reconstruct", cls.__name__, ALLOWED)
+        out = found.model.reconstruct(found.X, **({} if condition is None else {"condition": condition}))
+        original = dense(X)
+        back = out if found.back is None else np.asarray(found.back(out))
+        if found.back is None and found.X is not seen:  # steps that cannot be undone
+            original = dense(place(estimator, X, "reconstruct", cls.__name__, ALLOWED).X)
+            X_corrupted = None if X_corrupted is None else found.X
+        which = spread_rows(len(original), n)
+        rows = {"original": original[which]}
+        if X_corrupted is not None:
+            rows["corrupted"] = dense(X_corrupted)[which]
+        rows["reconstruction"] = back[which]
+        names = None if image_shape is not None else names_of(X, original.shape[1], feature_names)
+        row_names = [f"row {i}" for i in which]
+        display = cls(rows, image_shape=image_shape, feature_names=names, row_names=row_names)
+        return display.plot(ax, **plot_arguments)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        X: Any,
+        reconstructions: Any,
+        *,
+        X_corrupted: Any = None,
+        image_shape: Sequence[int] | None = None,
+        feature_names: Sequence[str] | None = None,
+        ax: Any = None,
+        **plot_arguments: Any,
+    ) -> Self:
+        """Draw rows and reconstructions that are there already, all of them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        reconstructions : array-like of shape (n_samples, n_features) or mapping of str to such
+            Of one model, or of several by their titles.
+        X_corrupted : array-like of shape (n_samples, n_features), default=None
+            What was reconstructed in the place of X.
+        image_shape, feature_names
+            As in the class.
+        ax : Axes, default=None
+            Where to draw. None: a new figure.
+        **plot_arguments
+            Of `plot`.
+
+        Returns
+        -------
+        ReconstructionDisplay
+        """
+        rows = {"original": dense(X)}
+        if X_corrupted is not None:
+            rows["corrupted"] = dense(X_corrupted)
+        given = reconstructions if isinstance(reconstructions, Mapping) else {"reconstruction": reconstructions}
+        rows.update({str(title): dense(values) for title, values in given.items()})
+        names = None if image_shape is not None else names_of(X, rows["original"].shape[1], feature_names)
+        return cls(rows, image_shape=image_shape, feature_names=names).plot(ax, **plot_arguments)
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        cmap: Any = "gray_r",
+        vmin: float | None = None,
+        vmax: float | None = None,
+        max_features: int = 20,
+    ) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : Axes, default=None
+            Where to draw. None: a new figure.
+        cmap : str or Colormap, default="gray_r"
+            Of images without colours.
+        vmin, vmax : float or None, default=None
+            Ends of its scale. None: the least and the largest value of the originals.
+        max_features : int, default=20
+            Of tables: the features that differ most from the originals, relative to their range, in their order.
+
+        Returns
+        -------
+        self
+        """
+        tables = {title: dense(values) for title, values in self.rows.items()}
+        if not tables:
+            raise ValueError("rows is empty; allowed: at least one table by its title")
+        shapes = {values.shape for values in tables.values()}
+        if len(shapes) > 1:
+            raise ValueError(f"rows has tables of different shapes: {sorted(shapes)}; allowed: one shape")
+        n, d = shapes.pop()
+        if self.row_names is not None and len(self.row_names) != n:
+            raise ValueError(f"row_names has {len(self.row_names)} names; there are {n} rows")
+        self.image_: Any = None
+        self.points_: list[Any] = []
+        if self.image_shape is not None:
+            shape = check_image_shape(self.image_shape, d)
+            width, height = 0.8 * n + 1.5, (0.8 * len(tables) + 0.3) * shape[0] / shape[1]
+            ax = axes_for(ax, type(self).__name__, (min(width, 14.0), min(height, 14.0)), "compressed")
+            self._plot_images(ax, tables, shape, cmap, vmin, vmax)
+        else:
+            shown = min(d, check_count("max_features", max_features))
+            ax = axes_for(ax, type(self).__name__, (min(1.1 * n + 2.0, 14.0), 0.3 * shown + 1.2))
+            self._plot_table(ax, tables, shown)
+        keep(self, ax)
+        return self
+
+    def _plot_images(
+        self, ax: Any, tables: dict[str, Array], shape: tuple[int, ...], cmap: Any, vmin: Any, vmax: Any
+    ) -> None:
+        first = next(iter(tables.values()))
+        low = float(np.nanmin(first)) if vmin is None else vmin
+        high = float(np.nanmax(first)) if vmax is None else vmax
+        self.image_, gap = draw_mosaic(ax, np.stack(list(tables.values())), shape, cmap, low, high)
+        at = (shape[0] - 1) / 2 + np.arange(len(tables)) * (shape[0] + gap)
+        ax.set_yticks(at, list(tables))
+
+    def _plot_table(self, ax: Any, tables: dict[str, Array], n_shown: int) -> None:
+        stack = np.stack([values.astype(np.float64) for values in tables.values()])
+        n, d = stack.shape[1:]
+        low, high = np.nanmin(stack, axis=(0, 1)), np.nanmax(stack, axis=(0, 1))
+        span = np.where(high > low, high - low, 1.0)
+        scaled = (stack - low) / span
+        off = np.nansum(np.abs(scaled[1:] - scaled[0]), axis=(0, 1))
+        chosen = np.sort(np.argsort(-off, kind="stable")[:n_shown])
+        names = [str(name) for name in self.feature_names or [f"x{i}" for i in range(d)]]
+        y = np.arange(len(chosen))
+        x = np.arange(n)[:, np.newaxis] + 0.1 + 0.8 * scaled[:, :, chosen]
+        for j in range(n):
+            pairs = x[:, j]
+            ax.hlines(y, np.nanmin(pairs, axis=0), np.nanmax(pairs, axis=0), color=LIGHT, linewidth=2.0, zorder=1)
+        for j in range(1, n):
+            ax.axvline(j, color="#E4E4E4", linewidth=0.8, zorder=0)
+        colours = [INK, *(("#999999",) if "corrupted" in tables else ()), BLUE, *COLOURS[3:]]
+        for k, title in enumerate(tables):
+            style: dict[str, Any] = {"color": colours[k % len(colours)], "marker": MARKERS[k % len(MARKERS)]}
+            if title == "corrupted":
+                style["marker"] = "x"
+            elif k > 0:
+                style["markerfacecolor"] = "none"
+            flat = np.broadcast_to(y, x[k].shape).ravel()
+            (points,) = ax.plot(
+                x[k].ravel(), flat, linestyle="none", markersize=5.5, label=title, zorder=2 + k, **style
+            )
+            self.points_.append(points)
+        ax.set_yticks(y, [names[i] for i in chosen])
+        ax.set_ylim(len(chosen) - 0.5, -0.5)
+        ax.set_xlim(0, n)
+        ax.set_xticks(np.arange(n) + 0.5, self.row_names or [f"row {i}" for i in range(n)])
+        ax.tick_params(length=0)
+        ax.set_xlabel("each strip: from the least to the largest value shown of the feature")
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(tables), frameon=False)
+        tidy(ax)

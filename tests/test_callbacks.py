@@ -1,0 +1,319 @@
+"""Callbacks of the package, scikit-learn's own, and logging by MLflow's autolog."""
+
+import csv
+import json
+import pickle
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from autoenc import Autoencoder, AutoencoderClassifier, VariationalAutoencoder
+from autoenc.callbacks import CSVLogger, EarlyStopping, MLflow, TensorBoard
+
+QUICK = {"hidden_layer_sizes": (4,), "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def X():
+    return np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def y():
+    return np.arange(60) % 2
+
+
+# ---- of the package ----
+
+
+def test_early_stopping_stops_where_the_loss_says(X):
+    full = Autoencoder(2, max_iter=60, **QUICK).fit(X)
+    curve = np.array(full.loss_curve_)
+    stopping = EarlyStopping(patience=3, min_delta=0.05)
+    model = Autoencoder(2, max_iter=60, callbacks=[stopping], **QUICK).fit(X)
+    best, waited, expected = np.inf, 0, 60
+    for epoch, loss in enumerate(curve, 1):
+        better = best == np.inf or loss < best * 0.95
+        best, waited = (loss, 0) if better else (best, waited + 1)
+        if waited == 3:
+            expected = epoch
+            break
+    assert model.n_iter_ == expected < 60
+    assert_array_equal(model.loss_curve_, curve[:expected])
+    # Nothing is left over from one fit to the next.
+    assert clone(model).fit(X).n_iter_ == model.fit(X).n_iter_ == expected
+
+
+def test_early_stopping_at_a_target_and_by_validation(X):
+    curve = Autoencoder(2, max_iter=20, **QUICK).fit(X).loss_curve_
+    model = Autoencoder(2, max_iter=20, callbacks=EarlyStopping(target=curve[6]), **QUICK).fit(X)
+    assert model.n_iter_ == 1 + next(i for i, loss in enumerate(curve) if loss <= curve[6])
+    validated = Autoencoder(2, max_iter=20, callbacks=EarlyStopping(patience=1, min_delta=0.5), **QUICK)
+    assert validated.fit(X, X_val=X[:9]).n_iter_ == 2
+    with pytest.raises(ValueError, match="monitor='validation_loss', but this fit has no validation rows"):
+        Autoencoder(2, callbacks=EarlyStopping(monitor="validation_loss"), **QUICK).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"monitor": "accuracy"}, "monitor='accuracy'; allowed are 'auto'"),
+        ({"patience": 0}, "patience=0; allowed are whole numbers from 1"),
+        ({"patience": True}, "patience=True; allowed"),
+        ({"min_delta": -0.1}, "min_delta=-0.1; allowed are finite numbers from 0"),
+        ({"min_delta": float("nan")}, "min_delta=nan; allowed"),
+    ],
+)
+def test_early_stopping_refuses(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        EarlyStopping(**parameters)
+
+
+def test_csv_has_the_curves(X, tmp_path):
+    path = tmp_path / "log.csv"
+    model = Autoencoder(2, max_iter=5, early_stopping=True, callbacks=CSVLogger(path), **QUICK).fit(X)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5]
+    assert [float(row["loss"]) for row in rows] == model.loss_curve_
+    assert [float(row["validation_loss"]) for row in rows] == model.validation_loss_curve_
+    assert all(float(row["learning_rate"]) > 0 for row in rows)
+    Autoencoder(2, max_iter=2, callbacks=CSVLogger(path), **QUICK).fit(X)
+    assert len(path.read_text().splitlines()) == 3
+    assert path.read_text().splitlines()[1].split(",")[2] == ""
+    Autoencoder(2, max_iter=2, callbacks=CSVLogger(path, append=True), **QUICK).fit(X)
+    assert len(path.read_text().splitlines()) == 5
+
+
+def test_callbacks_can_be_cloned_pickled_and_searched(X, tmp_path):
+    callbacks = [EarlyStopping(patience=2), CSVLogger(tmp_path / "log.csv"), TensorBoard(tmp_path), MLflow()]
+    model = Autoencoder(2, max_iter=2, callbacks=callbacks[:2], **QUICK)
+    assert pickle.loads(pickle.dumps(clone(model).fit(X))).n_iter_ == 2
+    search = GridSearchCV(model, {"n_components": [1, 2]}, cv=2).fit(X)
+    assert search.best_estimator_.n_iter_ == 2
+    assert [type(callback) for callback in pickle.loads(pickle.dumps(callbacks))] == list(map(type, callbacks))
+
+
+def test_tensorboard(X, tmp_path):
+    tensorboardX = pytest.importorskip("tensorboardX")
+    model = Autoencoder(2, max_iter=3, callbacks=TensorBoard(tmp_path, prefix="a/"), **QUICK).fit(X)
+    (path,) = tmp_path.glob("events.*")
+    from tensorboardX.proto import event_pb2
+
+    found = {}
+    data = path.read_bytes()
+    while data:  # records: length (8 bytes), checksum (4), event, checksum (4)
+        n = int.from_bytes(data[:8], "little")
+        event = event_pb2.Event.FromString(data[12 : 12 + n])
+        for value in event.summary.value:
+            found.setdefault(value.tag, []).append((event.step, value.simple_value))
+        data = data[16 + n :]
+    assert tensorboardX
+    assert [step for step, _ in found["a/loss"]] == [1, 2, 3]
+    assert [v for _, v in found["a/loss"]] == [pytest.approx(loss, rel=1e-6) for loss in model.loss_curve_]
+    assert "a/learning_rate" in found
+    assert "a/validation_loss" not in found
+
+
+@pytest.mark.parametrize(
+    ("make", "modules", "message"),
+    [
+        (lambda: TensorBoard("x"), ("tensorboardX", "torch.utils.tensorboard"), "pip install tensorboardX"),
+        (MLflow, ("mlflow",), "pip install mlflow-skinny"),
+    ],
+)
+def test_what_is_not_installed_is_named(make, modules, message, X, monkeypatch):
+    for module in modules:
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=message):
+        Autoencoder(2, max_iter=1, callbacks=make(), **QUICK).fit(X)
+
+
+def test_mlflow_gets_every_epoch(X, monkeypatch):
+    logged = []
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(log_metrics=lambda *a, **k: logged.append((*a, k))))
+    model = Autoencoder(2, max_iter=3, callbacks=MLflow(prefix="net_"), **QUICK).fit(X)
+    assert [beside for _, beside in logged] == [{"step": 1}, {"step": 2}, {"step": 3}]
+    assert [metrics["net_loss"] for metrics, _ in logged] == model.loss_curve_
+    assert set(logged[0][0]) == {"net_loss", "net_learning_rate"}
+
+
+MLFLOW = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+import mlflow, numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from autoenc import Autoencoder
+from autoenc.callbacks import MLflow
+
+mlflow.set_tracking_uri(sys.argv[1])
+mlflow.sklearn.autolog(log_models=False, log_datasets=False)
+X = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+y = np.arange(60) % 2
+network = Autoencoder(2, hidden_layer_sizes=(4,), max_iter=4, random_state=0, callbacks=MLflow(prefix="net_"))
+pipe = make_pipeline(network, LogisticRegression())
+with mlflow.start_run() as run:
+    pipe.fit(X, y)
+client = mlflow.MlflowClient()
+data = client.get_run(run.info.run_id).data
+history = client.get_metric_history(run.info.run_id, "net_loss")
+with mlflow.start_run() as run:
+    network.set_params(callbacks=None)
+    GridSearchCV(pipe, {"autoencoder__n_components": [1, 2]}, cv=2).fit(X, y)
+best = client.get_run(run.info.run_id).data
+print(json.dumps({
+    "parameter": data.params["autoencoder__n_components"],
+    "steps": [m.step for m in history],
+    "losses": [m.value for m in history],
+    "curve": pipe[0].loss_curve_,
+    "score": "training_score" in data.metrics,
+    "best": best.params["best_autoencoder__n_components"],
+    "cv": "best_cv_score" in best.metrics,
+}))
+"""
+
+
+def test_mlflow_and_its_autolog(run_python, tmp_path):
+    pytest.importorskip("mlflow.sklearn")
+    done = run_python("-c", MLFLOW, f"sqlite:///{tmp_path}/mlflow.db")
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["parameter"] == "2"
+    assert found["steps"] == [1, 2, 3, 4]
+    assert found["losses"] == found["curve"]
+    assert found["best"] in ("1", "2")
+    assert found["score"]
+    assert found["cv"]
+
+
+# ---- of scikit-learn ----
+
+
+class Recorder:
+    """What scikit-learn's callbacks see, as (hook, task, number of the task)."""
+
+    max_propagation_depth = None
+
+    def __init__(self, stop_after=None):
+        self.seen, self.models, self.stop_after, self.setups = [], [], stop_after, 0
+
+    def setup(self, estimator, context):
+        self.setups += 1
+
+    def teardown(self, estimator, context):
+        self.setups -= 1
+
+    def on_fit_task_begin(self, estimator, context):
+        self.seen.append(("begin", context.estimator_name, context.task_name, context.task_id))
+
+    def on_fit_task_end(self, estimator, context, *, X=None, y=None, fitted_estimator=None):
+        self.seen.append(("end", context.estimator_name, context.task_name, context.task_id))
+        self.models.append((X, y, fitted_estimator))
+        return context.task_name == "epoch" and context.task_id + 1 == self.stop_after
+
+
+@pytest.fixture
+def callbacks_of_sklearn():
+    return pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 and later")
+
+
+def test_callbacks_see_every_epoch(X, callbacks_of_sklearn):
+    recorder = Recorder()
+    model = Autoencoder(2, max_iter=3, **QUICK).set_callbacks(recorder).fit(X)
+    epochs = [(hook, "Autoencoder", "epoch", i) for i in range(3) for hook in ("begin", "end")]
+    assert recorder.seen == [("begin", "Autoencoder", "fit", 0), *epochs, ("end", "Autoencoder", "fit", 0)]
+    assert recorder.setups == 0
+    assert not {"_callback_fit_ctx", "_skl_callbacks_to_teardown"} & set(vars(model))
+    assert_array_equal(model.transform(X), Autoencoder(2, max_iter=3, **QUICK).fit(X).transform(X))
+    recorder.seen.clear()
+    model.fit_transform(X)
+    assert len(recorder.seen) == 8
+    recorder.seen.clear()
+    model.partial_fit(X)
+    assert recorder.seen == []
+
+
+def test_a_callback_can_end_the_fit(X, callbacks_of_sklearn):
+    assert Autoencoder(2, max_iter=9, **QUICK).set_callbacks(Recorder(stop_after=4)).fit(X).n_iter_ == 4
+
+
+@pytest.mark.parametrize("kind", [Autoencoder, VariationalAutoencoder])
+def test_the_fitted_estimator_is_that_of_a_shorter_fit(kind, X, callbacks_of_sklearn):
+    recorder = Recorder()
+    constant = {"learning_rate": "constant", "warmup_fraction": 0.0, **QUICK}
+    kind(2, max_iter=4, **constant).set_callbacks(recorder).fit(X, condition=X[:, :2])
+    data, labels, model = recorder.models[1]
+    assert data is X
+    assert labels is None
+    shorter = kind(2, max_iter=2, **constant).fit(X, condition=X[:, :2])
+    assert_array_equal(model.transform(X, condition=X[:, :2]), shorter.transform(X, condition=X[:, :2]))
+    assert (model.n_iter_, model.loss_curve_, model.n_features_in_) == (2, shorter.loss_curve_, 5)
+    last = recorder.models[-1][2]
+    assert last.n_iter_ == 4
+
+
+def test_both_trainings_of_a_classifier(X, y, callbacks_of_sklearn):
+    recorder = Recorder()
+    model = AutoencoderClassifier(2, max_iter=2, fine_tune_max_iter=3, **QUICK).set_callbacks(recorder).fit(X, y)
+    assert [task for hook, _, name, task in recorder.seen if hook == "end" and name == "epoch"] == list(range(5))
+    assert [fitted is None for _, _, fitted in recorder.models] == [True, True, False, False, False, False]
+    assert_array_equal(recorder.models[4][2].predict(X), model.predict(X))
+    assert recorder.models[4][1] is y
+    monitor = callbacks_of_sklearn.ScoringMonitor(scoring="accuracy")
+    model.set_callbacks(monitor).fit(X, y)
+    scores = [row["accuracy"] for row in monitor.get_logs().data]
+    assert scores[-1] == model.score(X, y)
+
+
+def test_an_error_tears_down_and_leaves_the_state_of_before(X, callbacks_of_sklearn):
+    recorder = Recorder()
+    model = Autoencoder(2, max_iter=2, **QUICK).set_callbacks(recorder).fit(X)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match="NaN"):
+        model.fit(np.full_like(X, np.nan))
+    assert recorder.setups == 0
+    assert vars(model).keys() == before.keys()
+
+
+def test_in_pipelines_and_searches_and_through_clone(X, y, callbacks_of_sklearn):
+    recorder = Recorder()
+    pipe = make_pipeline(StandardScaler(), Autoencoder(2, max_iter=3, **QUICK), LogisticRegression())
+    pipe.set_callbacks(recorder).fit(X, y)
+    own = [task for hook, name, kind, task in recorder.seen if (hook, name, kind) == ("end", "Autoencoder", "epoch")]
+    assert own == [0, 1, 2]
+    assert "_parent_callback_ctx" not in vars(pipe[1])
+    assert not getattr(pipe[1], "_skl_callbacks", None)
+    set_here = Autoencoder(2, max_iter=2, **QUICK).set_callbacks(Recorder())
+    assert len(clone(set_here)._skl_callbacks) == 1
+
+
+def test_progress_bar_of_scikit_learn(run_python):
+    pytest.importorskip("sklearn.callback")
+    pytest.importorskip("rich")
+    code = (
+        "import numpy as np\n"
+        "from sklearn.callback import ProgressBar\n"
+        "from sklearn.model_selection import GridSearchCV\n"
+        "from autoenc import Autoencoder\n"
+        "X = np.random.default_rng(0).normal(size=(60, 5))\n"
+        "model = Autoencoder(2, max_iter=3, hidden_layer_sizes=(4,), random_state=0)\n"
+        "model.set_callbacks(ProgressBar()).fit(X)\n"
+        "model.set_callbacks()\n"
+        "search = GridSearchCV(model, {'n_components': [1, 2]}, cv=2)\n"
+        "search.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(X)\n"
+    )
+    done = run_python("-W", "error::UserWarning", "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert "Autoencoder - fit" in done.stdout
+    assert "GridSearchCV - fit" in done.stdout
+    assert "100%" in done.stdout

@@ -1,0 +1,283 @@
+"""The web page of a fitted estimator: its decoder against `inverse_transform`, what it holds, and that it works.
+
+The decoder runs in QuickJS (package quickjs), or in Node.js where that is installed instead. Where playwright and a
+Chromium are installed, the page itself is opened in it.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+from importlib import util
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_digits
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from autoenc import (
+    Autoencoder,
+    AutoencoderOutlierDetector,
+    MarginalizedDenoisingAutoencoder,
+    SparseAutoencoder,
+    VariationalAutoencoder,
+    _core,
+)
+from autoenc.inspection import decoder, explore
+from autoenc.layers import Activation, BatchNorm, Dense
+from autoenc.losses import ColumnLoss
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def X():
+    return (load_digits().data[:200] / 16).astype(np.float32)
+
+
+def run_javascript(text):
+    """The value of the last expression, through JSON."""
+    if util.find_spec("quickjs"):
+        import quickjs
+
+        return json.loads(quickjs.Context().eval(text))
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("needs quickjs or Node.js")
+    script = f"console.log((0, eval)({json.dumps(text)}))"
+    return json.loads(subprocess.run([node, "-e", script], capture_output=True, text=True, check=True).stdout)
+
+
+def decoded_by_javascript(model, codes):
+    """Codes through the decoder of the page; weights as decimals, which say float32 exactly."""
+    import base64
+
+    layers = decoder(model)
+    for layer in layers:
+        for key in ("weight", "bias"):
+            layer[key] = np.frombuffer(base64.b64decode(layer[key]), "<f4").astype(float).tolist()
+    script = files("autoenc").joinpath("_explore_decoder.js").read_text(encoding="utf-8")
+    given = json.dumps(np.asarray(codes, dtype=float).tolist())
+    call = f"JSON.stringify({given}.map(c => Array.from(decode(layers, c))))"
+    return np.array(run_javascript(f"{script}\nconst layers = {json.dumps(layers)};\n{call}"))
+
+
+@pytest.mark.parametrize("activation", [*_core.ACTIVATIONS])
+def test_the_decoder_decodes_by_every_activation(activation, X):
+    steep = activation == "exp"  # of exp of exp there is soon nothing left that is finite
+    sizes, rate = ((9,), 1e-4) if steep else ((9, 5), None)
+    model = Autoencoder(3, activation=activation, hidden_layer_sizes=sizes, learning_rate_init=rate, max_iter=3)
+    model.set_params(precision="float64", random_state=0).fit(X)
+    codes = np.random.default_rng(1).normal(scale=0.5 if steep else 3, size=(20, 3)).astype(np.float32)
+    codes[0] = 0
+    expected = model.inverse_transform(codes.astype(np.float64))
+    # The page has the weights in float32.
+    rough = np.abs(expected).max()
+    assert_allclose(decoded_by_javascript(model, codes), expected, rtol=2e-6, atol=2e-6 * rough)
+
+
+def test_activations_to_double_precision():
+    x = np.concatenate([np.linspace(-9, 9, 181), [-40, -300, 40, 300, 1e-9, -1e-9, 0]])
+    from scipy.special import erf, expit, log_ndtr
+
+    gelu = x * np.exp(log_ndtr(x))
+    expected = {
+        "gelu": gelu,
+        "silu": x * expit(x),
+        "softplus": np.logaddexp(0, x),
+        "logistic": expit(x),
+        "elu": np.where(x > 0, x, np.expm1(x)),
+    }
+    script = files("autoenc").joinpath("_explore_decoder.js").read_text(encoding="utf-8")
+    for name, values in expected.items():
+        found = run_javascript(f"{script}\nJSON.stringify({json.dumps(x.tolist())}.map(ACTIVATIONS[{name!r}]))")
+        assert_allclose(found, values, rtol=1e-12, atol=1e-14, err_msg=name)
+    found = run_javascript(f"{script}\nJSON.stringify({json.dumps(x.tolist())}.map(erfc))")
+    assert_allclose(found, 1 - erf(x), rtol=1e-12, atol=1e-15)
+    assert set(re.findall(r"^  (\w+): ", script, re.MULTILINE)) == set(_core.ACTIVATIONS) - {"softmax"}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Autoencoder(2, loss="log_loss"),
+        Autoencoder(2, loss="multinomial"),
+        Autoencoder(2, loss="poisson"),
+        Autoencoder(2, output_activation="relu"),
+        Autoencoder(4, hidden_layer_sizes=(), tied_weights=True),
+        Autoencoder(2, decoder=[Dense(5, activation="identity"), Activation("tanh")]),
+        SparseAutoencoder(20, k=4),
+        VariationalAutoencoder(2, likelihood="log_loss"),
+    ],
+    ids=lambda model: re.sub(r"\W+", "-", str(model))[:60],
+)
+def test_the_decoder_decodes_every_link_and_kind(model, X):
+    model.set_params(max_iter=2, random_state=0).fit(X)
+    codes = model.transform(X[:10])
+    assert_allclose(decoded_by_javascript(model, codes), model.inverse_transform(codes), rtol=2e-5, atol=2e-6)
+
+
+def content(path):
+    return json.loads(re.search(r'id="data">(.*?)</script>', path.read_text(encoding="utf-8"), re.DOTALL)[1])
+
+
+def floats(text):
+    import base64
+
+    return np.frombuffer(base64.b64decode(text), "<f4")
+
+
+def test_what_the_page_holds(X, tmp_path):
+    y = load_digits().target[:200]
+    model = Autoencoder(3, max_iter=2, random_state=0).fit(X)
+    path = model.explore(tmp_path / "page.html", X, labels=y, image_shape=(8, 8), max_rows=50, random_state=3)
+    page = content(path)
+    numbers = page["numbers"]
+    assert len(set(numbers)) == page["n_rows"] == 50
+    assert_array_equal(floats(page["rows"]).reshape(50, 64), X[numbers])
+    assert_array_equal(floats(page["codes"]).reshape(50, 3), model.transform(X[numbers]))
+    assert_allclose(floats(page["errors"]), -model.score_samples(X[numbers]), rtol=1e-6)
+    assert page["labels"] == [str(label) for label in y[numbers]]
+    assert [text for text, _ in page["legend"]] == [str(label) for label in np.unique(y[numbers])]
+    assert page["threshold"] == pytest.approx(np.percentile(-model.score_samples(X[numbers]), 95))
+    # The plane of the map: points are codes about their mean, along its axes.
+    codes, axes = floats(page["codes"]).reshape(50, 3), floats(page["axes"]).reshape(2, 3)
+    assert_allclose(floats(page["points"]).reshape(50, 2), (codes - codes.mean(axis=0)) @ axes.T, atol=1e-5)
+
+
+def test_it_loads_nothing_and_its_size_is_bounded(X, tmp_path):
+    model = Autoencoder(2, max_iter=1, random_state=0).fit(X)
+    path = model.explore(tmp_path / "page.html", np.tile(X, (30, 1)), image_shape=(8, 8))
+    text = path.read_text(encoding="utf-8")
+    assert "default-src 'none'" in text
+    assert not re.search(r"https?:|src=|@import|url\(|<link|fetch\(|XMLHttpRequest|WebSocket", text)
+    assert content(path)["n_rows"] == 2000
+    wide = np.random.default_rng(0).random((1500, 1200)).astype(np.float32)
+    path = Autoencoder(2, hidden_layer_sizes=(4,), max_iter=1).fit(wide).explore(tmp_path / "wide.html", wide)
+    assert path.stat().st_size < 6_000_000
+    assert content(path)["n_rows"] == 4_000_000 // (4 * 1205)
+
+
+def test_text_cannot_leave_its_place(X, tmp_path):
+    evil = '</script><script>alert("&")</script>'
+    model = Autoencoder(2, max_iter=1, random_state=0).fit(X[:, :5])
+    labels = np.array([evil, "b"])[np.arange(200) % 2]
+    path = model.explore(tmp_path / "page.html", X[:, :5], labels=labels, feature_names=[evil, *"abcd"], title=evil)
+    text = path.read_text(encoding="utf-8")
+    assert text.count("</script>") == 3
+    assert "<script>alert" not in text
+    page = content(path)
+    assert page["feature_names"][0] == evil
+    assert page["legend"][0][0] == evil
+
+
+def test_pipelines_numbers_and_one_component(X, tmp_path):
+    pipe = make_pipeline(StandardScaler(), Autoencoder(1, max_iter=1, random_state=0)).fit(X)
+    page = content(explore(pipe, tmp_path / "page.html", X, labels=np.linspace(0, 1, 200)))
+    assert page["is_line"]
+    assert_allclose(floats(page["rows"]).reshape(200, 64), pipe[0].transform(X), rtol=1e-6)
+    assert page["colours"][0] == "#00224E"
+    assert page["colours"][-1] == "#FEE838"
+
+
+def fitted(kind, X, **parameters):
+    return kind(**parameters).set_params(**({"max_iter": 1} if "max_iter" in kind().get_params() else {})).fit(X)
+
+
+MIXED = ColumnLoss([("a", "squared_error", [0]), ("b", "log_loss", slice(1, None))])
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda X: fitted(AutoencoderOutlierDetector, X), TypeError, "does not go with AutoencoderOutlierDetector"),
+        (lambda X: fitted(MarginalizedDenoisingAutoencoder, X), TypeError, "which has no inverse_transform; allowed"),
+        (lambda X: fitted(Autoencoder, X, decoder=[Dense(5), BatchNorm()]), ValueError, "Autoencoder has a batch_norm"),
+        (lambda X: fitted(Autoencoder, X, loss=MIXED), ValueError, "has a loss by column, with a link of its own"),
+        (lambda X: fitted(Autoencoder, X, hidden_layer_sizes=(31_000,)), ValueError, "weights; at most 2000000 go"),
+        (lambda X: Autoencoder(2, max_iter=1).fit(X, condition=X[:, :2]), ValueError, "has a concatenate; allowed are"),
+        (lambda X: Autoencoder(2, max_iter=1).fit(X, X_clean=X[:, :9]), ValueError, "of the row's own features"),
+    ],
+)
+def test_what_it_refuses(make, error, message, X, tmp_path):
+    with pytest.raises(error, match=message):
+        explore(make(X), tmp_path / "page.html", X)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_arguments(X, tmp_path):
+    model = Autoencoder(2, max_iter=1, random_state=0).fit(X)
+    for wrong, message in (
+        ({"labels": [1, 2]}, r"labels have shape \(2,\)"),
+        ({"labels": np.arange(200)}, "200 different values; at most 20"),
+        ({"image_shape": (3, 3)}, r"image_shape=\(3, 3\) does not fit 64"),
+        ({"max_rows": 0}, "max_rows=0; allowed"),
+        ({"feature_names": ["a"]}, "feature_names has 1 names"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.explore(tmp_path / "page.html", X, **wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        except sync_api.Error as error:
+            pytest.skip(f"no Chromium could be started: {str(error).splitlines()[0]}")
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_in_a_browser(k, X, tmp_path, browser):
+    model = Autoencoder(k, loss="log_loss", max_iter=5, random_state=0).fit(X)
+    path = model.explore(tmp_path / "page.html", X, labels=load_digits().target[:200], image_shape=(8, 8))
+    page = browser.new_page(viewport={"width": 1200, "height": 800})
+    said, asked = [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    assert (said, asked) == ([], [path.as_uri()])
+
+    # Drag row 7: the code moves within the plane of the map, and what is shown is what it decodes to.
+    x, y = page.evaluate("(b => [toX(AT[14]) + b.left, toY(AT[15]) + b.top])(map.getBoundingClientRect())")
+    page.mouse.move(x, y)
+    row = page.evaluate("picked")
+    before = page.evaluate("shownCode")
+    assert_allclose(before, model.transform(X[row : row + 1])[0], rtol=1e-5)
+    page.mouse.down()
+    page.mouse.move(x + 60, y - 40, steps=4)
+    page.mouse.up()
+    after, shown = page.evaluate("[shownCode, shownValues]")
+    moved = np.subtract(page.evaluate("Array.from(AT.slice(2 * picked, 2 * picked + 2))"),
+                        page.evaluate("Array.from(START.slice(2 * picked, 2 * picked + 2))"))  # fmt: skip
+    assert moved[0] > 0
+    assert (moved[1] > 0) == (k > 1)
+    axes = floats(content(path)["axes"]).reshape(2, k)
+    assert_allclose(np.subtract(after, before), moved @ axes, atol=1e-5)
+    expected = model.inverse_transform(np.float32([after]))[0]
+    assert_allclose(shown, expected, rtol=1e-4, atol=1e-6)
+    # The picture on the page has these values, dark where they are large.
+    canvas = "document.querySelectorAll('.pictures canvas')[1]"
+    pixels = page.evaluate(f"Array.from({canvas}.getContext('2d').getImageData(0, 0, 8, 8).data)")
+    assert_allclose(np.reshape(pixels, (64, 4))[:, 0] / 255, 1 - np.clip(expected, 0, 1), atol=0.01)
+    assert "(dragged)" in page.inner_text("#what")
+
+    page.click("#reset")
+    assert_allclose(page.evaluate("shownCode"), before)
+    errors = -model.score_samples(X)
+    for at in ("0", "500", "1000"):
+        page.evaluate("v => { const s = element('threshold'); s.value = v; s.dispatchEvent(new Event('input')); }", at)
+        assert page.evaluate("above") == pytest.approx(200 * (1 - int(at) / 1000), abs=1.5)
+        assert page.evaluate("above") == (np.float32(errors) > np.float64(page.evaluate("threshold"))).sum()
+    shot = tmp_path / "shot.png"
+    page.screenshot(path=shot)
+    assert shot.stat().st_size > 10_000
+    page.close()
