@@ -345,7 +345,8 @@ class Fitting:
 
     def _warn_of_scales(self, mean: NDArray[np.float64], variance: NDArray[np.float64], columns: list[int]) -> None:
         # A constant column has the rounding errors of its mean's square for a variance.
-        varies = variance > 1e-12 * mean * mean
+        with np.errstate(over="ignore"):  # a mean whose square is infinite
+            varies = variance > 1e-12 * mean * mean
         spread = np.sqrt(variance[varies])
         if spread.size and spread.max() > SCALE_RATIO * spread.min():
             warn(

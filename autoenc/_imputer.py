@@ -238,7 +238,7 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
     def _check(self, X: Any, *, reset: bool) -> Any:
         """X as float32 or float64 of our own, dense or CSR, NaN where it is missing."""
         finite: Any = "allow-nan" if self._by_nan() else True
-        _data.check_compressed(X, "X")
+        _data.check_structure(X, "X")
         X = validate_data(self, X, reset=reset, dtype=FLOATS, ensure_all_finite=finite, accept_sparse="csr", copy=True)
         if sp.issparse(X):
             if self.missing_values == 0:
