@@ -25,22 +25,43 @@ def source(X: Any) -> Any:
     return (X.data, X.indices, X.indptr, X.shape) if is_sparse(X) else X
 
 
-def check_compressed(X: Any, name: str) -> None:
+def check_structure(X: Any, name: str) -> None:
     """Refuses what SciPy's conversions and sorting, which trust their input, would crash on."""
-    if not is_sparse(X) or X.format not in ("csr", "csc") or len(X.shape) != 2:
+    if not is_sparse(X) or len(X.shape) != 2:
         return
-    major, minor = X.shape if X.format == "csr" else X.shape[::-1]
+    if X.format == "coo":
+        _check_coordinates(X, name)
+    if X.format not in ("csr", "csc", "bsr"):
+        return
+    major, minor = X.shape[::-1] if X.format == "csc" else X.shape
+    if X.format == "bsr":  # whose indices count blocks
+        if X.data.ndim != 3 or 0 in X.data.shape[1:]:
+            raise ValueError(
+                f"malformed BSR in {name}: data has shape {X.data.shape}; allowed are (blocks, rows, columns)"
+            )
+        major, minor = major // X.data.shape[1], minor // X.data.shape[2]
     starts, indices = X.indptr, X.indices
     label = f"malformed {X.format.upper()} in {name}"
     if starts.shape != (major + 1,):
         raise ValueError(f"{label}: indptr has {starts.size} entries; a shape of {X.shape} needs {major + 1}")
-    if indices.shape != X.data.shape:
-        raise ValueError(f"{label}: data has {X.data.size} values and indices {indices.size}; they must be equal")
+    values = X.data[:, 0, 0] if X.format == "bsr" else X.data
+    if indices.shape != values.shape:
+        raise ValueError(f"{label}: data has {values.size} values and indices {indices.size}; they must be equal")
     if starts[0] != 0 or starts[-1] != len(indices) or (len(starts) > 1 and (np.diff(starts) < 0).any()):
         raise ValueError(f"{label}: indptr must rise from 0 to {len(indices)}, the number of stored values")
     if len(indices) and not (indices.min() >= 0 and indices.max() < minor):
         at = int(np.flatnonzero((indices < 0) | (indices >= minor))[0])
         raise ValueError(f"{label}: indices[{at}] is {indices[at]}; allowed are 0 to {minor - 1}")
+
+
+def _check_coordinates(X: Any, name: str) -> None:
+    for axis, (indices, length) in enumerate(zip((X.row, X.col), X.shape, strict=True)):
+        label = f"malformed COO in {name}: {('row', 'col')[axis]}"
+        if indices.shape != X.data.shape:
+            raise ValueError(f"{label} has {indices.size} entries and data {X.data.size}; they must be equal")
+        if len(indices) and not (indices.min() >= 0 and indices.max() < length):
+            at = int(np.flatnonzero((indices < 0) | (indices >= length))[0])
+            raise ValueError(f"{label}[{at}] is {indices[at]}; allowed are 0 to {length - 1}")
 
 
 def canonical(X: Any) -> Any:
@@ -108,7 +129,7 @@ def read_rows(
     if is_sparse(X):
         if len(X.shape) != 2:
             raise ValueError(f"{name} is sparse with {len(X.shape)} dimension; allowed are 2 (or one dense row)")
-        check_compressed(X, name)
+        check_structure(X, name)
         values = X.data if hasattr(X, "data") and isinstance(X.data, np.ndarray) else np.empty(0, X.dtype)
         kept, out = _read_as(X.dtype if values.dtype == object else values.dtype, precision, name)
         if X.format != "csr":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight, _get_feature_names, check_array, validate_data
 
 from autoenc import _condition
-from autoenc._checks import FLOATS, canonical, check_compressed, check_finite, check_target, refuse_text, source
+from autoenc._checks import FLOATS, canonical, check_finite, check_structure, check_target, refuse_text, source
 from autoenc._condition import Known
 from autoenc._warn import warn
 
@@ -30,6 +30,7 @@ MERGED_ROWS = 65_536  # up to which solver="lbfgs" merges equal rows
 _ROWS_AT_ONCE = 256
 # Sums of weights beyond these bring the products of weights and data near what float64 holds.
 _LEAST_SUM, _LARGEST_SUM = 1e-150, 1e150
+_NO_WEIGHT = "sample_weight is zero for every row; at least one weight must be positive"
 
 
 def as_numbers(X: Any, name: str) -> Any:
@@ -37,7 +38,7 @@ def as_numbers(X: Any, name: str) -> Any:
 
     What else is no array of numbers is left to later checks.
     """
-    check_compressed(X, name)
+    check_structure(X, name)
     if isinstance(X, (list, tuple)):
         try:
             array = np.asarray(X)
@@ -194,10 +195,22 @@ def check_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
     """Weights as the core takes them: finite, nonnegative, not all zero, of a sum that float64 holds."""
     if sample_weight is None:
         return None
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    try:
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    except ValueError as error:
+        message = str(error)
+        if "at least one non-zero" in message:  # since scikit-learn 1.9, without the parameter's name
+            raise ValueError(_NO_WEIGHT) from error
+        raise ValueError(message if "sample_weight" in message else f"sample_weight: {message}") from error
+    negative = np.flatnonzero(weights < 0.0)
+    if len(negative):
+        raise ValueError(
+            f"Negative values in sample_weight: it is {weights[negative[0]]} at row {negative[0]}; allowed are "
+            "nonnegative numbers, not all zero"
+        )
     largest = weights.max()
     if not largest > 0.0:
-        raise ValueError("sample_weight is zero for every row; at least one weight must be positive")
+        raise ValueError(_NO_WEIGHT)
     with np.errstate(over="ignore"):
         total = weights.sum()
     if not _LEAST_SUM < total < _LARGEST_SUM:

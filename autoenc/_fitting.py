@@ -341,7 +341,8 @@ class Fitting(Watched):
 
     def _warn_of_scales(self, mean: NDArray[np.float64], variance: NDArray[np.float64], columns: list[int]) -> None:
         # A constant column has the rounding errors of its mean's square for a variance.
-        varies = variance > 1e-12 * mean * mean
+        with np.errstate(over="ignore"):  # a mean whose square is infinite
+            varies = variance > 1e-12 * mean * mean
         spread = np.sqrt(variance[varies])
         if spread.size and spread.max() > SCALE_RATIO * spread.min():
             warn(
@@ -630,9 +631,9 @@ class Fitting(Watched):
         loss_curve = list(self.loss_curve_) if goes_on else []
         plan = Plan(
             max_iter=1,
-            callbacks=[*self._callbacks(), *watching],
+            callbacks=self._callbacks(),
             verbose=int(self.verbose),
-            before_epoch=before_epoch,
+            before_epoch=self._before_epoch(trainer, spec),
         )
         history = train(trainer, plan, self)
         self._forget()

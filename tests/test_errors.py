@@ -1,16 +1,19 @@
 """Errors name the parameter, the value and what is allowed, and leave the estimator as it was."""
 
 import re
+import warnings
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
 
 from autoenc import (
     Autoencoder,
     AutoencoderImputer,
     AutoencoderOutlierDetector,
+    DivergenceError,
     MarginalizedDenoisingAutoencoder,
     VectorQuantizedAutoencoder,
 )
@@ -182,6 +185,17 @@ def test_large_values_are_fine_in_float64(X):
     assert np.isfinite(estimator.transform(spoilt)).all()
 
 
+def test_means_whose_squares_overflow(X):
+    """What cannot be trained is said so, without NumPy's warnings on the way."""
+    spoilt = X.copy()
+    spoilt[17, 2] = 1e300
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        warnings.filterwarnings("ignore", "column 2 of X has a mean")
+        with pytest.raises(DivergenceError, match=r"diverged in epoch 1.*scale the features"):
+            Autoencoder(precision="float64").fit(spoilt)
+
+
 @pytest.mark.parametrize(
     ("loss", "bad", "allowed"),
     [
@@ -253,13 +267,15 @@ def test_not_numbers(X):
 @pytest.mark.parametrize(
     ("weight", "match"),
     [
-        (np.zeros(30), "zero"),
-        (np.full(30, -1.0), "Negative values"),
-        (np.full(30, np.nan), "NaN"),
-        (np.full(30, np.inf), "infinity"),
-        (np.full(30, -5e-324), "Negative values"),
+        (np.zeros(30), "sample_weight is zero for every row; at least one weight must be positive"),
+        (0, "sample_weight is zero for every row"),
+        (np.where(np.arange(30) < 7, 1.0, -2.5), "sample_weight: it is -2.5 at row 7; allowed are nonnegative"),
+        (np.full(30, np.nan), "sample_weight contains NaN"),
+        (np.full(30, np.inf), "sample_weight contains infinity"),
+        (np.full(30, -5e-324), "sample_weight: it is -5e-324 at row 0"),
         (np.ones(29), "sample_weight.shape"),
-        (np.ones((30, 1)), "1D"),
+        (np.ones((30, 1)), "sample_weight: .*1D"),
+        ("heavy", "sample_weight: could not convert"),
     ],
 )
 def test_sample_weights(X, weight, match):
@@ -336,6 +352,40 @@ def test_malformed_sparse(X, kind):
         with pytest.raises(ValueError, match=f"malformed {kind.upper()}"):
             estimator.transform(Z)
         assert name
+
+
+def test_malformed_coordinates_and_blocks(X):
+    """SciPy's conversion to CSR writes where these say, or crashes."""
+
+    def coordinates(name, value):
+        Z = sp.coo_array(X)
+        getattr(Z, name)[5] = value
+        return Z
+
+    def longer(name):
+        Z = sp.bsr_array(X, blocksize=(2, 2))
+        Z.indices, Z.indptr = Z.indices.copy(), Z.indptr.copy()
+        getattr(Z, name)[3] = 10**8
+        return Z
+
+    short = sp.coo_array(X)
+    short.data = short.data[:-1]
+    flat = sp.bsr_array(X, blocksize=(2, 2))
+    flat.data = flat.data[:, 0]
+    estimator = Autoencoder(max_iter=1).fit(X)
+    assert_array_equal(estimator.transform(sp.bsr_array(X, blocksize=(2, 2))), estimator.transform(X))
+    for Z, match in (
+        (coordinates("row", 10**8), r"malformed COO in X: row\[5\] is 100000000; allowed are 0 to 29"),
+        (coordinates("col", -1), r"malformed COO in X: col\[5\] is -1; allowed are 0 to 3"),
+        (short, r"malformed COO in X: row has 120 entries and data 119"),
+        (longer("indices"), r"malformed BSR in X: indices\[3\] is 100000000; allowed are 0 to 1"),
+        (longer("indptr"), r"malformed BSR in X: indptr must rise from 0 to 30"),
+        (flat, r"malformed BSR in X: data has shape"),
+    ):
+        fails(match, Z)
+        for call in (estimator.transform, estimator.predictor()):
+            with pytest.raises(ValueError, match=match):
+                call(Z)
 
 
 def test_unsorted_indices_that_claim_to_be_sorted(X):

@@ -70,6 +70,38 @@ def readme_commands(checkout: Path) -> list[str]:
     return [block.strip() for block in re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[:2]]
 
 
+def figures(results: str, section: str) -> dict[str, str]:
+    """Medians by the first column of the table of a section of RESULTS.md."""
+    body = results.split(f"# {section}", 1)[1]
+    return dict(re.findall(r"^\| (.+?) +\| ([\d.]+) \(", body[: body.find("\n#")], re.MULTILINE))
+
+
+def states(written: str, measured: str) -> bool:
+    """Whether one number is the other, rounded."""
+    return abs(float(written) - float(measured)) <= 0.5000001 * 10.0 ** -len(written.partition(".")[2])
+
+
+def test_the_readme_states_the_figures_of_the_results(checkout):
+    """So that neither is measured again without the other."""
+    results = (checkout / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
+    readme = (checkout / "README.md").read_text(encoding="utf-8")
+    stated = []
+    rows = re.findall(r"^\| .* mirrored, \d+ \|.*|^\| 784-32-784, 256 \|.*", readme, re.MULTILINE)
+    for row, network in zip(rows, ("small-32: ", "small-256: ", "shallow: ", "deep: "), strict=True):
+        measured = figures(results, network)
+        peers = ("ours", "jax", "torch", "torch-compile", "sklearn")
+        written = [cell.split()[0] for cell in row.strip("|").split("|")[1:]]
+        stated += [(network + peer, value, measured[peer]) for peer, value in zip(peers, written, strict=True)]
+    number = r"(\d+(?:\.\d+)?)"
+    sentence = rf"one row takes {number} microseconds \(`PCA.transform` {number}\), a call of `predictor\(\)` {number}"
+    measured = figures(results, "transform-one-row")
+    calls = ("ours transform", "PCA.transform", "ours predictor")
+    written = re.search(sentence, readme).groups()
+    stated += [(call, value, measured[call]) for call, value in zip(calls, written, strict=True)]
+    assert [entry for entry in stated if not states(*entry[1:])] == []
+    assert not states("64", "135") and not states("1.31", "1.32") and states("0.343", "0.3432")
+
+
 def run(*command: str, cwd: Path) -> None:
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
