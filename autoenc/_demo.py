@@ -167,7 +167,7 @@ def draw(output: str, rows: dict[str, Array], codes: Array, labels: Array, resul
     left, right = halves
 
     left.suptitle(f"Digits that training never saw, through {result.n_components} numbers each", fontsize=12)
-    images = ReconstructionDisplay(rows, image_shape=(8, 8)).plot(left.subplots(), vmin=0.0, vmax=1.0)
+    images: Any = ReconstructionDisplay(rows, image_shape=(8, 8)).plot(left.subplots(), vmin=0.0, vmax=1.0)
     images.ax_.tick_params(labelsize=11)
     left.supxlabel(
         f"mean squared error per pixel: autoencoder {result.error:.4f}, PCA {result.pca_error:.4f}; "
