@@ -281,7 +281,7 @@ class AutoencoderImputer(Versioned, TransformerMixin, BaseEstimator):
         y: Any = None,
         *,
         sample_weight: Any = None,
-        checkpoint: Any = None,
+        checkpoint: _checkpoint.File | None = None,
         checkpoint_every: int = _checkpoint.EVERY,
         resume: bool = False,
         **refused: Any,

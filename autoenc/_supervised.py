@@ -147,7 +147,7 @@ class _Supervised(Autoencoder):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight: Any = None,
-        checkpoint: Any = None,
+        checkpoint: _checkpoint.File | None = None,
         checkpoint_every: int = _checkpoint.EVERY,
         resume: bool = False,
     ) -> Self:
@@ -367,7 +367,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight: Any = None,
-        checkpoint: Any = None,
+        checkpoint: _checkpoint.File | None = None,
         checkpoint_every: int = _checkpoint.EVERY,
         resume: bool = False,
     ) -> Self:
@@ -653,7 +653,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight: Any = None,
-        checkpoint: Any = None,
+        checkpoint: _checkpoint.File | None = None,
         checkpoint_every: int = _checkpoint.EVERY,
         resume: bool = False,
     ) -> Self:
