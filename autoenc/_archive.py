@@ -324,7 +324,9 @@ def named(name: str, what: str) -> Iterator[None]:
     safetensors = _safetensors()
     try:
         yield
-    except (safetensors.SafetensorError, Damaged) as error:
+    except (safetensors.SafetensorError, ValueError) as error:
+        if not isinstance(error, Damaged) and name in str(error):
+            raise
         raise ValueError(f"{name} cannot be read as {what}: {error}") from error
     except RecursionError as error:
         raise ValueError(f"{name} cannot be read as {what}: its values are nested too deeply") from error

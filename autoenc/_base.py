@@ -405,7 +405,7 @@ class BaseAutoencoder(
         condition: Any = None,
         X_val: Any = None,
         sample_weight: Any = None,
-        checkpoint: Any = None,
+        checkpoint: _checkpoint.File | None = None,
         checkpoint_every: int = _checkpoint.EVERY,
         resume: bool = False,
     ) -> Self:

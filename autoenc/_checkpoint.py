@@ -22,6 +22,8 @@ from autoenc import __version__, _archive
 from autoenc._archive import Reader, Writer, damaged
 from autoenc._checks import is_sparse
 
+File = str | os.PathLike[str]
+
 KEY = "autoenc_checkpoint"  # of the configuration in the header of a file
 FORMAT = 1
 WHAT = "a checkpoint of autoenc"

@@ -352,7 +352,7 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
         "seconds": progress.seconds,
     }
     progress.say(f"saved {chosen.output}", now=True)
-    return done
+    return {**done, "interrupted": True} if chosen.interrupted else done
 
 
 def _predicted(
@@ -487,9 +487,14 @@ def export(chosen: argparse.Namespace) -> dict[str, Any]:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Runs a command; 0, or 1 where something is wrong with files or parameters."""
+    """Runs a command; 0, or 1 where something is wrong with files or parameters.
+
+    Ctrl-C in a fit leaves the model as of its last complete epoch, which is saved; the status is 130 all the same.
+    """
+    chosen.interrupted = False
 
     def show(message: Any, category: Any, *_: Any, **__: Any) -> None:
+        chosen.interrupted |= str(message).startswith("fitting was interrupted")
         print(f"autoenc: warning: {message}", file=sys.stderr)
 
     with warnings.catch_warnings():
@@ -508,4 +513,4 @@ def run(chosen: argparse.Namespace) -> int:
             return 1
     if chosen.json:
         print(json.dumps(done))
-    return 0
+    return 130 if chosen.interrupted else 0

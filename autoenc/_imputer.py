@@ -285,7 +285,7 @@ class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseE
         y: Any = None,
         *,
         sample_weight: Any = None,
-        checkpoint: Any = None,
+        checkpoint: _checkpoint.File | None = None,
         checkpoint_every: int = _checkpoint.EVERY,
         resume: bool = False,
         **refused: Any,

@@ -19,9 +19,10 @@ OUTER = tuple(name for name in _schemas.SCHEMAS if name not in INNER)
 @cache
 def classes() -> dict[str, Any]:
     """Estimators, by the name that files have."""
+    import autoenc
     from autoenc import _imputer, _outlier_members, _posterior
 
-    found = (getattr(__import__("autoenc"), name) for name in OUTER)
+    found = (getattr(autoenc, name) for name in OUTER)
     inner = (_imputer.Imputing, _posterior.ImputingVariational, _outlier_members.Member)
     return {cls.__name__: cls for cls in (*found, *inner)}
 

@@ -161,7 +161,7 @@ class _Supervised(Autoencoder):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight: Any = None,
-        checkpoint: Any = None,
+        checkpoint: _checkpoint.File | None = None,
         checkpoint_every: int = _checkpoint.EVERY,
         resume: bool = False,
     ) -> Self:
@@ -382,7 +382,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight: Any = None,
-        checkpoint: Any = None,
+        checkpoint: _checkpoint.File | None = None,
         checkpoint_every: int = _checkpoint.EVERY,
         resume: bool = False,
     ) -> Self:
@@ -672,7 +672,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight: Any = None,
-        checkpoint: Any = None,
+        checkpoint: _checkpoint.File | None = None,
         checkpoint_every: int = _checkpoint.EVERY,
         resume: bool = False,
     ) -> Self:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -359,6 +360,34 @@ def test_from_the_shell(csv, run_python, tmp_path):
     for command in ("demo", "train", "encode", "reconstruct", "score", "info", "export"):
         assert command in done.stdout
         assert run_python("-m", "autoenc", command, "--help").returncode == 0
+
+
+def test_interrupted_by_hand_it_saves_what_it_has(csv, environment, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "autoenc",
+        "train",
+        str(csv),
+        "-o",
+        str(tmp_path / "m"),
+        "--ignore",
+        "kind",
+        "--json",
+    ]
+    more = ["--param", "max_iter=1000000", "--param", "hidden_layer_sizes=(6,)"]
+    child = subprocess.Popen(
+        [*command, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    while "epoch" not in child.stderr.readline():
+        assert child.poll() is None
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 130, err
+    assert "autoenc: warning: fitting was interrupted" in err
+    done = json.loads(out)
+    assert done["interrupted"] and 0 < done["epochs"] < 1000000
+    assert autoenc.load(tmp_path / "m").n_iter_ == done["epochs"]
 
 
 def test_applying_a_model_needs_no_scikit_learn(model, csv, environment):
