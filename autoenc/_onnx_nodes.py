@@ -64,7 +64,7 @@ class Builder:
         from onnx import TensorProto, helper
 
         name = self.name("labels")
-        data = [str(one).encode() for one in values]
+        data: Any = [str(one).encode() for one in values]
         self.initializers.append(helper.make_tensor(name, TensorProto.STRING, [len(data)], data))
         return name
 
