@@ -60,7 +60,7 @@ class Exportable:
 
         * ``model_encode(x, code)``, ``model_decode(code, out)``, ``model_reconstruct(x, out)``, and ``model_score(x)``,
           which is `score_samples`. Where the fit had a condition, its numbers (labels one-hot) follow `x` or `code`; a
-          score after a fit to pairs ends with the clean row. Variational networks with a prior of components have none.
+          score after a fit to pairs ends with the clean row.
         * Classifiers: ``model_predict(x)``, the number of a class, ``model_label(number)``, ``model_predict_proba(x,
           out)``. Regressors: ``model_predict(x, out)``, in double.
         * `HashingAutoencoder`: ``model_hash(x, bytes)``. `VectorQuantizedAutoencoder`: ``model_encode_indices(x,

@@ -81,7 +81,6 @@ class Source:
         self.bits = 8 * self.dtype.itemsize
         self.macros: list[tuple[str, int | str, str]] = []  # name, value, comment
         self.prototypes: list[str] = []
-        self.notes: list[str] = []
         self.stack = 0  # bytes of the largest function
         self._constants: list[str] = []
         self._arrays: dict[tuple[Any, ...], str] = {}
@@ -198,7 +197,6 @@ class Source:
         lines = [
             f"/* {title}",
             f" * Written by autoenc {__version__}. {PREAMBLE.format(upper=upper).strip()} */",
-            *(f"/* {note} */" for note in self.notes),
             f"#ifndef {upper}_DECLARED",
             f"#define {upper}_DECLARED",
             "#include <math.h>",
@@ -640,8 +638,7 @@ class Functions:
         if _bound.is_variational(self.spec):
             from autoenc._export_c_bound import bound
 
-            if not bound(f, self.predictor, self.given):
-                return
+            bound(f, self.predictor, self.given)
         else:
             targets = compared(self.spec["scores"])
             at = evaluate(f, targets, self.given(targets))

@@ -21,11 +21,23 @@ def _sample(f: Body, node: Node, x: list[str]) -> str:
     return _each(f, node, f"({x[0]})[i] + @exp(@within(({x[1]})[i], R(20.0)) * R(0.5)) * {draws}[draw * {n} + i]")
 
 
+def _mixture(f: Body, node: Node, x: list[str]) -> str:
+    roles = ("means", "log_variances", "logits")
+    values = [f.net.values[f"{node['name']}.{role}"] for role in roles]
+    arrays = ", ".join(f.array(one, role) for one, role in zip(values, roles, strict=True))
+    n, k = f.widths[node["inputs"][0]], len(values[0])
+    y, share = f.room(1), f.room(k)
+    f.add(f"({y})[0] = @mixture_log_ratio({', '.join(x)}, {n}, {k}, {arrays}, {share});")
+    f.release(share)
+    return y
+
+
 OF_DRAWS: dict[str, Callable[[Body, Node, list[str]], str]] = {
     **KINDS,
     "gaussian_sample": _sample,
     "repeat": lambda f, node, x: _each(f, node, f"({x[0]})[i]"),
     "constant": lambda f, node, x: _each(f, node, f.source.number(value(node, 0))),
+    "mixture_log_ratio": _mixture,
     "gaussian_kl": lambda f, node, x: _each(f, node, f"@divergence(({x[0]})[i], ({x[1]})[i])"),
 }
 
@@ -54,12 +66,8 @@ def _factor(f: Body, term: Term) -> str:
     return f.source.number(term["weight"] * width, double=True)
 
 
-def bound(f: Body, predictor: Predictor, given: Any) -> bool:
-    """Writes minus the bound into `total`; whether it could: a prior of components has its reason in the notes."""
-    prior = predictor._spec["settings"]["prior"]
-    if prior != "normal":
-        f.source.notes.append(f"There is no score: the density of prior={prior!r} is not written as C.")
-        return False
+def bound(f: Body, predictor: Predictor, given: Any) -> None:
+    """Writes minus the bound into `total`."""
     net, terms = network(predictor)
     f.net, f.widths = net, net.widths()
     deep, targets = drawn(net.nodes), compared(terms)
@@ -77,4 +85,3 @@ def bound(f: Body, predictor: Predictor, given: Any) -> bool:
     for i, term in enumerate(terms):
         row = f"sum_{i} / {_bound.DRAWS}.0" if i in own else _own(f, term, inside)
         f.add(f"total += {_factor(f, term)} * ({row});")
-    return True

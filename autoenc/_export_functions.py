@@ -603,6 +603,41 @@ static @real @poisson_constant(@real t) {
     const @real power = t * (@log(t == R(0.0) ? R(1.0) : t) - R(1.0));
     return @lgamma(t + R(1.0)) - (t == R(0.0) ? R(0.0) : power);
 }""",
+    "mixture_log_ratio": """
+/* log q(z|x) - log p(z), p a mixture of k normal densities; share: k reals of room. */
+static @real @mixture_log_ratio(const @real *z, const @real *mean, const @real *log_variance, int n, int k,
+        const @real *means, const @real *log_variances, const @real *logits, @real *share) {
+    @real sum[32] = {R(0.0)}, highest = logits[0], highest_share = -(@real)INFINITY;
+    for (int i = 0; i < n; i++) {
+        const @real off = z[i] - mean[i], square = off * (off * @exp(-@within(log_variance[i], R(20.0))));
+        sum[i % 32] += R(-0.5) * ((R(20.0) < log_variance[i] ? R(20.0) : log_variance[i]) + square);
+    }
+    const double log_q = @join(sum);
+    for (int c = 1; c < k; c++)
+        highest = logits[c] > highest ? logits[c] : highest;
+    for (int i = 0; i < 32; i++)
+        sum[i] = R(0.0);
+    for (int c = 0; c < k; c++)
+        sum[c % 32] += @exp(logits[c] - highest);
+    const @real log_total = @log((@real)@join(sum));
+    for (int c = 0; c < k; c++) {
+        @real square[32] = {R(0.0)}, spread[32] = {R(0.0)};
+        for (int i = 0; i < n; i++) {
+            const @real s = @within(log_variances[c * n + i], R(20.0)), off = z[i] - means[c * n + i];
+            spread[i % 32] += s;
+            square[i % 32] = @fma(off * @exp(-s), off, square[i % 32]);
+        }
+        const double log_weight = (double)logits[c] - (double)highest - (double)log_total;
+        const @real normalizer = (@real)(log_weight - 0.5 * @join(spread));
+        share[c] = (@real)((double)normalizer - 0.5 * @join(square));
+        highest_share = share[c] > highest_share ? share[c] : highest_share;
+    }
+    for (int i = 0; i < 32; i++)
+        sum[i] = R(0.0);
+    for (int c = 0; c < k; c++)
+        sum[c % 32] += @exp(share[c] - highest_share);
+    return (@real)(log_q - ((double)highest_share + (double)@log((@real)@join(sum))));
+}""",
     "nll_multinomial": """
 static double @nll_multinomial(
         const @real *prediction, const @real *second, const @real *target, const @real *entry, int n) {

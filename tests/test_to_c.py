@@ -281,6 +281,8 @@ COUNTS = np.round(4 * DIGITS)
         {},
         {"noise_variance": "learned"},
         {"noise_variance": 0.1, "missing": "mask"},
+        {"prior": "mixture", "n_prior_components": 40},
+        {"prior": "vamp"},
         {"likelihood": "log_loss"},
         {"likelihood": "log_loss", "missing": "mask"},
         {"likelihood": "poisson"},
@@ -307,16 +309,6 @@ def test_variational_with_condition(tmp_path):
     condition = np.eye(10)[LABELS]
     model.fit(DIGITS[:1000], condition=condition[:1000])
     same_in_all_functions(tmp_path, model, DIGITS[1000:1200], condition[1000:1200])
-
-
-def test_variational_with_components_in_the_prior(tmp_path):
-    model = autoenc.VariationalAutoencoder(4, prior="mixture", **small()).fit(DIGITS[:1000])
-    X = DIGITS[1000:].astype("float32")
-    made = Compiled(tmp_path, model)
-    same(made.call("encode", X, out=4, dtype="float32"), model.transform(X))
-    same(made.call("reconstruct", X, out=64, dtype="float32"), model.reconstruct(X))
-    assert "model_score" not in made.text
-    assert "There is no score: the density of prior='mixture' is not written as C." in made.text
 
 
 # ---- compilers ----
@@ -377,7 +369,7 @@ def test_sanitizers(tmp_path, number):
         ctype = arguments.split(",")[-1].split("*")[0].strip()
         declared.append(f"static {ctype} out_{name}[4096];")
         calls.append(f"model_{name}(x + i * {rows.shape[1]}, out_{name}); sum += (double)out_{name}[0];")
-        if name == "encode":
+        if name == "encode" and "model_decode" in text:
             declared.append(f"static {ctype} out_decode[4096];")
             calls.append("model_decode(out_encode, out_decode); sum += (double)out_decode[0];")
     assert len(calls) >= 1
@@ -461,6 +453,14 @@ def test_numbers_are_those_of_the_core(checkout):
         for name, found in _export_functions.COEFFICIENTS[bits].items():
             if name in ("ln2_high", "ln2_low", "tail_centre"):
                 expected = re.search(rf"#define VF_{name.upper()} \(\(real\)(.*?)\)", part)[1].split()
+            elif name == "stirling":
+                source = (checkout / "csrc" / "math" / "gamma.h").read_text(encoding="utf-8")
+                series = re.search(r"vf_stirling_rest.*?c\[\] = \{(.*?)\};", source, re.DOTALL)[1]
+                fractions = re.findall(r"\(real\)\((\S+) / (\S+)\)", series)
+                assert len(fractions) == 8
+                numbers = [float(a) / float(b) for a, b in fractions]
+                real = np.float32 if bits == 32 else np.float64
+                expected = [float(real(one)).hex() for one in numbers[: bits // 8]]
             else:
                 body = re.search(rf"vf_{name}_c\[\] = \{{(.*?)\}};", part, re.DOTALL)[1]
                 expected = re.findall(r"\(real\)(\S+),", body)
