@@ -180,7 +180,8 @@ class ErrorDistributionDisplay:
         ax.set_xlabel(self.xlabel)
         ax.set_ylabel("rows")
         if len(groups) > 1 or self.threshold is not None:
-            ax.legend(frameon=False)
+            # Above the axes, where no bar and no line is.
+            ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
         tidy(ax)
         keep(self, ax)
         return self
