@@ -174,6 +174,7 @@ SHARED = {
     callbacks : callable, list of callables or None, default=None
         Called after each epoch with a state that has the attributes ``estimator``, ``epoch``, ``n_epochs``, ``loss``,
         ``validation_loss`` and ``learning_rate``. One that returns True ends the fit; other values do not.
+        Ready ones are in `autoenc.callbacks`.
 """,
     "learned": """
     coefs_ : list of ndarray of shape (n_in, n_out)

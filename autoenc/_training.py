@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import starmap
@@ -120,7 +121,10 @@ class Progress:
         self._bar: Any = None
         if verbose == 1 and ((sys.stderr is not None and sys.stderr.isatty()) or _in_notebook()):
             try:
-                from tqdm.auto import tqdm
+                # In a notebook without ipywidgets it warns that there will be a bar of text, which is as good.
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    from tqdm.auto import tqdm
             except ImportError:
                 return
             self._bar = tqdm(total=n_epochs, desc=label, unit="epoch")

@@ -128,7 +128,7 @@ def test_sdist_holds_all_sources_and_no_product(checkout, distributions):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {"setup.py", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "csrc/build.py"}
-    suffixes = {".c", ".h", ".py", ".pyi"}
+    suffixes = {".c", ".h", ".py", ".pyi", ".html", ".js"}
     for folder in ("csrc", "autoenc", "tests"):
         files = [p for p in (checkout / folder).rglob("*") if p.suffix in suffixes]
         assert files
@@ -149,6 +149,9 @@ def test_wheel_is_small_and_holds_the_package_only(distributions):
     assert tops == {"autoenc", f"autoenc-{autoenc.__version__}.dist-info"}
     assert len([name for name in names if name.startswith("autoenc/_core.") and name.endswith(".so")]) == 1
     assert {"autoenc/__init__.py", "autoenc/__main__.py", "autoenc/py.typed", "autoenc/_core.pyi"} <= set(names)
+    own = Path(autoenc.__file__).parent
+    beside = [p for p in own.rglob("*") if p.suffix in (".py", ".html", ".js")]
+    assert {f"autoenc/{p.relative_to(own).as_posix()}" for p in beside} <= set(names)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ of its fonts hardly change. ``AUTOENC_WRITE_PICTURES=1`` writes them anew; look 
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -435,6 +436,19 @@ def test_a_search_is_its_best_estimator(digits):
     search = GridSearchCV(Autoencoder(2, **QUICK), {"n_components": [2, 3]}, cv=2).fit(X)
     display = LatentSpaceDisplay.from_estimator(search, X, ax=axes())
     assert_array_equal(display.codes, search.best_estimator_.transform(X))
+
+
+@pytest.mark.slow
+def test_the_page_on_pictures_runs_and_has_its_pictures(checkout, run_python, tmp_path):
+    text = (checkout / "docs" / "pictures.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    images = re.findall(r"\]\((images/[\w-]+\.png)\)", text)
+    assert all(display in text for display in plotting.__all__)
+    for image in images:
+        assert 1000 < (checkout / "docs" / image).stat().st_size < 60_000, image
+    done = run_python("-W", "error", "-c", "\n".join(blocks))
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits.html", "log.csv"]
 
 
 # ---- manners ----

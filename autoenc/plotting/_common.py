@@ -168,7 +168,12 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
-def keep(display: Any, ax: Any) -> None:
+class Display:
     """What every display has after `plot`."""
-    display.ax_ = ax
-    display.figure_ = ax.figure
+
+    ax_: Any
+    figure_: Any
+
+    def _keep(self, ax: Any) -> None:
+        self.ax_ = ax
+        self.figure_ = ax.figure

@@ -10,12 +10,12 @@ from autoenc.plotting._common import (
     LIGHT,
     ORANGE,
     Array,
+    Display,
     axes_for,
     check_count,
     check_image_shape,
     dense,
     draw_mosaic,
-    keep,
     names_of,
     place,
     tidy,
@@ -24,7 +24,7 @@ from autoenc.plotting._common import (
 ALLOWED = "allowed are estimators with feature_contributions (the detector) or feature_errors (the autoencoders)"
 
 
-class FeatureContributionDisplay:
+class FeatureContributionDisplay(Display):
     """What each feature has to do with the error of one row: bars, or an image.
 
     A detector's contributions add up to its score; an autoencoder's are the terms of its loss, whose mean is the error.
@@ -183,7 +183,7 @@ class FeatureContributionDisplay:
             ax = self._plot_bars(ax, terms, check_count("max_features", max_features))
         if self.title:
             ax.set_title(self.title, fontsize="medium", loc="left")
-        keep(self, ax)
+        self._keep(ax)
         return self
 
     def _plot_bars(self, ax: Any, terms: Array, most: int) -> Any:

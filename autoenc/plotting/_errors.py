@@ -4,14 +4,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from autoenc.plotting._common import BLUE, COLOURS, INK, ORANGE, Array, axes_for, keep, place, tidy
+from autoenc.plotting._common import BLUE, COLOURS, INK, ORANGE, Array, Display, axes_for, place, tidy
 
 ALLOWED = "allowed are the estimators with score_samples: all but the imputer"
 MOST_CLASSES = 6
 WIDE = 50.0  # ratio of the largest to the median error from which the scale is logarithmic
 
 
-class ErrorDistributionDisplay:
+class ErrorDistributionDisplay(Display):
     """Histogram of the errors of rows, by class where there are labels, with a threshold.
 
     Parameters
@@ -180,9 +180,10 @@ class ErrorDistributionDisplay:
         ax.set_xlabel(self.xlabel)
         ax.set_ylabel("rows")
         if len(groups) > 1 or self.threshold is not None:
-            ax.legend(frameon=False)
+            # Above the axes, where no bar and no line is.
+            ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
         tidy(ax)
-        keep(self, ax)
+        self._keep(ax)
         return self
 
     def _groups(self, errors: Array) -> dict[str, Array]:

@@ -8,13 +8,13 @@ import numpy as np
 from autoenc import _predictor
 from autoenc.plotting._common import (
     Array,
+    Display,
     axes_for,
     check_count,
     check_image_shape,
     dense,
     draw_mosaic,
     inner,
-    keep,
     names_of,
     require_matplotlib,
 )
@@ -25,7 +25,7 @@ ALLOWED = (
 )
 
 
-class FilterDisplay:
+class FilterDisplay(Display):
     """What the units of the first layer look for, or what those of the last one draw.
 
     With `image_shape` each unit's weights are an image, as in the papers on sparse codes [1]_; for tables they are a
@@ -188,7 +188,7 @@ class FilterDisplay:
         size = (0.62 * n_columns + 0.3, 0.62 * n_rows * shape[0] / shape[1] + 0.3)
         ax = axes_for(ax, type(self).__name__, size, "compressed")
         self.image_, _ = draw_mosaic(ax, grid.reshape(n_rows, n_columns, d), shape, cmap or "gray", -1.0, 1.0)
-        keep(self, ax)
+        self._keep(ax)
         return self
 
     def _plot_table(self, ax: Any, filters: Array, largest: float, cmap: Any) -> Self:
@@ -209,7 +209,7 @@ class FilterDisplay:
         ax.set_xlabel("unit")
         ax.spines[:].set_visible(False)
         ax.tick_params(length=0)
-        keep(self, ax)
+        self._keep(ax)
         return self
 
 

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from autoenc.plotting._common import COLOURS, MARKERS, Array, axes_for, dense, keep, place, tidy
+from autoenc.plotting._common import COLOURS, MARKERS, Array, Display, axes_for, dense, place, tidy
 
 ALLOWED = (
     "allowed are estimators whose transform gives codes: the autoencoders (of an imputer the network `autoencoder_`)"
@@ -40,7 +40,7 @@ def plane(codes: Array) -> tuple[Array, Array, list[str]]:
     return centred @ axes.T, axes, names
 
 
-class LatentSpaceDisplay:
+class LatentSpaceDisplay(Display):
     """Scatter of codes, in the colours of their labels.
 
     Codes of two components are drawn as they are, of more along their first two principal axes, of one on a line,
@@ -182,7 +182,7 @@ class LatentSpaceDisplay:
             ax.set_ylim(-0.1, 1.3)
             ax.spines["left"].set_visible(False)
         tidy(ax)
-        keep(self, ax)
+        self._keep(ax)
         return self
 
     def _plot_classes(

@@ -5,13 +5,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from autoenc.plotting._common import BLUE, COLOURS, LIGHT, ORANGE, axes_for, inner, keep, tidy
+from autoenc.plotting._common import BLUE, COLOURS, LIGHT, ORANGE, Display, axes_for, inner, tidy
 
 ALLOWED = "allowed are estimators that are trained by epochs: all but the marginalized one, whose solution is closed"
 WIDE = 20.0  # ratio of the largest to the least loss from which the scale is logarithmic
 
 
-class LossCurveDisplay:
+class LossCurveDisplay(Display):
     """Loss by epoch, of training and, where there are some, of validation rows.
 
     Parameters
@@ -161,5 +161,5 @@ class LossCurveDisplay:
         if len(curves) > 1 or len(self.members):
             ax.legend(frameon=False)
         tidy(ax)
-        keep(self, ax)
+        self._keep(ax)
         return self

@@ -7,12 +7,12 @@ import numpy as np
 
 from autoenc.plotting._common import (
     Array,
+    Display,
     axes_for,
     check_count,
     check_image_shape,
     dense,
     draw_mosaic,
-    keep,
     names_of,
     place,
 )
@@ -21,7 +21,7 @@ from autoenc.plotting._latent import codes_of
 ALLOWED = "allowed are estimators with a decoder of codes: the autoencoders but the marginalized one"
 
 
-class ManifoldDisplay:
+class ManifoldDisplay(Display):
     """The plane of two components of the code, decoded.
 
     With `image_shape` it shows the image that each point of a grid decodes to; for tables the decoded value of one
@@ -216,7 +216,7 @@ class ManifoldDisplay:
         ax.set_xlabel(f"component {numbers[0]} of the code")
         if len(second) > 1:
             ax.set_ylabel(f"component {numbers[1]}")
-        keep(self, ax)
+        self._keep(ax)
         return self
 
     def _ticks(self, put: Any, values: Array, start: float, step: float) -> None:

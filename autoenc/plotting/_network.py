@@ -7,7 +7,7 @@ import numpy as np
 
 from autoenc import _outline, _predictor, _spec
 from autoenc._outline import Layer
-from autoenc.plotting._common import BLUE, INK, ORANGE, Array, axes_for, check_count, dense, inner, keep, place
+from autoenc.plotting._common import BLUE, INK, ORANGE, Array, Display, axes_for, check_count, dense, inner, place
 
 ALLOWED = (
     "allowed are single networks: the autoencoders but the marginalized one, `estimators_[0]` of a detector, "
@@ -24,7 +24,7 @@ class Drawn(NamedTuple):
     values: Array | None  # of the row
 
 
-class NetworkDisplay:
+class NetworkDisplay(Display):
     """A network as columns of units, with connections in the colour of their sign and as dark as they are strong.
 
     For a given row the opacity of a unit is its activation, relative to the largest of its layer; negative ones have a
@@ -168,7 +168,7 @@ class NetworkDisplay:
         ax.set_yticks([])
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
-        keep(self, ax)
+        self._keep(ax)
         return self
 
     def _draw_units(self, ax: Any, i: int, layer: Drawn, shown: Array, y: Array, to_rgba: Any) -> Any:

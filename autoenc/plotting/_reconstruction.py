@@ -12,12 +12,12 @@ from autoenc.plotting._common import (
     LIGHT,
     MARKERS,
     Array,
+    Display,
     axes_for,
     check_count,
     check_image_shape,
     dense,
     draw_mosaic,
-    keep,
     names_of,
     place,
     spread_rows,
@@ -27,7 +27,7 @@ from autoenc.plotting._common import (
 ALLOWED = "allowed are estimators that reconstruct: the autoencoders, not the detector or the imputer"
 
 
-class ReconstructionDisplay:
+class ReconstructionDisplay(Display):
     """Rows and their reconstructions, and what the encoder saw where that was something else.
 
     With `image_shape` each row is an image; without it each is a strip of a chart with one line for each feature, in
@@ -230,7 +230,7 @@ class ReconstructionDisplay:
             shown = min(d, check_count("max_features", max_features))
             ax = axes_for(ax, type(self).__name__, (min(1.1 * n + 2.0, 14.0), 0.3 * shown + 1.2))
             self._plot_table(ax, tables, shown)
-        keep(self, ax)
+        self._keep(ax)
         return self
 
     def _plot_images(
