@@ -6,6 +6,7 @@ CC                 the compiler (default: cc)
 AUTOENC_BLAS       "scipy" (default: the OpenBLAS that SciPy ships, found at run time) or "openblas" (pkg-config)
 AUTOENC_SANITIZE   a value of -fsanitize, e.g. "address,undefined"; the runtime library must then be preloaded
 AUTOENC_WERROR     "1": all warnings, as errors
+AUTOENC_SYMBOLS    "1": names of functions and numbers of lines stay in the library, for profilers
 """
 
 import hashlib
@@ -49,7 +50,8 @@ def shared_library_flags(sanitize: str) -> list[str]:
         return ["-bundle", "-undefined", "dynamic_lookup"]
     flags = ["-shared", "-Wl,-z,relro", "-Wl,-z,noexecstack"]
     # Line numbers serve profilers and sanitizers; in a wheel they would be most of its size.
-    return flags if sanitize or os.environ.get("AUTOENC_WERROR") else [*flags, "-Wl,-s"]
+    keep = sanitize or os.environ.get("AUTOENC_WERROR") or os.environ.get("AUTOENC_SYMBOLS")
+    return flags if keep else [*flags, "-Wl,-s"]
 
 
 class BuildCore(build_ext):

@@ -57,6 +57,12 @@ class FitData(NamedTuple):
     weights: NDArray[np.float64] | None
     validation: Rows | None
 
+    def most_stored(self) -> list[int]:
+        """By source the most values that a row of its CSR matrix stores; 0 where that of a slot is dense."""
+        slots = [rows.sources() for rows in (self.rows, self.validation) if rows is not None]
+        counts = [[int(np.diff(s[2]).max(initial=0)) if isinstance(s, tuple) else 0 for s in slot] for slot in slots]
+        return [max(by_slot) if all(by_slot) else 0 for by_slot in zip(*counts, strict=True)]
+
 
 class Fitting(Watched):
     """The part of `BaseAutoencoder` that fits. It has neither parameters nor public methods."""
@@ -229,6 +235,7 @@ class Fitting(Watched):
         n_rows: int,
         seed: int,
         *,
+        data: FitData | None = None,
         n_epochs: int,
         constant: bool = False,
         keep_best: bool = False,
@@ -242,7 +249,7 @@ class Fitting(Watched):
         schedule = "constant" if constant or self.learning_rate == "plateau" else self.learning_rate
         period = self.step_size or max(1, n_epochs // 3)
         return _core.Trainer(
-            _spec.node_array(spec["nodes"]),
+            _spec.node_array(spec["nodes"], data.most_stored() if data else ()),
             _spec.loss_array(spec["objective"], spec["nodes"]),
             _spec.stage_array(spec, self.solver),
             precision=_spec.bits(spec),
@@ -447,7 +454,7 @@ class Fitting(Watched):
         n = data.rows.X.shape[0]
         validates = self.early_stopping or data.validation is not None
         n_train = n - self._n_validation(n) if self.early_stopping and data.validation is None else n
-        trainer = self._trainer(spec, n_train, seed, n_epochs=n_epochs, keep_best=validates, rate=rate)
+        trainer = self._trainer(spec, n_train, seed, data=data, n_epochs=n_epochs, keep_best=validates, rate=rate)
         validation = self._hold_out(trainer, data)
         if resumes:
             self._resume(trainer, spec)
@@ -616,7 +623,7 @@ class Fitting(Watched):
         spec = self._description(data.rows)
         goes_on = not first and getattr(self, "_solver", None) == self.solver
         seed = self._seed if goes_on else int(check_random_state(self.random_state).randint(2**31 - 1))
-        trainer = self._trainer(spec, data.rows.X.shape[0], seed, n_epochs=1, constant=True)
+        trainer = self._trainer(spec, data.rows.X.shape[0], seed, data=data, n_epochs=1, constant=True)
         self._hold_out(trainer, data)
         if first:
             self._start(trainer, spec, data.rows)

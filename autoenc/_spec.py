@@ -361,8 +361,8 @@ def inference_nodes(spec: Spec, resting: Set[str] = TRAINING_ONLY) -> list[Node]
 _FIELDS = ("width", "source", "rate", "multiplicity", "shares_transposed", "group")
 
 
-def node_array(nodes: Sequence[Node]) -> NDArray[np.void]:
-    """The graph as the core takes it."""
+def node_array(nodes: Sequence[Node], most_stored: Sequence[int] = ()) -> NDArray[np.void]:
+    """The graph as the core takes it; most_stored: of sources that are CSR, the most values of a row."""
     at = positions(nodes)
     out = np.zeros(len(nodes), NODE)
     for row, node in zip(out, nodes, strict=True):
@@ -384,6 +384,8 @@ def node_array(nodes: Sequence[Node]) -> NDArray[np.void]:
         for field in _FIELDS:
             if field in fields:
                 row[field] = fields[field]
+        if node["kind"] == "input" and row["source"] < len(most_stored):
+            row["size"][0] = most_stored[row["source"]]
     return out
 
 

@@ -6,6 +6,8 @@
  * backward_weights W.gradient  = in^T delta       columns of in against panels of delta
  *                  b.gradient  = column sums of delta
  *
+ * Where the input, or the gradient, is pairs (math/pairs.h) these are sums over them, of the same bits.
+ *
  * size[0] = 1: without bias: this use starts its sums at zero; a bias of its own stays as it is drawn, zero.
  * size[1] = 1: this use gives its parameters no gradient (a copy of another node's, frozen while that one is trained).
  * size[2] = 1: the rows of W (of a decoder: a latent's vector) are kept at norm one. */
@@ -14,6 +16,7 @@
 #include "layers/layer.h"
 #include "math/blas1.h"
 #include "math/gemm.h"
+#include "math/pairs.h"
 #include "math/variant.h"
 
 enum { WEIGHT, BIAS };
@@ -65,12 +68,18 @@ static void dense_forward(const ae_binding *binding, const ae_block *block) {
     const real *x = (const real *)in->data + row0 * AE_PANEL;
     const real *weight = binding->parameter[WEIGHT], *bias = binding->parameter[BIAS];
     real *slope = block->keep ? binding->cache : NULL;
+    const ae_gemm_start start = binding->desc->size[0] ? AE_START_ZERO : AE_START_BIAS;
+    if (in->pairs)
+        AE_V(ae_pairs_product)
+    (in->pairs, in->pairs->value, row0, row1, out->shape.width, weight, in->shape.width * AE_PANEL, start, bias, out->data,
+     out->stride);
     for (int64_t q = 0; q < ae_panels(out->shape.width); q++) {
         const int64_t at = q * out->stride + row0 * AE_PANEL;
         real *y = (real *)out->data + at;
-        AE_V(ae_gemm_rows)
-        (&table->forward, row1 - row0, ae_panel_columns(out->shape.width, q), x, weight + q * in->shape.width * AE_PANEL,
-         binding->desc->size[0] ? AE_START_ZERO : AE_START_BIAS, bias + q * AE_PANEL, y);
+        if (!in->pairs)
+            AE_V(ae_gemm_rows)
+        (&table->forward, row1 - row0, ae_panel_columns(out->shape.width, q), x, weight + q * in->shape.width * AE_PANEL, start,
+         bias + q * AE_PANEL, y);
         if (activation != AE_SOFTMAX && activation != AE_IDENTITY)
             AE_V(ae_activation_forward)(activation, (row1 - row0) * AE_PANEL, y, slope ? slope + at : NULL);
     }
@@ -84,6 +93,14 @@ static void dense_backward_data(const ae_binding *binding, const ae_block *block
     const ae_activation activation = (ae_activation)binding->desc->activation;
     const int64_t row0 = block->row0 * out->shape.multiplicity, row1 = block->row1 * out->shape.multiplicity;
     real *delta = out->gradient;
+    const ae_gemm_start start = binding->accumulate[0] ? AE_START_C : AE_START_ZERO;
+    if (out->gradient_pairs) { /* the activation is the identity then */
+        if (in->gradient)
+            AE_V(ae_pairs_product)
+        (out->gradient_pairs, out->gradient_pairs->gradient, row0, row1, in->shape.width, binding->transposed[WEIGHT],
+         out->shape.width * AE_PANEL, start, NULL, in->gradient, in->stride);
+        return;
+    }
     if (activation == AE_SOFTMAX)
         AE_V(ae_softmax_backward)(row0, row1, out->shape.width, out->stride, out->data, delta);
     else if (activation != AE_IDENTITY)
@@ -94,62 +111,85 @@ static void dense_backward_data(const ae_binding *binding, const ae_block *block
         }
     if (!in->gradient)
         return;
+    if (in->pairs) {
+        AE_V(ae_pairs_products_at)
+        (in->pairs, row0, row1, out->shape.width, delta, out->stride, binding->parameter[WEIGHT], in->shape.width * AE_PANEL,
+         binding->accumulate[0]);
+        return;
+    }
     const real *transposed = binding->transposed[WEIGHT];
     for (int64_t p = 0; p < ae_panels(in->shape.width); p++) {
         const real *panel = transposed + p * out->shape.width * AE_PANEL;
         real *g = (real *)in->gradient + p * in->stride + row0 * AE_PANEL;
-        const ae_gemm_start start = binding->accumulate[0] ? AE_START_C : AE_START_ZERO;
         AE_V(ae_gemm_rows)
         (&table->backward_data, row1 - row0, ae_panel_columns(in->shape.width, p), delta + row0 * AE_PANEL, panel, start, NULL,
          g);
     }
 }
 
-/* A tile of the transpose of W, as the layer that shares it has its weight: rows are units here and columns inputs, so the two
- * operands change places. */
-static void transposed_tile(const ae_binding *binding, const ae_tile *tile, int64_t rows, bool accumulate, real *gradient) {
-    const ae_value *in = &binding->in[0], *out = &binding->out;
-    const ae_gemm over_rows = {1, (int32_t)rows, (int32_t)rows, NULL, NULL, 0, 0};
-    const int columns = ae_panel_columns(in->shape.width, tile->panel);
-    for (int64_t row = tile->row0; row < tile->row1; row += AE_PANEL) {
-        const int64_t height = tile->row1 - row < AE_PANEL ? tile->row1 - row : AE_PANEL;
-        AE_V(ae_gemm_columns)
-        (&over_rows, (int)height, columns, (const real *)out->gradient + row / AE_PANEL * out->stride,
-         (const real *)in->data + tile->panel * in->stride, accumulate ? AE_START_C : AE_START_ZERO,
-         gradient + (row - tile->row0) * AE_PANEL);
+/* Rows of a minibatch that a tile takes at once: their part of one panel stays in the second-level cache while panels of the
+ * other operand pass by. */
+#define ROWS_AT_ONCE 1024
+
+/* to (height, 32) = or += A^T B over rows: columns of A, from a on in panels of a_stride, against one panel B. */
+static void products_of_columns(int64_t rows, int64_t height, int columns, const real *a, int64_t a_stride, const real *b,
+                                bool accumulate, real *to) {
+    for (int64_t from = 0; from < rows; from += ROWS_AT_ONCE) {
+        const int32_t k = (int32_t)(rows - from < ROWS_AT_ONCE ? rows - from : ROWS_AT_ONCE);
+        const ae_gemm over_rows = {1, k, k, NULL, NULL, 0, 0};
+        for (int64_t row = 0; row < height; row += AE_PANEL)
+            AE_V(ae_gemm_columns)
+        (&over_rows, (int)(height - row < AE_PANEL ? height - row : AE_PANEL), columns,
+         a + row / AE_PANEL * a_stride + from * AE_PANEL, b + from * AE_PANEL, accumulate || from ? AE_START_C : AE_START_ZERO,
+         to + row * AE_PANEL);
     }
+}
+
+/* A tile of W, or of the transpose of W as the layer that shares it has its weight: rows are units there and columns inputs, so
+ * the two operands change places. */
+static void weight_tile(const ae_binding *binding, const ae_tile *tile, int64_t rows, bool accumulate, real *gradient) {
+    const ae_value *in = &binding->in[0], *out = &binding->out;
+    const bool swap = tile->transposed;
+    /* Of the tile's rows and of its columns. */
+    const real *across = swap ? out->gradient : in->data, *along = swap ? in->data : out->gradient;
+    const int64_t across_step = swap ? out->stride : in->stride, along_step = swap ? in->stride : out->stride;
+    const ae_pairs *across_pairs = swap ? out->gradient_pairs : in->pairs,
+                   *along_pairs = swap ? in->pairs : out->gradient_pairs;
+    const int64_t width = swap ? in->shape.width : out->shape.width;
+    const int columns = ae_panel_columns(width, tile->panel);
+    if (along_pairs) {
+        AE_V(ae_pairs_columns)
+        (along_pairs, swap ? along_pairs->value : along_pairs->gradient, width, tile->panel, across, across_step, tile->row0,
+         tile->row1, accumulate, gradient);
+        return;
+    }
+    along += tile->panel * along_step;
+    if (across_pairs)
+        AE_V(ae_pairs_rows)
+    (across_pairs, swap ? across_pairs->gradient : across_pairs->value, tile->row0, tile->row1, along, accumulate, gradient);
+    else products_of_columns(rows, tile->row1 - tile->row0, columns, across + tile->row0 / AE_PANEL * across_step, across_step,
+                             along, accumulate, gradient);
     /* The padding of activations is not zero, that of a gradient is. */
-    if (columns < AE_PANEL)
+    if (swap && columns < AE_PANEL)
         for (int64_t row = 0; row < tile->row1 - tile->row0; row++)
             memset(gradient + row * AE_PANEL + columns, 0, (size_t)(AE_PANEL - columns) * sizeof(real));
 }
 
 static void dense_backward_weights(const ae_binding *binding, const ae_tile *tile, int64_t rows, bool accumulate,
                                    void *gradient) {
+    const ae_value *out = &binding->out;
     if (binding->desc->size[1] || (tile->parameter == BIAS && binding->desc->size[0])) {
         if (!accumulate)
             memset(gradient, 0, (size_t)((tile->row1 - tile->row0) * AE_PANEL) * sizeof(real));
-        return;
-    }
-    if (tile->transposed) {
-        transposed_tile(binding, tile, rows, accumulate, gradient);
-        return;
-    }
-    const ae_value *in = &binding->in[0], *out = &binding->out;
-    const real *delta = (const real *)out->gradient + tile->panel * out->stride;
-    if (tile->parameter == BIAS) {
+    } else if (tile->parameter == WEIGHT) {
+        weight_tile(binding, tile, rows, accumulate, gradient);
+    } else if (out->gradient_pairs) {
+        AE_V(ae_pairs_sums)
+        (out->gradient_pairs, out->gradient_pairs->gradient, out->shape.width, tile->panel, accumulate, gradient);
+    } else {
         if (!accumulate)
             memset(gradient, 0, AE_PANEL * sizeof(real));
-        AE_V(ae_column_sums)(0, rows, delta, gradient);
-        return;
-    }
-    const ae_gemm over_rows = {1, (int32_t)rows, (int32_t)rows, NULL, NULL, 0, 0};
-    const int columns = ae_panel_columns(out->shape.width, tile->panel);
-    for (int64_t row = tile->row0; row < tile->row1; row += AE_PANEL) {
-        const int64_t height = tile->row1 - row < AE_PANEL ? tile->row1 - row : AE_PANEL;
-        AE_V(ae_gemm_columns)
-        (&over_rows, (int)height, columns, (const real *)in->data + row / AE_PANEL * in->stride, delta,
-         accumulate ? AE_START_C : AE_START_ZERO, (real *)gradient + (row - tile->row0) * AE_PANEL);
+        AE_V(ae_column_sums)(0, rows, (const real *)out->gradient + tile->panel * out->stride, gradient);
     }
 }
 
@@ -157,7 +197,7 @@ const ae_layer_ops AE_V(ae_layer_dense) = {
     .name = "dense",
     .min_inputs = 1,
     .max_inputs = 1,
-    .flags = AE_LAYER_TRANSPOSES,
+    .flags = AE_LAYER_TRANSPOSES | AE_LAYER_READS_PAIRS,
     .plan = dense_plan,
     .prepare = dense_prepare,
     .forward = dense_forward,

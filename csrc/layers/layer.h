@@ -27,6 +27,7 @@
 #include "base/status.h"
 #include "base/stop.h"
 #include "math/activation.h"
+#include "math/pairs.h"
 #include "math/panel.h"
 
 #define AE_MAX_INPUTS 4
@@ -117,6 +118,7 @@ typedef struct ae_layer_plan {
      * where backward follows (`couple` included). */
     double flops_per_row, flops_per_pair, flops_per_minibatch;
     ae_constraint constraint[AE_MAX_PARAMETERS]; /* of its own parameters, by slot */
+    int64_t most_nonzero; /* the layer can give its value as pairs, at most so many a row; 0: it cannot */
 } ae_layer_plan;
 
 typedef struct ae_value {
@@ -124,6 +126,10 @@ typedef struct ae_value {
     void *gradient; /* like data; NULL where no gradient is wanted */
     ae_shape shape;
     int64_t stride; /* reals from one panel to the next, in data, gradient and cache */
+    /* Or NULL. `gradient` is then that of the pairs, where one is wanted, and `data` NULL unless somebody reads it beside them. */
+    const ae_pairs *pairs;
+    /* Whose gradients are all that flows into this value; `gradient` is then theirs. Or NULL. */
+    const ae_pairs *gradient_pairs;
 } ae_value;
 
 /* A node bound to memory; the same for all blocks and tiles. */
@@ -160,13 +166,14 @@ typedef struct ae_tile {
 } ae_tile;
 
 enum {
-    AE_LAYER_STOCHASTIC = 1,    /* draws from its key when training */
-    AE_LAYER_COUPLES_ROWS = 2,  /* needs all rows of the minibatch at once: no chunks */
-    AE_LAYER_SOURCE = 4,        /* has no inputs: filled from bound data */
-    AE_LAYER_TRANSPOSES = 8,    /* its first parameter may be the transpose of another node's: knows ae_tile.transposed */
-    AE_LAYER_STOPS = 16,        /* passes no gradient on, neither to its inputs nor to parameters that it borrows */
-    AE_LAYER_BORROWS = 32,      /* must share: its parameters are the first ones of a node of any kind (penalties of weights) */
-    AE_LAYER_TRAINING_ONLY = 64 /* what a row gets depends on its position in the minibatch: not for predictors */
+    AE_LAYER_STOCHASTIC = 1,   /* draws from its key when training */
+    AE_LAYER_COUPLES_ROWS = 2, /* needs all rows of the minibatch at once: no chunks */
+    AE_LAYER_SOURCE = 4,       /* has no inputs: filled from bound data */
+    AE_LAYER_TRANSPOSES = 8,   /* its first parameter may be the transpose of another node's: knows ae_tile.transposed */
+    AE_LAYER_STOPS = 16,       /* passes no gradient on, neither to its inputs nor to parameters that it borrows */
+    AE_LAYER_BORROWS = 32,     /* must share: its parameters are the first ones of a node of any kind (penalties of weights) */
+    AE_LAYER_TRAINING_ONLY = 64, /* what a row gets depends on its position in the minibatch: not for predictors */
+    AE_LAYER_READS_PAIRS = 128   /* reads its input as pairs where it has them, and takes the gradient of its value so */
 };
 
 typedef struct ae_layer_ops {

@@ -76,6 +76,45 @@ static void select_write(const select_rule *rule, const ae_value *in, const real
         }
 }
 
+/* What is chosen of rows row .. row + n - 1, as pairs. */
+static void select_pairs(const select_rule *rule, const ae_value *in, int64_t row, int n, real (*chosen)[SELECT_CACHE],
+                         const ae_pairs *pairs) {
+    const int64_t width = in->shape.width;
+    memset(pairs->count + row, 0, (size_t)n * sizeof *pairs->count);
+    for (int64_t p = 0; p < ae_panels(width); p++)
+        for (int r = 0; r < n; r++)
+            for (int j = 0; j < AE_PANEL; j += VL) {
+                const real *at = (const real *)in->data + p * in->stride + (row + r) * AE_PANEL + j;
+                const vec key = select_key(v_load(at), select_allowed(rule, p, ae_panel_columns(width, p), j));
+                const vmask keeps = select_keeps(key, v_set1(chosen[r][0]), j, v_set1(chosen[r][1] - (real)(p * AE_PANEL)));
+                if (!m_any(keeps))
+                    continue;
+                real lane[VL];
+                v_store(lane, v_select(keeps, v_set1(1), v_zero()));
+                for (int i = 0; i < VL; i++) {
+                    const int32_t count = pairs->count[row + r];
+                    if (lane[i] == 0 || (rule->positive && at[i] <= 0) || count == pairs->most)
+                        continue;
+                    pairs->column[(row + r) * pairs->most + count] = (int32_t)(p * AE_PANEL) + j + i;
+                    ((real *)pairs->value)[(row + r) * pairs->most + count] = at[i];
+                    pairs->count[row + r]++;
+                }
+            }
+}
+
+/* in.gradient = or += the gradient of pairs, for rows row0 .. row1 - 1. */
+static void select_scatter(const ae_value *in, const ae_pairs *pairs, int64_t row0, int64_t row1, bool accumulate) {
+    for (int64_t p = 0; !accumulate && p < ae_panels(in->shape.width); p++)
+        memset((real *)in->gradient + p * in->stride + row0 * AE_PANEL, 0, (size_t)((row1 - row0) * AE_PANEL) * sizeof(real));
+    for (int64_t row = row0; row < row1; row++)
+        for (int32_t i = 0; i < pairs->count[row]; i++) {
+            const int64_t at = row * pairs->most + i;
+            const int32_t c = pairs->column[at];
+            ((real *)in->gradient)[c / AE_PANEL * in->stride + row * AE_PANEL + c % AE_PANEL] +=
+                ((const real *)pairs->gradient)[at];
+        }
+}
+
 /* Selects for rows row .. row + n - 1. scratch: ae_select_scratch. */
 static void select_choose(const select_rule *rule, const ae_value *in, int64_t row, int n, int64_t allowed, real *scratch,
                           real (*chosen)[SELECT_CACHE]) {
@@ -111,7 +150,10 @@ static void select_forward(const select_rule *rule, const ae_binding *binding, c
         const int n = row1 - row < SELECT_ROWS ? (int)(row1 - row) : SELECT_ROWS;
         real chosen[SELECT_ROWS][SELECT_CACHE];
         select_choose(rule, in, row, n, allowed, block->scratch, chosen);
-        select_write(rule, in, in->data, in->stride, row, n, chosen, out->data, out->stride, false);
+        if (out->pairs)
+            select_pairs(rule, in, row, n, chosen, out->pairs);
+        else
+            select_write(rule, in, in->data, in->stride, row, n, chosen, out->data, out->stride, false);
         for (int r = 0; block->keep && r < n; r++)
             memcpy((real *)binding->cache + (row + r) * AE_PANEL, chosen[r], sizeof chosen[r]);
     }
@@ -122,6 +164,11 @@ static void select_backward(const select_rule *rule, const ae_binding *binding, 
     const int64_t row0 = block->row0 * out->shape.multiplicity, row1 = block->row1 * out->shape.multiplicity;
     if (!in->gradient)
         return;
+    if (out->pairs) {
+        if (in->gradient_pairs != out->pairs)
+            select_scatter(in, out->pairs, row0, row1, binding->accumulate[0]);
+        return;
+    }
     for (int64_t row = row0; row < row1; row += SELECT_ROWS) {
         const int n = row1 - row < SELECT_ROWS ? (int)(row1 - row) : SELECT_ROWS;
         real chosen[SELECT_ROWS][SELECT_CACHE];
@@ -134,6 +181,19 @@ static void select_backward(const select_rule *rule, const ae_binding *binding, 
 /* Rows since each latent of a panel was last active: 0 where one of the minibatch's rows has it, else more by these rows
  * (Gao et al. 2024, who count tokens). */
 static void select_assign_since(const ae_binding *binding, const real *before, int64_t panel, int64_t rows, real *now) {
+    const ae_pairs *pairs = binding->out.pairs;
+    if (pairs) {
+        memset(now, 0, AE_PANEL * sizeof *now);
+        for (int c = 0; c < ae_panel_columns(binding->out.shape.width, panel); c++) {
+            const int64_t column = panel * AE_PANEL + c;
+            const real silent = before[column] + (real)rows;
+            bool active = false;
+            for (int32_t i = pairs->start[column]; i < pairs->start[column + 1]; i++)
+                active |= ((const real *)pairs->value)[pairs->entry[i]] != 0;
+            now[c] = active ? 0 : silent < (real)SINCE_MOST ? silent : (real)SINCE_MOST;
+        }
+        return;
+    }
     const real *code = (const real *)binding->out.data + panel * binding->out.stride;
     const int columns = ae_panel_columns(binding->out.shape.width, panel);
     const vec most = v_set1((real)SINCE_MOST), more = v_set1((real)rows);

@@ -21,6 +21,7 @@ static ae_status top_k_plan(ae_context *context, ae_layer_plan *plan) {
     plan->parameter[0] =
         (ae_parameter_request){"since", 1, plan->in[0].width, 1, 1, AE_INIT_ZERO, false, false, AE_UPDATE_ASSIGN};
     plan->cache_width = SELECT_CACHE;
+    plan->most_nonzero = plan->desc->size[0] < plan->in[0].width ? plan->desc->size[0] : plan->in[0].width;
     plan->scratch_reals = select_scratch(plan->in[0].width);
     plan->flops_per_row = 20.0 * (double)plan->in[0].width;
     return status;

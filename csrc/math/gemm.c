@@ -23,9 +23,16 @@
 #define NV 4
 #endif
 
-/* Length of a slice of the sum: a slice of B, 32 columns wide, takes half of a 48 KiB and three quarters of a 32 KiB
- * first-level cache in float. */
-#define SLICE (AE_BITS == 32 ? 192 : 96)
+/* Longest slice of a sum. By rows a pass reads the slice of B over again for each tile of A: 32 columns wide where a tile has
+ * all of a panel (AVX-512: half of a 48 KiB and three quarters of a 32 KiB first-level cache), elsewhere one cache line of
+ * each of its rows, so that it may be longer. By columns it reads a whole panel of A as well, for each pass over B. */
+#if defined(AE_TARGET_AVX512)
+#define ROW_SLICE (AE_BITS == 32 ? 192 : 96)
+#define COLUMN_SLICE ROW_SLICE
+#else
+#define ROW_SLICE (AE_BITS == 32 ? 256 : 128)
+#define COLUMN_SLICE (AE_BITS == 32 ? 128 : 64)
+#endif
 
 typedef struct span {
     int64_t term0, term1; /* terms of the sum */
@@ -175,7 +182,10 @@ AE_INLINE void tiles(const micro_kernel kernels[][N_HEIGHTS], int64_t a_row, con
     for (int column = 0; column < wanted; column += width) {
         int64_t row = 0;
         for (int h = N_HEIGHTS - 1; h >= 0; h--) {
-            const int64_t count = (m - row) / heights[h];
+            int64_t count = (m - row) / heights[h];
+            /* 4 + 4 for 6 + 2: the chains of a tile of two rows are too few to hide their latency. */
+            if (MR == 6 && h == N_HEIGHTS - 1 && count && (m - row) % MR == 2)
+                count--;
             if (count)
                 kernels[wide][h](gemm, s, count, a + row * a_row, b + column, start, bias ? bias + column : bias,
                                  c + row * AE_PANEL + column);
@@ -184,16 +194,22 @@ AE_INLINE void tiles(const micro_kernel kernels[][N_HEIGHTS], int64_t a_row, con
     }
 }
 
-AE_INLINE void slices(const micro_kernel kernels[][N_HEIGHTS], int64_t a_row, const ae_gemm *gemm, int64_t m, int n,
-                      const real *a, const real *b, ae_gemm_start start, const real *bias, real *c) {
-    if (gemm->terms == 1 && gemm->k_last > SLICE) {
-        for (int32_t from = 0; from < gemm->k_last; from += SLICE) {
-            int32_t to = gemm->k_last - from > SLICE ? from + SLICE : gemm->k_last;
+/* The sum in slices of about one length, none longer than `most`: a short one would load and store C for little. */
+AE_INLINE void slices(const micro_kernel kernels[][N_HEIGHTS], int64_t a_row, int32_t most, const ae_gemm *gemm, int64_t m,
+                      int n, const real *a, const real *b, ae_gemm_start start, const real *bias, real *c) {
+    if (gemm->terms == 1 && gemm->k_last > most) {
+        const int32_t count = (gemm->k_last + most - 1) / most, step = (gemm->k_last + count - 1) / count;
+        for (int32_t from = 0; from < gemm->k_last; from += step) {
+            int32_t to = gemm->k_last - from > step ? from + step : gemm->k_last;
             tiles(kernels, a_row, gemm, &(span){0, 1, from, to}, m, n, a, b, from ? AE_START_C : start, bias, c);
         }
         return;
     }
-    int64_t step = gemm->k < 1 || gemm->k >= SLICE ? 1 : SLICE / gemm->k;
+    int64_t step = gemm->k < 1 || gemm->k >= most ? 1 : most / gemm->k;
+    if (gemm->terms > step) {
+        const int64_t count = (gemm->terms + step - 1) / step;
+        step = (gemm->terms + count - 1) / count;
+    }
     int64_t term = 0;
     do {
         int64_t next = gemm->terms - term > step ? term + step : gemm->terms;
@@ -212,11 +228,11 @@ AE_INLINE void clear_rest(int64_t m, int n, ae_gemm_start start, real *c) {
 
 void AE_V(ae_gemm_rows)(const ae_gemm *gemm, int64_t m, int n, const real *a, const real *b, ae_gemm_start start,
                         const real *bias, real *c) {
-    slices(row_kernels, AE_PANEL, gemm, m, n, a, b, start, bias, c);
+    slices(row_kernels, AE_PANEL, ROW_SLICE, gemm, m, n, a, b, start, bias, c);
     clear_rest(m, n, start, c);
 }
 
 void AE_V(ae_gemm_columns)(const ae_gemm *gemm, int m, int n, const real *a, const real *b, ae_gemm_start start, real *c) {
-    slices(column_kernels, 1, gemm, m, n, a, b, start, (const real *)0, c);
+    slices(column_kernels, 1, COLUMN_SLICE, gemm, m, n, a, b, start, (const real *)0, c);
     clear_rest(m, n, start, c);
 }

@@ -151,3 +151,31 @@ void ae_data_gather(const ae_data *data, const ae_kernels *kernels, int64_t inde
     kernels->row_gather_csr(data->dtype, data->base + from * value_size(data->dtype), data->index_bits,
                             data->column_index + from * (data->index_bits / 8), to - from, data->columns, stride, row, panels);
 }
+
+void ae_data_gather_pairs(const ae_data *data, int bits, int64_t index, int64_t row, const ae_pairs *pairs) {
+    const int64_t size = value_size(data->dtype), first = row * pairs->most;
+    int64_t from, to, n = 0;
+    stored_range(data, index, &from, &to);
+    for (int64_t i = from; i < to && n < pairs->most; i++) {
+        const int64_t column = index_at(data, data->column_index, i);
+        const double value = value_at(data->dtype, data->base + i * size);
+        if (column < 0 || column >= data->columns)
+            continue;
+        pairs->column[first + n] = (int32_t)column;
+        if (bits == 32)
+            ((float *)pairs->value)[first + n] = (float)value;
+        else
+            ((double *)pairs->value)[first + n] = value;
+        n++;
+    }
+    pairs->count[row] = (int32_t)n;
+}
+
+int64_t ae_data_most_stored(const ae_data *data) {
+    int64_t most = 0;
+    for (int64_t row = 0, from, to; data->sparse && row < data->rows; row++) {
+        stored_range(data, row, &from, &to);
+        most = to - from > most ? to - from : most;
+    }
+    return data->sparse ? most : data->columns;
+}

@@ -9,6 +9,7 @@
 #include "base/permutation.h"
 #include "base/status.h"
 #include "math/kernels.h"
+#include "math/pairs.h"
 
 typedef struct ae_data {
     int64_t rows, columns;
@@ -39,6 +40,13 @@ void ae_data_find_outside(const ae_data *data, double low, double high, bool all
 
 /* Row `index` of the data into row `row` of a panel matrix of data->columns columns. */
 void ae_data_gather(const ae_data *data, const ae_kernels *kernels, int64_t index, int64_t stride, int64_t row, void *panels);
+
+/* Row `index` of CSR data as the pairs of row `row`, in reals of `bits`: as many as there is room for, and only columns that exist
+ * (the data was checked when it was bound; what its owner makes of it meanwhile must not lead outside). */
+void ae_data_gather_pairs(const ae_data *data, int bits, int64_t index, int64_t row, const ae_pairs *pairs);
+
+/* Most stored values of a row; all columns of dense data. */
+int64_t ae_data_most_stored(const ae_data *data);
 
 /* Asks for the first lines of a dense row, into the second-level cache. */
 static inline void ae_data_prefetch(const ae_data *data, int64_t index) {

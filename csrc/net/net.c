@@ -233,6 +233,7 @@ ae_status ae_net_new(ae_context *context, ae_net **out, int bits, ae_isa isa, co
         AE_TRY(check_desc(context, descs, i, ops));
         net->nodes[i].desc = descs[i];
         net->nodes[i].ops = ops;
+        net->nodes[i].gradient_by = -1;
         net->n_nodes = i + 1;
         AE_TRY(plan_node(context, net, i));
     }
@@ -249,6 +250,65 @@ ae_status ae_net_new(ae_context *context, ae_net **out, int bits, ae_isa isa, co
 cleanup:
     ae_net_free(net);
     return status;
+}
+
+static bool reads_pairs(const ae_net *net, int node) { return net->nodes[node].ops->flags & AE_LAYER_READS_PAIRS; }
+
+/* Who reads a node's value: the number of nodes, and of those that can take pairs. */
+static int readers_of(const ae_net *net, int node, int *able) {
+    int readers = 0;
+    *able = 0;
+    for (int i = node + 1; i < net->n_nodes; i++)
+        for (int k = 0; k < net->nodes[i].desc.n_inputs; k++)
+            if (net->nodes[i].desc.inputs[k] == node) {
+                readers++;
+                *able += reads_pairs(net, i);
+            }
+    return readers;
+}
+
+/* Room of a row for its pairs, in reals, beside the data and gradient in whose place they come. */
+#define WORTH_IT(most, width) ((most) <= (width) / 2)
+
+void ae_net_use_pairs(ae_net *net, const bool *outside) {
+    for (int i = 0; i < net->n_nodes; i++) {
+        ae_node *node = &net->nodes[i];
+        const bool source = node->ops->flags & AE_LAYER_SOURCE;
+        int able;
+        const int readers = readers_of(net, i, &able);
+        if (!node->plan.most_nonzero || !able || !WORTH_IT(node->plan.most_nonzero, node->plan.out.width))
+            continue;
+        node->beside_pairs = outside[i] || able < readers;
+        node->by_pairs = source || !node->beside_pairs;
+        if (source || !node->by_pairs)
+            continue;
+        /* Before it a product may do with the gradient at the pairs, where nothing else has one for its value. */
+        const int before = node->desc.inputs[0];
+        ae_node *producer = &net->nodes[before];
+        if (readers_of(net, before, &able) == 1 && !outside[before] && reads_pairs(net, before) &&
+            producer->desc.activation == AE_IDENTITY && !net->nodes[producer->desc.inputs[0]].by_pairs)
+            producer->gradient_by = i;
+    }
+    /* A product with pairs reads the rows of its weight both ways. */
+    for (int i = 0; i < net->n_parameters; i++) {
+        ae_parameter *p = &net->parameters[i];
+        bool needs = false;
+        for (int u = 0; u < p->n_uses; u++) {
+            const ae_node *user = &net->nodes[p->use[u].node];
+            const bool by_pairs = (user->ops->flags & AE_LAYER_READS_PAIRS) && net->nodes[user->desc.inputs[0]].by_pairs;
+            needs |= p->use[u].transposed || (user->plan.parameter[p->use[u].slot].wants_transpose && !by_pairs);
+        }
+        if (!needs)
+            p->transposed_offset = -1;
+    }
+}
+
+void ae_net_order_pairs(const ae_net *net, int first, int last, int64_t rows) {
+    for (int i = first; i <= last; i++) {
+        const ae_node *node = &net->nodes[i];
+        if (node->by_pairs)
+            ae_pairs_order(&node->pairs, rows * node->plan.out.multiplicity, node->plan.out.width);
+    }
 }
 
 void ae_net_free(ae_net *net) {

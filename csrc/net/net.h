@@ -48,6 +48,10 @@ typedef struct ae_node {
     bool depends_on_parameters;       /* itself or an ancestor has some: its value has room for a gradient; not behind a
                                          layer that stops it */
     bool reached;                     /* while a range is bound: something has written its gradient */
+    ae_pairs pairs;                   /* of the binding, where its value goes by pairs */
+    bool by_pairs;                    /* its value and gradient are pairs */
+    bool beside_pairs;                /* and its data is there all the same, for other readers */
+    int gradient_by;                  /* node whose pairs carry the gradient of its value; -1: none */
     bool active;                      /* in the bound range and on a way from updated parameters to a loss: backward runs */
     ae_binding binding;
 } ae_node;
@@ -79,6 +83,13 @@ void ae_net_free(ae_net *net);
 
 /* Whether a node sees the parameter in a slot as its transpose. */
 bool ae_net_sees_transpose(const ae_net *net, const ae_node *node, int slot);
+
+/* Lets values go as pairs (math/pairs.h) where a layer can give them and its readers take them. `outside`: by node, whether a loss
+ * or the caller reads its data or writes its gradient. For nets that are trained; before ae_net_plan_rows and ae_net_initialize. */
+void ae_net_use_pairs(ae_net *net, const bool *outside);
+
+/* Orders the pairs of `rows` rows by column, between the phase by rows and the one by weights. */
+void ae_net_order_pairs(const ae_net *net, int first, int last, int64_t rows);
 
 /* Memory for `rows` rows of values, for gradients too where asked, and for n_workers workers. Replaces an earlier plan;
  * on failure the earlier plan is gone and the net can only be planned again or freed. */

@@ -6,6 +6,7 @@
 
 typedef struct offsets {
     size_t data, gradient, cache, coupling, table;
+    size_t integers, reals; /* of pairs */
 } offsets;
 
 /* Rounded up so that workers do not share cache lines. */
@@ -16,6 +17,42 @@ static ae_status reserve_matrix(ae_context *context, ae_net *net, int64_t width,
     if (!ae_add_i64(width, AE_PANEL - 1, &padded) || !ae_mul_i64(ae_panels(width), stride, &reals))
         return ae_fail(context, AE_ERR_OVERFLOW, "values of %lld features do not fit into memory", (long long)width);
     return ae_arena_reserve(&net->values, context, (size_t)reals, net->real_size, offset);
+}
+
+/* Whether the dense form of a value, or of its gradient, has memory. Data of a source is also read apart from training. */
+static bool has_data(const ae_node *node) {
+    return !node->by_pairs || node->beside_pairs || (node->ops->flags & AE_LAYER_SOURCE);
+}
+static bool has_gradient(const ae_node *node) {
+    return node->depends_on_parameters && !node->by_pairs && node->gradient_by < 0;
+}
+
+static ae_status reserve_pairs(ae_context *context, ae_net *net, const ae_node *node, int64_t rows, offsets *o) {
+    ae_status status;
+    int64_t entries;
+    if (!ae_mul_i64(rows, node->plan.most_nonzero, &entries) || entries > INT32_MAX)
+        return ae_fail(context, AE_ERR_OVERFLOW, "node '%s': %lld rows of %lld entries are too many", node->desc.name,
+                       (long long)rows, (long long)node->plan.most_nonzero);
+    AE_TRY(ae_arena_reserve(&net->values, context, (size_t)(3 * entries + rows + node->plan.out.width + 1), sizeof(int32_t),
+                            &o->integers));
+    AE_TRY(ae_arena_reserve(&net->values, context, (size_t)entries, 2 * net->real_size, &o->reals));
+    net->value_reals_per_row += 5 * node->plan.most_nonzero * node->plan.out.multiplicity;
+cleanup:
+    return status;
+}
+
+static void bind_pairs(ae_net *net, ae_node *node, const offsets *o, int64_t rows) {
+    const int64_t most = node->plan.most_nonzero;
+    int32_t *at = ae_arena_at(&net->values, o->integers);
+    char *reals = ae_arena_at(&net->values, o->reals);
+    const bool trained = node->depends_on_parameters;
+    node->pairs =
+        (ae_pairs){.most = most, .column = at, .entry = at + rows * most, .row_of = at + 2 * rows * most, .value = reals};
+    node->pairs.count = at + 3 * rows * most;
+    node->pairs.start = node->pairs.count + rows;
+    node->pairs.gradient = trained ? reals + (size_t)(rows * most) * net->real_size : NULL;
+    node->binding.out.pairs = &node->pairs;
+    node->binding.out.gradient = node->pairs.gradient;
 }
 
 static ae_status reserve_node(ae_context *context, ae_net *net, ae_node *node, int64_t rows, bool gradients, offsets *o) {
@@ -29,26 +66,33 @@ static ae_status reserve_node(ae_context *context, ae_net *net, ae_node *node, i
     binding->desc = &node->desc;
     binding->out.shape = plan->out;
     binding->out.stride = ae_panel_stride(value_rows);
-    AE_TRY(reserve_matrix(context, net, plan->out.width, binding->out.stride, &o->data));
-    if (gradients && node->depends_on_parameters)
+    if (has_data(node))
+        AE_TRY(reserve_matrix(context, net, plan->out.width, binding->out.stride, &o->data));
+    if (node->by_pairs)
+        AE_TRY(reserve_pairs(context, net, node, value_rows, o));
+    if (gradients && has_gradient(node))
         AE_TRY(reserve_matrix(context, net, plan->out.width, binding->out.stride, &o->gradient));
     if (gradients && plan->cache_width)
         AE_TRY(reserve_matrix(context, net, plan->cache_width, binding->out.stride, &o->cache));
     if (gradients && plan->coupling_reals)
         AE_TRY(ae_arena_reserve(&net->values, context, (size_t)plan->coupling_reals, net->real_size, &o->coupling));
     AE_TRY(ae_arena_reserve(&net->values, context, (size_t)plan->table_bytes, 1, &o->table));
+    const int copies = has_data(node) + (gradients && node->gradient_by < 0 && !node->by_pairs);
     net->value_reals_per_row +=
-        (ae_panels(plan->out.width) * (gradients ? 2 : 1) + ae_panels(plan->cache_width)) * AE_PANEL * plan->out.multiplicity;
+        (ae_panels(plan->out.width) * copies + ae_panels(plan->cache_width)) * AE_PANEL * plan->out.multiplicity;
     const int64_t scratch = padded_reals(plan->scratch_reals) * (int64_t)net->real_size;
     net->scratch_bytes = scratch > net->scratch_bytes ? scratch : net->scratch_bytes;
 cleanup:
     return status;
 }
 
-static void bind_node(ae_net *net, ae_node *node, const offsets *o, bool gradients) {
+static void bind_node(ae_net *net, ae_node *node, const offsets *o, bool gradients, int64_t rows) {
     ae_binding *binding = &node->binding;
-    binding->out.data = ae_arena_at(&net->values, o->data);
-    binding->out.gradient = gradients && node->depends_on_parameters ? ae_arena_at(&net->values, o->gradient) : NULL;
+    binding->out.data = has_data(node) ? ae_arena_at(&net->values, o->data) : NULL;
+    binding->out.gradient = gradients && has_gradient(node) ? ae_arena_at(&net->values, o->gradient) : NULL;
+    binding->out.pairs = NULL;
+    if (node->by_pairs)
+        bind_pairs(net, node, o, rows * node->plan.out.multiplicity);
     binding->cache = gradients && node->plan.cache_width ? ae_arena_at(&net->values, o->cache) : NULL;
     binding->coupling = gradients && node->plan.coupling_reals ? ae_arena_at(&net->values, o->coupling) : NULL;
     binding->table = ae_arena_at(&net->values, o->table);
@@ -70,6 +114,17 @@ static void bind_node(ae_net *net, ae_node *node, const offsets *o, bool gradien
         node->ops->prepare(binding);
 }
 
+/* The gradient of a value that comes with the pairs of its one reader. */
+static void bind_gradient_pairs(ae_net *net, ae_node *node) {
+    node->binding.out.gradient_pairs = NULL;
+    if (node->gradient_by < 0)
+        return;
+    ae_node *by = &net->nodes[node->gradient_by];
+    node->binding.out.gradient_pairs = &by->pairs;
+    node->binding.out.gradient = by->pairs.gradient;
+    by->binding.in[0] = node->binding.out;
+}
+
 ae_status ae_net_plan_rows(ae_context *context, ae_net *net, int64_t rows, bool gradients, int n_workers) {
     ae_status status;
     void *block = NULL;
@@ -89,7 +144,9 @@ ae_status ae_net_plan_rows(ae_context *context, ae_net *net, int64_t rows, bool 
     AE_TRY(ae_arena_commit(&net->values, context));
     net->scratch_base = ae_arena_at(&net->values, scratch);
     for (int i = 0; i < net->n_nodes; i++)
-        bind_node(net, &net->nodes[i], &o[i], gradients);
+        bind_node(net, &net->nodes[i], &o[i], gradients, rows);
+    for (int i = 0; i < net->n_nodes; i++)
+        bind_gradient_pairs(net, &net->nodes[i]);
     net->row_capacity = rows;
     net->n_workers = n_workers;
 cleanup:

@@ -53,7 +53,10 @@ static void gather_rows(const row_phase *phase, int64_t row0, int64_t row1) {
             continue;
         for (int i = phase->stage->desc.first_node; i <= phase->stage->desc.last_node; i++) {
             const ae_node *node = &t->net->nodes[i];
-            if (node->ops->flags & AE_LAYER_SOURCE)
+            if (node->by_pairs && (node->ops->flags & AE_LAYER_SOURCE))
+                ae_data_gather_pairs(&p->data->sources[node->desc.source], t->net->bits, (int64_t)index[row], row,
+                                     &node->pairs);
+            if ((node->ops->flags & AE_LAYER_SOURCE) && (!node->by_pairs || node->beside_pairs))
                 ae_data_gather(&p->data->sources[node->desc.source], t->kernels, (int64_t)index[row], node->binding.out.stride,
                                row, node->binding.out.data);
         }
@@ -164,7 +167,9 @@ static int64_t block_rows(const ae_trainer *t, int64_t rows, int workers) {
     }
     const int64_t all = l2 / 2 / (t->net->value_reals_per_row * (int64_t)t->net->real_size);
     int64_t one = l2 * 12 / 10 / (widest * (int64_t)t->net->real_size);
-    const int64_t least = (12 + samples - 1) / samples; /* a tile of the products is as high */
+    /* A tile of the products is 12 rows high; of weights that come from memory each block wants more use. */
+    const bool far = t->net->parameter_reals * (int64_t)t->net->real_size > 16 * l2;
+    const int64_t least = ((far ? 64 : 12) + samples - 1) / samples;
     one = one < least ? least : one > 128 ? 128 : one;
     const int64_t best = all > one ? all : one;
     const int64_t parts = (rows + best * workers - 1) / (best * workers) * workers;
@@ -459,6 +464,7 @@ ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const p
         if (!add_losses(&by_rows))
             return ae_fail(context, AE_ERR_NONFINITE, "the loss is not finite");
         if (gradients) {
+            ae_net_order_pairs(t->net, s->desc.first_node, s->desc.last_node, by_rows.rows);
             const bool last = done + t->chunk >= rows;
             weight_phase by_weights = {t, s, last && !late ? how : NULL, by_rows.rows, done > 0, !whole || late || !how, last};
             ae_pool_run(t->pool, weight_task, &by_weights, s->n_tiles, weight_workers);

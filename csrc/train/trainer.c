@@ -296,6 +296,25 @@ cleanup:
     return status;
 }
 
+/* Values may go as pairs where no term reads them. */
+static ae_status use_pairs(ae_context *context, ae_trainer *t) {
+    void *block;
+    ae_status status = ae_alloc(context, &block, (size_t)t->net->n_nodes, sizeof(bool));
+    if (status != AE_OK)
+        return status;
+    bool *outside = block;
+    for (int i = 0; i < t->n_losses; i++) {
+        const ae_loss_desc *d = &t->losses[i].desc;
+        const int32_t read[] = {d->prediction, d->target, d->entry_weight, d->second};
+        for (int k = 0; k < 4; k++)
+            if (read[k] >= 0)
+                outside[read[k]] = true;
+    }
+    ae_net_use_pairs(t->net, outside);
+    ae_free(block);
+    return AE_OK;
+}
+
 /* Layers that couple rows, and those that give new values of parameters. */
 static bool needs_all_rows(const ae_net *net) {
     bool needs = false;
@@ -345,6 +364,7 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     AE_TRY(ae_pool_new(context, &t->pool, options->n_threads));
     AE_TRY(check_losses(context, t, losses, n_losses));
     AE_TRY(check_stages(context, t, stages, n_stages));
+    AE_TRY(use_pairs(context, t));
     /* Planned for one row first: it tells the bytes of a row, which tell the chunk. */
     AE_TRY(ae_net_plan_rows(context, t->net, 1, true, 1));
     t->whole_only = needs_all_rows(t->net);
@@ -468,6 +488,11 @@ ae_status ae_trainer_bind(ae_context *context, ae_trainer *t, int which, const a
         if (d->source < 0 || d->source >= n_sources || sources[d->source].columns != d->width)
             return ae_fail(context, AE_ERR_VALUE, "node '%s' takes %lld features from source %d, which is not bound so",
                            d->name, (long long)d->width, d->source);
+        const ae_data *source = &sources[d->source];
+        if (t->net->nodes[i].by_pairs && (!source->sparse || ae_data_most_stored(source) > d->size[0]))
+            return ae_fail(context, AE_ERR_VALUE, "node '%s' takes CSR rows of at most %d stored values; source %d %s of %lld",
+                           d->name, d->size[0], d->source, source->sparse ? "has one" : "is dense, with rows",
+                           (long long)ae_data_most_stored(source));
     }
     slot bound = {.n_sources = n_sources, .rows = sources[0].rows, .row_weight = row_weight, .weight_scale = 1.0};
     memcpy(bound.sources, sources, (size_t)n_sources * sizeof *sources);
