@@ -366,7 +366,9 @@ def test_missing_values_of_a_likelihood(X):
     """The bound is on what is there: a column that nobody observes has none."""
     rows = X.copy()
     rows[:, KIND] = np.nan
-    model = VariationalAutoencoder(2, likelihood=LIKELIHOOD, missing="mask", precision="float64", **COMMON).fit(rows)
+    model = VariationalAutoencoder(2, likelihood=LIKELIHOOD, missing="mask", precision="float64", **COMMON)
+    with pytest.warns(UserWarning, match="no observed value in the columns"):
+        model.fit(rows)
     errors = model.feature_errors(rows)
     assert (errors[:, KIND] == 0).all() and (errors[:, SIZE].sum(axis=1) > 0).all()
     one = rows.copy()
