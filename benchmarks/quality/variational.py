@@ -62,10 +62,13 @@ def fitted(components: int, k: int, epochs: int, train: NDArray[np.float32], opt
     )
     say(f"  {components} components, {k} draws, {epochs} epochs of {len(train):,} rows")
     start = time.perf_counter()
-    model.fit(train)
+    if kept is None:
+        model.fit(train)
+    else:  # what was stopped goes on; its seconds are then those of the rest
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        model.fit(train, checkpoint=kept.with_suffix(".checkpoint"), checkpoint_every=1, resume=True)
     seconds = time.perf_counter() - start
     if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_bytes(pickle.dumps(model))
     return model, seconds
 
