@@ -116,7 +116,7 @@ def compile_jobs(sources: list[Path], out: Path, machine: str, flags: list[str])
                     # Plain C beside a better set is there for comparison and old machines: small before fast.
                     size = ["-Os"] if isa == "ref" and len(isas_of(machine)) > 1 else []
                     # Layers and losses say with vectors what they mean; more unrolling makes them larger, not faster.
-                    # In double precision small goes before fast: few train with it, and the wheel stays below a megabyte.
+                    # In double precision small goes before fast, so that the wheel stays below a megabyte.
                     if not size and source.parent.name in ("layers", "losses"):
                         size = ["-O2" if bits == 32 else "-Os"]
                     jobs.append(([*flags, *define, *ISA_FLAGS[isa], *size], source, out / f"{stem}.f{bits}_{isa}.o"))

@@ -43,7 +43,8 @@ int main(void) {
         }
     }
     const ae_shape shape = {WIDTH, 1};
-    const ae_value in = {x, dx, shape, STRIDE}, out = {y, dy, shape, STRIDE};
+    const ae_value in = {.data = x, .gradient = dx, .shape = shape, .stride = STRIDE};
+    const ae_value out = {.data = y, .gradient = dy, .shape = shape, .stride = STRIDE};
     const ae_binding b = {.desc = &desc, .in = {in}, .out = out, .parameter = {w}};
     for (int64_t row = 0; row < ROWS; row += 2) {
         const ae_block block = {.row0 = row, .row1 = row + 2 < ROWS ? row + 2 : ROWS, .keep = true};
