@@ -261,11 +261,11 @@ def test_sparse_rows_are_filled_with_the_bits_of_dense_ones(holes, kind, options
 
 
 def test_sparse_rows_are_filled_in_blocks(holes, monkeypatch):
-    from autoenc import _row_statistics
+    from autoenc import _row_blocks
 
     X = sparse_of(np.where(np.arange(len(holes))[:, None] % 5 == 0, 0.0, holes))
     expected = quick().fit(X)
-    monkeypatch.setattr(_row_statistics, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(_row_blocks, "ROWS_AT_ONCE", 7)
     model = quick().fit(X)
     for name in ("mean_", "scale_", "min_", "max_"):
         assert_array_equal(getattr(model, name), getattr(expected, name))

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from autoenc import AutoencoderOutlierDetector, _row_statistics
+from autoenc import AutoencoderOutlierDetector, _row_blocks, _row_statistics
 from autoenc._landmarks import Landmarks
 from autoenc._outlier_members import draw_landmarks
 
@@ -145,7 +145,7 @@ def test_a_row_scores_the_same_in_any_company(fitted, monkeypatch):
     )
     order = np.random.default_rng(0).permutation(150)
     np.testing.assert_array_equal(fitted.score_samples(X[order]), scores[order])
-    monkeypatch.setattr(_row_statistics, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(_row_blocks, "ROWS_AT_ONCE", 7)
     np.testing.assert_array_equal(fitted.score_samples(X), scores)
 
 
