@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval
 from autoenc import _add_penalties, _columns, _core, _dense_layers, _spec
 from autoenc._base import MOST, BaseAutoencoder, shown
 from autoenc._declare import estimator, first
-from autoenc._fitting import ROWS_AT_ONCE, FitData
+from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData
 from autoenc._options import OneOf
 from autoenc._pretraining import layerwise
 from autoenc._sparse_code import CODE, Place, Reconstruction, add_code, add_terms
@@ -114,6 +114,11 @@ class Autoencoder(BaseAutoencoder):
     def _initial(self, data: FitData, seed: int) -> dict[str, NDArray[Any]] | None:
         return None if self.pretrain is None else layerwise(Autoencoder, self, data, seed)
 
+    # The dense layer that the code is, or is made of.
+    _dense_of_code: ClassVar[str] = CODE
+    # What solver="lbfgs" does not go with, in the words of a message, where it is the kind of the code.
+    _jumps: ClassVar[str | None] = None
+
     def _code_width(self) -> int:
         return int(self.n_components)
 
@@ -129,6 +134,9 @@ class Autoencoder(BaseAutoencoder):
         super()._check_options()
         if self.solver != "lbfgs":
             return
+        if self._jumps is not None:
+            others = ", ".join(repr(name) for name in LEARNING_RATES if name != "lbfgs")
+            raise ValueError(f"solver='lbfgs' does not go with {self._jumps} not smooth; allowed: {others}")
         sparsity, contraction = self._sparsity(), self._contraction()
         if isinstance(sparsity, Matryoshka):
             sparsity = sparsity.sparsity

@@ -69,6 +69,21 @@ def labels(condition: Any, name: str = "condition") -> NDArray[Any] | None:
     return array.astype(np.int64)
 
 
+def is_given(condition: Any, n_columns: int) -> bool:
+    """Whether there is a condition, as there must be exactly where the fit had columns of one.
+
+    Raises
+    ------
+    ValueError
+        Where it is not so.
+    """
+    if (condition is None) != (n_columns == 0):
+        given = "without" if condition is None else "with"
+        had = f"{n_columns} columns of condition" if n_columns else "none"
+        raise ValueError(f"called {given} condition, but the fit had {had}; it must be given to all or to none")
+    return condition is not None
+
+
 def declared(categories: Any) -> NDArray[Any]:
     """The parameter `condition_categories` as a sorted array.
 

@@ -64,14 +64,8 @@ class Conditioned:
     def _check_condition(self: Any, condition: Any, n_rows: int) -> Any:
         """The condition of some rows, which there must be exactly where the fit had one."""
         n = self._spec["n_conditions"]
-        if condition is None and n == 0:
+        if not _condition.is_given(condition, n):
             return None
-        if condition is None or n == 0:
-            given = "without" if condition is None else "with"
-            raise ValueError(
-                f"called {given} condition, but the fit had {f'{n} columns of condition' if n else 'none'}; it must be "
-                "given to all or to none"
-            )
         return _data.check_condition(
             condition,
             precision=self._spec["precision"],

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from autoenc import _cache, _core, _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._declare import estimator, first
-from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData
+from autoenc._fitting import ROWS_AT_ONCE, FitData
 from autoenc._options import OneOf
 from autoenc._predictors import HashingPredictor
 from autoenc._spec import Graph
@@ -105,6 +105,9 @@ class HashingAutoencoder(Autoencoder):
     sparsity: ClassVar[None] = None  # type: ignore[misc]
     contraction: ClassVar[None] = None  # type: ignore[misc]
 
+    _dense_of_code: ClassVar[str] = LOGITS
+    _jumps: ClassVar[str | None] = "codes of bits, which are"
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **{name: kinds for name, kinds in Autoencoder._parameter_constraints.items() if name not in _NOT_HERE},
         "n_bits": [Interval(Integral, 1, None, closed="left")],
@@ -118,21 +121,6 @@ class HashingAutoencoder(Autoencoder):
 
     def _code_width(self) -> int:
         return int(self.n_bits)
-
-    def _check_options(self) -> None:
-        super()._check_options()
-        if self.solver == "lbfgs":
-            raise ValueError(
-                "solver='lbfgs' does not go with codes of bits, which are not smooth; allowed: "
-                f"{', '.join(repr(name) for name in LEARNING_RATES if name != 'lbfgs')}"
-            )
-
-    def _initial(self, data: FitData, seed: int) -> dict[str, NDArray[Any]] | None:
-        start = super()._initial(data, seed)
-        if start is None:
-            return None
-        renamed = {f"{CODE}.{role}": f"{LOGITS}.{role}" for role in ("weight", "bias")}
-        return {renamed.get(name, name): value for name, value in start.items()}
 
     # ---- the network ----
 

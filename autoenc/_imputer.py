@@ -21,7 +21,7 @@ from autoenc._base import MOST, AvailableIf, NotWithTheseParameters
 from autoenc._declare import estimator, first
 from autoenc._export import Exportable
 from autoenc._notebook import Diagram
-from autoenc._options import OneOf
+from autoenc._options import OneOf, check_count
 from autoenc._refuse import refuse
 from autoenc._row_blocks import row_blocks
 from autoenc._row_statistics import moments
@@ -423,8 +423,7 @@ class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseE
             their column had in `fit`.
         """
         check_is_fitted(self)
-        if not isinstance(n_imputations, Integral) or isinstance(n_imputations, bool) or n_imputations < 1:
-            raise ValueError(f"n_imputations is {n_imputations!r}; it must be a whole number of at least 1")
+        check_count("n_imputations", n_imputations)
         X = _dense(self._check(X, reset=False))
         at = np.flatnonzero(np.isnan(X[:, self._used()]).any(axis=1))
         tables = [X] * int(n_imputations)

@@ -1,5 +1,6 @@
 """What checks of parameters say beyond scikit-learn's."""
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -25,3 +26,9 @@ def refuse_booleans(model: Any) -> None:
                 f"The {name!r} parameter of {type(model).__name__} must be {' or '.join(intervals)}. Got {value!r} "
                 "instead."
             )
+
+
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Refuses an argument of a method that is no whole number, or too small."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}")

@@ -175,9 +175,8 @@ class AutoencoderOutlierDetector(Diagram, Versioned, Exportable, OutlierMixin, B
     weights, by the four means. ``benchmarks/RESULTS.md`` shows both halves.
 
     With ``missing="mask"``, and 0, 30 or 60 % of the entries of each row missing, the mean area over those twenty sets
-    is 76.6 %; it is 72.3 where the entries that are there are not multiplied, 73.7 where means are filled in for what
-    is missing, and 81.4 where nothing is (``outlier-missing`` in ``benchmarks/RESULTS.md``, one draw of 600 rows). That
-    was measured without distances from neighbours, with 16 members of 80 epochs.
+    is 77.3 %; it is 72.6 where the entries that are there are not multiplied, 74.0 where means are filled in for what
+    is missing, and 82.3 where nothing is (``outlier-missing`` in ``benchmarks/RESULTS.md``, one draw of 600 rows).
 
     References
     ----------

@@ -170,12 +170,8 @@ class Predictor(Exportable):
     def _conditions(self, condition: Any, n_rows: int, single: bool) -> tuple[Any, ...]:
         """The condition as a source, where the fit had one."""
         n = self._spec["n_conditions"]
-        if condition is None and n == 0:
+        if not _condition.is_given(condition, n):
             return ()
-        if condition is None or n == 0:
-            given = "without" if condition is None else "with"
-            had = f"{n} columns of condition" if n else "none"
-            raise ValueError(f"called {given} condition, but the fit had {had}; it must be given to all or to none")
         labels = None
         if not single:
             labels = _condition.labels(condition)

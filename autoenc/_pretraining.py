@@ -35,7 +35,7 @@ def layerwise(kind: Any, model: Any, data: FitData, seed: int) -> dict[str, NDAr
         raise ValueError(
             "pretrain='layerwise' does not go with X_clean or condition, which shallow layers have no place for"
         )
-    names = [f"encoder_{i}" for i in range(len(encoder))] + ["code"]
+    names = [f"encoder_{i}" for i in range(len(encoder))] + [model._dense_of_code]
     mirrored = ["reconstruction", *(f"decoder_{i}" for i in reversed(range(len(decoder))))]
     activations = [layer.activation or model.activation for layer in encoder] + [model.latent_activation]
     widths = [layer.units for layer in encoder] + [model._code_width()]

@@ -15,7 +15,7 @@ from autoenc import _bound, _cache, _columns, _core, _data, _latent, _predictor,
 from autoenc._base import MOST, BaseAutoencoder
 from autoenc._declare import estimator, first
 from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData, Rows
-from autoenc._options import OneOf
+from autoenc._options import OneOf, check_count
 from autoenc._spec import Graph, Node, Range, Spec
 from autoenc._threads import n_threads
 from autoenc._training import History
@@ -365,8 +365,7 @@ class VariationalAutoencoder(BaseAutoencoder):
             the others.
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples is {n_samples!r}; it must be a whole number of at least 1")
+        check_count("n_samples", n_samples)
         components = _bound.mixture(self._spec, self._values())
         shape = int(n_samples), int(self._spec["n_components"])
         codes = _latent.draw(check_random_state(random_state), shape, components)
@@ -395,8 +394,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         """
         if method not in ("linear", "spherical"):
             raise ValueError(f"method is {method!r}; allowed: 'linear', 'spherical'")
-        if not isinstance(steps, Integral) or steps < 2:
-            raise ValueError(f"steps is {steps!r}; it must be a whole number of at least 2")
+        check_count("steps", steps, 2)
         rows = condition
         if condition is not None:
             one = np.asarray([condition]) if np.ndim(condition) == 0 else np.atleast_2d(condition)
@@ -405,12 +403,12 @@ class VariationalAutoencoder(BaseAutoencoder):
             raise ValueError(f"a has shape {np.shape(a)} and b {np.shape(b)}; each must be one row")
         X = self._check(np.vstack([np.atleast_2d(a), np.atleast_2d(b)]))
         ends = self._run(X, self._spec["code"], condition=self._check_condition(None if rows is None else rows[:2], 2))
-        codes = _latent.path(*ends.astype(np.float64), int(steps), spherical=method == "spherical")
+        first, last = ends.astype(np.float64)
+        codes = _latent.path(first, last, int(steps), spherical=method == "spherical")
         return self.inverse_transform(codes.astype(ends.dtype), condition=rows)
 
     def _draw(self, X: Any, n_samples: Any, X_clean: Any, condition: Any, *, joined: bool) -> NDArray[np.float64]:
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples is {n_samples!r}; it must be a whole number of at least 1")
+        check_count("n_samples", n_samples)
         rows = self._comparison(X, X_clean, condition)
         sources = [_data.source(part) for part in (rows.X, rows.condition, rows.target) if part is not None]
         networks = _bound.predictors(

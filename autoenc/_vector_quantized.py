@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from autoenc import _cache, _core, _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._declare import estimator, first
-from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData
+from autoenc._fitting import ROWS_AT_ONCE, FitData
 from autoenc._options import OneOf
 from autoenc._predictors import VectorQuantizedPredictor, codebooks, codes_of
 from autoenc._spec import Graph, Node, Range, Spec
@@ -112,6 +112,9 @@ class VectorQuantizedAutoencoder(Autoencoder):
     sparsity: ClassVar[None] = None  # type: ignore[misc]
     contraction: ClassVar[None] = None  # type: ignore[misc]
 
+    _dense_of_code: ClassVar[str] = EMBEDDING
+    _jumps: ClassVar[str | None] = "vector quantisation, which is"
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **{name: kinds for name, kinds in Autoencoder._parameter_constraints.items() if name not in _NOT_HERE},
         "n_codes": [Interval(Integral, 1, MOST_CODES, closed="both")],
@@ -122,24 +125,9 @@ class VectorQuantizedAutoencoder(Autoencoder):
         "dead_code_threshold": [Interval(Real, 0, 1, closed="left")],
     }
 
-    def _check_options(self) -> None:
-        super()._check_options()
-        if self.solver == "lbfgs":
-            raise ValueError(
-                "solver='lbfgs' does not go with vector quantisation, which is not smooth; allowed: "
-                f"{', '.join(repr(name) for name in LEARNING_RATES if name != 'lbfgs')}"
-            )
-
     def _settings(self) -> dict[str, Any]:
         names = ("n_codes", "n_codebooks", "quantizer")
         return {**super()._settings(), **{name: getattr(self, name) for name in names}}
-
-    def _initial(self, data: FitData, seed: int) -> dict[str, NDArray[Any]] | None:
-        start = super()._initial(data, seed)
-        if start is None:
-            return None
-        renamed = {f"{CODE}.{role}": f"{EMBEDDING}.{role}" for role in ("weight", "bias")}
-        return {renamed.get(name, name): value for name, value in start.items()}
 
     # ---- the network ----
 
