@@ -7,6 +7,11 @@ the weights of the penalty the largest is taken whose reconstruction loss on the
 % of the plain network's; the test part is used for that one and the plain network. The mean squared error stands beside
 the loss: the cross-entropy of grey pixels has a floor above zero, which makes 10 % of it more than 10 % of what a
 network can do about it.
+
+What was tried on validation rows before (10,000 training rows): 256, 512 and 1,000 units at 40 epochs of minibatches of
+256 had the norm down by 39, 40 and 43 % at 10 % more loss; He's first weights changed nothing. Longer training changed
+most: a network that has taken few steps has not yet found the saturated codes that withstand change, and the plain
+one's Jacobian goes on growing.
 """
 
 from __future__ import annotations
@@ -47,9 +52,9 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks contractive", description=DESCRIPTION)
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--components", type=int, default=256)
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--weights", type=float, nargs="+", default=[1e-4, 3e-4, 1e-3])
-    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--weights", type=float, nargs="+", default=[1e-4, 2.5e-4])
+    parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--loss", choices=("log_loss", "squared_error"), default="log_loss")
     parser.add_argument("--untied", action="store_true", help="decoders with weights of their own")
     parser.add_argument("--validation", action="store_true", help="measure on the validation rows alone")
