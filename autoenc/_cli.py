@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import sys
 import time
@@ -42,6 +43,13 @@ class Progress:
         return round(time.perf_counter() - self._start, 3)
 
 
+def _separator(text: str) -> str:
+    text = {"\\t": "\t", "tab": "\t"}.get(text, text)
+    if len(text) != 1 or not text.isascii() or text.isalnum() or text in '."\r\n+-':
+        raise argparse.ArgumentTypeError(f"{text!r} given; one character such as ; or | is needed, or tab")
+    return text
+
+
 def add_commands(commands: Any) -> None:
     """Puts the commands into the parser."""
 
@@ -60,7 +68,11 @@ def add_commands(commands: Any) -> None:
         parser.add_argument("data", metavar="DATA", help="rows: a .csv, .parquet, .npy or .npz file")
         parser.add_argument("--array", metavar="NAME", help="which array of an .npz file (default: X, or the only one)")
         parser.add_argument(
-            "--separator", default=",", metavar="C", help="between the fields of CSV (default: a comma)"
+            "--separator",
+            type=_separator,
+            default=",",
+            metavar="C",
+            help="between the fields of CSV: a character, or tab (default: a comma)",
         )
         parser.add_argument(
             "--ignore", action="append", default=[], metavar="COLUMN", help="leave a column out; may be repeated"
@@ -127,7 +139,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("-o", "--output", required=True, metavar="FILE")
     parser.add_argument("--format", choices=sorted(FORMATS), required=True)
-    parser.add_argument("--part", metavar="PART", help="encoder, decoder, reconstruction or score")
+    parser.add_argument("--part", metavar="PART", help="of ONNX: encoder (default), decoder, reconstruction or score")
 
 
 # ---- tables and models ----
@@ -477,6 +489,8 @@ def info(chosen: argparse.Namespace) -> dict[str, Any]:
 
 
 def export(chosen: argparse.Namespace) -> dict[str, Any]:
+    if chosen.part is not None and chosen.format != "onnx":
+        raise CommandError(f"--part {chosen.part} goes with --format onnx; a C file has a function for each part")
     model = io.load(chosen.model)
     write = getattr(model, FORMATS[chosen.format], None)
     if write is None:
@@ -484,6 +498,18 @@ def export(chosen: argparse.Namespace) -> dict[str, Any]:
     more = {} if chosen.part is None else {"part": chosen.part}
     write(chosen.output, **more)
     return {"model": chosen.model, "output": chosen.output, "format": chosen.format}
+
+
+def _refuse_loss(chosen: argparse.Namespace) -> None:
+    """Refuses to write over what is read."""
+    for option in ("output", "checkpoint"):
+        target = getattr(chosen, option, None)
+        for source in ("data", "model", "output"):
+            other = getattr(chosen, source, None)
+            if target is None or other is None or source == option:
+                continue
+            if os.path.realpath(target) == os.path.realpath(other):
+                raise CommandError(f"--{option} {target}: this is the file of {source.upper()}, which would be lost")
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -502,6 +528,7 @@ def run(chosen: argparse.Namespace) -> int:
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
         warnings.showwarning = show
         try:
+            _refuse_loss(chosen)
             done = chosen.run(chosen)
         except (CommandError, TableError, ValueError, OSError, ImportError, ArithmeticError, MemoryError) as error:
             if isinstance(error, BrokenPipeError):

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -225,21 +224,24 @@ def test_info(model, capsys):
     assert "encoder_0.weight" in out and "4 x 6" in out and "height, width" in out
 
 
-def test_export_calls_what_the_estimator_has(model, tmp_path, capsys, monkeypatch):
+def test_export_to_c(model, tmp_path, capsys):
     target = tmp_path / "model.c"
+    assert answer(capsys, "export", model, "--format", "c", "-o", target)["format"] == "c"
+    assert target.read_text() == autoenc.load(model).to_c(tmp_path / "same.c")
+    target.unlink()
+    more = ("--format", "c", "-o", target, "--part", "encoder")
+    assert "--part encoder goes with --format onnx" in answer(capsys, "export", model, *more, status=1)["error"]
+    assert not target.exists()
 
-    def to_c(self, path, **more):
-        Path(path).write_text(f"{type(self).__name__} {more}")
 
-    monkeypatch.setattr(autoenc.Autoencoder, "to_c", to_c, raising=False)
-    assert answer(capsys, "export", model, "--format", "c", "-o", target, "--part", "encoder")["format"] == "c"
-    assert target.read_text() == "Autoencoder {'part': 'encoder'}"
-    monkeypatch.delattr(autoenc.Autoencoder, "to_c")
-    if not hasattr(autoenc.Autoencoder, "to_c"):
-        assert (
-            "has no to_c in this release"
-            in answer(capsys, "export", model, "--format", "c", "-o", target, status=1)["error"]
-        )
+def test_export_to_onnx(model, tmp_path, capsys):
+    pytest.importorskip("onnx")
+    target = tmp_path / "model.onnx"
+    assert answer(capsys, "export", model, "--format", "onnx", "-o", target, "--part", "score")["format"] == "onnx"
+    made = autoenc.load(model).to_onnx(part="score")
+    assert target.read_bytes() == made.SerializeToString()
+    error = answer(capsys, "export", model, "--format", "onnx", "-o", target, "--part", "head", status=1)["error"]
+    assert "part is 'head'" in error and target.read_bytes() == made.SerializeToString()
 
 
 # ---- what is wrong, and where ----
@@ -302,6 +304,40 @@ def test_wrong_arguments_are_named(arguments, message, csv, tmp_path, capsys):
     assert call("train", csv, "-o", tmp_path / "m", *arguments, "--quiet") == 1
     captured = capsys.readouterr()
     assert message in captured.err and captured.err.startswith("autoenc train: ") and not captured.out
+
+
+def test_nothing_that_is_read_is_written_over(model, csv, tmp_path, capsys):
+    before = csv.read_bytes(), model.read_bytes()
+    link = tmp_path / "link.csv"
+    link.symlink_to(csv)
+    train = ("train", csv, "--ignore", "kind", *QUICK)
+    for command, message in (
+        ((*train, "-o", csv), "this is the file of DATA"),
+        ((*train, "-o", link), "this is the file of DATA"),
+        ((*train, "-o", tmp_path / "m", "--checkpoint", csv), "this is the file of DATA"),
+        ((*train, "-o", tmp_path / "m", "--checkpoint", tmp_path / "m"), "this is the file of OUTPUT"),
+        (("encode", model, csv, "-o", csv), "this is the file of DATA"),
+        (("score", model, csv, "-o", csv), "this is the file of DATA"),
+        (("export", model, "-o", model, "--format", "c"), "this is the file of MODEL"),
+    ):
+        assert message in answer(capsys, *command, status=1)["error"]
+    assert (csv.read_bytes(), model.read_bytes()) == before
+    assert not (tmp_path / "m").exists()
+
+
+def test_separators(csv, tmp_path, capsys):
+    other = tmp_path / "other.csv"
+    found = [answer(capsys, "train", csv, "-o", tmp_path / "m", "--ignore", "kind", *QUICK)["loss"]]
+    for separator, written in ((";", ";"), ("tab", "\t"), (r"\t", "\t"), ("\t", "\t"), (" ", " ")):
+        other.write_text(csv.read_text().replace(",", written))
+        more = ("--ignore", "kind", "--separator", separator, *QUICK)
+        found.append(answer(capsys, "train", other, "-o", tmp_path / "m", *more)["loss"])
+    assert len(set(found)) == 1
+    for wrong in (";;", "", "x", "1", ".", "\n", "¦"):
+        with pytest.raises(SystemExit) as exit:
+            call("train", csv, "-o", tmp_path / "m", "--separator", wrong)
+        assert exit.value.code == 2
+        assert "one character" in capsys.readouterr().err
 
 
 def test_files_that_are_none(model, csv, tmp_path, capsys):
