@@ -33,7 +33,15 @@ def _check(name: str, value: Any, kind: Any, least: float, what: str) -> None:
         raise ValueError(f"{name}={value!r}; allowed are {what}")
 
 
-class EarlyStopping:
+class _Callback:
+    """Shown as its constructor is called, in the representation of an estimator that has it too."""
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_"))
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class EarlyStopping(_Callback):
     """Ends a fit when a loss no longer falls.
 
     The estimators' own ``early_stopping=True`` holds rows out and keeps the best weights; this one also watches the
@@ -64,6 +72,8 @@ class EarlyStopping:
             raise ValueError(f"monitor={monitor!r}; allowed are 'auto', 'loss' and 'validation_loss'")
         _check("patience", patience, Integral, 1, "whole numbers from 1")
         _check("min_delta", min_delta, Real, 0.0, "finite numbers from 0")
+        if target is not None and (isinstance(target, bool) or not isinstance(target, Real) or math.isnan(target)):
+            raise ValueError(f"target={target!r}; allowed are numbers and None")
         self.monitor = monitor
         self.patience = patience
         self.min_delta = min_delta
@@ -88,7 +98,7 @@ class EarlyStopping:
         return self._waited >= self.patience or (self.target is not None and loss <= self.target)
 
 
-class CSVLogger:
+class CSVLogger(_Callback):
     """Writes a line an epoch: epoch, loss, validation loss, learning rate.
 
     Each line is in the file as soon as its epoch is over, so that it can be followed, and read after a crash.
@@ -129,7 +139,7 @@ class CSVLogger:
             writer.writerow((state.epoch, *("" if value is None else repr(float(value)) for value in values)))
 
 
-class TensorBoard:
+class TensorBoard(_Callback):
     """Writes losses and learning rates for TensorBoard.
 
     Needs one of the packages tensorboardX (light) and torch with tensorboard: ``pip install tensorboardX``.
@@ -179,7 +189,7 @@ def _summary_writer() -> Any:
     raise ImportError("TensorBoard needs a package that writes its files; none is here: pip install tensorboardX")
 
 
-class MLflow:
+class MLflow(_Callback):
     """Logs losses and learning rates as metrics of the active MLflow run, which it starts where there is none.
 
     Needs MLflow: ``pip install mlflow-skinny`` or ``mlflow``. Parameters and the score of a whole pipeline or search

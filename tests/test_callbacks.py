@@ -70,11 +70,22 @@ def test_early_stopping_at_a_target_and_by_validation(X):
         ({"patience": True}, "patience=True; allowed"),
         ({"min_delta": -0.1}, "min_delta=-0.1; allowed are finite numbers from 0"),
         ({"min_delta": float("nan")}, "min_delta=nan; allowed"),
+        ({"target": "low"}, "target='low'; allowed are numbers and None"),
+        ({"target": float("nan")}, "target=nan; allowed"),
     ],
 )
 def test_early_stopping_refuses(parameters, message):
     with pytest.raises(ValueError, match=message):
         EarlyStopping(**parameters)
+
+
+def test_callbacks_are_shown_as_they_are_made():
+    stopping = EarlyStopping(patience=3, target=0.5)
+    assert repr(stopping) == "EarlyStopping(monitor='auto', patience=3, min_delta=0.0, target=0.5)"
+    assert repr(TensorBoard("runs")) == "TensorBoard(log_dir='runs', prefix='')"
+    assert repr(eval(repr(stopping))) == repr(stopping)
+    shown = repr(Autoencoder(2, callbacks=[CSVLogger("log.csv"), MLflow()]))
+    assert "CSVLogger(path='log.csv', append=False)" in shown and "MLflow(prefix='')" in shown and " at 0x" not in shown
 
 
 def test_csv_has_the_curves(X, tmp_path):
