@@ -4,6 +4,7 @@ Written whole or not at all, read without running anything: see ``docs/files.md`
 """
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -56,6 +57,12 @@ def check_installed() -> None:
     _safetensors()
 
 
+def refuse_folder(path: Any) -> None:
+    """Raises IsADirectoryError with the path as it was given; what the system says names another one, or none."""
+    if not os.fspath(path) or Path(path).is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a file is needed, and this is a folder", os.fspath(path))
+
+
 # ---- writing ----
 
 
@@ -73,6 +80,7 @@ def write(path: Any, key: str, configuration: Mapping[str, Any], tensors: Mappin
     """Writes a file beside the old one and puts it in its place, so that at any moment one of both is there, whole."""
     safetensors = _safetensors()
     text = json.dumps(configuration, allow_nan=False, separators=(",", ":"))
+    refuse_folder(path)
     final = os.path.realpath(os.fspath(path))  # a link stays one
     folder, name = os.path.split(final)
     temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.tmp")  # noqa: PTH118
@@ -340,6 +348,7 @@ def opened(path: Any, key: str, what: str) -> Iterator[tuple[Any, list[str], dic
     """The file, the names of its arrays and its configuration; errors as of `named`."""
     safetensors = _safetensors()
     name = os.fspath(path)
+    refuse_folder(name)
     with named(name, what), safetensors.safe_open(name, framework="numpy") as file:
         text = (file.metadata() or {}).get(key)
         if text is None:

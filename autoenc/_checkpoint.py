@@ -133,6 +133,7 @@ class Checkpoints:
         self._seeds: list[int] = []
         self._trainings: list[_Stored] = []  # of the file, then of this fit
         self._n_seeds = self._n_trainings = 0  # so far
+        _archive.refuse_folder(self.path)
         folder = Path(self.path).resolve().parent
         if not folder.is_dir():
             raise FileNotFoundError(f"checkpoint={path!r}: there is no folder {folder}")

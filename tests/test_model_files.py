@@ -51,6 +51,16 @@ def path(tmp_path):
     return tmp_path / "model.safetensors"
 
 
+def test_folders_are_named(tmp_path):
+    model = Autoencoder(2, max_iter=1, random_state=0).fit(X)
+    for folder in (tmp_path, ""):
+        for call in (model.save, autoenc.load, autoenc.load_predictor, lambda at: model.fit(X, checkpoint=at)):
+            with pytest.raises(IsADirectoryError, match="a file is needed, and this is a folder") as error:
+                call(folder)
+            assert error.value.filename == str(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
 def assert_equal(a, b):
     """Learned attributes, recursively."""
     assert type(a) is type(b)
