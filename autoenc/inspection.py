@@ -217,6 +217,8 @@ def _colours(labels: NDArray[Any] | None) -> tuple[list[str], list[tuple[str, st
     """The colour of each row, a legend of texts and colours, and the rows' labels as texts."""
     if labels is None:
         return [], [], None  # all alike
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise ValueError("labels have NaN or infinity; allowed are finite numbers and strings")
     values = np.unique(labels)
     if labels.dtype.kind == "f" and len(values) > MOST_LABELS:
         low, high = float(values[0]), float(values[-1])

@@ -550,6 +550,14 @@ def test_the_package_loads_without_matplotlib(run_python):
             ValueError,
             "needs positive errors",
         ),
+        (lambda X: ErrorDistributionDisplay.from_predictions(X[0], bins=0), ValueError, "bins=0; allowed are whole"),
+        (lambda X: ErrorDistributionDisplay.from_predictions(X[0], bins="auto"), ValueError, "bins='auto'; allowed"),
+        (lambda X: ErrorDistributionDisplay.from_predictions(X[0], threshold="a"), TypeError, "threshold='a'; allowed"),
+        (
+            lambda X: LatentSpaceDisplay.from_predictions(X[:2], np.array(["a", 3], dtype=object)),
+            TypeError,
+            "labels have values of several kinds",
+        ),
         (
             lambda X: ErrorDistributionDisplay.from_predictions(np.ones(9), np.arange(9)),
             ValueError,
@@ -595,6 +603,14 @@ def test_errors_of_estimators(digits, model, detector):
         FilterDisplay.from_estimator(model, layer="middle")
     with pytest.raises(ValueError, match="row=300; allowed are numbers of the 300 rows"):
         FeatureContributionDisplay.from_estimator(model, X, row=300)
+    for wrong in (1.5, "first", True):
+        with pytest.raises(ValueError, match=f"row={wrong!r}; allowed are numbers of the 300 rows"):
+            FeatureContributionDisplay.from_estimator(model, X, row=wrong)
+    for n in (5, 299):
+        with pytest.raises(ValueError, match=f"X_corrupted has {n} rows and X 300; allowed: the same rows"):
+            ReconstructionDisplay.from_estimator(model, X, X_corrupted=X[:n])
+    with pytest.raises(ValueError, match="X_corrupted has 300 rows and X 200; allowed: the same rows"):
+        ReconstructionDisplay.from_estimator(model, X[:200].tolist(), X_corrupted=X)
     with pytest.raises(ValueError, match="x has 2 rows; allowed is one"):
         NetworkDisplay.from_estimator(model, X[:2])
     with pytest.raises(TypeError, match="MarginalizedDenoisingAutoencoder, which has no inverse_transform"):

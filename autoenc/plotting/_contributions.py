@@ -1,6 +1,7 @@
 """Which features of a row are strange."""
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -127,7 +128,8 @@ class FeatureContributionDisplay(Display):
         beside = {} if condition is None else {"condition": condition}
         terms = np.asarray(getattr(found.model, method)(found.X, **beside), dtype=np.float64)
         n = len(terms)
-        if row is not None and (isinstance(row, bool) or not -n <= int(row) < n):
+        whole = isinstance(row, Integral) and not isinstance(row, bool)
+        if row is not None and not (whole and -n <= row < n):
             raise ValueError(f"row={row!r}; allowed are numbers of the {n} rows, from 0 to {n - 1}, and None")
         total = terms.sum(axis=1)
         at = int(np.argmax(total)) if row is None else int(row) % n

@@ -1,10 +1,11 @@
 """How errors of rows are distributed, and where the threshold lies."""
 
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 
-from autoenc.plotting._common import BLUE, COLOURS, INK, ORANGE, Array, Display, axes_for, place, tidy
+from autoenc.plotting._common import BLUE, COLOURS, INK, ORANGE, Array, Display, axes_for, check_count, place, tidy
 
 ALLOWED = "allowed are the estimators with score_samples: all but the imputer"
 MOST_CLASSES = 6
@@ -143,6 +144,10 @@ class ErrorDistributionDisplay(Display):
         """
         if scale not in ("auto", "linear", "log"):
             raise ValueError(f"scale={scale!r}; allowed are 'auto', 'linear' and 'log'")
+        bins = check_count("bins", bins)
+        threshold = self.threshold
+        if threshold is not None and (isinstance(threshold, bool) or not isinstance(threshold, Real)):
+            raise TypeError(f"threshold={threshold!r}; allowed are numbers and None")
         errors = np.asarray(self.errors, dtype=np.float64)
         if errors.ndim != 1 or len(errors) == 0 or not np.isfinite(errors).all():
             raise ValueError(f"errors have shape {errors.shape}; allowed are finite numbers of shape (n_samples,)")

@@ -167,7 +167,12 @@ class LatentSpaceDisplay(Display):
                 raise ValueError(
                     f"labels have shape {labels.shape}; there are {len(at)} codes, so allowed is ({len(at)},)"
                 )
-            values = np.unique(labels)
+            try:
+                values = np.unique(labels)
+            except TypeError:
+                raise TypeError(
+                    "labels have values of several kinds, which have no order; allowed are numbers or strings alone"
+                ) from None
             if labels.dtype.kind == "f" and len(values) > MOST_LABELS:
                 area = float(np.clip(20_000 / len(at), 6, 30)) if size is None else size
                 points = ax.scatter(*at.T, s=area, c=labels, cmap=cmap, alpha=alpha, linewidths=0)

@@ -123,9 +123,13 @@ class ReconstructionDisplay(Display):
         ------
         TypeError
             For an estimator that does not reconstruct.
+        ValueError
+            Where `X_corrupted` has not as many rows as `X`, or `image_shape` does not fit.
         """
         n = check_count("n_rows", n_rows)
         seen = X if X_corrupted is None else X_corrupted
+        if _n_rows(seen) != _n_rows(X):
+            raise ValueError(f"X_corrupted has {_n_rows(seen)} rows and X {_n_rows(X)}; allowed: the same rows")
         found = place(estimator, seen, "reconstruct", cls.__name__, ALLOWED)
         out = found.model.reconstruct(found.X, **({} if condition is None else {"condition": condition}))
         original = dense(X)
@@ -279,3 +283,8 @@ class ReconstructionDisplay(Display):
         ax.set_xlabel("each strip: from the least to the largest value shown of the feature")
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(tables), frameon=False)
         tidy(ax)
+
+
+def _n_rows(X: Any) -> int:
+    """Of an array, a frame, a sparse matrix or a list."""
+    return int(X.shape[0]) if hasattr(X, "shape") and len(X.shape) else len(X)
