@@ -1,10 +1,16 @@
 """The pages in docs/: their Python runs as it stands, and the files that they link to exist."""
 
 import re
+import shlex
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import autoenc
+from autoenc import callbacks, plotting
+from autoenc.__main__ import main
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -14,6 +20,7 @@ pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="tested away from the 
 # test_deployment.py runs the C and the shell between the blocks of Python, test_plotting.py looks at what is written.
 ELSEWHERE = {"deployment.md", "pictures.md"}
 
+COMMANDS = {"train", "encode", "reconstruct", "score", "info", "export"}
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(((?!https?:|mailto:|#)[^)#\s]+)(#[^)\s]+)?\)")
 
@@ -42,6 +49,27 @@ def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
             exec(compile("\n" * (line - 1) + source, str(page), "exec"), names)
 
 
+def test_commands_of_the_page_on_files_run(tmp_path, monkeypatch):
+    """One after the other, as they stand, on a table with the columns that they name."""
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("onnx")
+    text = (DOCS / "files.md").read_text(encoding="utf-8")
+    commands = [line for block in re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S) for line in block.splitlines()]
+    assert {shlex.split(command)[3] for command in commands} == COMMANDS
+    monkeypatch.chdir(tmp_path)
+    X = np.random.default_rng(0).normal(size=(40, 9))
+    np.save("new.npy", X)
+    for name in ("data.csv", "new.csv"):
+        rows = [",".join(map(str, [i, *row])) for i, row in enumerate(X)]
+        Path(name).write_text("\n".join([",".join(["id", *"abcdefghi"]), *rows]) + "\n")
+    for command in commands:
+        words = shlex.split(command)
+        assert words[:3] == ["python", "-m", "autoenc"]
+        assert main([*words[3:], *(["--param", "max_iter=2"] if "64" in command else [])]) == 0, command
+        if "-o" in words:
+            assert Path(words[words.index("-o") + 1]).stat().st_size > 0
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_of_a_page_lead_somewhere(page):
     for target, anchor in LINK.findall(page.read_text(encoding="utf-8")):
@@ -52,6 +80,19 @@ def test_links_of_a_page_lead_somewhere(page):
         assert file.is_file(), f"{page.name} links to {target}, which does not exist"
         if anchor and file.suffix == ".md":
             assert anchor[1:] in anchors(file), f"{page.name} links to {target}{anchor}, which has no such heading"
+
+
+def test_every_page_is_in_the_index():
+    """Sphinx warns of pages that are not, and readers do not find them."""
+    text = (DOCS / "index.md").read_text(encoding="utf-8")
+    listed = set(re.search(r"```{toctree}\n(.*?)```", text, re.DOTALL)[1].split())
+    assert listed >= {page.stem for page in PAGES} - {"index"}
+
+
+def test_every_public_name_is_in_the_reference():
+    named = set((DOCS / "api.rst").read_text(encoding="utf-8").split())
+    for module in (autoenc, callbacks, plotting):
+        assert named >= {name for name in module.__all__ if not name.startswith("__")}, module.__name__
 
 
 def test_there_are_pages_with_python():
