@@ -118,7 +118,7 @@ TEST(pairs_have_the_bits_of_the_dense_value) {
             for (int bits = 32; bits <= 64; bits += 32) {
                 const ae_data *data = kind >= CSR ? &sparse : &dense;
                 double loss, wanted_loss;
-                int64_t n, count;
+                int64_t n = 0, count = 0;
                 int node;
                 program p = program_of(kind, false, bits, &node);
                 double *wanted = trained(&p, data, node, false, &wanted_loss, &n);
