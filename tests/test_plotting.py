@@ -4,6 +4,7 @@ Pictures are compared with those in ``tests/pictures``, both as coarse greyscale
 of its fonts hardly change. ``AUTOENC_WRITE_PICTURES=1`` writes them anew; look at them before they are committed.
 """
 
+import inspect
 import os
 import re
 import sys
@@ -615,6 +616,16 @@ def test_errors_of_estimators(digits, model, detector):
         NetworkDisplay.from_estimator(model, X[:2])
     with pytest.raises(TypeError, match="MarginalizedDenoisingAutoencoder, which has no inverse_transform"):
         ManifoldDisplay.from_estimator(MarginalizedDenoisingAutoencoder(n_layers=1).fit(X), X)
+
+
+@pytest.mark.parametrize("display", [getattr(plotting, name) for name in plotting.__all__])
+def test_every_parameter_is_described(display):
+    for function in (display, display.from_estimator, display.from_predictions, display.plot):
+        text = inspect.getdoc(function).partition("Parameters\n----------\n")[2].partition("\n---")[0]
+        described = {name.strip(" *") for line in text.splitlines() if line[:1].strip() for name in
+                     line.partition(" : ")[0].split(",")}  # fmt: skip
+        missing = {name for name in inspect.signature(function).parameters if name != "self"} - described
+        assert not missing, f"{function.__qualname__}: {missing}"
 
 
 def test_mosaic_of_gaps():

@@ -157,7 +157,23 @@ class FeatureContributionDisplay(Display):
         ax: Any = None,
         **plot_arguments: Any,
     ) -> Self:
-        """Draw contributions that are there already; parameters as those of the class and of `plot`."""
+        """Draw contributions that are there already.
+
+        Parameters
+        ----------
+        contributions : array-like of shape (n_features,)
+            Of one row.
+        feature_names, values, image_shape
+            As in the class.
+        ax : Axes, default=None
+            Where to draw. None: a new figure.
+        **plot_arguments
+            Of `plot`.
+
+        Returns
+        -------
+        FeatureContributionDisplay
+        """
         display = cls(contributions, feature_names=feature_names, values=values, image_shape=image_shape)
         return display.plot(ax, **plot_arguments)
 

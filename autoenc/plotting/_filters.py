@@ -148,7 +148,23 @@ class FilterDisplay(Display):
         ax: Any = None,
         **plot_arguments: Any,
     ) -> Self:
-        """Draw vectors that are there already, for instance codebooks; parameters as those of the class and `plot`."""
+        """Draw vectors that are there already, for instance codebooks.
+
+        Parameters
+        ----------
+        filters : array-like of shape (n_filters, n_features)
+            One vector a row.
+        image_shape, feature_names
+            As in the class.
+        ax : Axes, default=None
+            Where to draw. None: a new figure.
+        **plot_arguments
+            Of `plot`.
+
+        Returns
+        -------
+        FilterDisplay
+        """
         filters = dense(filters)
         names = None if image_shape is not None else names_of(None, filters.shape[1], feature_names)
         return cls(filters, image_shape=image_shape, feature_names=names).plot(ax, **plot_arguments)

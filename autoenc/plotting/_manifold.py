@@ -173,7 +173,23 @@ class ManifoldDisplay(Display):
         ax: Any = None,
         **plot_arguments: Any,
     ) -> Self:
-        """Draw a grid that has been decoded already; parameters as those of the class and of `plot`."""
+        """Draw a grid that has been decoded already.
+
+        Parameters
+        ----------
+        decoded, first, second
+            As in the class.
+        image_shape, feature_names
+            As in the class.
+        ax : Axes, default=None
+            Where to draw. None: a new figure.
+        **plot_arguments
+            Of `plot`.
+
+        Returns
+        -------
+        ManifoldDisplay
+        """
         display = cls(decoded, first, second, image_shape=image_shape, feature_names=feature_names)
         return display.plot(ax, **plot_arguments)
 

@@ -116,7 +116,21 @@ class NetworkDisplay(Display):
 
     @classmethod
     def from_predictions(cls, layers: Any, *, ax: Any = None, **plot_arguments: Any) -> Self:
-        """Draw layers that are there already; parameters as those of the class and of `plot`."""
+        """Draw layers that are there already.
+
+        Parameters
+        ----------
+        layers
+            As in the class.
+        ax : Axes, default=None
+            Where to draw. None: a new figure.
+        **plot_arguments
+            Of `plot`.
+
+        Returns
+        -------
+        NetworkDisplay
+        """
         return cls(layers).plot(ax, **plot_arguments)
 
     def plot(self, ax: Any = None, *, max_units: int = 16, max_connections: int = 400) -> Self:
