@@ -8,6 +8,8 @@
 #include "base/rng.h"
 #include "math/activation.h"
 #include "math/blas1.h"
+#include "math/kernels.h"
+#include "math/pairs.h"
 
 typedef enum vector_function {
     FUNCTION_EXP,
@@ -33,6 +35,14 @@ typedef enum vector_function {
 
 typedef enum vector_pair { PAIR_MAX, PAIR_MIN, PAIR_COPYSIGN, PAIR_SCALE, PAIR_COMPARE, PAIR_COUNT } vector_pair;
 
+typedef enum vector_join { JOIN_LANES, JOIN_DOUBLES, JOIN_REALS } vector_join;
+
+/* ae_keys of math/select.h for either precision. */
+typedef struct vector_keys {
+    const void *at;
+    int64_t runs, length, stride;
+} vector_keys;
+
 typedef struct vector_variant {
     const char *name;
     int bits;
@@ -57,6 +67,22 @@ typedef struct vector_variant {
                     int64_t column_bytes);
     void (*gather_csr)(ae_dtype dtype, const char *values, int index_bits, const char *columns, int64_t count, int64_t width,
                        int64_t stride, int64_t row, void *panels);
+    const ae_kernels *kernels; /* the variant's own table */
+    void (*words)(ae_key key, uint64_t step, uint32_t row, int64_t first, int64_t columns, uint32_t *out);
+    /* Returns `last` of the selection. */
+    int64_t (*select_largest)(const vector_keys *keys, int64_t k, double floor, void *work, int64_t work_reals, double *value);
+    int64_t (*count_above)(const vector_keys *keys, double value);
+    double (*join)(vector_join join, const void *lanes); /* of doubles for JOIN_DOUBLES, else of reals */
+    /* math/pairs.h */
+    void (*pairs_product)(const ae_pairs *pairs, const void *values, int64_t row0, int64_t row1, int64_t n, const void *b,
+                          int64_t b_step, ae_gemm_start start, const void *bias, void *c, int64_t c_step);
+    void (*pairs_products_at)(const ae_pairs *pairs, int64_t row0, int64_t row1, int64_t n, const void *d, int64_t d_step,
+                              const void *b, int64_t b_step, bool accumulate);
+    void (*pairs_rows)(const ae_pairs *pairs, const void *values, int64_t column0, int64_t column1, const void *d,
+                       bool accumulate, void *to);
+    void (*pairs_columns)(const ae_pairs *pairs, const void *values, int64_t width, int64_t panel, const void *x,
+                          int64_t x_step, int64_t row0, int64_t row1, bool accumulate, void *to);
+    void (*pairs_sums)(const ae_pairs *pairs, const void *values, int64_t width, int64_t panel, bool accumulate, void *to);
 } vector_variant;
 
 /* The variants of one precision that this machine can run, the reference first, then NULL. */

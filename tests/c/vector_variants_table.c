@@ -1,6 +1,8 @@
 #include "math/functions.h"
 #include "math/gamma.h"
+#include "math/lanes.h"
 #include "math/random.h"
+#include "math/select.h"
 #include "vector_variants.h"
 
 #define TEXT_(x) #x
@@ -133,6 +135,46 @@ static void gather_csr(ae_dtype dtype, const char *values, int index_bits, const
     AE_V(ae_row_gather_csr)(dtype, values, index_bits, columns, count, width, stride, row, panels);
 }
 
+static void words(ae_key key, uint64_t step, uint32_t row, int64_t first, int64_t columns, uint32_t *out) {
+    AE_V(ae_random_words)(key, step, row, first, columns, out);
+}
+static ae_keys typed(const vector_keys *keys) { return (ae_keys){keys->at, keys->runs, keys->length, keys->stride}; }
+static int64_t select_largest(const vector_keys *keys, int64_t k, double floor, void *work, int64_t work_reals, double *value) {
+    const ae_keys from = typed(keys);
+    const ae_selection chosen = AE_V(ae_select_largest)(&from, k, (real)floor, work, work_reals);
+    *value = (double)chosen.value;
+    return chosen.last;
+}
+static int64_t count_above(const vector_keys *keys, double value) {
+    const ae_keys from = typed(keys);
+    return AE_V(ae_count_above)(&from, (real)value);
+}
+static double join(vector_join which, const void *lanes) {
+    return which == JOIN_LANES     ? AE_V(ae_join_lanes)(lanes)
+           : which == JOIN_DOUBLES ? AE_V(ae_join_doubles)(lanes)
+                                   : (double)AE_V(ae_join_reals)(lanes);
+}
+static void pairs_product(const ae_pairs *pairs, const void *values, int64_t row0, int64_t row1, int64_t n, const void *b,
+                          int64_t b_step, ae_gemm_start start, const void *bias, void *c, int64_t c_step) {
+    AE_V(ae_pairs_product)(pairs, values, row0, row1, n, b, b_step, start, bias, c, c_step);
+}
+static void pairs_products_at(const ae_pairs *pairs, int64_t row0, int64_t row1, int64_t n, const void *d, int64_t d_step,
+                              const void *b, int64_t b_step, bool accumulate) {
+    AE_V(ae_pairs_products_at)(pairs, row0, row1, n, d, d_step, b, b_step, accumulate);
+}
+static void pairs_rows(const ae_pairs *pairs, const void *values, int64_t column0, int64_t column1, const void *d,
+                       bool accumulate, void *to) {
+    AE_V(ae_pairs_rows)(pairs, values, column0, column1, d, accumulate, to);
+}
+static void pairs_columns(const ae_pairs *pairs, const void *values, int64_t width, int64_t panel, const void *x,
+                          int64_t x_step, int64_t row0, int64_t row1, bool accumulate, void *to) {
+    AE_V(ae_pairs_columns)(pairs, values, width, panel, x, x_step, row0, row1, accumulate, to);
+}
+static void pairs_sums(const ae_pairs *pairs, const void *values, int64_t width, int64_t panel, bool accumulate, void *to) {
+    AE_V(ae_pairs_sums)(pairs, values, width, panel, accumulate, to);
+}
+
+extern const ae_kernels AE_V(ae_kernels);
 extern const vector_variant AE_V(vector_variant);
 const vector_variant AE_V(vector_variant) = {
     .name = TEXT(AE_TARGET),
@@ -155,4 +197,14 @@ const vector_variant AE_V(vector_variant) = {
     .gather = gather,
     .scatter = scatter,
     .gather_csr = gather_csr,
+    .kernels = &AE_V(ae_kernels),
+    .words = words,
+    .select_largest = select_largest,
+    .count_above = count_above,
+    .join = join,
+    .pairs_product = pairs_product,
+    .pairs_products_at = pairs_products_at,
+    .pairs_rows = pairs_rows,
+    .pairs_columns = pairs_columns,
+    .pairs_sums = pairs_sums,
 };
