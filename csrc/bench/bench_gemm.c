@@ -3,39 +3,30 @@
  *   python csrc/build.py bench gemm
  *
  * The roof is a loop of independent fused multiply-adds in registers, measured in the same run. */
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "base/cpu.h"
 #include "math/panel.h"
 
+#include "bench/bench.h"
 #include "bench/gemm_variant.h"
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+typedef struct product {
+    const gemm_bench *variant;
+    int what;
+    int64_t m, k, n;
+    const gemm_operands *operands;
+} product;
+
+static void run(const void *argument) {
+    const product *p = argument;
+    p->variant->run(p->what, p->m, p->k, p->n, p->operands);
 }
 
-/* Best of many timings of at least 2 ms: short ones find a moment in which nobody else takes from the machine. */
-static double gflops(const gemm_bench *b, int what, int64_t m, int64_t k, int64_t n, gemm_operands *o) {
-    double flops = 2.0 * (double)m * (double)k * (double)n, best = 0;
-    for (int round = 0; round < 40; round++) {
-        int64_t times = 0;
-        double start = now(), spent;
-        do {
-            b->run(what, m, k, n, o);
-            times++;
-            spent = now() - start;
-        } while (spent < 0.002);
-        double rate = flops * (double)times / spent * 1e-9;
-        best = rate > best ? rate : best;
-    }
-    return best;
+static double gflops(product p, int what) {
+    p.what = what;
+    return 2e-9 * (double)p.m * (double)p.k * (double)p.n / bench_best(run, &p, 40, 0.002);
 }
 
 int main(void) {
@@ -65,8 +56,9 @@ int main(void) {
                 if (ae_alloc(&context, &block[i], count[i], size) != AE_OK)
                     return 1;
             o = (gemm_operands){block[0], block[1], block[2], block[3], block[4]};
-            printf("%6ld x %4ld x %4ld %10.1f %10.1f %10.1f\n", (long)m, (long)k, (long)n, gflops(b, 0, m, k, n, &o),
-                   gflops(b, 1, m, k, n, &o), gflops(b, 2, m, k, n, &o));
+            const product p = {b, 0, m, k, n, &o};
+            printf("%6ld x %4ld x %4ld %10.1f %10.1f %10.1f\n", (long)m, (long)k, (long)n, gflops(p, 0), gflops(p, 1),
+                   gflops(p, 2));
             for (int i = 0; i < 5; i++)
                 ae_free(block[i]);
         }

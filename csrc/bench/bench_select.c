@@ -3,35 +3,29 @@
  *
  *   python csrc/build.py bench select */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "net/net.h"
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+#include "bench/bench.h"
 
-/* Best time of `couple` and forward of a node over all rows in blocks. */
-static double seconds(const ae_net *net, int node, int64_t rows) {
-    const ae_node *n = &net->nodes[node];
-    double best = 1e30;
-    for (int round = 0; round < 4; round++) {
-        const double start = now();
-        if (n->ops->couple)
-            n->ops->couple(&n->binding, rows, 0, true);
-        for (int64_t row = 0; row < rows; row += 128) {
-            const ae_block block = {row, row + 128 < rows ? row + 128 : rows, 0, 0, true, true, false, ae_net_scratch(net, 0)};
-            n->ops->forward(&n->binding, &block);
-        }
-        const double spent = now() - start;
-        best = spent < best ? spent : best;
+typedef struct passage {
+    const ae_net *net;
+    int node;
+    int64_t rows;
+} passage;
+
+/* `couple` and forward of a node over all rows in blocks. */
+static void pass(const void *argument) {
+    const passage *p = argument;
+    const ae_node *n = &p->net->nodes[p->node];
+    if (n->ops->couple)
+        n->ops->couple(&n->binding, p->rows, 0, true);
+    for (int64_t row = 0; row < p->rows; row += 128) {
+        const int64_t end = row + 128 < p->rows ? row + 128 : p->rows;
+        const ae_block block = {row, end, 0, 0, true, true, false, ae_net_scratch(p->net, 0)};
+        n->ops->forward(&n->binding, &block);
     }
-    return best;
 }
 
 int main(void) {
@@ -63,7 +57,7 @@ int main(void) {
         }
         double time[4];
         for (int node = 1; node < 4; node++)
-            time[node] = seconds(net, node, rows) * 1e6 / (double)rows;
+            time[node] = bench_best(pass, &(passage){net, node, rows}, 4, 0) * 1e6 / (double)rows;
         printf("%10d x %5d, %4d %12.1f %12.2f (%4.1f %%) %12.2f (%4.1f %%)\n", (int)shapes[s][0], (int)shapes[s][1],
                (int)shapes[s][2], time[1], time[2], 100 * time[2] / time[1], time[3], 100 * time[3] / time[1]);
         ae_net_free(net);

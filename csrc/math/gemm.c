@@ -75,7 +75,7 @@ AE_INLINE void micro(const int mr, const int nv, const int64_t rs, const int64_t
                 k1 = s->to;
             }
             const real *ai = a + offset_of(gemm->a_offset, gemm->a_step, i) + k0 * cs;
-            const real *bi = b + offset_of(gemm->b_offset, gemm->b_step, i) + k0 * AE_PANEL;
+            const real *bi = b + offset_of(gemm->b_offset, gemm->b_step, i) + (int64_t)k0 * AE_PANEL;
             if (mr == MR && rs == AE_PANEL) {
                 for (int m = 0; m < mr; m++)
                     for (int at = 0; at < AE_PANEL; at += LINE)
@@ -198,10 +198,11 @@ AE_INLINE void tiles(const micro_kernel kernels[][N_HEIGHTS], int64_t a_row, con
 AE_INLINE void slices(const micro_kernel kernels[][N_HEIGHTS], int64_t a_row, int32_t most, const ae_gemm *gemm, int64_t m,
                       int n, const real *a, const real *b, ae_gemm_start start, const real *bias, real *c) {
     if (gemm->terms == 1 && gemm->k_last > most) {
-        const int32_t count = (gemm->k_last + most - 1) / most, step = (gemm->k_last + count - 1) / count;
-        for (int32_t from = 0; from < gemm->k_last; from += step) {
-            int32_t to = gemm->k_last - from > step ? from + step : gemm->k_last;
-            tiles(kernels, a_row, gemm, &(span){0, 1, from, to}, m, n, a, b, from ? AE_START_C : start, bias, c);
+        const int64_t length = gemm->k_last, count = (length + most - 1) / most, step = (length + count - 1) / count;
+        for (int64_t from = 0; from < length; from += step) {
+            const int64_t to = length - from > step ? from + step : length;
+            tiles(kernels, a_row, gemm, &(span){0, 1, (int32_t)from, (int32_t)to}, m, n, a, b, from ? AE_START_C : start, bias,
+                  c);
         }
         return;
     }

@@ -229,6 +229,20 @@ TEST(lengths_around_slices) {
             }
 }
 
+/* Without rows nothing is read, but every slice of the sum is gone through: places along it need more than 32 bits. */
+TEST(the_longest_sum_ends) {
+    const ae_gemm gemm = {1, INT32_MAX, INT32_MAX, NULL, NULL, 0, 0};
+    FOR_BITS(bits)
+    for (const product_variant *const *v = product_variants_of(bits); *v; v++) {
+        double c[AE_PANEL], kept[AE_PANEL];
+        memset(c, 0x55, sizeof c);
+        memcpy(kept, c, sizeof c);
+        (*v)->rows(&gemm, 0, AE_PANEL, c, c, AE_START_ZERO, NULL, c);
+        (*v)->columns(&gemm, 0, AE_PANEL, c, c, AE_START_ZERO, c);
+        CHECK(!memcmp(c, kept, sizeof c), "%s: wrote without a row", (*v)->name);
+    }
+}
+
 TEST(sums_of_several_terms) {
     static const int64_t terms[] = {0, 1, 2, 3, 4, 7, 30};
     /* The last pairs: no step, steps longer than a slice, an empty last term. */
@@ -328,6 +342,7 @@ TEST(tiles_are_transposed) {
 int main(void) {
     RUN(small_shapes);
     RUN(lengths_around_slices);
+    RUN(the_longest_sum_ends);
     RUN(sums_of_several_terms);
     RUN(a_row_does_not_depend_on_the_others);
     RUN(what_is_not_a_number_stays_in_its_place);

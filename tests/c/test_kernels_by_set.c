@@ -100,6 +100,55 @@ TEST(columns_are_limited) {
             }
 }
 
+/* Columns of four kinds beside each other: ordinary; large; one number as large as there is; one infinite. */
+TEST(columns_whose_squares_overflow_are_limited) {
+    FOR_EACH(v, bits)
+    for (int rows = 1; rows <= WIDEST; rows++)
+        for (int which = 0; which < 4; which++) {
+            const double limits[] = {1e-3, 1, 3, bits == 32 ? 1e25 : 1e200}, limit = as_real(bits, limits[which]);
+            const double large = bits == 32 ? 0x1p90 : 0x1p1000, smaller = bits == 32 ? 1 : 0x1p-768;
+            const int64_t n = rows * AE_PANEL;
+            clear(bits, &x, n + 64);
+            for (int64_t i = 0; i < n; i++)
+                set(bits, &x, i, (draw_unit() - 0.5) * (i % 4 == 1 ? large : 1));
+            for (int c = 2; c < AE_PANEL; c += 4) {
+                const int64_t at = (int64_t)(draw() % (uint64_t)rows) * AE_PANEL;
+                set(bits, &x, at + c, bits == 32 ? -0x1.fffffep127 : -0x1.fffffffffffffp1023);
+                set(bits, &x, at + c + 1, -INFINITY);
+            }
+            y = reference = expected = x;
+            vector_variants_of(bits)[0]->kernels->limit_column_norms(rows, limit, &reference);
+            v->kernels->limit_column_norms(rows, limit, &y);
+            CHECK(difference(bits, &y, &reference, n + 64) < 0, "f%d %s, %d rows below %g", bits, v->name, rows, limit);
+            CHECK(!v->kernels->all_finite(n, &y), "f%d %s, %d rows below %g: the infinite one is hidden", bits, v->name, rows,
+                  limit);
+            limited(bits, rows, limit, 0, &x, &expected);
+            for (int c = 0; c < AE_PANEL; c++) {
+                double squares = 0, worst = 0;
+                int finite = 0;
+                for (int r = 0; r < rows; r++) {
+                    const double w = get(bits, &x, r * AE_PANEL + c) * smaller;
+                    squares += w * w;
+                    finite += isfinite(get(bits, &y, r * AE_PANEL + c)) != 0;
+                }
+                for (int r = 0; r < rows; r++) {
+                    const int i = r * AE_PANEL + c;
+                    double want = get(bits, &x, i);
+                    if (c % 4 == 0)
+                        want = get(bits, &expected, i);
+                    else if (limit * smaller < sqrt(squares))
+                        want = want * smaller / sqrt(squares) * limit;
+                    worst = fmax(worst, fabs(get(bits, &y, i) - want) / limit);
+                }
+                if (c % 4 == 3)
+                    CHECK(finite == rows - 1, "f%d %s, %d rows below %g: %d are finite", bits, v->name, rows, limit, finite);
+                else
+                    CHECK(finite == rows && worst <= (c % 4 ? bits == 32 ? 1e-5 : 1e-14 : 0),
+                          "f%d %s, %d rows below %g, column %d: off by %g of it", bits, v->name, rows, limit, c, worst);
+            }
+        }
+}
+
 /* Fills rows row0 .. row1 - 1 of a parameter (rows, columns) with numbers and their padding with zeros; all else is NaN. */
 static void parameter(int bits, numbers *w, int64_t at, int64_t rows, int64_t columns, int64_t row0, int64_t row1, int kind) {
     clear(bits, w, at + ae_panels(columns) * rows * AE_PANEL + 64);
@@ -444,6 +493,7 @@ TEST(products_with_transposed_pairs_are_chains) {
 int main(void) {
     RUN(lanes_are_joined_by_halves);
     RUN(columns_are_limited);
+    RUN(columns_whose_squares_overflow_are_limited);
     RUN(rows_come_to_norm_one);
     RUN(rows_are_projected);
     RUN(words_are_single_draws);
