@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 import sklearn
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
@@ -18,6 +18,7 @@ from autoenc import layers as _layers
 from autoenc._available import AvailableIf, NotWithTheseParameters
 from autoenc._conditioned import Conditioned
 from autoenc._declare import default, estimator
+from autoenc._decorators import fit_context
 from autoenc._export import Exportable
 from autoenc._fitting import LEARNING_RATES, SCHEDULES, Fitting, Rows
 from autoenc._notebook import Shown
@@ -395,7 +396,7 @@ class BaseAutoencoder(
 
     # ---- fitting ----
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X: Any,
@@ -466,7 +467,7 @@ class BaseAutoencoder(
             self._fit(X, X_clean, condition, X_val, sample_weight)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit_transform(
         self,
         X: Any,
@@ -501,7 +502,7 @@ class BaseAutoencoder(
         return self._run(rows.X, self._spec["code"], condition=rows.condition)
 
     @partial(AvailableIf, check=_can_fit_partially)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, *, condition: Any = None, sample_weight: Any = None) -> Self:
         """One pass over X at a constant rate of `learning_rate_init`, going on from where the last call stopped.
 

@@ -183,7 +183,8 @@ def without_values(X: Any, columns: NDArray[np.intp]) -> NDArray[np.intp]:
     n = X.shape[0]
     if sp.issparse(X):
         missing = np.bincount(X.indices[np.isnan(X.data)], minlength=X.shape[1])
-        return columns[missing[columns] == n]
+        empty: NDArray[np.intp] = columns[missing[columns] == n]
+        return empty
     for first in range(0, n, _ROWS_AT_ONCE):
         if not len(columns):
             break

@@ -45,8 +45,11 @@ def dtype_of(source: Any) -> np.dtype[Any]:
         return np.dtype(source._dtype)
     if is_imputer(source):
         network = source.autoencoder_
-        return np.dtype(source.precision if network is None else network._spec["precision"])
-    return np.dtype(source._spec["precision"])
+        precision = source.precision if network is None else network._spec["precision"]
+    else:
+        precision = source._spec["precision"]
+    dtype: np.dtype[Any] = np.dtype(precision)
+    return dtype
 
 
 def network_of(predictor: Predictor) -> Network:

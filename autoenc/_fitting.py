@@ -206,7 +206,7 @@ class Fitting(Watched):
         return FitData(data.rows.with_parts(*parts), weights, data.validation)
 
     def _n_validation(self: Any, n: int) -> int:
-        n_val = max(1, round(self.validation_fraction * n))
+        n_val: int = max(1, round(self.validation_fraction * n))
         if n_val >= n:
             raise ValueError(
                 f"early_stopping with validation_fraction={self.validation_fraction!r} leaves no training row "

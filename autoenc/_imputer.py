@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.impute import MissingIndicator
 from sklearn.utils import check_random_state
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
@@ -17,8 +17,10 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, v
 
 from autoenc import _checkpoint, _core, _data
 from autoenc._autoencoder import Autoencoder
-from autoenc._base import MOST, AvailableIf, NotWithTheseParameters
+from autoenc._available import AvailableIf, NotWithTheseParameters
+from autoenc._base import MOST
 from autoenc._declare import estimator, first
+from autoenc._decorators import fit_context
 from autoenc._export import Exportable
 from autoenc._notebook import Diagram
 from autoenc._options import OneOf, check_count
@@ -278,7 +280,7 @@ class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseE
         self.scale_ = np.where(spread > CONSTANT * largest, spread, largest)
         self.min_, self.max_ = least, most
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X: Any,
@@ -465,7 +467,7 @@ class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseE
         """
         check_is_fitted(self)
         names = _check_feature_names_in(self, input_features)
-        kept = names if self.keep_empty_features else names[self._used()]
+        kept: NDArray[np.object_] = names if self.keep_empty_features else names[self._used()]
         if self.indicator_ is None:
             return kept
         return np.concatenate([kept, self.indicator_.get_feature_names_out(names)])

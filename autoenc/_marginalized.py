@@ -8,13 +8,13 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _cache, _core, _data
+from autoenc._decorators import available_if, fit_context
 from autoenc._export import Exportable
 from autoenc._marginalized_network import MarginalizedPredictor, last_node, network
 from autoenc._notebook import Diagram
@@ -55,7 +55,7 @@ def _dense(rows: Any) -> NDArray[np.float64]:
 
 
 def _is_very_sparse(rows: Any) -> bool:
-    return sp.issparse(rows) and rows.nnz <= MOST_STORED * rows.shape[0] * rows.shape[1]
+    return sp.issparse(rows) and bool(rows.nnz <= MOST_STORED * rows.shape[0] * rows.shape[1])
 
 
 def _add_rows(total: NDArray[np.float64], rows: Any, weights: NDArray[np.float64]) -> None:
@@ -151,7 +151,7 @@ def _solve(sums: _Sums, corruption_level: float, alpha: float, layer: int) -> ND
             f"{remedy}"
         )
     right = sums.cross * (keeps * scale)[:, np.newaxis]
-    solution = scipy.linalg.cho_solve((factor, lower), right, overwrite_b=True, check_finite=False)
+    solution: NDArray[np.float64] = scipy.linalg.cho_solve((factor, lower), right, overwrite_b=True, check_finite=False)
     return solution * scale[:, np.newaxis]
 
 
@@ -381,7 +381,7 @@ class MarginalizedDenoisingAutoencoder(
             values = core.run((_data.source(rows),), len(self.coefs_), dtype=np.float64)
             yield values, np.ones(len(values)) if weights is None else weights[first : first + ROWS_AT_ONCE]
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None, **refused: Any) -> Self:
         """Solve for the layers, one after the other.
 
@@ -409,7 +409,7 @@ class MarginalizedDenoisingAutoencoder(
         self._fit(X, sample_weight)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: Any, y: Any = None, *, sample_weight: Any = None, **refused: Any) -> NDArray[Any]:
         """Fit to X and return its features: the same as ``fit(X, ...).transform(X)``.
 
@@ -431,7 +431,7 @@ class MarginalizedDenoisingAutoencoder(
         return self._transform(self._fit(X, sample_weight))
 
     @available_if(_can_fit_partially)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
         """Add rows to those fitted so far: the same as one `fit` to all of them, up to rounding.
 

@@ -11,16 +11,18 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
+from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _core, _data, _outlier_members
 from autoenc._autoencoder import Autoencoder
-from autoenc._base import LEARNING_RATES, MOST
+from autoenc._base import MOST
+from autoenc._decorators import fit_context, validate_params
 from autoenc._export import Exportable
+from autoenc._fitting import LEARNING_RATES
 from autoenc._landmarks import Landmarks
 from autoenc._notebook import Diagram
 from autoenc._options import OneOf
@@ -364,7 +366,7 @@ class AutoencoderOutlierDetector(Diagram, Versioned, Exportable, OutlierMixin, B
         nearest = Landmarks([landmarks]).nearest(Z, self._missing(Z))[:, 0]
 
         def middle(errors: NDArray[np.float64]) -> float:
-            return max(median(errors.sum(axis=1), weights), LEAST_MEDIAN * Z.shape[1])
+            return max(median(errors.sum(axis=1), weights), float(LEAST_MEDIAN * Z.shape[1]))
 
         return _Member(
             network,
@@ -398,7 +400,7 @@ class AutoencoderOutlierDetector(Diagram, Versioned, Exportable, OutlierMixin, B
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None, **refused: Any) -> Self:
         """Fit the members to bags of the rows of X, and the offset to the scores.
 

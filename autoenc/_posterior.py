@@ -20,7 +20,8 @@ LOG_2_PI = float(np.log(2.0 * np.pi))
 def shares(log_weight: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weights that add up to one over the draws of a row."""
     weight: NDArray[np.float64] = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
-    return weight / weight.sum(axis=1, keepdims=True)
+    weight /= weight.sum(axis=1, keepdims=True)
+    return weight
 
 
 class ImputingVariational(Known, VariationalAutoencoder):

@@ -173,7 +173,7 @@ def codes_of(vectors: NDArray[Any], numbers: NDArray[Any], quantizer: str) -> ND
     parts = [book[column] for book, column in zip(vectors, numbers.T, strict=True)]
     if quantizer == "product":
         return np.hstack(parts)
-    code = parts[0]
+    code: NDArray[Any] = parts[0]
     for part in parts[1:]:  # in the order of the network, whose bits these are
         code = code + part
     return code

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils._param_validation import Interval
@@ -16,9 +16,11 @@ from sklearn.utils.validation import _check_y, check_consistent_length, check_is
 
 from autoenc import _checkpoint, _data, _spec
 from autoenc._autoencoder import Autoencoder
-from autoenc._base import MOST, AvailableIf, NotWithTheseParameters
+from autoenc._available import AvailableIf, NotWithTheseParameters
+from autoenc._base import MOST
 from autoenc._condition import listed
 from autoenc._declare import estimator, first
+from autoenc._decorators import fit_context
 from autoenc._fitting import FEATURES, FitData, Rows
 from autoenc._options import OneOf
 from autoenc._predictors import (
@@ -150,8 +152,8 @@ class _Supervised(Autoencoder):
         """Not available: the second training starts from the weights of the first."""
         raise NotImplementedError
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(  # type: ignore[override]  # y is needed: there is no learning from labels without
         self,
         X: Any,
         y: Any,
@@ -352,7 +354,8 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         # Of weights, as of so many rows: compute_class_weight counts them only in newer releases of scikit-learn.
         of_class = np.array([sample_weight[y == label].sum() for label in self.classes_])
         with np.errstate(divide="ignore"):
-            return of_class.sum() / (len(of_class) * of_class)
+            balanced: NDArray[np.float64] = of_class.sum() / (len(of_class) * of_class)
+        return balanced
 
     def _one_hot(self, y: NDArray[Any], labelled: NDArray[np.bool_]) -> Labels:
         targets = np.zeros((len(y), len(self.classes_)), np.float32)
@@ -372,7 +375,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
             raise ValueError(f"y_val has labels that y has not: {listed(unknown)}; allowed are {listed(self.classes_)}")
         return self._one_hot(y, labelled)
 
-    def fit(
+    def fit(  # type: ignore[override]  # y is needed: there is no learning from labels without
         self,
         X: Any,
         y: Any,
@@ -548,7 +551,8 @@ def _numbers(y: Any) -> NDArray[np.float64]:
     y = np.asarray(y)
     if y.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: y is {y.dtype}")
-    return y.astype(np.float64)
+    numbers: NDArray[np.float64] = y.astype(np.float64)
+    return numbers
 
 
 def _finite_columns(y: NDArray[np.float64], name: str) -> NDArray[np.float64]:
@@ -662,7 +666,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
             raise ValueError(f"y_val has shape {y.shape}; the {n_rows} rows of X_val and y need {shape}")
         return self._standardised(_finite_columns(y, "y_val"))
 
-    def fit(
+    def fit(  # type: ignore[override]  # y is needed: there is no learning from labels without
         self,
         X: Any,
         y: Any,
@@ -733,7 +737,9 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         ndarray of shape (n_samples,) or (n_samples, n_targets)
             As y was in the fit; float32 for float32, float64 for float64, `precision` for everything else.
         """
-        return of_standardised(self._head(X, HEAD, condition), self._y_mean, self._y_scale, self._flat)
+        head = self._head(X, HEAD, condition)
+        numbers: NDArray[Any] = of_standardised(head, self._y_mean, self._y_scale, self._flat)
+        return numbers
 
     def predictor(self, *, n_jobs: int | None = 1) -> RegressorPredictor:
         """The fitted network as an object that needs neither scikit-learn nor SciPy, with little overhead for one row.

@@ -27,16 +27,17 @@ def n_threads(n_jobs: Any) -> int:
         allowed = f"allowed: None, 1 to {MAX_THREADS} threads, or a negative whole number (-1: all processors)"
         if not isinstance(n_jobs, Integral) or isinstance(n_jobs, bool):
             raise ValueError(f"n_jobs={n_jobs!r} is not a whole number; {allowed}")
-        n_jobs = int(n_jobs)
-        if n_jobs == 0:
+        asked = int(n_jobs)
+        if asked == 0:
             raise ValueError(f"n_jobs=0 has no meaning; {allowed}")
-        if n_jobs > MAX_THREADS:
-            raise ValueError(f"n_jobs={n_jobs!r} is too large; {allowed}")
-        return n_jobs if n_jobs > 0 else max(1, joblib.cpu_count() + 1 + n_jobs)
+        if asked > MAX_THREADS:
+            raise ValueError(f"n_jobs={asked!r} is too large; {allowed}")
+        return asked if asked > 0 else max(1, int(joblib.cpu_count()) + 1 + asked)
     limit = _from_environment()
     backend, _ = get_active_backend()
     # In a worker process joblib counts one level, but has told it by OMP_NUM_THREADS what it may use.
     own_process = multiprocessing.parent_process() is not None and limit is not None
     if (getattr(backend, "nesting_level", 0) or 0) > int(own_process):
         return 1
-    return min(joblib.cpu_count(), limit or joblib.cpu_count())
+    n_cpus = int(joblib.cpu_count())
+    return min(n_cpus, limit or n_cpus)

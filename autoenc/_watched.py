@@ -72,7 +72,8 @@ class Watched(CallbackSupportMixin):
             losses.append(state.loss)
 
             def learned() -> dict[str, Any]:
-                return self._as_of_now(trainer, spec, features or {}, losses)
+                now: dict[str, Any] = self._as_of_now(trainer, spec, features or {}, losses)
+                return now
 
             lazy = None if features is None else learned
             return bool(
