@@ -485,6 +485,7 @@ class BaseAutoencoder(
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training rows.
         y : ignored
+            For pipelines, which pass labels to every step.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What each row is to be turned into. Default: X.
         condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
@@ -514,6 +515,7 @@ class BaseAutoencoder(
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows of this pass.
         y : ignored
+            For pipelines, which pass labels to every step.
         condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
             What is known about each row.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -602,7 +604,7 @@ class BaseAutoencoder(
         Returns
         -------
         ndarray of shape (n_samples, n_components)
-            float32 for float32, float64 for float64, `precision` for everything else.
+            Of X's type where that is float32 or float64, else of `precision`.
         """
         X = self._check(X)
         return self._run(X, self._spec["code"], condition=self._check_condition(condition, X.shape[0]))
@@ -724,6 +726,7 @@ class BaseAutoencoder(
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
         y : ignored
+            For pipelines, which pass labels to every step.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the reconstruction is compared with. Default: X.
         condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None

@@ -301,11 +301,12 @@ class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseE
             zero; the results have the bits of those of the dense table. The network is trained on a dense table of
             `precision`.
         y : ignored
+            For pipelines, which pass labels to every step.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows, in means and deviations and in the loss of the network. Only their ratios
             count. A row without weight is as if it were not there: it is neither in the range of a column nor in the
             indicator.
-        checkpoint, checkpoint_every, resume
+        checkpoint, checkpoint_every, resume : str, path-like or None, int, bool, default=None, 10, False
             A file to go on from after a kill, as in `Autoencoder.fit`.
         **refused
             X_clean, condition or X_val, which other estimators take: an error that says why not here.

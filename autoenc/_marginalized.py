@@ -418,6 +418,7 @@ class MarginalizedDenoisingAutoencoder(
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training rows.
         y : ignored
+            For pipelines, which pass labels to every step.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows.
         **refused
@@ -442,6 +443,7 @@ class MarginalizedDenoisingAutoencoder(
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Further rows.
         y : ignored
+            For pipelines, which pass labels to every step.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows.
 
@@ -511,7 +513,7 @@ class MarginalizedDenoisingAutoencoder(
         Returns
         -------
         ndarray of shape (n_samples, n_features_out)
-            float32 for float32, float64 for float64, `precision` for everything else.
+            Of X's type where that is float32 or float64, else of `precision`.
         """
         return self._transform(self._check(X))
 
@@ -593,6 +595,7 @@ class MarginalizedDenoisingAutoencoder(
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
         y : ignored
+            For pipelines, which pass labels to every step.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
             What the reconstruction is compared with. Default: X.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -410,6 +410,7 @@ class AutoencoderOutlierDetector(Diagram, Versioned, Exportable, OutlierMixin, B
             Training rows, with or without outliers. They are read in place; a sparse matrix is made dense by bags and
             blocks only, and gives the same bits as a dense one.
         y : ignored
+            For pipelines, which pass labels to every step.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows: in means and deviations, in the members' losses, in the share that is
             trimmed, in medians and quartiles, in `contamination` and in `p_values`. Only their ratios count. Bags are

@@ -84,6 +84,19 @@ class Predictor(Exportable):
 
     Calling it is `transform`.
 
+    Parameters
+    ----------
+    spec : dict
+        The network, as the estimator describes it to the core.
+    coefs, intercepts : list of ndarray
+        Weights and biases of its dense layers.
+    others : mapping of str to ndarray
+        Whatever else it learned, by ``layer.role``.
+    n_threads : int, default=1
+        Threads; results do not depend on their number.
+    beside : mapping of str to object, default=None
+        What predictors of some estimators know besides the network, for instance classes.
+
     Attributes
     ----------
     n_features_in : int
@@ -215,11 +228,35 @@ class Predictor(Exportable):
     __call__ = transform
 
     def inverse_transform(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[Any]:
-        """Reconstructions from codes of shape (n_components,) or (n_samples, n_components)."""
+        """Reconstructions from codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_components,) or (n_samples, n_components)
+            One code or many.
+        condition : label, array-like of shape (n_samples,), (n_conditions,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it; of one row its label or its numbers.
+
+        Returns
+        -------
+        ndarray of shape (n_outputs,) or (n_samples, n_outputs)
+        """
         return self._values(X, condition, self._linked_node, self._linked, self._code)
 
     def reconstruct(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[Any]:
-        """Reconstructions of rows: `transform`, then `inverse_transform`."""
+        """Reconstructions of rows: `transform`, then `inverse_transform`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
+            One row or many.
+        condition : label, array-like of shape (n_samples,), (n_conditions,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it; of one row its label or its numbers.
+
+        Returns
+        -------
+        ndarray of shape (n_outputs,) or (n_samples, n_outputs)
+        """
         return self._values(X, condition, self._linked_node, self._linked)
 
     def _losses(self, sources: Sequence[Any]) -> NDArray[np.float64]:
@@ -244,6 +281,11 @@ class Predictor(Exportable):
             What the reconstruction is compared with. Default: X.
         condition : label, array-like of shape (n_samples,), (n_conditions,) or (n_samples, n_conditions), default=None
             What is known about each row, labels or numbers, where the fit had it; of one row its label or its numbers.
+
+        Returns
+        -------
+        float or ndarray of shape (n_samples,)
+            Of one row a float.
         """
         rows, single, _ = self._rows(X, self.n_features_in)
         sources = (source(rows), *self._conditions(condition, rows.shape[0], single))

@@ -149,7 +149,18 @@ class _Supervised(Autoencoder):
 
     @partial(AvailableIf, check=_cannot)
     def partial_fit(self, X: Any, y: Any = None) -> Self:
-        """Not available: the second training starts from the weights of the first."""
+        """Not available: the second training starts from the weights of the first.
+
+        Parameters
+        ----------
+        X, y : ignored
+            The names that `partial_fit` of other estimators has.
+
+        Raises
+        ------
+        AttributeError
+            Always, and before it is called.
+        """
         raise NotImplementedError
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -411,7 +422,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
             its own rows.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows, in both trainings.
-        checkpoint, checkpoint_every, resume
+        checkpoint, checkpoint_every, resume : str, path-like or None, int, bool, default=None, 10, False
             A file to go on from after a kill, as in `Autoencoder.fit`.
 
         Returns
@@ -702,7 +713,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
             its own rows.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows, in both trainings.
-        checkpoint, checkpoint_every, resume
+        checkpoint, checkpoint_every, resume : str, path-like or None, int, bool, default=None, 10, False
             A file to go on from after a kill, as in `Autoencoder.fit`.
 
         Returns

@@ -496,6 +496,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
         y : ignored
+            For pipelines, which pass labels to every step.
         X_clean : {array-like, sparse matrix} of shape (n_samples, n_outputs), default=None
             What the likelihood is of. Default: X.
         condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None

@@ -8,6 +8,13 @@ class DivergenceError(_core.DivergenceError, FloatingPointError):
 
     The estimator keeps the weights of the last complete epoch; where there is none, it is as it was before the call.
 
+    Parameters
+    ----------
+    message : str
+        What happened.
+    epoch : int, default=0
+        The epoch that failed, from 1.
+
     Attributes
     ----------
     epoch : int

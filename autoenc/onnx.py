@@ -28,6 +28,8 @@ from autoenc._predictors import (
 )
 from autoenc._spec import Spec
 
+__all__ = ["convert", "register"]
+
 OPSET = 17
 IR_VERSION = 8  # the one of opset 17
 LABEL = "label"

@@ -142,7 +142,7 @@ class TopK(Sparsity):
     aux_weight : float, default=1/32
         Factor of the auxiliary loss (the paper's alpha).
     dead_after : int, default=1_000_000
-        Training rows without activity after which a latent is dead, 1 to 2**24. (The paper: 10 million tokens.)
+        Training rows without activity after which a latent is dead, 1 to 2**24; 10 million tokens in the paper.
     relu : bool, default=True
         Whether negative latents that were kept become zero.
 

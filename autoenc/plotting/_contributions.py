@@ -110,7 +110,7 @@ class FeatureContributionDisplay(Display):
             Number of the row that is drawn. None: the strangest.
         condition : array-like of shape (n_samples,) or (n_samples, n_conditions), default=None
             Where the fit had it.
-        image_shape, feature_names
+        image_shape, feature_names : tuple of int or None, list of str or None, default=None
             As in the class. Frames name their features themselves.
         ax : Axes, default=None
             Where to draw. None: a new figure.
@@ -163,7 +163,11 @@ class FeatureContributionDisplay(Display):
         ----------
         contributions : array-like of shape (n_features,)
             Of one row.
-        feature_names, values, image_shape
+        feature_names : list of str or None, default=None
+            As in the class.
+        values : array-like of shape (n_features,) or None, default=None
+            As in the class.
+        image_shape : tuple of int or None, default=None
             As in the class.
         ax : Axes, default=None
             Where to draw. None: a new figure.

@@ -105,7 +105,7 @@ class FilterDisplay(Display):
             Units shown at most.
         sort : bool, default=True
             Whether those of the largest norm come first, or the first.
-        image_shape, feature_names
+        image_shape, feature_names : tuple of int or None, list of str or None, default=None
             As in the class.
         ax : Axes, default=None
             Where to draw. None: a new figure.
@@ -154,7 +154,7 @@ class FilterDisplay(Display):
         ----------
         filters : array-like of shape (n_filters, n_features)
             One vector a row.
-        image_shape, feature_names
+        image_shape, feature_names : tuple of int or None, list of str or None, default=None
             As in the class.
         ax : Axes, default=None
             Where to draw. None: a new figure.

@@ -113,7 +113,7 @@ class ManifoldDisplay(Display):
             Points along each component.
         condition : array-like of shape (n_samples,) or (n_samples, n_conditions), default=None
             Where the fit had it: those of X. The grid is decoded with that of the first row.
-        image_shape, feature_names
+        image_shape, feature_names : tuple of int or None, list of str or None, default=None
             As in the class. Frames name their features themselves.
         ax : Axes, default=None
             Where to draw. None: a new figure.
@@ -177,9 +177,9 @@ class ManifoldDisplay(Display):
 
         Parameters
         ----------
-        decoded, first, second
+        decoded, first, second : ndarray of shape (n_grid, n_grid, n_features), (n_grid,), (n_grid,)
             As in the class.
-        image_shape, feature_names
+        image_shape, feature_names : tuple of int or None, list of str or None, default=None
             As in the class.
         ax : Axes, default=None
             Where to draw. None: a new figure.

@@ -120,7 +120,7 @@ class NetworkDisplay(Display):
 
         Parameters
         ----------
-        layers
+        layers : list of (str, int, ndarray or None, ndarray or None)
             As in the class.
         ax : Axes, default=None
             Where to draw. None: a new figure.

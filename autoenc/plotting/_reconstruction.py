@@ -108,7 +108,7 @@ class ReconstructionDisplay(Display):
             Where the fit had it.
         n_rows : int, default=8
             Rows shown, evenly spaced over X.
-        image_shape, feature_names
+        image_shape, feature_names : tuple of int or None, list of str or None, default=None
             As in the class. Frames name their features themselves.
         ax : Axes, default=None
             Where to draw. None: a new figure.
@@ -169,7 +169,7 @@ class ReconstructionDisplay(Display):
             Of one model, or of several by their titles.
         X_corrupted : array-like of shape (n_samples, n_features), default=None
             What was reconstructed in the place of X.
-        image_shape, feature_names
+        image_shape, feature_names : tuple of int or None, list of str or None, default=None
             As in the class.
         ax : Axes, default=None
             Where to draw. None: a new figure.
