@@ -118,7 +118,17 @@ class MarginalizedPredictor(Exportable):
         return read_rows(X, width, precision=str(self._coefs[0].dtype), name=name)
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
-        """Features of one row (n_features_out,) or of many (n_samples, n_features_out)."""
+        """Features of rows, as `transform` of the estimator gives them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
+            One row or many.
+
+        Returns
+        -------
+        ndarray of shape (n_features_out,) or (n_samples, n_features_out)
+        """
         rows, single, out = self._read(X, self.n_features_in)
         values = self._all.run((source(rows),), self._last, dtype=out)
         return values[0] if single else values
@@ -126,13 +136,36 @@ class MarginalizedPredictor(Exportable):
     __call__ = transform
 
     def reconstruct(self, X: ArrayLike) -> NDArray[Any]:
-        """Corrupted rows restored by the first layer's linear map: (n_outputs,) or (n_samples, n_outputs)."""
+        """Corrupted rows restored by the first layer's linear map.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
+            One row or many.
+
+        Returns
+        -------
+        ndarray of shape (n_outputs,) or (n_samples, n_outputs)
+        """
         rows, single, out = self._read(X, self.n_features_in)
         values = self._first.run((source(rows),), 1, dtype=out)
         return values[0] if single else values
 
     def score_samples(self, X: ArrayLike, *, X_clean: ArrayLike | None = None) -> Any:
-        """Minus the mean squared error of one row (a float) or of each of many (float64)."""
+        """Minus the mean squared error of rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
+            One row or many.
+        X_clean : array-like, shaped like X, default=None
+            What the reconstruction is compared with. Default: X.
+
+        Returns
+        -------
+        float or ndarray of shape (n_samples,), float64
+            Of one row a float.
+        """
         rows, single, _ = self._read(X, self.n_features_in)
         target = rows if X_clean is None else self._read(X_clean, self.n_features_in, "X_clean")[0]
         if target.shape[0] != rows.shape[0]:

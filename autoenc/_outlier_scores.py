@@ -307,29 +307,66 @@ class OutlierPredictor(Exportable):
             return np.concatenate(list(pool.map(contributions, blocks))), single
 
     def feature_contributions(self, X: ArrayLike) -> NDArray[np.float64]:
-        """What each feature has to do with the score of one row (n_features,) or of many (n_samples, n_features)."""
-        contributions, single = self._contributions(X)
-        out = widened(contributions, self._learned["used"], self.n_features_in)
-        return out[0] if single else out
-
-    def score_samples(self, X: ArrayLike) -> Any:
-        """Scores, higher for ordinary rows: of one row a float, of many float64 of shape (n_samples,).
+        """What each feature has to do with the score of a row.
 
         Parameters
         ----------
         X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
             One row or many.
+
+        Returns
+        -------
+        ndarray of shape (n_features,) or (n_samples, n_features), float64
+        """
+        contributions, single = self._contributions(X)
+        out = widened(contributions, self._learned["used"], self.n_features_in)
+        return out[0] if single else out
+
+    def score_samples(self, X: ArrayLike) -> Any:
+        """Scores, higher for ordinary rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
+            One row or many.
+
+        Returns
+        -------
+        float or ndarray of shape (n_samples,), float64
+            Of one row a float.
         """
         contributions, single = self._contributions(X)
         scores = -contributions.sum(axis=1)
         return float(scores[0]) if single else scores
 
     def decision_function(self, X: ArrayLike) -> Any:
-        """``score_samples(X) - offset``: negative for outliers."""
+        """Scores less `offset`: negative for outliers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
+            One row or many.
+
+        Returns
+        -------
+        float or ndarray of shape (n_samples,), float64
+            Of one row a float.
+        """
         return self.score_samples(X) - self.offset
 
     def predict(self, X: ArrayLike) -> Any:
-        """-1 for outliers, 1 for the others: of one row an int, of many int64 of shape (n_samples,)."""
+        """-1 for outliers, 1 for the others.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
+            One row or many.
+
+        Returns
+        -------
+        int or ndarray of shape (n_samples,), int64
+            Of one row an int.
+        """
         decision = self.decision_function(X)
         if isinstance(decision, float):
             return -1 if decision < 0 else 1

@@ -55,15 +55,54 @@ class ClassifierPredictor(Predictor):
         self._head, self._probabilities = self._at[HEAD], self._at[PROBABILITIES]
 
     def predict(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> Any:
-        """The most probable class of one row, or of each of many (n_samples,)."""
+        """The most probable class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
+            One row or many.
+        condition : label, array-like of shape (n_samples,), (n_conditions,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it; of one row its label or its numbers.
+
+        Returns
+        -------
+        label or ndarray of shape (n_samples,)
+            Of one row its label.
+        """
         return self.classes[self._values(X, condition, self._head, _core.VALUES).argmax(axis=-1)]
 
     def predict_proba(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[Any]:
-        """Probabilities of the classes, (n_classes,) or (n_samples, n_classes)."""
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
+            One row or many.
+        condition : label, array-like of shape (n_samples,), (n_conditions,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it; of one row its label or its numbers.
+
+        Returns
+        -------
+        ndarray of shape (n_classes,) or (n_samples, n_classes)
+            In the order of `classes`.
+        """
         return self._values(X, condition, self._probabilities, _core.VALUES)
 
     def predict_log_proba(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[Any]:
-        """Logarithms of `predict_proba`, exact where those are tiny."""
+        """Logarithms of `predict_proba`, exact where those are tiny.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
+            One row or many.
+        condition : label, array-like of shape (n_samples,), (n_conditions,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it; of one row its label or its numbers.
+
+        Returns
+        -------
+        ndarray of shape (n_classes,) or (n_samples, n_classes)
+            In the order of `classes`.
+        """
         rows, single, out = self._rows(X, self.n_features_in)
         sources = (source(rows), *self._conditions(condition, rows.shape[0], single))
         logits = self._run(sources, self._head, _core.VALUES, dtype=_spec.dtype(self._spec))
@@ -86,9 +125,20 @@ class RegressorPredictor(Predictor):
     """
 
     def predict(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> Any:
-        """Numbers for one row or many: a float or (n_targets,), (n_samples,) or (n_samples, n_targets).
+        """Numbers for rows.
 
-        Of type float32 for float32, float64 for float64, `precision` for everything else.
+        Parameters
+        ----------
+        X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
+            One row or many.
+        condition : label, array-like of shape (n_samples,), (n_conditions,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it; of one row its label or its numbers.
+
+        Returns
+        -------
+        float or ndarray of shape (n_targets,), (n_samples,) or (n_samples, n_targets)
+            As y was in the fit; of one row a float or its targets. Of X's type where that is float32 or float64,
+            else of `precision`.
         """
         out = self._values(X, condition, self._at[HEAD], _core.VALUES)
         return of_standardised(out, self._beside["mean"], self._beside["scale"], self._beside["flat"])
@@ -108,7 +158,19 @@ class HashingPredictor(Predictor):
     """
 
     def hash(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[np.uint8]:
-        """Packed codes, uint8, of one row or many: (ceil(n_bits / 8),) or (n_samples, ceil(n_bits / 8))."""
+        """Packed codes, eight bits a byte.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
+            One row or many.
+        condition : label, array-like of shape (n_samples,), (n_conditions,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it; of one row its label or its numbers.
+
+        Returns
+        -------
+        ndarray of shape (ceil(n_bits / 8),) or (n_samples, ceil(n_bits / 8)), uint8
+        """
         return np.packbits(self.transform(X, condition=condition) > 0, axis=-1)
 
 
@@ -133,11 +195,40 @@ class VectorQuantizedPredictor(Predictor):
         self._codebooks = codebooks(self._spec, self._others)
 
     def encode_indices(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[np.int32]:
-        """Numbers of the codes of one row or many, (n_codebooks,) or (n_samples, n_codebooks)."""
+        """Numbers of the codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_features,) or (n_samples, n_features), or sparse matrix
+            One row or many.
+        condition : label, array-like of shape (n_samples,), (n_conditions,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it; of one row its label or its numbers.
+
+        Returns
+        -------
+        ndarray of shape (n_codebooks,) or (n_samples, n_codebooks), int32
+        """
         return self._values(X, condition, self._indices, _core.VALUES).astype(np.int32)
 
     def decode_indices(self, indices: ArrayLike, *, condition: ArrayLike | None = None) -> NDArray[Any]:
-        """Reconstructions from numbers of codes, as `encode_indices` gives them."""
+        """Reconstructions from numbers of codes.
+
+        Parameters
+        ----------
+        indices : array-like of shape (n_codebooks,) or (n_samples, n_codebooks)
+            As `encode_indices` gives them.
+        condition : label, array-like of shape (n_samples,), (n_conditions,) or (n_samples, n_conditions), default=None
+            What is known about each row, labels or numbers, where the fit had it; of one row its label or its numbers.
+
+        Returns
+        -------
+        ndarray of shape (n_outputs,) or (n_samples, n_outputs)
+
+        Raises
+        ------
+        ValueError
+            Where they are not of this shape, not whole, or one is that of no code.
+        """
         numbers = np.asarray(indices)
         codes = codes_of(self._codebooks, np.atleast_2d(numbers), self._spec["settings"]["quantizer"])
         return self.inverse_transform(codes[0] if numbers.ndim == 1 else codes, condition=condition)

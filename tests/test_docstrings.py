@@ -23,6 +23,16 @@ MODULES = [
     "autoenc.sparsity",
 ]
 
+# What `predictor` of an estimator returns, beside `autoenc.Predictor`; users do not call the constructors.
+PREDICTORS = [
+    "autoenc._marginalized_network.MarginalizedPredictor",
+    "autoenc._outlier_scores.OutlierPredictor",
+    "autoenc._predictors.ClassifierPredictor",
+    "autoenc._predictors.HashingPredictor",
+    "autoenc._predictors.RegressorPredictor",
+    "autoenc._predictors.VectorQuantizedPredictor",
+]
+
 # All other checks of numpydoc hold.
 LEFT_OUT = {
     "SA01": "a See Also section everywhere would mostly repeat the list of names in the documentation",
@@ -72,6 +82,12 @@ def documented() -> Iterator[str]:
             elif callable(thing) and id(thing) not in seen:
                 yield f"{home}.{name}"
                 seen.add(id(thing))
+    for path in PREDICTORS:
+        home, name = path.rsplit(".", 1)
+        thing = getattr(importlib.import_module(home), name)
+        for method in methods(thing):
+            if id(inspect.getattr_static(thing, method)) not in seen:
+                yield f"{path}.{method}"
 
 
 NAMES = list(documented())
