@@ -119,6 +119,8 @@ def compile_jobs(sources: list[Path], out: Path, machine: str, flags: list[str])
                     # In double precision small goes before fast, so that the wheel stays below a megabyte.
                     if not size and source.parent.name in ("layers", "losses"):
                         size = ["-O2" if bits == 32 else "-Os"]
+                    if not size and bits == 64 and source.parent.name == "math" and source.stem != "gemm":
+                        size = ["-Os"]
                     jobs.append(([*flags, *define, *ISA_FLAGS[isa], *size], source, out / f"{stem}.f{bits}_{isa}.o"))
         else:
             jobs.append((flags, source, out / f"{stem}.o"))
