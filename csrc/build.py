@@ -21,6 +21,7 @@ import shlex
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 CSRC = Path(__file__).resolve().parent
@@ -210,6 +211,29 @@ def build_programs(kind: str, arguments: argparse.Namespace) -> list[Path]:
     return built
 
 
+def run_programs(
+    programs: list[Path], runner: list[str], bench_arguments: list[str], bench: bool
+) -> Iterator[tuple[Path, int]]:
+    """Runs programs and gives their exit statuses in order: benchmarks alone, tests as many at once as there are CPUs.
+
+    What a test prints appears as one piece when it is done.
+    """
+    if bench:
+        for program in programs:
+            yield program, subprocess.run([*runner, str(program), *bench_arguments]).returncode
+        return
+
+    def run(program: Path) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run([*runner, str(program)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as executor:
+        for program, done in zip(programs, executor.map(run, programs), strict=True):
+            sys.stdout.flush()
+            sys.stdout.buffer.write(done.stdout)
+            sys.stdout.flush()
+            yield program, done.returncode
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("kind", choices=["test", "bench"])
@@ -229,13 +253,9 @@ def main() -> int:
         arguments.only, bench_arguments = bench_arguments[0], bench_arguments[1:]
     failed = 0
     programs = build_programs(arguments.kind, arguments)
-    for program in programs:
-        command = [
-            *shlex.split(arguments.runner),
-            str(program),
-            *(bench_arguments if arguments.kind == "bench" else []),
-        ]
-        code = subprocess.run(command).returncode
+    for program, code in run_programs(
+        programs, shlex.split(arguments.runner), bench_arguments, arguments.kind == "bench"
+    ):
         if code:
             print(f"{program.name}: exit status {code}", file=sys.stderr)
             failed += 1
