@@ -4,25 +4,21 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_breast_cancer, load_digits
+from exported import CANCER, COUNTS, DIGITS, KIND, LABELS, NETWORKS, PRECISIONS, SCALED, small
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import autoenc
-from autoenc import _core, _spec, layers, losses, sparsity
+from autoenc import _core, _spec
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of fits as short as these
 
-DIGITS, LABELS = load_digits().data / 16, load_digits().target
-CANCER, KIND = load_breast_cancer(return_X_y=True)
-SCALED = StandardScaler().fit_transform(CANCER)
 # Relative to the largest number of the answer; float64 is 1e-10 absolute and relative.
 LIMIT = {"float32": 1e-5, "float64": 1e-10}
-PRECISIONS = ("float32", "float64")
 
 
 def run(model, part, **inputs):
@@ -55,10 +51,6 @@ def agree_in_all_parts(model, X, condition=None):
     agree(scores, model.score_samples(X, **more), model.precision)
 
 
-def small(**parameters):
-    return {"hidden_layer_sizes": (24,), "max_iter": 3, "random_state": 0, **parameters}
-
-
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("activation", _core.ACTIVATIONS)
 def test_activations(activation, precision):
@@ -76,37 +68,6 @@ def test_activations(activation, precision):
 def test_losses(loss, precision):
     model = autoenc.Autoencoder(5, loss=loss, **small(precision=precision)).fit(DIGITS[:1000])
     agree_in_all_parts(model, DIGITS[1000:])
-
-
-NETWORKS = {
-    "default": autoenc.Autoencoder(8, max_iter=3, random_state=0),
-    "topk": autoenc.Autoencoder(32, sparsity=sparsity.TopK(5), **small()),
-    "topk signed": autoenc.Autoencoder(32, sparsity=sparsity.TopK(5, relu=False), **small()),
-    "batch topk": autoenc.Autoencoder(32, sparsity=sparsity.BatchTopK(5), **small()),
-    "jumprelu": autoenc.Autoencoder(32, sparsity=sparsity.JumpReLU(), **small()),
-    "gated": autoenc.Autoencoder(32, sparsity=sparsity.Gated(), **small()),
-    "matryoshka": autoenc.Autoencoder(8, sparsity=sparsity.Matryoshka((2, 4, 8)), **small()),
-    "layers": autoenc.Autoencoder(
-        8,
-        encoder=[layers.Dense(24), layers.BatchNorm(), layers.LayerNorm(), layers.Residual([layers.Dense(24)])],
-        max_iter=3,
-        random_state=0,
-    ),
-    "tied": autoenc.Autoencoder(8, tied_weights=True, dropout=0.1, **small()),
-    "sparse": autoenc.SparseAutoencoder(48, max_iter=3, random_state=0),
-    "denoising": autoenc.DenoisingAutoencoder(8, **small()),
-    "contractive": autoenc.ContractiveAutoencoder(8, **small()),
-    "hashing": autoenc.HashingAutoencoder(20, **small()),
-    "product": autoenc.VectorQuantizedAutoencoder(8, n_codes=16, n_codebooks=4, **small()),
-    "residual": autoenc.VectorQuantizedAutoencoder(8, n_codes=16, n_codebooks=3, quantizer="residual", **small()),
-    "columns": autoenc.Autoencoder(
-        8,
-        loss=losses.ColumnLoss(
-            [("bits", "log_loss", [0, 5, 6, 7]), ("counts", "poisson", range(20, 30))], remainder="squared_error"
-        ),
-        **small(),
-    ),
-}
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -196,9 +157,6 @@ def test_imputer(parameters, precision):
     filled = run(model, "reconstruction", x=X)[0]
     agree(filled, model.transform(X), precision)
     assert (filled[:, :3][~holes[:, :3]] == CANCER[:, :3][~holes[:, :3]]).all()
-
-
-COUNTS = np.round(4 * DIGITS)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -9,25 +9,20 @@ import warnings
 
 import numpy as np
 import pytest
+from exported import CANCER, COUNTS, DIGITS, LABELS, NETWORKS, PRECISIONS, SCALED, small
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 import autoenc
-from autoenc import _core, _export_functions, _spec, layers, losses, sparsity
+from autoenc import _core, _export_functions, _spec, losses, sparsity
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),  # of fits as short as these
     pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc"),
 ]
 
-DIGITS, LABELS = load_digits().data / 16, load_digits().target
-CANCER, KIND = load_breast_cancer(return_X_y=True)
-SCALED = StandardScaler().fit_transform(CANCER)
 WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror"]
-PRECISIONS = ("float32", "float64")
 # The machine's own fma where it has one, the C library's elsewhere: the bits are the same.
 EXACT = "-O2 -mfma -mavx2" if _core.isa() in ("avx2", "avx512") else "-O2 -DMODEL_EXACT"
 
@@ -60,10 +55,6 @@ class Compiled:
         for i, row in enumerate(rows):
             function(*map(ctypes.c_void_p, row), ctypes.c_void_p(result.ctypes.data + i * result.strides[0]))
         return result
-
-
-def small(**parameters):
-    return {"hidden_layer_sizes": (24,), "max_iter": 3, "random_state": 0, **parameters}
 
 
 def same(found, expected):
@@ -105,37 +96,6 @@ def test_activations(tmp_path, activation, precision):
 def test_losses(tmp_path, loss, precision):
     model = autoenc.Autoencoder(5, loss=loss, **small(precision=precision)).fit(DIGITS[:1000])
     same_in_all_functions(tmp_path, model, DIGITS[1000:])
-
-
-NETWORKS = {
-    "default": autoenc.Autoencoder(8, max_iter=3, random_state=0),
-    "topk": autoenc.Autoencoder(40, sparsity=sparsity.TopK(5), **small()),
-    "topk signed": autoenc.Autoencoder(40, sparsity=sparsity.TopK(5, relu=False), **small()),
-    "batch topk": autoenc.Autoencoder(40, sparsity=sparsity.BatchTopK(5), **small()),
-    "jumprelu": autoenc.Autoencoder(40, sparsity=sparsity.JumpReLU(), **small()),
-    "gated": autoenc.Autoencoder(40, sparsity=sparsity.Gated(), **small()),
-    "matryoshka": autoenc.Autoencoder(8, sparsity=sparsity.Matryoshka((2, 4, 8)), **small()),
-    "layers": autoenc.Autoencoder(
-        8,
-        encoder=[layers.Dense(40), layers.BatchNorm(), layers.LayerNorm(), layers.Residual([layers.Dense(40)])],
-        max_iter=3,
-        random_state=0,
-    ),
-    "tied": autoenc.Autoencoder(8, tied_weights=True, dropout=0.1, **small()),
-    "sparse": autoenc.SparseAutoencoder(48, max_iter=3, random_state=0),
-    "denoising": autoenc.DenoisingAutoencoder(8, **small()),
-    "contractive": autoenc.ContractiveAutoencoder(8, **small()),
-    "hashing": autoenc.HashingAutoencoder(20, **small()),
-    "product": autoenc.VectorQuantizedAutoencoder(8, n_codes=16, n_codebooks=4, **small()),
-    "residual": autoenc.VectorQuantizedAutoencoder(8, n_codes=16, n_codebooks=3, quantizer="residual", **small()),
-    "columns": autoenc.Autoencoder(
-        8,
-        loss=losses.ColumnLoss(
-            [("bits", "log_loss", [0, 5, 6, 7]), ("counts", "poisson", range(20, 30))], remainder="squared_error"
-        ),
-        **small(),
-    ),
-}
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -270,9 +230,6 @@ def test_imputer(tmp_path, parameters, precision):
     made = Compiled(tmp_path, model)
     assert made.size("N_OUTPUTS") == filled.shape[1]
     same(made.call("impute", X, out=filled.shape[1], dtype="float64"), filled)
-
-
-COUNTS = np.round(4 * DIGITS)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
