@@ -4,17 +4,16 @@ Written whole or not at all, read without running anything: see ``docs/files.md`
 """
 
 import contextlib
-import errno
 import json
 import math
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+
+from autoenc._whole_file import refuse_folder, replacing
 
 DTYPES = {
     "BOOL": "bool",
@@ -57,52 +56,19 @@ def check_installed() -> None:
     _safetensors()
 
 
-def refuse_folder(path: Any) -> None:
-    """Raises IsADirectoryError with the path as it was given; what the system says names another one, or none."""
-    if not os.fspath(path) or Path(path).is_dir():
-        raise IsADirectoryError(errno.EISDIR, "a file is needed, and this is a folder", os.fspath(path))
-
-
 # ---- writing ----
 
 
-def _sync_folder(folder: str) -> None:
-    """Makes a rename last. Where a folder cannot be opened (Windows), the system does so by itself."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def write(path: Any, key: str, configuration: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Writes a file beside the old one and puts it in its place, so that at any moment one of both is there, whole."""
+    """Writes a file whole, or leaves the old one as it was."""
     safetensors = _safetensors()
     text = json.dumps(configuration, allow_nan=False, separators=(",", ":"))
-    refuse_folder(path)
-    final = os.path.realpath(os.fspath(path))  # a link stays one
-    folder, name = os.path.split(final)
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.tmp")  # noqa: PTH118
-    # As open() makes files: with the permissions that the process gives to new ones.
-    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    mode = os.fstat(descriptor).st_mode
-    os.close(descriptor)
-    try:
+    with replacing(path) as file:
         try:
             arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-            safetensors.numpy.save_file(arrays, temporary, metadata={key: text})
+            safetensors.numpy.save_file(arrays, file, metadata={key: text})
         except safetensors.SafetensorError as error:
-            raise OSError(f"{final} could not be written, and is as it was: {error}") from error
-        with Path(temporary).open("rb+") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)  # noqa: PTH101 # safetensors has put a file of its own, for the owner alone, there
-        os.replace(temporary, final)  # noqa: PTH105
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
-        raise
-    _sync_folder(folder)
+            raise OSError(f"{path} could not be written, and is as it was: {error}") from error
 
 
 class Writer:

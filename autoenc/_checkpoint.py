@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from autoenc import __version__, _archive
 from autoenc._archive import Reader, Writer, damaged
 from autoenc._checks import is_sparse
+from autoenc._whole_file import refuse_folder
 
 File = str | os.PathLike[str]
 
@@ -133,7 +134,7 @@ class Checkpoints:
         self._seeds: list[int] = []
         self._trainings: list[_Stored] = []  # of the file, then of this fit
         self._n_seeds = self._n_trainings = 0  # so far
-        _archive.refuse_folder(self.path)
+        refuse_folder(self.path)
         folder = Path(self.path).resolve().parent
         if not folder.is_dir():
             raise FileNotFoundError(f"checkpoint={path!r}: there is no folder {folder}")

@@ -1,8 +1,9 @@
 """Fitted estimators as files for other programs: ONNX models and C source. What writes them is imported when asked."""
 
 from os import PathLike
-from pathlib import Path
 from typing import Any
+
+from autoenc._whole_file import replacing
 
 
 class Exportable:
@@ -49,7 +50,8 @@ class Exportable:
 
         model = convert(self, part)
         if path is not None:
-            Path(path).write_bytes(model.SerializeToString())
+            with replacing(path) as file:
+                file.write_bytes(model.SerializeToString())
         return model
 
     def to_c(self, path: str | PathLike[str] | None = None, *, prefix: str = "model") -> str:
@@ -110,5 +112,6 @@ class Exportable:
 
         text = write(self, prefix)
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            with replacing(path) as file:
+                file.write_text(text, encoding="utf-8")
         return text

@@ -5,15 +5,16 @@ CSV by pandas where it is installed, else by Python; Parquet by pyarrow; NumPy's
 
 import contextlib
 import csv
-import os
-import secrets
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from autoenc._whole_file import replacing
 
 ROWS = 65_536  # of a block
 MOST_VALUES = 2**24  # of a block
@@ -306,29 +307,27 @@ class Sink:
     def __init__(self, path: str, names: Sequence[str] | None) -> None:
         self._suffix = _extension(path, WRITTEN)
         self._path, self._names = path, names
-        self._temporary = Path(f"{path}.{secrets.token_hex(6)}.tmp")
         if self._suffix == ".parquet":
             _pyarrow()
         self._n = 0
         self._shape: tuple[int, np.dtype[Any]] | None = None
         self._writer: Any = None
-        self._file: Any = self._temporary.open("xb")
+        self._replacing = replacing(path)
+        self._file: Any = self._replacing.__enter__().open("wb")
 
     def __enter__(self) -> "Sink":
         return self
 
-    def __exit__(self, kind: Any, *_: Any) -> None:
-        try:
-            if kind is None:
-                self._finish()
+    def __exit__(self, *error: Any) -> None:
+        with ExitStack() as stack:  # backwards: what is left of the file is written, it is closed, it takes its place
+            stack.push(self._replacing.__exit__)
+            stack.callback(self._file.close)
             if self._writer is not None:
-                self._writer.close()
-            self._file.close()
-            if kind is None:
-                os.replace(self._temporary, self._path)  # noqa: PTH105
-        finally:
-            self._file.close()
-            self._temporary.unlink(missing_ok=True)
+                stack.callback(self._writer.close)
+            if error[0] is None:
+                self._finish()
+            else:
+                raise error[1]
 
     def _header(self, n: int) -> None:
         assert self._shape is not None

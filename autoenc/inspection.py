@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoenc import _outline, _predictor, _spec
+from autoenc._whole_file import replacing
 from autoenc.plotting._common import COLOURS, check_count, check_image_shape, dense, names_of, place
 from autoenc.plotting._latent import MOST_LABELS, codes_of, plane
 
@@ -154,9 +155,9 @@ def explore(
         decoder=(own / "_explore_decoder.js").read_text(encoding="utf-8"),
         page=(own / "_explore_page.js").read_text(encoding="utf-8"),
     )
-    path = Path(path)
-    path.write_text(text, encoding="utf-8")
-    return path
+    with replacing(path) as file:
+        file.write_text(text, encoding="utf-8")
+    return Path(path)
 
 
 def decoder(model: Any) -> list[dict[str, Any]]:
