@@ -34,7 +34,9 @@ def count(network: str) -> int:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "callgrind.out"
         runner = f"valgrind -q --tool=callgrind --callgrind-out-file={out} --toggle-collect=ae_trainer_epoch"
-        command = [sys.executable, "csrc/build.py", "bench", "steps", network, "--cc", "gcc", "--runner", runner]
+        # With the flags of section warnings, whose objects then serve here too; warnings change no instruction.
+        options = ["--cc", "gcc", "--werror", "--runner", runner]
+        command = [sys.executable, "csrc/build.py", "bench", "steps", network, *options]
         subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "AUTOENC_ISA": "avx2"})
         found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(encoding="utf-8"), re.MULTILINE)
     if not found or not int(found[1]):
