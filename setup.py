@@ -50,7 +50,7 @@ def shared_library_flags(sanitize: str) -> list[str]:
         return ["-bundle", "-undefined", "dynamic_lookup"]
     flags = ["-shared", "-Wl,-z,relro", "-Wl,-z,noexecstack"]
     # Line numbers serve profilers and sanitizers; in a wheel they would be most of its size.
-    keep = sanitize or os.environ.get("AUTOENC_WERROR") or os.environ.get("AUTOENC_SYMBOLS")
+    keep = sanitize or os.environ.get("AUTOENC_SYMBOLS")
     return flags if keep else [*flags, "-Wl,-s"]
 
 
@@ -65,7 +65,7 @@ class BuildCore(build_ext):
         machine = platform.machine()
         sanitize = os.environ.get("AUTOENC_SANITIZE", "")
         blas_compile, blas_link = build.blas_flags(os.environ.get("AUTOENC_BLAS") or "scipy")
-        flags = [*build.CFLAGS, *build.sanitize_flags(sanitize), *blas_compile]
+        flags = [*build.CFLAGS, *build.sanitize_flags(sanitize)]
         if os.environ.get("AUTOENC_WERROR"):
             flags += [*build.WARNINGS, "-Werror"]
         paths = sysconfig.get_paths()
@@ -80,7 +80,9 @@ class BuildCore(build_ext):
         def compile_into_cache(sources: list[Path], chosen: list[str]) -> list[str]:
             tag = hashlib.sha256(repr((cc, chosen, machine)).encode()).hexdigest()[:12]
             out = ROOT / "build" / f"c-{tag}"
-            return [str(o) for o in build.compile_all(sources, out, cc=cc, flags=chosen, machine=machine)]
+            return [
+                str(o) for o in build.compile_all(sources, out, cc=cc, flags=chosen, machine=machine, blas=blas_compile)
+            ]
 
         sources = sorted((ROOT / "csrc" / "python").glob("*.c"))
         objects = [*compile_into_cache(build.core_sources(), flags), *compile_into_cache(sources, python_flags)]

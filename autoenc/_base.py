@@ -499,7 +499,8 @@ class BaseAutoencoder(
         -------
         ndarray of shape (n_samples, n_components)
         """
-        rows = self._fit(X, X_clean, condition, X_val, sample_weight).rows
+        with _checkpoint.checkpointing(self):
+            rows = self._fit(X, X_clean, condition, X_val, sample_weight).rows
         return self._run(rows.X, self._spec["code"], condition=rows.condition)
 
     @partial(AvailableIf, check=_can_fit_partially)

@@ -48,6 +48,14 @@ class Progress(NamedTuple):
     converged: bool
 
 
+class Asked:
+    """Base of the callback that asks for checkpoints."""
+
+    path: Any
+    every: int
+    resume: bool
+
+
 class _Stored(NamedTuple):
     """A training as a file has it."""
 
@@ -279,12 +287,29 @@ class Training:
 _current: ContextVar[Checkpoints | None] = ContextVar("autoenc_checkpoints", default=None)
 
 
+def _asked_by_callback(estimator: Any) -> tuple[Any, int, bool]:
+    """Path, epochs between two states and whether to go on, of a callback that asks for checkpoints; else no path."""
+    given = getattr(estimator, "callbacks", None)
+    found = [c for c in (given if isinstance(given, list | tuple) else [given]) if isinstance(c, Asked)]
+    if len(found) > 1:
+        raise ValueError(f"callbacks has {len(found)} Checkpoints; allowed is one")
+    return (found[0].path, found[0].every, found[0].resume) if found else (None, EVERY, False)
+
+
 @contextlib.contextmanager
-def checkpointing(estimator: Any, path: Any, every: Any, resume: Any) -> Iterator[None]:
-    """A fit with checkpoints where there is a path; without, it is part of the one around it, where there is one."""
+def checkpointing(estimator: Any, path: Any = None, every: Any = EVERY, resume: Any = False) -> Iterator[None]:
+    """A fit with checkpoints where there is a path, of the arguments of `fit` or of `autoenc.callbacks.Checkpoint`;
+    without, it is part of the one around it, where there is one."""
     if path is None:
         if resume:
             raise ValueError(f"resume={resume!r} needs checkpoint, the file to go on from")
+        if every != EVERY:
+            raise ValueError(f"checkpoint_every={every!r} needs checkpoint, the file to write")
+        if _current.get() is None:
+            path, every, resume = _asked_by_callback(estimator)
+    elif _asked_by_callback(estimator)[0] is not None:
+        raise ValueError(f"checkpoint={path!r}, and callbacks has a Checkpoint too; allowed is one of them")
+    if path is None:
         yield
         return
     token = _current.set(Checkpoints(estimator, path, every, bool(resume)))

@@ -25,6 +25,10 @@ class CommandError(Exception):
     """Something that the user can mend; the message says how."""
 
 
+class UsageError(CommandError):
+    """Arguments that are not allowed."""
+
+
 class Progress:
     """Lines on standard error."""
 
@@ -140,6 +144,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="FILE")
     parser.add_argument("--format", choices=sorted(FORMATS), required=True)
     parser.add_argument("--part", metavar="PART", help="of ONNX: encoder (default), decoder, reconstruction or score")
+    parser.add_argument("--prefix", metavar="NAME", help="of C: what its functions begin with (default: model)")
 
 
 # ---- tables and models ----
@@ -234,7 +239,7 @@ def _write(chosen: argparse.Namespace, blocks: Iterator[Any], names: Sequence[st
                 n += len(rows) if isinstance(rows, np.ndarray) else len(rows[0][1])
         return n
     if chosen.json:
-        raise CommandError("--json says on standard output what was done; say by --output where the rows go")
+        raise UsageError("--json says on standard output what was done; say by --output where the rows go")
     for rows in blocks:
         parts = rows
         if isinstance(rows, np.ndarray):
@@ -264,14 +269,14 @@ def _parameters(chosen: argparse.Namespace, cls: Any) -> dict[str, Any]:
     for text in chosen.param:
         name, sign, value = text.partition("=")
         if not sign:
-            raise CommandError(f"--param {text}: needed is NAME=VALUE")
+            raise UsageError(f"--param {text}: needed is NAME=VALUE")
         try:
             out[name.strip()] = _cli_values.parse(value)
         except ValueError as error:
-            raise CommandError(f"--param {text}: {error}") from error
+            raise UsageError(f"--param {text}: {error}") from error
     for name in out:
         if name not in known:
-            raise CommandError(f"{cls.__name__} has no parameter {name!r}; there are {', '.join(known)}")
+            raise UsageError(f"{cls.__name__} has no parameter {name!r}; there are {', '.join(known)}")
     return out
 
 
@@ -306,16 +311,19 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
 
     progress = Progress(chosen.quiet)
     if chosen.estimator not in _stored_estimators.OUTER:
-        raise CommandError(f"--estimator {chosen.estimator}: allowed are {', '.join(_stored_estimators.OUTER)}")
+        raise UsageError(f"--estimator {chosen.estimator}: allowed are {', '.join(_stored_estimators.OUTER)}")
     cls = _stored_estimators.classes()[chosen.estimator]
     supervised = chosen.estimator in ("AutoencoderClassifier", "AutoencoderRegressor")
     if supervised and chosen.label is None:
-        raise CommandError(f"{chosen.estimator} needs --label, the column of y")
+        raise UsageError(f"{chosen.estimator} needs --label, the column of y")
     _archive.check_installed()
     if not Path(chosen.output).absolute().parent.is_dir():
         raise CommandError(f"--output {chosen.output}: there is no folder {Path(chosen.output).absolute().parent}")
     model = cls(**_parameters(chosen, cls))
-    model._validate_params()
+    try:
+        model._validate_params()
+    except ValueError as error:
+        raise UsageError(f"--param: {error}") from error
     table = _open(chosen)
     taken = [table.column(name) for name in (chosen.label, chosen.condition) if name is not None]
     out = {*taken, *(table.column(name) for name in chosen.ignore)}
@@ -336,7 +344,7 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     if chosen.checkpoint is not None:
         given.update(checkpoint=chosen.checkpoint, resume=chosen.resume)
     elif chosen.resume:
-        raise CommandError("--resume needs --checkpoint")
+        raise UsageError("--resume needs --checkpoint")
     progress.say(f"{X.shape[0]} rows of {X.shape[1]} columns; training {chosen.estimator}", now=True)
     reports = "callbacks" in cls._get_param_names()
     if reports:
@@ -489,13 +497,16 @@ def info(chosen: argparse.Namespace) -> dict[str, Any]:
 
 
 def export(chosen: argparse.Namespace) -> dict[str, Any]:
+    if chosen.prefix is not None and chosen.format != "c":
+        raise UsageError(f"--prefix {chosen.prefix} goes with --format c; ONNX has no names of functions")
     if chosen.part is not None and chosen.format != "onnx":
-        raise CommandError(f"--part {chosen.part} goes with --format onnx; a C file has a function for each part")
+        raise UsageError(f"--part {chosen.part} goes with --format onnx; a C file has a function for each part")
     model = io.load(chosen.model)
     write = getattr(model, FORMATS[chosen.format], None)
     if write is None:
         raise CommandError(f"{type(model).__name__} has no {FORMATS[chosen.format]} in this release of autoenc")
-    more = {} if chosen.part is None else {"part": chosen.part}
+    given = {"part": chosen.part, "prefix": chosen.prefix}
+    more = {name: value for name, value in given.items() if value is not None}
     write(chosen.output, **more)
     return {"model": chosen.model, "output": chosen.output, "format": chosen.format}
 
@@ -513,7 +524,7 @@ def _refuse_loss(chosen: argparse.Namespace) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Runs a command; 0, or 1 where something is wrong with files or parameters.
+    """Runs a command; 0, or 1 where something is wrong with files, or 2 with arguments.
 
     Ctrl-C in a fit leaves the model as of its last complete epoch, which is saved; the status is 130 all the same.
     """
@@ -537,7 +548,7 @@ def run(chosen: argparse.Namespace) -> int:
             print(f"autoenc {chosen.command}: {text}", file=sys.stderr)
             if chosen.json:
                 print(json.dumps({"error": text}))
-            return 1
+            return 2 if isinstance(error, UsageError) else 1
     if chosen.json:
         print(json.dumps(done))
     return 130 if chosen.interrupted else 0

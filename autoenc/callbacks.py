@@ -1,4 +1,5 @@
-"""Callbacks for the parameter `callbacks` of the estimators: early stopping, a CSV file, TensorBoard and MLflow.
+"""Callbacks for the parameter `callbacks` of the estimators: early stopping, checkpoints, a CSV file, TensorBoard and
+MLflow.
 
 A callback is anything that can be called with an `autoenc._training.EpochState` after each epoch; one that returns True
 ends the fit. These keep nothing from one fit to the next, so that an estimator that has them can be cloned, pickled and
@@ -21,9 +22,10 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+from autoenc import _checkpoint
 from autoenc._training import EpochState
 
-__all__ = ["CSVLogger", "EarlyStopping", "MLflow", "TensorBoard"]
+__all__ = ["CSVLogger", "Checkpoint", "EarlyStopping", "MLflow", "TensorBoard"]
 
 VALUES = ("loss", "validation_loss", "learning_rate")
 
@@ -96,6 +98,58 @@ class EarlyStopping(_Callback):
         else:
             self._waited += 1
         return self._waited >= self.patience or (self.target is not None and loss <= self.target)
+
+
+class Checkpoint(_Callback, _checkpoint.Asked):
+    """Writes the state of the fit to a file, from which a fit that was killed goes on.
+
+    The same as the arguments `checkpoint`, `checkpoint_every` and `resume` of `fit`, for a fit that gets no arguments:
+    inside a pipeline, or a script that is started again and again. In a search, whose fits would share the file, the
+    last one has it.
+
+    Parameters
+    ----------
+    path : str or path
+        The file, written whole or not at all (with the extra `io`).
+    every : int, default=10
+        Epochs between two states; the end of a training is written too.
+    resume : bool, default=False
+        Whether a fit goes on from the file where there is one, to end bit for bit as one that was never stopped. It
+        must be a fit of the same estimator, parameters and data.
+
+    Raises
+    ------
+    ValueError
+        Where `every` is not allowed, and in the fit where the file is that of another fit, or `fit` gets a checkpoint
+        of its own.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from autoenc import Autoencoder
+    >>> from autoenc.callbacks import Checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     state = Checkpoint(Path(folder) / "iris.checkpoint", every=5, resume=True)
+    ...     model = Autoencoder(2, max_iter=20, callbacks=state, random_state=0)
+    ...     pipeline = make_pipeline(StandardScaler(), model).fit(load_iris().data)
+    ...     state.path.exists()
+    True
+    """
+
+    def __init__(self, path: str | Path, *, every: int = _checkpoint.EVERY, resume: bool = False) -> None:
+        _check("every", every, Integral, 1, "whole numbers of epochs from 1")
+        if not isinstance(resume, bool):
+            raise ValueError(f"resume={resume!r}; allowed are True and False")
+        self.path = path
+        self.every = every
+        self.resume = resume
+
+    def __call__(self, state: EpochState) -> None:
+        """Nothing: the epoch loop writes the state, which a callback does not see."""
 
 
 class CSVLogger(_Callback):

@@ -2,7 +2,8 @@
 
 ``setup.py`` uses it for the extension; run as a script it builds the C tests and benchmarks, which need no Python::
 
-    python csrc/build.py test  [--sanitize address,undefined] [--only NAME] [--blas openblas] [--werror] [--cc clang]
+    python csrc/build.py test  [--sanitize address,undefined] [--native] [--only NAME] [--blas openblas] [--werror]
+                               [--cc clang]
     python csrc/build.py bench [NAME [ARGUMENTS ...]]
 
 A source that uses ``AE_V(`` is compiled once per variant (precision and instruction set, see ``csrc/math/variant.h``),
@@ -26,6 +27,8 @@ from pathlib import Path
 
 CSRC = Path(__file__).resolve().parent
 ROOT = CSRC.parent
+WITHOUT_AVX512 = "-DAE_WITHOUT_AVX512"
+BLAS_SOURCE = CSRC / "math" / "linalg.c"  # the one that asks which BLAS it is
 CORE_FLOORS = ("base", "math", "layers", "losses", "optim", "net", "train")
 
 ISA_FLAGS = {
@@ -49,6 +52,12 @@ def isas_of(machine: str) -> list[str]:
     if machine in ("aarch64", "arm64"):
         return ["ref", "neon"]
     return ["ref"]
+
+
+def native_flags() -> list[str]:
+    """Flags of a build for this machine alone: without the instruction sets that it has not."""
+    information = Path("/proc/cpuinfo")
+    return [WITHOUT_AVX512] if information.is_file() and "avx512f" not in information.read_text() else []
 
 
 def core_sources() -> list[Path]:
@@ -79,7 +88,8 @@ def blas_flags(blas: str) -> tuple[list[str], list[str]]:
 def sanitize_flags(sanitize: str) -> list[str]:
     if not sanitize:
         return []
-    return [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
+    # -O1: what sanitizers add takes the most time to compile at higher levels, and finds no more there.
+    return [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all", "-O1"]
 
 
 def _newest_header() -> float:
@@ -105,13 +115,20 @@ def precompiled_intrinsics(cc: list[str], flags: list[str], out: Path) -> list[s
     return ["-include", str(header)]
 
 
-def compile_jobs(sources: list[Path], out: Path, machine: str, flags: list[str]) -> list[tuple[list[str], Path, Path]]:
+def compile_jobs(
+    sources: list[Path], out: Path, machine: str, flags: list[str], blas: list[str]
+) -> list[tuple[list[str], Path, Path]]:
     """(flags, source, object) for every object that the sources become."""
     jobs = []
     for source in sources:
         stem = "_".join(source.relative_to(ROOT).with_suffix("").parts)
+        if source == BLAS_SOURCE and blas:
+            jobs.append(([*flags, *blas], source, out / f"{stem}.blas.o"))
+            continue
         if source.is_relative_to(ROOT) and is_variant_source(source):
             for isa in isas_of(machine):
+                if isa == "avx512" and WITHOUT_AVX512 in flags:
+                    continue
                 for bits in (32, 64):
                     define = [f"-DAE_BITS={bits}", f"-DAE_TARGET_{isa.upper()}"]
                     # Plain C beside a better set is there for comparison and old machines: small before fast.
@@ -122,6 +139,8 @@ def compile_jobs(sources: list[Path], out: Path, machine: str, flags: list[str])
                         size = ["-O2" if bits == 32 else "-Os"]
                     if not size and bits == 64 and source.parent.name == "math" and source.stem != "gemm":
                         size = ["-Os"]
+                    if "-O1" in flags:  # of a build with sanitizers, whose size nobody ships
+                        size = []
                     jobs.append(([*flags, *define, *ISA_FLAGS[isa], *size], source, out / f"{stem}.f{bits}_{isa}.o"))
         else:
             jobs.append((flags, source, out / f"{stem}.o"))
@@ -135,11 +154,12 @@ def compile_all(
     cc: list[str],
     flags: list[str],
     machine: str | None = None,
+    blas: list[str] | None = None,
     jobs: int | None = None,
 ) -> list[Path]:
     """Compiles in parallel what is older than its source or any header; returns the objects. Raises SystemExit with the
-    compiler's message on failure. ``out`` is specific to the flags."""
-    work = compile_jobs(sources, out, machine or platform.machine(), flags)
+    compiler's message on failure. ``out`` is specific to the flags, but for those of BLAS."""
+    work = compile_jobs(sources, out, machine or platform.machine(), flags, blas or [])
     out.mkdir(parents=True, exist_ok=True)
     newest = _newest_header()
 
@@ -183,13 +203,15 @@ def build_programs(kind: str, arguments: argparse.Namespace) -> list[Path]:
     """Builds each tests/c/test_*.c or csrc/bench/bench_*.c, linked with the core and the folder's other sources."""
     machine = arguments.machine or platform.machine()
     blas_compile, blas_link = blas_flags(arguments.blas)
-    flags = [*CFLAGS, *sanitize_flags(arguments.sanitize), *blas_compile]
+    flags = [*CFLAGS, *sanitize_flags(arguments.sanitize)]
+    if arguments.native:
+        flags += native_flags()
     if arguments.werror:
         flags += [*WARNINGS, "-Werror"]
     cc = shlex.split(arguments.cc)
     tag = hashlib.sha256(repr((cc, flags, machine)).encode()).hexdigest()[:12]
     out = ROOT / "build" / f"c-{tag}"
-    objects = compile_all(core_sources(), out, cc=cc, flags=flags, machine=machine)
+    objects = compile_all(core_sources(), out, cc=cc, flags=flags, machine=machine, blas=blas_compile)
     folder = ROOT / "tests" / "c" if kind == "test" else CSRC / "bench"
     flags = [*flags, f"-I{folder}"]
     sources = sorted(folder.glob("*.c"))
@@ -200,15 +222,18 @@ def build_programs(kind: str, arguments: argparse.Namespace) -> list[Path]:
         if not programs:
             raise SystemExit(f"no {kind} program matches {arguments.only!r}")
     objects += compile_all(shared, out, cc=cc, flags=flags, machine=machine)
-    built = []
-    for program in programs:
-        own = compile_all([program], out, cc=cc, flags=flags, machine=machine)
-        target = out / program.stem
-        link = [*cc, *sanitize_flags(arguments.sanitize), *map(str, own), *map(str, objects), "-o", str(target)]
-        if not target.exists() or any(o.stat().st_mtime > target.stat().st_mtime for o in [*own, *objects]):
-            subprocess.run([*link, *blas_link, "-lm", "-lpthread"], check=True)
-        built.append(target)
-    return built
+    own = compile_all(programs, out, cc=cc, flags=flags, machine=machine)
+
+    def link(program: Path, own_object: Path) -> Path:
+        inputs = [own_object, *objects]
+        target = out / (program.stem + (".blas" if blas_compile else ""))
+        if not target.exists() or any(o.stat().st_mtime > target.stat().st_mtime for o in inputs):
+            options = [*sanitize_flags(arguments.sanitize), *map(str, inputs), "-o", str(target)]
+            subprocess.run([*cc, *options, *blas_link, "-lm", "-lpthread"], check=True)
+        return target
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as executor:
+        return list(executor.map(link, programs, own))
 
 
 def run_programs(
@@ -246,6 +271,7 @@ def main() -> int:
         "--runner", default="", help="what runs the programs, e.g. 'qemu-aarch64 -L /usr/aarch64-linux-gnu'"
     )
     parser.add_argument("--only", default="", help="regular expression of program names")
+    parser.add_argument("--native", action="store_true", help="only instruction sets that this machine has")
     parser.add_argument("--werror", action="store_true", help="all warnings, as errors")
     arguments = parser.parse_args()
     bench_arguments = arguments.arguments

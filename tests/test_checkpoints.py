@@ -27,6 +27,7 @@ from autoenc import (
     _core,
     _training,
 )
+from autoenc.callbacks import Checkpoint
 from autoenc.corruption import Masking, SwapNoise
 from autoenc.layers import BatchNorm, Dense, Dropout
 from autoenc.sparsity import KL, BatchTopK, TopK
@@ -106,7 +107,7 @@ def assert_same(a, b):
             assert pickle.dumps(value) == pickle.dumps(found[1][key]), key
 
 
-def killed(model, path, after, **arguments):
+def killed(model, path, after, method="fit", **arguments):
     """A fit that ends after so many epochs, of all its trainings together; whether it was complete before."""
     calls = []
 
@@ -118,7 +119,7 @@ def killed(model, path, after, **arguments):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_training.Progress, "update", update)
         try:
-            clone(model).fit(X, checkpoint=path, **arguments)
+            getattr(clone(model), method)(X, **({} if path is None else {"checkpoint": path}), **arguments)
         except Killed:
             return False
     return True
@@ -338,6 +339,8 @@ def test_arguments(tmp_path):
             model.fit(X, checkpoint=tmp_path / "a", checkpoint_every=every)
     with pytest.raises(ValueError, match="resume=True needs checkpoint"):
         model.fit(X, resume=True)
+    with pytest.raises(ValueError, match="checkpoint_every=3 needs checkpoint"):
+        model.fit(X, checkpoint_every=3)
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         model.fit(X, checkpoint=tmp_path / "nowhere" / "a")
     for other, why in (
@@ -346,6 +349,36 @@ def test_arguments(tmp_path):
     ):
         with pytest.raises(TypeError, match=f"takes no checkpoint: {why}"):
             other.fit(X, checkpoint=tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["adamw", "fine-tuned", "imputer"])
+def test_a_callback_asks_for_the_same_file(name, tmp_path):
+    model, arguments = FITS[name]
+    path, by_argument = tmp_path / "by_callback", tmp_path / "by_argument"
+    whole = clone(model).fit(X, **arguments)
+    watched = clone(model).set_params(callbacks=[Checkpoint(path, every=2)])
+    first, again = clone(watched), clone(watched).set_params(callbacks=Checkpoint(path, every=2, resume=True))
+    assert not killed(first, None, 3, **arguments)
+    assert not killed(model, by_argument, 3, checkpoint_every=2, **arguments)
+    assert path.read_bytes() == by_argument.read_bytes()
+    assert_same(clone(again).fit(X, **arguments), whole)
+    assert killed(again, None, 0, **arguments)  # of what is complete, nothing is done again
+    if hasattr(model, "fit_transform") and name != "imputer":
+        assert killed(again, None, 0, method="fit_transform", **arguments)
+
+
+def test_a_callback_and_an_argument_do_not_both_ask(tmp_path):
+    both = [Checkpoint(tmp_path / "a"), Checkpoint(tmp_path / "b")]
+    with pytest.raises(ValueError, match="callbacks has 2 Checkpoints; allowed is one"):
+        Autoencoder(2, callbacks=both, **COMMON).fit(X)
+    with pytest.raises(ValueError, match="and callbacks has a Checkpoint too"):
+        Autoencoder(2, callbacks=both[:1], **COMMON).fit(X, checkpoint=tmp_path / "c")
+    for every in (0, True, 1.5, "often"):
+        with pytest.raises(ValueError, match=f"every={every!r}; allowed are whole numbers of epochs from 1"):
+            Checkpoint(tmp_path / "a", every=every)
+    with pytest.raises(ValueError, match="resume=1; allowed are True and False"):
+        Checkpoint(tmp_path / "a", resume=1)
     assert not list(tmp_path.iterdir())
 
 

@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from numpy.testing import assert_array_equal
 from scipy import stats
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
@@ -490,3 +491,15 @@ def test_ctrl_c_ends_a_fit_and_leaves_nothing_behind():
         signal.signal(signal.SIGALRM, old)
     assert not hasattr(detector, "estimators_")
     assert not hasattr(detector, "n_features_in_")
+
+
+def test_wide_tables_take_fewer_epochs():
+    rng = np.random.default_rng(0)
+    for d, epochs in ((8, 40), (128, 40), (512, 20), (3000, 10)):
+        X = rng.normal(size=(12, d))
+        detector = AutoencoderOutlierDetector(n_estimators=1, hidden_layer_sizes=(2,), random_state=0).fit(X)
+        assert detector.n_iter_ == detector.estimators_[0].n_iter_ == epochs
+        given = clone(detector).set_params(max_iter=epochs).fit(X)
+        assert_array_equal(given.training_scores_, detector.training_scores_)
+    with pytest.raises(ValueError, match=r"'max_iter' parameter of AutoencoderOutlierDetector must be .*'auto'"):
+        AutoencoderOutlierDetector(max_iter="few").fit(X)

@@ -173,6 +173,8 @@ class LatentSpaceDisplay(Display):
                 raise TypeError(
                     "labels have values of several kinds, which have no order; allowed are numbers or strings alone"
                 ) from None
+            if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+                raise ValueError("labels have NaN or infinity; allowed are finite numbers and strings")
             if labels.dtype.kind == "f" and len(values) > MOST_LABELS:
                 area = float(np.clip(20_000 / len(at), 6, 30)) if size is None else size
                 points = ax.scatter(*at.T, s=area, c=labels, cmap=cmap, alpha=alpha, linewidths=0)

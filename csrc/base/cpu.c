@@ -14,8 +14,11 @@
 
 /* The instruction sets of this build, as in math/variant.h, best first. */
 static const ae_isa in_build[] = {
+#if (defined(__x86_64__) || defined(_M_X64)) && !defined(AE_WITHOUT_AVX512)
+    AE_ISA_AVX512,
+#endif
 #if defined(__x86_64__) || defined(_M_X64)
-    AE_ISA_AVX512, AE_ISA_AVX2,
+    AE_ISA_AVX2,
 #elif defined(__aarch64__) || defined(_M_ARM64)
     AE_ISA_NEON,
 #endif

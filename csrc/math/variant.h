@@ -11,8 +11,14 @@
 
 #include "base/cpu.h"
 
-/* X(suffix, bits, isa) for every variant in this build. */
-#if defined(__x86_64__) || defined(_M_X64)
+/* X(suffix, bits, isa) for every variant in this build. AE_WITHOUT_AVX512: a build for this machine alone, which has none. */
+#if (defined(__x86_64__) || defined(_M_X64)) && defined(AE_WITHOUT_AVX512)
+#define AE_FOR_EACH_VARIANT(X)   \
+    X(f32_ref, 32, AE_ISA_REF)   \
+    X(f64_ref, 64, AE_ISA_REF)   \
+    X(f32_avx2, 32, AE_ISA_AVX2) \
+    X(f64_avx2, 64, AE_ISA_AVX2)
+#elif defined(__x86_64__) || defined(_M_X64)
 #define AE_FOR_EACH_VARIANT(X)       \
     X(f32_ref, 32, AE_ISA_REF)       \
     X(f64_ref, 64, AE_ISA_REF)       \
