@@ -180,11 +180,13 @@ def compile_all(
         job_flags, source, target = job
         if target.exists() and target.stat().st_mtime > max(newest, source.stat().st_mtime):
             return ""
-        command = [*cc, *job_flags, *intrinsics(job_flags), f"-I{CSRC}", "-c", str(source), "-o", str(target)]
+        partial = target.with_suffix(f".{os.getpid()}.o")  # another process may be at the same
+        command = [*cc, *job_flags, *intrinsics(job_flags), f"-I{CSRC}", "-c", str(source), "-o", str(partial)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            target.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
             raise SystemExit(f"{shlex.join(command)}\n{done.stderr}")
+        partial.replace(target)
         return done.stderr
 
     with concurrent.futures.ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
@@ -272,7 +274,12 @@ def main() -> int:
     )
     parser.add_argument("--only", default="", help="regular expression of program names")
     parser.add_argument("--native", action="store_true", help="only instruction sets that this machine has")
-    parser.add_argument("--werror", action="store_true", help="all warnings, as errors")
+    parser.add_argument(
+        "--werror",
+        action="store_true",
+        default=bool(os.environ.get("AUTOENC_WERROR")),
+        help="all warnings, as errors (also AUTOENC_WERROR=1)",
+    )
     arguments = parser.parse_args()
     bench_arguments = arguments.arguments
     if arguments.kind == "bench" and bench_arguments:

@@ -16,6 +16,9 @@ def pytest_configure() -> None:
 
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers beside each other would else have a thread for every processor each, here and in NumPy's products.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

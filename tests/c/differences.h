@@ -5,6 +5,7 @@
 
 #include "harness.h"
 #include "networks.h"
+#include "slow.h"
 
 #define MOST_ROWS 203
 #define MOST_COLUMNS 80
@@ -73,7 +74,7 @@ static inline void check_gradient(const char *what, ae_trainer *t, bool training
             all += g[j] * g[j];
         const double typical = sqrt(all / (double)n);
         CHECK(typical > 1e-7, "%s: the gradient of %s is %g", what, p->name, typical);
-        for (int64_t j = (int64_t)(network_draw() % (uint64_t)step); j < n; j += step) {
+        for (int64_t j = (int64_t)(network_draw() % (uint64_t)step); j < n; j += FEWER * step) {
             const double at = w[j];
             w[j] = at + h;
             ae_net_set_parameter(net, i, w);

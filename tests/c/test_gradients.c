@@ -87,7 +87,7 @@ static void check_trainer(const char *what, ae_trainer *t, bool training, int64_
         }
         const double typical = sqrt(all / (double)n);
         CHECK(typical > 1e-7, "%s: the gradient of %s is %g: nothing to compare", what, p->name, typical);
-        for (int64_t j = (int64_t)(network_draw() % (uint64_t)step); j < n; j += step) {
+        for (int64_t j = (int64_t)(network_draw() % (uint64_t)step); j < n; j += FEWER * step) {
             const double at = w[j];
             w[j] = at + h;
             const double above = w[j];

@@ -2,6 +2,7 @@
  * samples; and likelihoods, whose densities add up to one. */
 #include "harness.h"
 #include "networks.h"
+#include "slow.h"
 
 #include "math/kernels.h"
 
@@ -434,7 +435,7 @@ TEST(gradients_of_samples) {
             /* Nothing flows into a node as a target: its gradient is that without the term. */
             const bool target = net->parameters[i].use[0].node == p.loss[1].target;
             CHECK(ae_trainer_set_loss_weight(&context, t, 1, target ? 0 : p.loss[1].weight) == AE_OK, "%s", context.message);
-            for (int64_t j = 0; j < n; j += 1 + n / 12) {
+            for (int64_t j = 0; j < n; j += FEWER * (1 + n / 12)) {
                 const double at = w[j], h = 1e-5;
                 w[j] = at + h, ae_net_set_parameter(net, i, w);
                 const double up = objective(t, &region);
