@@ -173,7 +173,7 @@ class Predictor:
     def values(
         self, X: Any, last_node: int, what: int, from_node: int, allow_nan: bool, /
     ) -> NDArray[np.float32] | NDArray[np.float64] | None:
-        """VALUES or LINKED of the rows of X alone, (rows, width) or, of a one-dimensional X, (width,); of X's type, or of
-        the precision for uint8. The rows are looked through on the way. None where X is not an array of float32,
+        """VALUES or LINKED of the rows of X alone, (rows, width) or, of a one-dimensional X, (width,); of X's type, or
+        of the precision for uint8. The rows are looked through on the way. None where X is not an array of float32,
         float64 or uint8 as the core reads them, has not the right number of columns or holds a value that is not
         finite in the precision (but for NaN with allow_nan), and where last_node has several rows a sample."""

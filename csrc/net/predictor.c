@@ -132,9 +132,9 @@ int64_t ae_predictor_term_width(const ae_predictor *p) {
 typedef struct predict_phase {
     ae_predictor *predictor;
     const ae_predict_call *call;
-    int64_t first;      /* row of task 0 */
-    const bool *needed; /* by node */
-    int last;           /* the last of them */
+    int64_t first;        /* row of task 0 */
+    const bool *needed;   /* by node */
+    int last;             /* the last of them */
     atomic_bool *refused; /* a block has found a value that is not allowed */
 } predict_phase;
 

@@ -132,8 +132,8 @@ static bool run_call(predictor_object *self, ae_context *context, const ae_predi
     if (!can_wait(self))
         return false;
     const PyThread_type_lock lock = self->lock; /* a signal handler that forks may put another into its place, in the child */
-    const double flops = (double)call->sources[0].rows *
-                         (ae_predictor_net(self->predictor)->flops_per_row + (double)call->sources[0].columns);
+    const double flops =
+        (double)call->sources[0].rows * (ae_predictor_net(self->predictor)->flops_per_row + (double)call->sources[0].columns);
     *status = AE_OK;
     /* Nothing that holds the lock without the GIL is waited for with it. */
     if (call->n_sources == 1 && !call->sources[0].sparse && flops <= FLOPS_WITH_GIL &&
@@ -237,7 +237,9 @@ static PyObject *predictor_values(PyObject *object, PyObject *const *args, Py_ss
     const bool single = n_dimensions == 1;
     const ae_data data = {.rows = single ? 1 : shape[0],
                           .columns = shape[n_dimensions - 1],
-                          .dtype = type == NPY_FLOAT32 ? AE_F32 : type == NPY_FLOAT64 ? AE_F64 : AE_U8,
+                          .dtype = type == NPY_FLOAT32   ? AE_F32
+                                   : type == NPY_FLOAT64 ? AE_F64
+                                                         : AE_U8,
                           .base = PyArray_BYTES(array),
                           .row_bytes = single ? 0 : strides[0],
                           .column_bytes = strides[n_dimensions - 1]};
