@@ -9,6 +9,7 @@ from benchmarks.data import DataNotFound
 
 BENCHMARKS = {
     "steps": "benchmarks.steps",
+    "transform": "benchmarks.transform",
     "transform-one-row": "benchmarks.one_row",
     "memory": "benchmarks.memory",
     "defaults": "benchmarks.quality.defaults",
