@@ -156,6 +156,14 @@ void ae_data_find_infinite(const ae_data *data, int64_t *row, int64_t *column, d
 
 void ae_data_find_outside(const ae_data *data, double low, double high, bool allow_nan, int64_t *row, int64_t *column,
                           double *value) {
+    if (!data->sparse && data->column_bytes == value_size(data->dtype)) {
+        int found = 0;
+        for (int64_t r = 0; r < data->rows && !found; r++)
+            found = any_outside(data->dtype, data->base + r * data->row_bytes, data->columns, low, high, allow_nan);
+        *row = *column = -1;
+        if (!found)
+            return;
+    }
     find(data, low, high, allow_nan, row, column, value);
 }
 
