@@ -116,8 +116,8 @@ def main(arguments: Sequence[str]) -> None:
         lines.append([name, f"{4e-6 * count * _COLUMNS:.0f}", epochs, ratio, calls, ""])
     text = (
         f"{facts}\n* 30-64-32-16 mirrored, relu, squared error, AdamW, batch {_BATCH}, two threads; float32 memory map "
-        f"in the page cache; {options.rounds} rounds of all in turn, each in its own process; an epoch is one sample, the "
-        "first of a fit is none; the ratio is that of the medians of a round; wanted: the same for all\n\n"
+        f"in the page cache; {options.rounds} rounds of all in turn, each in its own process; an epoch is a sample, "
+        "the first of a fit is none; the ratio is that of the medians of a round; wanted: the same for all\n\n"
     )
     head = ("rows", "data, MB", "ns a row of an epoch", "to the first line", "ns a row of a fit of one epoch", "note")
     report.publish("fit-rows", text + report.table(head, lines), options.write)
