@@ -584,10 +584,22 @@ class BaseAutoencoder(
         """Whether the fitted network leaves out what is missing, whatever the parameter says by now."""
         return bool(self._spec["settings"]["missing"] == "mask")
 
-    def _check(self, X: Any) -> Any:
+    def _check(self, X: Any, *, finite: bool = True) -> Any:
         if not hasattr(self, "coefs_"):  # check_is_fitted asks for all tags first, which takes longer than one row
             check_is_fitted(self)
-        return _data.check_features(self, X, reset=False, precision=self._spec["precision"], allow_nan=self._masks)
+        return _data.check_features(
+            self, X, reset=False, precision=self._spec["precision"], allow_nan=self._masks, finite=finite
+        )
+
+    def _of_rows(self, X: Any, condition: Any, node: str, what: int = _core.VALUES) -> NDArray[Any]:
+        """What rows checked but for `finite` give; the core looks through them on its way where it needs no others."""
+        if condition is None and not self._spec["n_conditions"]:
+            core, at = self._network()
+            values = core.values(X, at[node], what, -1, self._masks)
+            if values is not None:
+                return values
+        _data.check_finite(X, self._spec["precision"], "X", allow_nan=self._masks)
+        return self._run(X, node, what, condition=self._check_condition(condition, X.shape[0]))
 
     def transform(self, X: Any, *, condition: Any = None) -> NDArray[Any]:
         """Codes of rows.
@@ -607,8 +619,8 @@ class BaseAutoencoder(
         ndarray of shape (n_samples, n_components)
             Of X's type where that is float32 or float64, else of `precision`.
         """
-        X = self._check(X)
-        return self._run(X, self._spec["code"], condition=self._check_condition(condition, X.shape[0]))
+        X = self._check(X, finite=False)
+        return self._of_rows(X, condition, self._spec["code"])
 
     def inverse_transform(self, X: Any, *, condition: Any = None) -> NDArray[Any]:
         """Reconstructions from codes.
@@ -645,9 +657,8 @@ class BaseAutoencoder(
         ndarray of shape (n_samples, n_outputs)
             On the scale of the data: after the loss's link, where it has one.
         """
-        X = self._check(X)
-        condition = self._check_condition(condition, X.shape[0])
-        return self._run(X, *_spec.reconstruction(self._spec), condition=condition)
+        X = self._check(X, finite=False)
+        return self._of_rows(X, condition, *_spec.reconstruction(self._spec))
 
     def _comparison(self, X: Any, X_clean: Any, condition: Any) -> Rows:
         """Checked rows, with what their reconstructions are compared with."""

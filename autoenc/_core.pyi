@@ -168,4 +168,12 @@ class Predictor:
     ) -> NDArray[Any]:
         """VALUES, LINKED: (rows, width of last_node); TERMS: (rows, widths of the losses in order); LOSS, NLL: (rows,)
         float64, sums over the losses by weight. These three evaluate what they need; last_node is for the first two.
-        from_node >= 0: sources[0] is the value of that node. Releases the GIL; concurrent calls take turns."""
+        from_node >= 0: sources[0] is the value of that node. Releases the GIL except for very little work; concurrent
+        calls take turns."""
+    def values(
+        self, X: Any, last_node: int, what: int, from_node: int, allow_nan: bool, /
+    ) -> NDArray[np.float32] | NDArray[np.float64] | None:
+        """VALUES or LINKED of the rows of X alone, (rows, width) or, of a one-dimensional X, (width,); of X's type, or
+        of the precision for uint8. The rows are looked through on the way. None where X is not an array of float32,
+        float64 or uint8 as the core reads them, has not the right number of columns or holds a value that is not
+        finite in the precision (but for NaN with allow_nan), and where last_node has several rows a sample."""

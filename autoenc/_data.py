@@ -18,6 +18,7 @@ __all__ = [
     "as_numbers",
     "check_condition",
     "check_features",
+    "check_finite",
     "check_other",
     "check_target",
     "check_weights",
@@ -70,9 +71,19 @@ def _dtypes(X: Any, precision: str) -> list[Any]:
 
 
 def check_features(
-    estimator: Any, X: Any, *, reset: bool, precision: str, name: str = "X", allow_nan: bool | None = None
+    estimator: Any,
+    X: Any,
+    *,
+    reset: bool,
+    precision: str,
+    name: str = "X",
+    allow_nan: bool | None = None,
+    finite: bool = True,
 ) -> Any:
-    """X of `fit` (``reset``) or of a fitted estimator: ndarray of float32, float64 or uint8, or CSR."""
+    """X of `fit` (``reset``) or of a fitted estimator: ndarray of float32, float64 or uint8, or CSR.
+
+    With ``finite=False`` the caller asks `check_finite` itself.
+    """
     X = as_numbers(X, name)
     try:
         checked = validate_data(
@@ -84,7 +95,8 @@ def check_features(
         # "X has" is scikit-learn's word for all features.
         raise _named(name, str(error).replace("X has ", f"{name} has ")) from error
     checked = canonical(checked)
-    check_finite(checked, precision, name, allow_nan=allow_nan)
+    if finite:
+        check_finite(checked, precision, name, allow_nan=allow_nan)
     return checked
 
 

@@ -144,6 +144,7 @@ class Predictor(Exportable):
         self._code, self._output, self._linked_node = at[spec["code"]], at[spec["output"]], at[linked]
         self._loss, self._ranges = spec["scores"][0]["loss"], spec.get("ranges")
         self._masks = any(node["kind"] == "observed" for node in spec["nodes"])
+        self._alone = not spec["n_conditions"]  # rows are all that a call needs
         self.n_features_in = spec["n_features"]
         self.n_components = spec["n_components"]
         self.n_outputs = spec["n_outputs"]
@@ -203,6 +204,10 @@ class Predictor(Exportable):
         return (source(rows),)
 
     def _values(self, X: Any, condition: Any, node: int, what: int, start: int = -1) -> NDArray[Any]:
+        if condition is None and self._alone:
+            found = self._core.values(X, node, what, start, self._masks and start < 0)
+            if found is not None:
+                return found
         width = self.n_features_in if start < 0 else self.n_components
         rows, single, out = self._rows(X, width, missing=start < 0)
         sources = (source(rows), *self._conditions(condition, rows.shape[0], single))

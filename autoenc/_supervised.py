@@ -235,8 +235,8 @@ class _Supervised(Autoencoder):
         return self.transform(X, condition=condition)
 
     def _head(self, X: Any, node: str, condition: Any) -> NDArray[Any]:
-        X = self._check(X)
-        return self._run(X, node, condition=self._check_condition(condition, X.shape[0]))
+        X = self._check(X, finite=False)
+        return self._of_rows(X, condition, node)
 
 
 @estimator

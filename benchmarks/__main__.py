@@ -9,8 +9,10 @@ from benchmarks.data import DataNotFound
 
 BENCHMARKS = {
     "steps": "benchmarks.steps",
+    "transform": "benchmarks.transform",
     "transform-one-row": "benchmarks.one_row",
     "memory": "benchmarks.memory",
+    "fit-rows": "benchmarks.fit_rows",
     "defaults": "benchmarks.quality.defaults",
     "mnist-log-loss": "benchmarks.quality.mnist_log_loss",
     "linear-pca": "benchmarks.quality.linear_pca",

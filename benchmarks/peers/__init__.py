@@ -56,7 +56,7 @@ PEERS = {
 }
 
 # Distributions whose versions go into a report.
-DISTRIBUTIONS = ("autoenc", "numpy", "scipy", "scikit-learn", "torch", "jax", "jaxlib", "pyod")
+DISTRIBUTIONS = ("autoenc", "numpy", "scipy", "scikit-learn", "torch", "onnxruntime", "jax", "jaxlib", "pyod")
 
 
 def load_trainer(name: str) -> type[Trainer]:

@@ -80,6 +80,8 @@ static atomic_uint forks;
 
 static void count_fork(void) { atomic_fetch_add_explicit(&forks, 1, memory_order_relaxed); }
 
+unsigned ae_pool_forks(void) { return atomic_load_explicit(&forks, memory_order_relaxed); }
+
 static ae_status watch_forks(ae_context *context) {
     /* Two threads that come here at once may both register the handler: a fork then counts twice, which is no less
      * true. */
@@ -92,7 +94,7 @@ static ae_status watch_forks(ae_context *context) {
     return AE_OK;
 }
 
-static bool is_own_process(const ae_pool *pool) { return pool->process == atomic_load_explicit(&forks, memory_order_relaxed); }
+static bool is_own_process(const ae_pool *pool) { return pool->process == ae_pool_forks(); }
 
 static int n_processors(void) {
 #if defined(__linux__)
@@ -289,7 +291,7 @@ ae_status ae_pool_new(ae_context *context, ae_pool **out, int n_threads) {
     pool = block;
     pool->size = n_threads;
     pool->spin = n_threads <= n_processors() ? SPIN_NANOSECONDS : 0;
-    pool->process = atomic_load_explicit(&forks, memory_order_relaxed);
+    pool->process = ae_pool_forks();
     (void)pthread_mutex_init(&pool->mutex, NULL);
     (void)pthread_cond_init(&pool->all_left, NULL);
     AE_TRY(ae_alloc(context, &block, (size_t)n_threads, sizeof *pool->workers));

@@ -28,6 +28,10 @@ void ae_pool_free(ae_pool *pool);
 
 int ae_pool_size(const ae_pool *pool);
 
+/* How many forks lie between the first pool and this process: whether it is another process than before, for less than
+ * the system call that getpid is. */
+unsigned ae_pool_forks(void);
+
 /* Calls task(argument, i, worker) for each i in 0 .. n_tasks - 1 and returns when all have returned. At most n_workers
  * of the pool's threads take part (0: all). Each worker has the floating-point state of base/fpstate.h during the
  * phase. */

@@ -52,7 +52,11 @@ void AE_V(ae_activation_forward)(ae_activation activation, int64_t n, real *y, r
     vec zero = v_zero(), d;
     switch (activation) {
     case AE_RELU: /* in this order a NaN stays */
-        EACH(v_store(y + i, v_max(zero, x)))
+        /* So little work that counting would be a large part of it. */
+        for (int64_t i = 0; i < n; i += AE_PANEL)
+#pragma GCC unroll 8
+            for (int j = 0; j < AE_PANEL; j += VL)
+                v_store(y + i + j, v_max(zero, v_load(y + i + j)));
         break;
     case AE_LEAKY_RELU:
         EACH(v_store(y + i, v_select(v_lt(x, zero), v_mul(x, v_set1(LEAKY_SLOPE)), x)))

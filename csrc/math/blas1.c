@@ -104,20 +104,29 @@ typedef uint8_t any_u8 __attribute__((may_alias));
 typedef int32_t any_i32 __attribute__((aligned(1), may_alias));
 typedef int64_t any_i64 __attribute__((aligned(1), may_alias));
 
-/* Elements that need no conversion. The last columns go in pieces of constant length, each a move or two, where memcpy
- * would be a call for every row. */
+/* n < 32 reals in pieces of constant length, each a move or two, where memcpy would be a call for every row. */
+AE_INLINE void copy_pieces(const char *restrict from, int n, char *restrict to) {
+#pragma GCC unroll 5
+    for (int piece = AE_PANEL / 2; piece; piece /= 2)
+        if (n & piece) {
+            memcpy(to, from, (size_t)piece * sizeof(real));
+            to += (size_t)piece * sizeof(real);
+            from += (size_t)piece * sizeof(real);
+        }
+}
+
+/* Elements that need no conversion. */
 static void copy_row(const char *restrict source, int64_t whole, int left, int64_t stride, real *restrict at) {
     for (int64_t p = 0; p < whole; p++, at += stride, source += AE_PANEL * sizeof(real))
         memcpy(at, source, AE_PANEL * sizeof(real));
-    for (int c = left / VL * VL; left && c < AE_PANEL; c += VL)
-        v_store(at + c, v_zero());
-#pragma GCC unroll 5
-    for (int piece = AE_PANEL / 2; piece; piece /= 2)
-        if (left & piece) {
-            memcpy(at, source, (size_t)piece * sizeof(real));
-            at += piece;
-            source += (size_t)piece * sizeof(real);
-        }
+    if (!left)
+        return;
+        /* Unrolled, or compilers make it `rep stos`, which takes as long as the copy. */
+#pragma GCC unroll 32
+    for (int c = 0; c < AE_PANEL; c += VL)
+        if (c + VL > left)
+            v_store(at + c, v_zero());
+    copy_pieces(source, left, (char *)at);
 }
 
 #define GATHER(type)                                                                                       \
@@ -175,6 +184,12 @@ void AE_V(ae_row_scatter)(ae_dtype dtype, const real *panels, int64_t width, int
     const real *at = panels + row * AE_PANEL;
     int64_t whole = width / AE_PANEL;
     int left = (int)(width % AE_PANEL);
+    if (dtype == (AE_BITS == 32 ? AE_F32 : AE_F64) && column_bytes == (int64_t)sizeof(real)) {
+        for (int64_t p = 0; p < whole; p++, at += stride, destination += AE_PANEL * sizeof(real))
+            memcpy(destination, at, AE_PANEL * sizeof(real));
+        copy_pieces((const char *)at, left, destination);
+        return;
+    }
     if (dtype == AE_F32) {
         SCATTER(any_f32)
     } else if (dtype == AE_F64) {

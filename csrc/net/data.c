@@ -1,5 +1,6 @@
 #include "net/data.h"
 
+#include <float.h>
 #include <string.h>
 
 static int64_t index_at(const ae_data *data, const char *indices, int64_t i) {
@@ -110,6 +111,24 @@ static int any_nonfinite(ae_dtype dtype, const char *at, int64_t n, bool allow_n
     return found;
 }
 
+/* Nonzero if any of n contiguous values is outside [low, high], branchless like the above. NaN is no value between them. */
+static int any_outside(ae_dtype dtype, const char *at, int64_t n, double low, double high, bool allow_nan) {
+    int64_t found = 0;
+    if (dtype == AE_F64) {
+        for (int64_t i = 0; i < n; i++) {
+            double v;
+            memcpy(&v, at + i * 8, sizeof v);
+            found |= allow_nan ? (v < low) | (v > high) : !(v >= low) | !(v <= high);
+        }
+    } else {
+        for (int64_t i = 0; i < n; i++) {
+            const double v = value_at(dtype, at + i * value_size(dtype));
+            found |= allow_nan ? (v < low) | (v > high) : !(v >= low) | !(v <= high);
+        }
+    }
+    return found != 0;
+}
+
 static void find_nonfinite(const ae_data *data, bool allow_nan, int64_t *row, int64_t *column, double *value) {
     *row = *column = -1;
     if (data->dtype == AE_U8 || data->rows == 0)
@@ -124,7 +143,7 @@ static void find_nonfinite(const ae_data *data, bool allow_nan, int64_t *row, in
         if (!found)
             return;
     }
-    find(data, -1.7976931348623157e308, 1.7976931348623157e308, allow_nan, row, column, value);
+    find(data, -DBL_MAX, DBL_MAX, allow_nan, row, column, value);
 }
 
 void ae_data_find_nonfinite(const ae_data *data, int64_t *row, int64_t *column, double *value) {
@@ -137,7 +156,39 @@ void ae_data_find_infinite(const ae_data *data, int64_t *row, int64_t *column, d
 
 void ae_data_find_outside(const ae_data *data, double low, double high, bool allow_nan, int64_t *row, int64_t *column,
                           double *value) {
+    if (!data->sparse && data->column_bytes == value_size(data->dtype)) {
+        int found = 0;
+        for (int64_t r = 0; r < data->rows && !found; r++)
+            found = any_outside(data->dtype, data->base + r * data->row_bytes, data->columns, low, high, allow_nan);
+        *row = *column = -1;
+        if (!found)
+            return;
+    }
     find(data, low, high, allow_nan, row, column, value);
+}
+
+bool ae_data_are_finite(const ae_data *data, int bits, bool allow_nan, int64_t first, int64_t n) {
+    const int64_t size = value_size(data->dtype), columns = data->columns;
+    const char *at = data->base + first * data->row_bytes;
+    const double most = data->dtype == AE_F64 && bits == 64 ? DBL_MAX : FLT_MAX;
+    if (data->dtype == AE_U8)
+        return true;
+    if (data->column_bytes != size) {
+        ae_data part = *data;
+        int64_t row, column;
+        double value;
+        part.base = at;
+        part.rows = n;
+        find(&part, -most, most, allow_nan, &row, &column, &value);
+        return row < 0;
+    }
+    const bool joined = data->row_bytes == columns * size;
+    const int64_t pieces = joined ? 1 : n, length = joined ? n * columns : columns;
+    int found = 0;
+    for (int64_t i = 0; i < pieces; i++, at += data->row_bytes)
+        found |= data->dtype == AE_F64 && bits == 32 ? any_outside(AE_F64, at, length, -most, most, allow_nan)
+                                                     : any_nonfinite(data->dtype, at, length, allow_nan);
+    return !found;
 }
 
 void ae_data_gather(const ae_data *data, const ae_kernels *kernels, int64_t index, int64_t stride, int64_t row, void *panels) {

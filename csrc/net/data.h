@@ -38,6 +38,10 @@ void ae_data_find_infinite(const ae_data *data, int64_t *row, int64_t *column, d
 void ae_data_find_outside(const ae_data *data, double low, double high, bool allow_nan, int64_t *row, int64_t *column,
                           double *value);
 
+/* Whether all values of rows first .. first + n - 1 of dense data are finite, and stay so as reals of `bits`; NaN, a missing
+ * value, passes where allow_nan. */
+bool ae_data_are_finite(const ae_data *data, int bits, bool allow_nan, int64_t first, int64_t n);
+
 /* Row `index` of the data into row `row` of a panel matrix of data->columns columns. */
 void ae_data_gather(const ae_data *data, const ae_kernels *kernels, int64_t index, int64_t stride, int64_t row, void *panels);
 

@@ -1,5 +1,6 @@
 #include "net/predictor.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -131,9 +132,10 @@ int64_t ae_predictor_term_width(const ae_predictor *p) {
 typedef struct predict_phase {
     ae_predictor *predictor;
     const ae_predict_call *call;
-    int64_t first;      /* row of task 0 */
-    const bool *needed; /* by node */
-    int last;           /* the last of them */
+    int64_t first;        /* row of task 0 */
+    const bool *needed;   /* by node */
+    int last;             /* the last of them */
+    atomic_bool *refused; /* a block has found a value that is not allowed */
 } predict_phase;
 
 /* Rows `from` of the caller become rows at .. at + n - 1 of the plan. */
@@ -256,6 +258,15 @@ static void predict_task(void *argument, int64_t task, int worker) {
     const int64_t from = phase->first + task * p->block, n = total - from < p->block ? total - from : p->block;
     const int64_t at = worker * p->block;
     const ae_block block = {at, at + n, 0, 0, false, false, call->sampling, ae_net_scratch(p->net, worker)};
+    if (call->finite) {
+        /* Here, where the rows come into the cache for what follows. */
+        if (atomic_load_explicit(phase->refused, memory_order_relaxed))
+            return;
+        if (!ae_data_are_finite(&call->sources[0], p->net->bits, call->allow_nan, from, n)) {
+            atomic_store_explicit(phase->refused, true, memory_order_relaxed);
+            return;
+        }
+    }
     gather(phase, from, at, n);
     for (int i = call->from_node + 1; i <= phase->last; i++)
         if (phase->needed[i] && p->net->nodes[i].ops->forward)
@@ -335,6 +346,8 @@ static ae_status check_call(ae_context *context, const ae_predictor *p, const ae
                        call->from_node);
     if (call->n_sources < 1 || (call->out_type != AE_F32 && call->out_type != AE_F64))
         return ae_fail(context, AE_ERR_VALUE, "a call needs data and an output of float32 or float64");
+    if (call->finite && call->sources[0].sparse)
+        return ae_fail(context, AE_ERR_VALUE, "only dense rows can be checked on the way");
     for (int i = 0; i < call->n_sources; i++)
         if (call->sources[i].rows != call->sources[0].rows)
             return ae_fail(context, AE_ERR_VALUE, "source %d has %lld rows and source 0 has %lld; they must be equal", i,
@@ -353,6 +366,7 @@ static ae_status check_call(ae_context *context, const ae_predictor *p, const ae
 ae_status ae_predictor_run(ae_context *context, ae_predictor *p, const ae_predict_call *call, ae_predict_stop stop,
                            void *stop_argument) {
     bool needed[AE_MAX_NODES];
+    atomic_bool refused = false;
     int last = -1;
     ae_status status = check_call(context, p, call);
     memset(needed, 0, (size_t)p->net->n_nodes * sizeof *needed);
@@ -365,11 +379,13 @@ ae_status ae_predictor_run(ae_context *context, ae_predictor *p, const ae_predic
     const double most = 1e9 / (p->net->flops_per_row + 1.0) / (double)block;
     const int64_t tasks_at_once = most < 16 ? 16 : most > 1e6 ? 1000000 : (int64_t)most;
     for (int64_t first = 0; first < rows; first += tasks_at_once * block) {
-        predict_phase phase = {p, call, first, needed, last};
+        predict_phase phase = {p, call, first, needed, last, &refused};
         const int64_t left = (rows - first + block - 1) / block;
         if (first && stop && stop(stop_argument))
             return ae_fail(context, AE_ERR_INTERRUPTED, "the call was interrupted");
         ae_pool_run(p->pool, predict_task, &phase, left < tasks_at_once ? left : tasks_at_once, 0);
+        if (atomic_load_explicit(&refused, memory_order_relaxed))
+            return ae_fail(context, AE_ERR_VALUE, "source 0 has a value that is not finite");
     }
     return AE_OK;
 }

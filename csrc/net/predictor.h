@@ -43,6 +43,9 @@ typedef struct ae_predict_call {
     ae_dtype out_type; /* f32 or f64 */
     char *out;         /* row-major, contiguous: rows x multiplicity of the last node */
     bool sampling;     /* layers that sample draw (ae_block.sampling), after ae_net_seed of the predictor's net */
+    bool finite;       /* a value of the first source that is not finite (as a real of the network) ends the call with
+                          AE_ERR_VALUE; of what is written by then nothing counts. Dense sources only */
+    bool allow_nan;    /* with `finite`: NaN passes */
 } ae_predict_call;
 
 /* True ends the call with AE_ERR_INTERRUPTED; asked about every 50 ms. */

@@ -97,7 +97,7 @@ TEST(training_and_inference_by_formula) {
         for (int i = 0; predictor && i < 4; i++)
             ae_net_set_parameter(ae_predictor_net(predictor), parameter_of(ae_predictor_net(predictor), names[i]), got[i]);
         const ae_data data = dense_data(x, AE_F64, ROWS, COLUMNS);
-        const ae_predict_call call = {&data, 1, -1, 1, AE_PREDICT_VALUES, 0, AE_F64, (char *)out, false};
+        const ae_predict_call call = {&data, 1, -1, 1, AE_PREDICT_VALUES, 0, AE_F64, .out = (char *)out};
         CHECK(predictor && ae_predictor_run(&context, predictor, &call, NULL, NULL) == AE_OK, "%s", context.message);
         worst = 0;
         for (int r = 0; r < ROWS; r++)

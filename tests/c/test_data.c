@@ -1,4 +1,5 @@
 /* The user's data: what is malformed, what is not finite, and rows from any layout. */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -180,6 +181,47 @@ TEST(what_is_outside_is_found) {
     CHECK(f.row == 0 && f.column == 6 && f.value == -2, "CSR");
 }
 
+/* Of some rows of any layout: every value of them, and no other. */
+TEST(rows_are_finite_in_a_precision) {
+    enum { R = 6, C = 19 };
+    static const double bad[] = {NAN, INFINITY, -INFINITY, 1e39, -3.4028234663852889e38, 3.4028234663852886e38, -3.4e38};
+    double x[2 * R * C];
+    float y[2 * R * C];
+    for (int i = 0; i < 2 * R * C; i++)
+        x[i] = y[i] = (float)(i % 7 - 3);
+    for (int at = 0; at < 2 * R * C; at++)
+        for (size_t k = 0; k < sizeof bad / sizeof *bad; k++)
+            for (int layout = 0; layout < 4; layout++)
+                for (int type = 0; type < 2; type++) {
+                    /* Rows next to each other, apart, and their values apart; backwards. */
+                    const int64_t size = type ? 8 : 4, column = layout == 2 ? 2 * size : layout == 3 ? -size : size;
+                    const int64_t row = layout == 0 ? C * size : 2 * C * size;
+                    const char *base = (type ? (const char *)x : (const char *)y) + (layout == 3 ? (C - 1) * size : 0);
+                    const ae_data d = {.rows = R,
+                                       .columns = C,
+                                       .dtype = type ? AE_F64 : AE_F32,
+                                       .base = base,
+                                       .row_bytes = row,
+                                       .column_bytes = column};
+                    x[at] = bad[k];
+                    y[at] = (float)bad[k];
+                    const double v = type ? x[at] : y[at];
+                    const int64_t r = at * size / row, within = at * size % row;
+                    const bool read = r >= 2 && r < 5 && within < C * labs((long)column) && within % labs((long)column) == 0;
+                    for (int bits = 32; bits <= 64; bits += 32)
+                        for (int allow_nan = 0; allow_nan < 2; allow_nan++) {
+                            const double most = bits == 32 ? FLT_MAX : DBL_MAX;
+                            const bool fine = isnan(v) ? allow_nan : fabs(v) <= most;
+                            CHECK(ae_data_are_finite(&d, bits, allow_nan, 2, 3) == (fine || !read),
+                                  "%g at %d, layout %d, f%d in f%d", v, at, layout, type ? 64 : 32, bits);
+                        }
+                    x[at] = y[at] = (float)(at % 7 - 3);
+                }
+    static const unsigned char bytes[4] = {0, 255, 7, 8};
+    const ae_data u8 = dense_data(bytes, AE_U8, 2, 2);
+    CHECK(ae_data_are_finite(&u8, 32, false, 0, 2), "uint8");
+}
+
 /* One matrix as CSR, dense in C order, in Fortran's, backwards, every other element, in three types: the same panels. */
 TEST(layouts_give_the_same_rows) {
     enum { R = 6 };
@@ -280,6 +322,7 @@ int main(void) {
     RUN(malformed_csr_is_refused);
     RUN(what_is_not_finite_is_found);
     RUN(what_is_outside_is_found);
+    RUN(rows_are_finite_in_a_precision);
     RUN(layouts_give_the_same_rows);
     return harness_finish("test_data");
 }

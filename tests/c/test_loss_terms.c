@@ -471,7 +471,7 @@ TEST(joined_samples_by_their_formula) {
     ae_net_pack_all(other);
     const ae_data sources[3] = {dense_data(x, AE_F64, BATCH, 7), dense_data(y, AE_F64, BATCH, 5),
                                 dense_data(e, AE_F64, BATCH, 5)};
-    ae_predict_call call = {sources, 3, -1, -1, AE_PREDICT_LOSS, 1, AE_F64, (char *)rows, false};
+    ae_predict_call call = {sources, 3, -1, -1, AE_PREDICT_LOSS, 1, AE_F64, .out = (char *)rows};
     CHECK(ae_predictor_run(&context, predictor, &call, NULL, NULL) == AE_OK, "%s", context.message);
     call.combine = 0;
     call.out = (char *)mean;

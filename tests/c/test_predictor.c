@@ -58,8 +58,8 @@ TEST(a_row_is_a_row) {
             for (int what = AE_PREDICT_VALUES; what <= AE_PREDICT_TERMS; what++) {
                 ae_data sources[2] = {dense_data(x, AE_F64, ROWS, COLUMNS), dense_data(y, AE_F64, ROWS, COLUMNS)};
                 ae_predict_call call = {
-                    sources, 2,           -1,   what == AE_PREDICT_VALUES ? CODE : OUT, (ae_predict_what)what, 0,
-                    AE_F64,  (char *)all, false};
+                    sources,           2, -1, what == AE_PREDICT_VALUES ? CODE : OUT, (ae_predict_what)what, 0, AE_F64,
+                    .out = (char *)all};
                 const size_t bytes = bytes_of(&call);
                 run(one, &call);
                 call.out = (char *)other;
@@ -108,8 +108,8 @@ TEST(instruction_sets_agree) {
                 if (!p)
                     return;
                 const ae_data sources[2] = {dense_data(x, AE_F64, ROWS, COLUMNS), dense_data(y, AE_F64, ROWS, COLUMNS)};
-                const ae_predict_call call = {sources, 2, -1, OUT, (ae_predict_what)what, 0, AE_F64, (char *)(n ? now : first),
-                                              false};
+                const ae_predict_call call = {
+                    sources, 2, -1, OUT, (ae_predict_what)what, 0, AE_F64, .out = (char *)(n ? now : first)};
                 run(p, &call);
                 CHECK(!n++ || !memcmp(first, now, bytes_of(&call) * ROWS), "f%d, %d: %s", bits, what, *isa);
                 ae_predictor_free(p);
@@ -125,12 +125,12 @@ TEST(a_middle_node_may_be_the_start) {
             return;
         ae_data source = dense_data(x, AE_F64, ROWS, COLUMNS);
         /* float64 holds either precision, so nothing is lost on the way. */
-        run(p, &(ae_predict_call){&source, 1, -1, CODE, AE_PREDICT_VALUES, 0, AE_F64, (char *)code, false});
-        run(p, &(ae_predict_call){&source, 1, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)whole, false});
+        run(p, &(ae_predict_call){&source, 1, -1, CODE, AE_PREDICT_VALUES, 0, AE_F64, .out = (char *)code});
+        run(p, &(ae_predict_call){&source, 1, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, .out = (char *)whole});
         source = dense_data(code, AE_F64, ROWS, 3);
-        run(p, &(ae_predict_call){&source, 1, CODE, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)half, false});
+        run(p, &(ae_predict_call){&source, 1, CODE, OUT, AE_PREDICT_VALUES, 0, AE_F64, .out = (char *)half});
         CHECK(!memcmp(whole, half, sizeof half), "f%d: decoded", bits);
-        run(p, &(ae_predict_call){&source, 1, CODE, CODE, AE_PREDICT_VALUES, 0, AE_F64, (char *)half, false});
+        run(p, &(ae_predict_call){&source, 1, CODE, CODE, AE_PREDICT_VALUES, 0, AE_F64, .out = (char *)half});
         CHECK(!memcmp(code, half, sizeof code), "f%d: a node from itself", bits);
         ae_predictor_free(p);
     }
@@ -144,8 +144,8 @@ TEST(types_of_the_output) {
         if (!p)
             return;
         const ae_data source = dense_data(x, AE_F64, ROWS, COLUMNS);
-        run(p, &(ae_predict_call){&source, 1, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)wide, false});
-        run(p, &(ae_predict_call){&source, 1, -1, OUT, AE_PREDICT_VALUES, 0, AE_F32, (char *)narrow, false});
+        run(p, &(ae_predict_call){&source, 1, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, .out = (char *)wide});
+        run(p, &(ae_predict_call){&source, 1, -1, OUT, AE_PREDICT_VALUES, 0, AE_F32, .out = (char *)narrow});
         bool equal = true;
         for (int i = 0; i < ROWS * COLUMNS; i++)
             equal &= (float)wide[i] == narrow[i] && (bits == 64 || (double)narrow[i] == wide[i]);
@@ -164,10 +164,10 @@ TEST(links_losses_and_terms) {
         if (!p)
             return;
         const ae_data sources[2] = {dense_data(x, AE_F64, ROWS, COLUMNS), dense_data(y, AE_F64, ROWS, COLUMNS)};
-        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)value, false});
-        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_LINKED, 0, AE_F64, (char *)linked, false});
-        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_LOSS, 0, AE_F32, (char *)loss, false});
-        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_TERMS, 0, AE_F64, (char *)terms, false});
+        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, .out = (char *)value});
+        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_LINKED, 0, AE_F64, .out = (char *)linked});
+        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_LOSS, 0, AE_F32, .out = (char *)loss});
+        run(p, &(ae_predict_call){sources, 2, -1, OUT, AE_PREDICT_TERMS, 0, AE_F64, .out = (char *)terms});
         double mean = 0;
         for (int r = 0; r < ROWS; r++) {
             double powers = 0, sum = 0;
@@ -228,10 +228,10 @@ TEST(conditions_reach_the_decoder) {
     double codes[ROWS * 3], whole[ROWS * COLUMNS], half[ROWS * COLUMNS];
     ae_data sources[3] = {dense_data(x, AE_F64, ROWS, COLUMNS), dense_data(y, AE_F64, ROWS, 2),
                           dense_data(y + 900, AE_F64, ROWS, 4)};
-    run(p, &(ae_predict_call){sources, 3, -1, code, AE_PREDICT_VALUES, 0, AE_F64, (char *)codes, false});
-    run(p, &(ae_predict_call){sources, 3, -1, out, AE_PREDICT_VALUES, 0, AE_F64, (char *)whole, false});
+    run(p, &(ae_predict_call){sources, 3, -1, code, AE_PREDICT_VALUES, 0, AE_F64, .out = (char *)codes});
+    run(p, &(ae_predict_call){sources, 3, -1, out, AE_PREDICT_VALUES, 0, AE_F64, .out = (char *)whole});
     sources[0] = dense_data(codes, AE_F64, ROWS, 3);
-    ae_predict_call call = {sources, 3, code, out, AE_PREDICT_VALUES, 0, AE_F64, (char *)half, false};
+    ae_predict_call call = {sources, 3, code, out, AE_PREDICT_VALUES, 0, AE_F64, .out = (char *)half};
     run(p, &call);
     CHECK(!memcmp(whole, half, sizeof half), "decoded from code and conditions");
     call.n_sources = 2;
@@ -288,7 +288,7 @@ TEST(samples_of_a_row) {
     CHECK(!memcmp(&n->nodes[1].binding.key, &corruption, sizeof corruption), "corruption where it names none");
     CHECK(!memcmp(&n->nodes[2].binding.scoring_key, &scoring, sizeof scoring), "the stream of scoring");
     ae_data source = dense_data(x, AE_F64, ROWS, COLUMNS);
-    ae_predict_call call = {&source, 1, -1, 2, AE_PREDICT_VALUES, 0, AE_F64, (char *)out, false};
+    ae_predict_call call = {&source, 1, -1, 2, AE_PREDICT_VALUES, 0, AE_F64, .out = (char *)out};
     for (int sampling = 0; sampling < 2; sampling++) {
         call.sampling = sampling;
         call.out = (char *)out;
@@ -328,7 +328,7 @@ TEST(wrong_calls_are_refused) {
     double out[5 * 50];
     if (!p)
         return;
-    const ae_predict_call good = {two, 2, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)out, false};
+    const ae_predict_call good = {two, 2, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, .out = (char *)out};
 #define WRONG(change)                                                                                                    \
     do {                                                                                                                 \
         ae_predict_call call = good;                                                                                     \
@@ -362,15 +362,52 @@ TEST(wrong_calls_are_refused) {
     two[0].columns = COLUMNS - 1;
     WRONG((void)call);
     two[0].columns = COLUMNS;
-    run(p, &(ae_predict_call){two, 2, -1, OTHER, AE_PREDICT_VALUES, 0, AE_F64, (char *)out, false});
-    run(p, &(ae_predict_call){two, 1, -1, OTHER, AE_PREDICT_VALUES, 0, AE_F64, (char *)out, false}); /* does not read TARGET */
+    run(p, &(ae_predict_call){two, 2, -1, OTHER, AE_PREDICT_VALUES, 0, AE_F64, .out = (char *)out});
+    run(p, &(ae_predict_call){two, 1, -1, OTHER, AE_PREDICT_VALUES, 0, AE_F64, .out = (char *)out}); /* does not read TARGET */
     /* No rows: nothing happens. */
     const ae_data none[2] = {dense_data(x, AE_F64, 0, COLUMNS), dense_data(y, AE_F64, 0, COLUMNS)};
     out[0] = 77;
-    run(p, &(ae_predict_call){none, 2, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, (char *)out, false});
+    run(p, &(ae_predict_call){none, 2, -1, OUT, AE_PREDICT_VALUES, 0, AE_F64, .out = (char *)out});
     CHECK(out[0] == 77, "no rows");
     ae_predictor_free(p);
     ae_predictor_free(NULL);
+}
+
+/* Rows looked through on the way: the same bits; one value that is not allowed, wherever it is, and the call fails. */
+TEST(values_that_are_not_finite_are_refused) {
+    double rows[ROWS * COLUMNS], plain[ROWS * 3], checked[ROWS * 3];
+    for (int bits = 32; bits <= 64; bits += 32)
+        for (int threads = 1; threads <= 3; threads += 2) {
+            ae_predictor *p = made(bits, "squared_error", threads);
+            if (!p)
+                return;
+            memcpy(rows, x, sizeof rows);
+            const ae_data source = dense_data(rows, AE_F64, ROWS, COLUMNS);
+            ae_predict_call call = {&source, 1, -1, CODE, AE_PREDICT_VALUES, 0, AE_F64, .out = (char *)plain};
+            run(p, &call);
+            call.finite = true;
+            call.out = (char *)checked;
+            run(p, &call);
+            CHECK(!memcmp(plain, checked, sizeof plain), "f%d, %d threads: other bits", bits, threads);
+            for (int at = 0; at < ROWS * COLUMNS; at += 97) {
+                ae_context context;
+                rows[at] = at % 2 ? NAN : -1e39; /* infinity in float32 */
+                const bool fine = bits == 64 && at % 2 == 0;
+                CHECK((ae_predictor_run(&context, p, &call, NULL, NULL) == AE_OK) == fine, "f%d: %g", bits, rows[at]);
+                call.allow_nan = true;
+                CHECK((ae_predictor_run(&context, p, &call, NULL, NULL) == AE_OK) == (fine || at % 2), "f%d: %g", bits,
+                      rows[at]);
+                call.allow_nan = false;
+                rows[at] = x[at];
+            }
+            run(p, &call);
+            CHECK(!memcmp(plain, checked, sizeof plain), "f%d, %d threads: something is left", bits, threads);
+            const ae_data sparse = {.rows = ROWS, .columns = COLUMNS, .dtype = AE_F64, .sparse = true};
+            ae_context context;
+            call.sources = &sparse;
+            CHECK(ae_predictor_run(&context, p, &call, NULL, NULL) == AE_ERR_VALUE, "CSR is looked through before");
+            ae_predictor_free(p);
+        }
 }
 
 TEST(no_memory_at_any_place) {
@@ -424,7 +461,7 @@ TEST(a_long_call_can_be_interrupted) {
     CHECK(ae_predictor_new(&context, &p, 32, net.node, net.n, NULL, 0, 2) == AE_OK, "%s", context.message);
     const ae_data source = dense_data(data, AE_F64, LONG, 4);
     out[LONG - 1] = 77;
-    const ae_predict_call call = {&source, 1, -1, 3, AE_PREDICT_VALUES, 0, AE_F32, (char *)out, false};
+    const ae_predict_call call = {&source, 1, -1, 3, AE_PREDICT_VALUES, 0, AE_F32, .out = (char *)out};
     CHECK(ae_predictor_run(&context, p, &call, yes, &asked) == AE_ERR_INTERRUPTED && asked == 1 && out[LONG - 1] == 77 &&
               context.message[0],
           "asked %d times", asked);
@@ -447,6 +484,7 @@ int main(void) {
     RUN(conditions_reach_the_decoder);
     RUN(samples_of_a_row);
     RUN(wrong_calls_are_refused);
+    RUN(values_that_are_not_finite_are_refused);
     RUN(no_memory_at_any_place);
     RUN(a_long_call_can_be_interrupted);
     return harness_finish("test_predictor");
