@@ -28,7 +28,8 @@ from pathlib import Path
 CSRC = Path(__file__).resolve().parent
 ROOT = CSRC.parent
 WITHOUT_AVX512 = "-DAE_WITHOUT_AVX512"
-BLAS_SOURCE = CSRC / "math" / "linalg.c"  # the one that asks which BLAS it is
+# Those that ask which BLAS it is.
+BLAS_SOURCES = (CSRC / "math" / "linalg.c", ROOT / "tests" / "c" / "test_linalg.c")
 CORE_FLOORS = ("base", "math", "layers", "losses", "optim", "net", "train")
 
 ISA_FLAGS = {
@@ -122,7 +123,7 @@ def compile_jobs(
     jobs = []
     for source in sources:
         stem = "_".join(source.relative_to(ROOT).with_suffix("").parts)
-        if source == BLAS_SOURCE and blas:
+        if source in BLAS_SOURCES and blas:
             jobs.append(([*flags, *blas], source, out / f"{stem}.blas.o"))
             continue
         if source.is_relative_to(ROOT) and is_variant_source(source):
@@ -224,7 +225,7 @@ def build_programs(kind: str, arguments: argparse.Namespace) -> list[Path]:
         if not programs:
             raise SystemExit(f"no {kind} program matches {arguments.only!r}")
     objects += compile_all(shared, out, cc=cc, flags=flags, machine=machine)
-    own = compile_all(programs, out, cc=cc, flags=flags, machine=machine)
+    own = compile_all(programs, out, cc=cc, flags=flags, machine=machine, blas=blas_compile)
 
     def link(program: Path, own_object: Path) -> Path:
         inputs = [own_object, *objects]
