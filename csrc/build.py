@@ -61,9 +61,9 @@ def native_flags() -> list[str]:
     return [WITHOUT_AVX512] if information.is_file() and "avx512f" not in information.read_text() else []
 
 
-def core_sources() -> list[Path]:
-    """All sources of the core, without the Python floor."""
-    return sorted(p for floor in CORE_FLOORS for p in (CSRC / floor).glob("*.c"))
+def core_sources(floors: tuple[str, ...] = CORE_FLOORS) -> list[Path]:
+    """All sources of the core, without the Python floor, or those of some floors."""
+    return sorted(p for floor in floors for p in (CSRC / floor).glob("*.c"))
 
 
 def is_variant_source(path: Path) -> bool:
@@ -214,7 +214,9 @@ def build_programs(kind: str, arguments: argparse.Namespace) -> list[Path]:
     cc = shlex.split(arguments.cc)
     tag = hashlib.sha256(repr((cc, flags, machine)).encode()).hexdigest()[:12]
     out = ROOT / "build" / f"c-{tag}"
-    objects = compile_all(core_sources(), out, cc=cc, flags=flags, machine=machine, blas=blas_compile)
+    objects = compile_all(
+        core_sources(tuple(arguments.floors)), out, cc=cc, flags=flags, machine=machine, blas=blas_compile
+    )
     folder = ROOT / "tests" / "c" if kind == "test" else CSRC / "bench"
     flags = [*flags, f"-I{folder}"]
     sources = sorted(folder.glob("*.c"))
@@ -272,6 +274,13 @@ def main() -> int:
     parser.add_argument("--machine", default="", help="cross-compile for this machine, e.g. aarch64")
     parser.add_argument(
         "--runner", default="", help="what runs the programs, e.g. 'qemu-aarch64 -L /usr/aarch64-linux-gnu'"
+    )
+    parser.add_argument(
+        "--floors",
+        nargs="+",
+        choices=CORE_FLOORS,
+        default=CORE_FLOORS,
+        help="those that the programs need (default: all)",
     )
     parser.add_argument("--only", default="", help="regular expression of program names")
     parser.add_argument("--native", action="store_true", help="only instruction sets that this machine has")
