@@ -140,7 +140,7 @@ def compile_jobs(
                         size = ["-O2" if bits == 32 else "-Os"]
                     if not size and bits == 64 and source.parent.name == "math" and source.stem != "gemm":
                         size = ["-Os"]
-                    if "-O1" in flags:  # of a build with sanitizers, whose size nobody ships
+                    if any(flag.startswith("-fsanitize") for flag in flags):  # nobody ships these
                         size = []
                     jobs.append(([*flags, *define, *ISA_FLAGS[isa], *size], source, out / f"{stem}.f{bits}_{isa}.o"))
         else:
@@ -280,7 +280,7 @@ def main() -> int:
         nargs="+",
         choices=CORE_FLOORS,
         default=CORE_FLOORS,
-        help="those that the programs need (default: all)",
+        help="of the core, those that the programs need (default: all)",
     )
     parser.add_argument("--only", default="", help="regular expression of program names")
     parser.add_argument("--native", action="store_true", help="only instruction sets that this machine has")
