@@ -34,32 +34,69 @@ NEAREST = 10
 SIDE = 28  # pixels of a digit
 
 
-def fitted(components: int, k: int, epochs: int, train: NDArray[np.float32], options: Any) -> tuple[Any, float]:
-    """A network and its seconds of fit (NaN where it was kept from an earlier run)."""
+def epochs_of_falls(text: str) -> str:
+    """An argument such as 100 or 45+55."""
+    if not all(part.isdigit() and int(part) > 0 for part in text.split("+")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of epochs and no sum of such")
+    return text
+
+
+def kept_file(components: int, k: int, epochs: str, rows: int, options: Any) -> Path | None:
+    """Where --models keeps a network."""
+    if options.models is None:
+        return None
+    name = f"d{components}_k{k}_e{epochs}_n{rows}_r{options.rate:g}_s{options.seed}.pkl"
+    return Path(options.models, name)
+
+
+def likelihoods(
+    model: Any, kept: Path | None, drawn: NDArray[np.float32], samples: int
+) -> tuple[NDArray[np.float64], float]:
+    """-log p of each row in nats, and the seconds (NaN where they were kept from an earlier run)."""
+    path = None if kept is None else kept.with_suffix(f".{len(drawn)}x{samples}.npy")
+    if path is not None and path.exists():
+        return np.load(path, allow_pickle=False), float("nan")
+    say(f"  log-likelihood of {len(drawn):,} rows by {samples:,} samples")
+    start = time.perf_counter()
+    losses = -model.log_likelihood(drawn, n_samples=samples)
+    seconds = time.perf_counter() - start
+    if path is not None:
+        np.save(path, losses, allow_pickle=False)
+    return losses, seconds
+
+
+def fitted(components: int, k: int, epochs: str, train: NDArray[np.float32], options: Any) -> tuple[Any, float]:
+    """A network and its seconds of fit (NaN where it was kept from an earlier run).
+
+    Epochs "45+55": after 45 the rate starts again, and falls once more over the next 55 (SGDR, Loshchilov and Hutter
+    2017).
+    """
     from autoenc import VariationalAutoencoder
     from autoenc.corruption import Bernoulli
 
-    kept = None
-    if options.models is not None:
-        kept = options.models / f"d{components}_k{k}_e{epochs}_n{len(train)}_r{options.rate:g}_s{options.seed}.pkl"
-        if kept.exists():
-            return pickle.loads(kept.read_bytes()), float("nan")
-    model = VariationalAutoencoder(
-        components,
-        hidden_layer_sizes=(200, 200),
-        activation="tanh",
-        likelihood="log_loss",
-        objective="iwae" if k > 1 else "elbo",
-        n_importance_samples=k,
-        corruption=Bernoulli(),
-        solver="adam",
-        learning_rate_init=options.rate,
-        alpha=0.0,
-        batch_size=100,
-        max_iter=epochs,
-        random_state=options.seed,
-        n_jobs=2,
-    )
+    kept = kept_file(components, k, epochs, len(train), options)
+    if kept is not None and kept.exists():
+        return pickle.loads(kept.read_bytes()), float("nan")
+    *before, last = epochs.split("+")
+    if before:
+        model = fitted(components, k, "+".join(before), train, options)[0].set_params(warm_start=True)
+    else:
+        model = VariationalAutoencoder(
+            components,
+            hidden_layer_sizes=(200, 200),
+            activation="tanh",
+            likelihood="log_loss",
+            objective="iwae" if k > 1 else "elbo",
+            n_importance_samples=k,
+            corruption=Bernoulli(),
+            solver="adam",
+            learning_rate_init=options.rate,
+            alpha=0.0,
+            batch_size=100,
+            random_state=options.seed,
+            n_jobs=2,
+        )
+    model.set_params(max_iter=int(last))
     say(f"  {components} components, {k} draws, {epochs} epochs of {len(train):,} rows")
     start = time.perf_counter()
     if kept is None:
@@ -121,15 +158,23 @@ def draw(plane: Any, model: Any, test: NDArray[np.float32], path: Path) -> None:
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks variational", description=DESCRIPTION)
     parser.add_argument("--draws", type=int, nargs="+", default=[1], help="importance samples in training (default: 1)")
-    parser.add_argument("--epochs", type=int, nargs="+", default=[100], help="one for all, or one for each of --draws")
+    parser.add_argument(
+        "--epochs",
+        type=epochs_of_falls,
+        nargs="+",
+        default=["100"],
+        help="one for all, or one for each of --draws; 45+55 starts the rate again after 45 (default: 100)",
+    )
     parser.add_argument("--rows", type=int, help="training rows (default: all)")
     parser.add_argument("--test-rows", type=int, default=10_000, help="the first so many (default: 10,000)")
     parser.add_argument("--samples", type=int, default=5000, help="importance samples of the test (default: 5,000)")
     parser.add_argument("--rate", type=float, default=2e-3, help="learning rate at the start (default: 2e-3)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--models", type=Path, help="folder of pickles: networks found there are not fitted again")
+    parser.add_argument("--models", type=Path, help="folder that keeps networks and their likelihoods: not made again")
     parser.add_argument("--draw", type=Path, metavar="PNG", help="also writes pictures there (needs matplotlib)")
-    parser.add_argument("--draw-epochs", type=int, default=20, help="of the network of two components (default: 20)")
+    parser.add_argument(
+        "--draw-epochs", type=epochs_of_falls, default="20", help="of the network of two components (default: 20)"
+    )
     parser.add_argument("--neighbours", type=int, default=0, metavar="N", help="also by codes of every N-th test row")
     parser.add_argument("--write", action="store_true", help="also write the table to benchmarks/RESULTS.md")
     options = parser.parse_args(arguments)
@@ -147,14 +192,12 @@ def main(arguments: Sequence[str]) -> None:
     for k in options.draws:
         model, seconds = fitted(50, k, epochs[k], train, options)
         models[f"{k} draws, 50 components"] = model
-        say(f"  log-likelihood of {len(test):,} rows by {options.samples:,} samples")
-        start = time.perf_counter()
-        losses[k] = -model.log_likelihood(drawn, n_samples=options.samples)
-        spent = time.perf_counter() - start
+        kept = kept_file(50, k, epochs[k], len(train), options)
+        losses[k], spent = likelihoods(model, kept, drawn, options.samples)
         mean, error = losses[k].mean(), losses[k].std() / np.sqrt(len(test))
         numbers = (f"{-model.elbo(drawn).mean():.2f}", f"{mean:.2f} +- {error:.2f}", str(model.active_units_))
-        fit = "kept" if np.isnan(seconds) else f"{seconds:.0f}"
-        rows.append([str(k), str(epochs[k]), *numbers, fit, f"{spent:.0f}"])
+        times = ["kept" if np.isnan(spell) else f"{spell:.0f}" for spell in (seconds, spent)]
+        rows.append([str(k), epochs[k], *numbers, *times])
     text = (
         f"{facts}\n* 784-200-200-50 tanh, Bernoulli, drawn anew at each presentation; {len(train):,} training and the "
         f"first {len(test):,} test rows, {options.samples:,} importance samples; nats, with the standard error over "
