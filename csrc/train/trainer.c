@@ -7,7 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/fpstate.h"
-#include "train/internal.h"
+#include "train/laps.h"
 
 /* Bytes of values that a chunk of a minibatch may take. */
 #define CHUNK_BYTES (32ll << 20)
@@ -379,6 +379,7 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
         AE_TRY(ae_lbfgs_new(context, &t->lbfgs, options->bits, isa, t->net->trained_reals, options->lbfgs_memory,
                             options->lbfgs_max_evaluations, options->lbfgs_gtol));
     ae_net_seed(t->net, options->seed);
+    AE_TRY(profile_new(context, t));
     *out = t;
     return AE_OK;
 cleanup:
@@ -395,6 +396,7 @@ void ae_trainer_free(ae_trainer *t) {
         ae_free(t->stages[i].adds);
     }
     ae_free(t->changed_by);
+    profile_free(t->profile);
     ae_free(t->losses);
     ae_lbfgs_free(t->lbfgs);
     ae_arena_destroy(&t->memory);
