@@ -4,8 +4,8 @@ import sys
 from collections.abc import Iterator
 from typing import TypeAlias
 
-# (steps, threads, seconds, operations a second of one thread's products, [(phase, subject, calls, seconds, flops, bytes)]);
-# csrc/train/profile.h says what is counted.
+# (steps, threads, seconds, operations a second of one thread's products,
+# [(phase, subject, calls, seconds, flops, bytes)]); csrc/train/profile.h says what is counted.
 Taken: TypeAlias = tuple[int, int, float, float, list[tuple[str, str, int, float, float, float]]]
 
 
