@@ -56,8 +56,8 @@ static ae_gemm product(int64_t summed, int64_t a_stride) {
 
 /* Sums of more terms than this are cut: a part of the rows of A then stays in the second-level cache while the same part of each
  * panel of B passes by, and so does C. Uncut, all of A would come from further away for each panel of C. */
-#define TERMS_AT_ONCE 16
-#define IS_LONG(gemm) ((gemm)->terms > 2 * TERMS_AT_ONCE)
+#define TERMS_AT_ONCE 8
+#define IS_LONG(gemm) ((gemm)->terms > 4 * TERMS_AT_ONCE)
 
 /* C (m, n) = start + A B, term after term over all panels of C; b_panel: reals from one panel of B to the next. */
 static void long_product(const ae_gemm *whole, int64_t m, int64_t n, const real *a, const real *b, int64_t b_panel,

@@ -193,7 +193,7 @@ static int64_t block_rows(const ae_trainer *t, int64_t rows, int workers) {
     int64_t one = l2 * 12 / 10 / (widest * (int64_t)t->net->real_size);
     /* A tile of the products is 12 rows high; of weights that come from memory each block wants more use. */
     const bool far = t->net->parameter_reals * (int64_t)t->net->real_size > 16 * l2;
-    const int64_t least = ((far ? 64 : 12) + samples - 1) / samples;
+    const int64_t least = ((far ? 128 : 12) + samples - 1) / samples;
     one = one < least ? least : one > 128 ? 128 : one;
     const int64_t best = all > one ? all : one;
     const int64_t parts = (rows + best * workers - 1) / (best * workers) * workers;
