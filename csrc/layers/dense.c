@@ -60,8 +60,8 @@ static ae_gemm product(int64_t summed, int64_t a_stride) {
 #define IS_LONG(gemm) ((gemm)->terms > 4 * TERMS_AT_ONCE)
 
 /* C (m, n) = start + A B, term after term over all panels of C; b_panel: reals from one panel of B to the next. */
-static void long_product(const ae_gemm *whole, int64_t m, int64_t n, const real *a, const real *b, int64_t b_panel,
-                         ae_gemm_start start, const real *bias, real *c, int64_t c_panel) {
+static AE_NOINLINE void long_product(const ae_gemm *whole, int64_t m, int64_t n, const real *a, const real *b, int64_t b_panel,
+                                     ae_gemm_start start, const real *bias, real *c, int64_t c_panel) {
     for (int64_t term = 0; term < whole->terms; term += TERMS_AT_ONCE) {
         ae_gemm part = *whole;
         if (whole->terms - term > TERMS_AT_ONCE) {
