@@ -507,7 +507,12 @@ def export(chosen: argparse.Namespace) -> dict[str, Any]:
         raise CommandError(f"{type(model).__name__} has no {FORMATS[chosen.format]} in this release of autoenc")
     given = {"part": chosen.part, "prefix": chosen.prefix}
     more = {name: value for name, value in given.items() if value is not None}
-    write(chosen.output, **more)
+    try:
+        write(chosen.output, **more)
+    except ValueError as error:
+        if not more:
+            raise
+        raise UsageError(str(error)) from error  # the model is whole: the part or the prefix is not allowed
     return {"model": chosen.model, "output": chosen.output, "format": chosen.format}
 
 

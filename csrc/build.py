@@ -61,9 +61,9 @@ def native_flags() -> list[str]:
     return [WITHOUT_AVX512] if information.is_file() and "avx512f" not in information.read_text() else []
 
 
-def core_sources() -> list[Path]:
-    """All sources of the core, without the Python floor."""
-    return sorted(p for floor in CORE_FLOORS for p in (CSRC / floor).glob("*.c"))
+def core_sources(floors: tuple[str, ...] = CORE_FLOORS) -> list[Path]:
+    """All sources of the core, without the Python floor, or those of some floors."""
+    return sorted(p for floor in floors for p in (CSRC / floor).glob("*.c"))
 
 
 def is_variant_source(path: Path) -> bool:
@@ -140,7 +140,7 @@ def compile_jobs(
                         size = ["-O2" if bits == 32 else "-Os"]
                     if not size and bits == 64 and source.parent.name == "math" and source.stem != "gemm":
                         size = ["-Os"]
-                    if "-O1" in flags:  # of a build with sanitizers, whose size nobody ships
+                    if any(flag.startswith("-fsanitize") for flag in flags):  # nobody ships these
                         size = []
                     jobs.append(([*flags, *define, *ISA_FLAGS[isa], *size], source, out / f"{stem}.f{bits}_{isa}.o"))
         else:
@@ -214,7 +214,9 @@ def build_programs(kind: str, arguments: argparse.Namespace) -> list[Path]:
     cc = shlex.split(arguments.cc)
     tag = hashlib.sha256(repr((cc, flags, machine)).encode()).hexdigest()[:12]
     out = ROOT / "build" / f"c-{tag}"
-    objects = compile_all(core_sources(), out, cc=cc, flags=flags, machine=machine, blas=blas_compile)
+    objects = compile_all(
+        core_sources(tuple(arguments.floors)), out, cc=cc, flags=flags, machine=machine, blas=blas_compile
+    )
     folder = ROOT / "tests" / "c" if kind == "test" else CSRC / "bench"
     flags = [*flags, f"-I{folder}"]
     sources = sorted(folder.glob("*.c"))
@@ -224,6 +226,8 @@ def build_programs(kind: str, arguments: argparse.Namespace) -> list[Path]:
         programs = [p for p in programs if re.search(arguments.only, p.stem)]
         if not programs:
             raise SystemExit(f"no {kind} program matches {arguments.only!r}")
+    if arguments.sanitize:
+        flags.append("-O0")  # compiles five times as fast, and it is the core that runs long
     objects += compile_all(shared, out, cc=cc, flags=flags, machine=machine)
     own = compile_all(programs, out, cc=cc, flags=flags, machine=machine, blas=blas_compile)
 
@@ -273,7 +277,15 @@ def main() -> int:
     parser.add_argument(
         "--runner", default="", help="what runs the programs, e.g. 'qemu-aarch64 -L /usr/aarch64-linux-gnu'"
     )
+    parser.add_argument(
+        "--floors",
+        nargs="+",
+        choices=CORE_FLOORS,
+        default=CORE_FLOORS,
+        help="of the core, those that the programs need (default: all)",
+    )
     parser.add_argument("--only", default="", help="regular expression of program names")
+    parser.add_argument("--no-run", action="store_true", help="only build")
     parser.add_argument("--native", action="store_true", help="only instruction sets that this machine has")
     parser.add_argument(
         "--werror",
@@ -287,6 +299,8 @@ def main() -> int:
         arguments.only, bench_arguments = bench_arguments[0], bench_arguments[1:]
     failed = 0
     programs = build_programs(arguments.kind, arguments)
+    if arguments.no_run:
+        return 0
     for program, code in run_programs(
         programs, shlex.split(arguments.runner), bench_arguments, arguments.kind == "bench"
     ):

@@ -236,6 +236,10 @@ def test_export_to_c(model, tmp_path, capsys):
     assert target.read_text() == autoenc.load(model).to_c(prefix="sensor")
     error = answer(capsys, "export", model, "--format", "onnx", "-o", target, "--prefix", "sensor", status=2)["error"]
     assert "--prefix sensor goes with --format c" in error
+    before = target.read_bytes()
+    error = answer(capsys, "export", model, *more[:4], "--prefix", "a b", status=2)["error"]
+    assert error == "prefix is 'a b'; allowed are names of C: letters, digits and _, with a letter in front"
+    assert target.read_bytes() == before
 
 
 def test_export_to_onnx(model, tmp_path, capsys):
@@ -244,7 +248,7 @@ def test_export_to_onnx(model, tmp_path, capsys):
     assert answer(capsys, "export", model, "--format", "onnx", "-o", target, "--part", "score")["format"] == "onnx"
     made = autoenc.load(model).to_onnx(part="score")
     assert target.read_bytes() == made.SerializeToString()
-    error = answer(capsys, "export", model, "--format", "onnx", "-o", target, "--part", "head", status=1)["error"]
+    error = answer(capsys, "export", model, "--format", "onnx", "-o", target, "--part", "head", status=2)["error"]
     assert "part is 'head'" in error and target.read_bytes() == made.SerializeToString()
 
 

@@ -115,13 +115,13 @@ AE_INLINE void copy_pieces(const char *restrict from, int n, char *restrict to) 
         }
 }
 
-/* Elements that need no conversion. */
+/* Elements that need no conversion. The zeros behind them are unrolled, or compilers make them `rep stos`, which takes as long
+ * as the copy. */
 static void copy_row(const char *restrict source, int64_t whole, int left, int64_t stride, real *restrict at) {
     for (int64_t p = 0; p < whole; p++, at += stride, source += AE_PANEL * sizeof(real))
         memcpy(at, source, AE_PANEL * sizeof(real));
     if (!left)
         return;
-        /* Unrolled, or compilers make it `rep stos`, which takes as long as the copy. */
 #pragma GCC unroll 32
     for (int c = 0; c < AE_PANEL; c += VL)
         if (c + VL > left)

@@ -1,6 +1,9 @@
-/* SLOW: 1 where ThreadSanitizer makes everything ten times slower, so that tests which are not about threads try less.
- * FEWER: what the strides of central differences are multiplied by: sanitizers look for where a gradient is read and
- * written, which an eighth of the entries shows as well; what it is the plain build says. */
+/* What tests leave out under sanitizers, which look for where memory is read and written and by whom; that the numbers are
+ * right is what the plain build says.
+ * SLOW: 1 under ThreadSanitizer, ten times slower: tests which are not about threads try less.
+ * SANITIZED: 1 under any: comparisons of whole trainings have fewer cases, without plain C, whose accesses are those of
+ * the vector sets one by one (the tests of kernels and gradients have it here too).
+ * FEWER: what the strides of central differences are multiplied by; an eighth of the entries reads the same places. */
 #ifndef AE_TEST_SLOW_H
 #define AE_TEST_SLOW_H
 
@@ -16,8 +19,10 @@
 #endif
 
 #if SLOW || defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
 #define FEWER 8
 #else
+#define SANITIZED 0
 #define FEWER 1
 #endif
 

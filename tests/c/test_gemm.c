@@ -232,15 +232,15 @@ TEST(lengths_around_slices) {
 /* Without rows nothing is read, but every slice of the sum is gone through: places along it need more than 32 bits. */
 TEST(the_longest_sum_ends) {
     const ae_gemm gemm = {1, INT32_MAX, INT32_MAX, NULL, NULL, 0, 0};
-    FOR_BITS(bits)
-    for (const product_variant *const *v = product_variants_of(bits); *v; v++) {
-        double c[AE_PANEL], kept[AE_PANEL];
-        memset(c, 0x55, sizeof c);
-        memcpy(kept, c, sizeof c);
-        (*v)->rows(&gemm, 0, AE_PANEL, c, c, AE_START_ZERO, NULL, c);
-        (*v)->columns(&gemm, 0, AE_PANEL, c, c, AE_START_ZERO, c);
-        CHECK(!memcmp(c, kept, sizeof c), "%s: wrote without a row", (*v)->name);
-    }
+    for (int bits = 32; bits <= (SANITIZED ? 32 : 64); bits += 32)
+        for (const product_variant *const *v = product_variants_of(bits); *v; v++) {
+            double c[AE_PANEL], kept[AE_PANEL];
+            memset(c, 0x55, sizeof c);
+            memcpy(kept, c, sizeof c);
+            (*v)->rows(&gemm, 0, AE_PANEL, c, c, AE_START_ZERO, NULL, c);
+            (*v)->columns(&gemm, 0, AE_PANEL, c, c, AE_START_ZERO, c);
+            CHECK(!memcmp(c, kept, sizeof c), "%s: wrote without a row", (*v)->name);
+        }
 }
 
 TEST(sums_of_several_terms) {

@@ -113,7 +113,7 @@ static double *trained(const program *p, const ae_data *data, int node, bool by_
 TEST(pairs_have_the_bits_of_the_dense_value) {
     const ae_data sparse = csr_data(), dense = dense_data(x, AE_F64, ROWS, WIDTH);
     fill(x, ROWS * WIDTH, -1, 1);
-    for (const char *const *isa = usable_isas(); *isa; isa++) {
+    for (const char *const *isa = usable_isas() + SANITIZED; *isa; isa++) {
         setenv("AUTOENC_ISA", *isa, 1);
         for (int kind = 0; kind < KINDS; kind++)
             for (int bits = 32; bits <= 64; bits += 32) {

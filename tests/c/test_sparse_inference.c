@@ -53,7 +53,7 @@ static double plain_objective(const double *x, const double *w, const double *b,
  * (where z may not be negative, not below -lambda). */
 TEST(conditions_of_the_optimum) {
     static const int64_t sizes[][2] = {{6, 4}, {33, 31}, {20, 65}, {1, 1}, {70, 33}, {5, 1}};
-    for (int i = 0; i < 24; i++) {
+    for (int i = 0; i < 24; i += SANITIZED ? 7 : 1) {
         const int64_t d = sizes[i % 6][0], n = sizes[i % 6][1];
         const bool positive = i / 6 & 1, start = i < 12;
         const double lambda = 0.4, alpha = i < 18 && start ? 0.3 : 0.05 * (double)start;

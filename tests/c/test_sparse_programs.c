@@ -338,13 +338,13 @@ static char *trained(const program *given, const char *isa, double loss[4], size
 }
 
 TEST(the_same_bits_however_it_is_cut) {
-    for (int r = 0; r < 4; r++) {
+    for (int r = 0; r < 4; r += SANITIZED ? 3 : 1) {
         const program p = everything(r & 1 ? 64 : 32, r & 2 ? NULL : "adam");
         double loss[4] = {0}, others[4] = {0};
         size_t bytes = 0, other_bytes = 0;
         char *one = trained(&p, NULL, loss, &bytes);
         CHECK(one && loss[2] != loss[0] && isfinite(loss[3]), "losses %g to %g, %g", loss[0], loss[2], loss[3]);
-        for (const char *const *isa = usable_isas(); one && *isa; isa++) {
+        for (const char *const *isa = usable_isas() + SANITIZED; one && *isa; isa++) {
             char *again = trained(&p, *isa, others, &other_bytes);
             CHECK(bytes == other_bytes && !memcmp(one, again, bytes) && !memcmp(loss, others, sizeof loss), "%d: %s", r, *isa);
             free(again);
