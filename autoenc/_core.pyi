@@ -140,6 +140,10 @@ class Trainer:
         """Goes on from the snapshot of a trainer of the same descriptions and options, after bind and subset."""
     def gradient(self, stage: int = 0, training: bool = False) -> tuple[float, list[NDArray[Any]]]:
         """Data loss and gradient by parameter, without update (needs L-BFGS, clip_norm, or more rows than a chunk)."""
+    def profile(self) -> tuple[int, int, float, float, list[tuple[str, str, int, float, float, float]]] | None:
+        """(steps, threads, seconds, roof, [(phase, subject, calls, seconds, flops, bytes)]) of epochs and evaluations.
+
+        None unless the environment variable AUTOENC_PROFILE was 1 when the trainer was made."""
 
 @final
 class Predictor:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from autoenc import _core
+from autoenc import _core, _profile
 from autoenc._checkpoint import Progress as Known
 from autoenc._checkpoint import Training
 from autoenc.exceptions import DivergenceError
@@ -254,6 +254,8 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
             raise history.error from error
     finally:
         progress.close()
+        if (taken := trainer.profile()) is not None:
+            _profile.show(taken, type(estimator).__name__)
     if best < math.inf:
         trainer.restore_best()
     if plan.checkpoint is not None and not history.interrupted and history.error is None:

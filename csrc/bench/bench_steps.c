@@ -1,12 +1,14 @@
 /* A few training steps of a small network, for counts of instructions (.ci/instructions.py):
  *
- *   python csrc/build.py bench steps dense|top_k|sparse */
+ *   python csrc/build.py bench steps dense|top_k|sparse
+ *
+ * With AUTOENC_PROFILE=1 in the environment it also says where the time went. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "train/trainer.h"
+#include "train/profile.h"
 
 #define ROWS 96
 #define MOST 12
@@ -57,6 +59,19 @@ static ae_data sparse_rows(int64_t width) {
                      .n_stored = ROWS * MOST};
 }
 
+static void show_profile(const ae_trainer *t) {
+    ae_profile_total total;
+    ae_profile_row row;
+    if (!ae_trainer_profile(t, &total))
+        return;
+    const double us = 1e6 / (double)total.steps;
+    printf("%.1f us a step, products at most %.1f GFLOP/s\n", total.seconds * us, total.roof / 1e9);
+    for (int i = 0; ae_trainer_profile_row(t, i, &row); i++)
+        if (row.calls)
+            printf("%-16s %-12s %5d calls %8.2f us a step %7.2f GFLOP/s %7.2f GB/s\n", row.phase, row.subject, (int)row.calls,
+                   row.seconds * us, row.flops / row.seconds / 1e9, row.bytes / row.seconds / 1e9);
+}
+
 int main(int count, char **names) {
     const char *name = count > 1 ? names[1] : "dense";
     const int64_t width = !strcmp(name, "dense") ? 30 : !strcmp(name, "top_k") ? 64 : 192;
@@ -104,6 +119,7 @@ int main(int count, char **names) {
         return 1;
     }
     printf("%s: %d steps, loss %.6f\n", name, (int)result.steps, result.loss);
+    show_profile(t);
     ae_trainer_free(t);
     return 0;
 }

@@ -54,6 +54,29 @@ static ae_gemm product(int64_t summed, int64_t a_stride) {
     return (ae_gemm){terms, AE_PANEL, ae_panel_columns(summed, terms - 1), NULL, NULL, a_stride, AE_PANEL * AE_PANEL};
 }
 
+/* Sums of more terms than this are cut: a part of the rows of A then stays in the second-level cache while the same part of each
+ * panel of B passes by, and so does C. Uncut, all of A would come from further away for each panel of C. */
+#define TERMS_AT_ONCE 8
+#define IS_LONG(gemm) ((gemm)->terms > 4 * TERMS_AT_ONCE)
+
+/* C (m, n) = start + A B, term after term over all panels of C; b_panel: reals from one panel of B to the next. */
+static AE_NOINLINE void long_product(const ae_gemm *whole, int64_t m, int64_t n, const real *a, const real *b, int64_t b_panel,
+                                     ae_gemm_start start, const real *bias, real *c, int64_t c_panel) {
+    for (int64_t term = 0; term < whole->terms; term += TERMS_AT_ONCE) {
+        ae_gemm part = *whole;
+        if (whole->terms - term > TERMS_AT_ONCE) {
+            part.terms = TERMS_AT_ONCE;
+            part.k_last = whole->k;
+        } else {
+            part.terms = whole->terms - term;
+        }
+        for (int64_t q = 0; q < ae_panels(n); q++)
+            AE_V(ae_gemm_rows)
+        (&part, m, ae_panel_columns(n, q), a + term * whole->a_step, b + q * b_panel + term * whole->b_step,
+         term ? AE_START_C : start, bias ? bias + q * AE_PANEL : NULL, c + q * c_panel);
+    }
+}
+
 static void dense_prepare(const ae_binding *binding) {
     dense_table *table = binding->table;
     table->forward = product(binding->in[0].shape.width, binding->in[0].stride);
@@ -73,10 +96,13 @@ static void dense_forward(const ae_binding *binding, const ae_block *block) {
         AE_V(ae_pairs_product)
     (in->pairs, in->pairs->value, row0, row1, out->shape.width, weight, in->shape.width * AE_PANEL, start, bias, out->data,
      out->stride);
+    else if (IS_LONG(&table->forward))
+        long_product(&table->forward, row1 - row0, out->shape.width, x, weight, in->shape.width * AE_PANEL, start, bias,
+                     (real *)out->data + row0 * AE_PANEL, out->stride);
     for (int64_t q = 0; q < ae_panels(out->shape.width); q++) {
         const int64_t at = q * out->stride + row0 * AE_PANEL;
         real *y = (real *)out->data + at;
-        if (!in->pairs)
+        if (!in->pairs && !IS_LONG(&table->forward))
             AE_V(ae_gemm_rows)
         (&table->forward, row1 - row0, ae_panel_columns(out->shape.width, q), x, weight + q * in->shape.width * AE_PANEL, start,
          bias + q * AE_PANEL, y);
@@ -118,6 +144,11 @@ static void dense_backward_data(const ae_binding *binding, const ae_block *block
         return;
     }
     const real *transposed = binding->transposed[WEIGHT];
+    if (IS_LONG(&table->backward_data)) {
+        long_product(&table->backward_data, row1 - row0, in->shape.width, delta + row0 * AE_PANEL, transposed,
+                     out->shape.width * AE_PANEL, start, NULL, (real *)in->gradient + row0 * AE_PANEL, in->stride);
+        return;
+    }
     for (int64_t p = 0; p < ae_panels(in->shape.width); p++) {
         const real *panel = transposed + p * out->shape.width * AE_PANEL;
         real *g = (real *)in->gradient + p * in->stride + row0 * AE_PANEL;

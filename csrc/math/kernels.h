@@ -9,10 +9,13 @@
 #include "base/cpu.h"
 #include "math/activation.h"
 #include "math/blas1.h"
+#include "math/gemm.h"
 
 typedef struct ae_kernels {
     /* math/gemm.h */
     void (*tile_transpose)(const void *from, int rows, void *to);
+    void (*gemm_rows)(const ae_gemm *gemm, int64_t m, int n, const void *a, const void *b, ae_gemm_start start,
+                      const void *bias, void *c);
     /* math/blas1.h */
     double (*dot)(int64_t n, const void *x, const void *y);
     void (*axpy)(int64_t n, double a, const void *x, void *y);

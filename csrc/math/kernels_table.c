@@ -8,6 +8,11 @@
 #include "math/variant.h"
 
 static void tile_transpose(const void *from, int rows, void *to) { AE_V(ae_tile_transpose)(from, rows, to); }
+static void gemm_rows(const ae_gemm *gemm, int64_t m, int n, const void *a, const void *b, ae_gemm_start start,
+                      const void *bias, void *c) {
+    AE_V(ae_gemm_rows)(gemm, m, n, a, b, start, bias, c);
+}
+
 static double dot(int64_t n, const void *x, const void *y) { return AE_V(ae_dot)(n, x, y); }
 static void axpy(int64_t n, double a, const void *x, void *y) { AE_V(ae_axpy)(n, (real)a, x, y); }
 static void scale(int64_t n, double a, void *x) { AE_V(ae_scale)(n, (real)a, x); }
@@ -53,6 +58,7 @@ static double log_mean_exp(int64_t k, const void *t, void *share) { return AE_V(
 extern const ae_kernels AE_V(ae_kernels);
 const ae_kernels AE_V(ae_kernels) = {
     .tile_transpose = tile_transpose,
+    .gemm_rows = gemm_rows,
     .dot = dot,
     .axpy = axpy,
     .scale = scale,

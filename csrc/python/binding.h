@@ -21,7 +21,7 @@
 
 #include "net/data.h"
 #include "net/predictor.h"
-#include "train/trainer.h"
+#include "train/profile.h"
 
 typedef struct binding_state {
     PyObject *divergence_error;

@@ -519,6 +519,28 @@ static PyObject *trainer_gradient(PyObject *object, PyObject *args, PyObject *kw
     return list ? Py_BuildValue("dN", loss, list) : NULL;
 }
 
+/* (steps, threads, seconds, roof, [(phase, subject, calls, seconds, flops, bytes), ...]), or None where none is taken. */
+static PyObject *trainer_profile(PyObject *object, PyObject *unused) {
+    trainer_object *self = idle(object);
+    ae_profile_total total;
+    ae_profile_row row;
+    (void)unused;
+    if (!self)
+        return NULL;
+    if (!ae_trainer_profile(self->trainer, &total))
+        Py_RETURN_NONE;
+    PyObject *list = PyList_New(0);
+    for (int i = 0; list && ae_trainer_profile_row(self->trainer, i, &row); i++) {
+        PyObject *item =
+            row.calls ? Py_BuildValue("ssLddd", row.phase, row.subject, (long long)row.calls, row.seconds, row.flops, row.bytes)
+                      : NULL;
+        if (row.calls && (!item || PyList_Append(list, item) < 0))
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list ? Py_BuildValue("LiddN", (long long)total.steps, total.threads, total.seconds, total.roof, list) : NULL;
+}
+
 static PyObject *trainer_n_state(PyObject *object, void *unused) {
     (void)unused;
     return PyLong_FromLong(ae_trainer_n_state(((trainer_object *)object)->trainer));
@@ -554,6 +576,7 @@ static PyMethodDef trainer_methods[] = {
     {"restore", trainer_restore, METH_O, PyDoc_STR("restore($self, state, /)\n--\n\nGoes on from a snapshot.")},
     {"gradient", (PyCFunction)(void (*)(void))trainer_gradient, METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("gradient($self, stage=0, training=False)\n--\n\nLoss and gradient without update.")},
+    {"profile", trainer_profile, METH_NOARGS, PyDoc_STR("profile($self)\n--\n\nWhere the time went, or None.")},
     {NULL, NULL, 0, NULL},
 };
 

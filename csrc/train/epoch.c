@@ -4,7 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/fpstate.h"
-#include "train/internal.h"
+#include "train/laps.h"
 
 static update step_update(const ae_trainer *t, const stage *s) {
     ae_rule_step plain = {.rate = t->last_rate * s->desc.rate_factor,
@@ -88,7 +88,9 @@ static ae_status lbfgs_epoch(ae_context *context, ae_trainer *t, ae_stop stop, v
         objective = t->last_objective;
     }
     for (;;) {
+        lap l = lap_begin(t, 0);
         const ae_lbfgs_request request = ae_lbfgs_advance(t->lbfgs, t->net->parameter_base, &objective, t->gradient);
+        lap_end(&l, PROFILE_LBFGS, 0);
         if (request != AE_LBFGS_EVALUATE) {
             *converged = request == AE_LBFGS_CONVERGED;
             break;
@@ -129,6 +131,12 @@ static void keep_terms(ae_trainer *t) {
     }
 }
 
+static void keep_last(ae_trainer *t) {
+    lap l = lap_begin(t, 0);
+    train_keep_last(t);
+    lap_end(&l, PROFILE_SNAPSHOT, 0);
+}
+
 ae_status ae_trainer_epoch(ae_context *context, ae_trainer *t, ae_stop stop, void *stop_argument, ae_epoch_result *result) {
     ae_fpstate saved;
     ae_status status;
@@ -137,8 +145,9 @@ ae_status ae_trainer_epoch(ae_context *context, ae_trainer *t, ae_stop stop, voi
     if (!t->slots[0].n_sources)
         return ae_fail(context, AE_ERR_STATE, "an epoch was asked for before data was bound");
     ae_fpstate_enter(&saved);
+    const lap whole = lap_begin(t, 0);
     if (!t->committed)
-        train_keep_last(t);
+        keep_last(t);
     memset(t->term_sum, 0, (size_t)t->n_losses * sizeof *t->term_sum);
     if (t->lbfgs)
         status = lbfgs_epoch(context, t, stop, stop_argument, &loss, &converged);
@@ -149,12 +158,14 @@ ae_status ae_trainer_epoch(ae_context *context, ae_trainer *t, ae_stop stop, voi
         status = ae_fail(context, AE_ERR_NONFINITE, "a weight is not finite");
     if (status == AE_OK) {
         t->epoch++;
-        train_keep_last(t);
+        keep_last(t);
         keep_terms(t);
         *result = (ae_epoch_result){loss, t->last_rate, t->step, converged};
     } else {
         train_roll_back(t);
     }
+    if (whole.profile)
+        whole.profile->total.seconds += profile_clock() - whole.since;
     ae_fpstate_leave(&saved);
     return status;
 }
@@ -168,6 +179,9 @@ ae_status ae_trainer_evaluate(ae_context *context, ae_trainer *t, int which, int
                        (long long)first);
     pass p = train_pass(t, which, first, count, split);
     double total = 0.0;
+    lap l = lap_begin(t, 0);
+    const double since = l.since;
+    t->profile = NULL; /* one row has all of it */
     ae_fpstate_enter(&saved);
     AE_TRY(train_weigh(context, &p));
     for (int i = 0; i < t->n_stages; i++)
@@ -182,6 +196,10 @@ ae_status ae_trainer_evaluate(ae_context *context, ae_trainer *t, int which, int
     *loss = total;
 cleanup:
     ae_fpstate_leave(&saved);
+    t->profile = l.profile;
+    lap_end(&l, PROFILE_EVALUATION, 0);
+    if (l.profile)
+        l.profile->total.seconds += l.since - since;
     return status;
 }
 

@@ -47,6 +47,8 @@ typedef struct pass {
     double weight_scale; /* makes the mean row weight of the pass one */
 } pass;
 
+typedef struct ae_profile ae_profile;
+
 struct ae_trainer {
     ae_net *net;
     const ae_kernels *kernels, *exact; /* of the precision; of doubles */
@@ -90,6 +92,7 @@ struct ae_trainer {
     bool committed, has_best; /* `last` and `best` hold something */
     double asked;             /* clock of the last question to `stop` */
     ae_asking asking;         /* outside of epochs and evaluations */
+    ae_profile *profile;      /* NULL: none is taken (train/laps.h) */
 };
 
 /* Rows of a tile: small enough that parameter, gradient, two states and transpose of 32 columns stay in the second level

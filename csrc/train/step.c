@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "train/internal.h"
+#include "train/laps.h"
 
 ae_status train_ask(ae_context *context, ae_trainer *trainer, ae_stop stop, void *stop_argument) {
     ae_asking asking = {stop, stop_argument, trainer->asked};
@@ -129,13 +129,34 @@ static void join_samples(const row_phase *phase, int64_t row0, int64_t row1) {
         run_term(phase, i, row0, row1, true, share);
 }
 
-static void run_losses(const row_phase *phase, int64_t row0, int64_t row1) {
+static void run_losses(const row_phase *phase, int64_t row0, int64_t row1, lap *l) {
     const stage *s = phase->stage;
-    if (s->joins)
+    if (s->joins) {
         join_samples(phase, row0, row1);
-    else
-        for (int i = 0; i < s->desc.n_losses; i++)
-            run_term(phase, i, row0, row1, phase->gradients, NULL);
+        lap_end(l, PROFILE_LOSS, s->desc.first_loss); /* all of them */
+        return;
+    }
+    for (int i = 0; i < s->desc.n_losses; i++) {
+        run_term(phase, i, row0, row1, phase->gradients, NULL);
+        lap_end(l, PROFILE_LOSS, s->desc.first_loss + i);
+    }
+}
+
+/* Node by node where each has a time of its own. */
+static void run_forward(const row_phase *phase, const ae_block *block, int worker, lap *l) {
+    const int step = l->profile ? 1 : phase->last - phase->first + 1;
+    for (int i = phase->first; i <= phase->last; i += step) {
+        ae_net_forward(phase->trainer->net, i, i + step - 1, *block, worker);
+        lap_end(l, PROFILE_FORWARD, i);
+    }
+}
+
+static void run_backward(const row_phase *phase, const ae_block *block, int worker, lap *l) {
+    const int step = l->profile ? 1 : phase->back_last - phase->back_first + 1;
+    for (int i = phase->back_last; i >= phase->back_first; i -= step) {
+        ae_net_backward(phase->trainer->net, i - step + 1, i, *block, worker);
+        lap_end(l, PROFILE_BACKWARD, i);
+    }
 }
 
 static void row_task(void *argument, int64_t task, int worker) {
@@ -145,13 +166,16 @@ static void row_task(void *argument, int64_t task, int worker) {
     const int64_t row1 = row0 + phase->block < phase->rows ? row0 + phase->block : phase->rows;
     const ae_block block = {row0,  row1, phase->pass->step, phase->first_row, phase->pass->training, phase->gradients,
                             false, NULL};
-    if (phase->begins)
+    lap l = lap_begin(t, worker);
+    if (phase->begins) {
         gather_rows(phase, row0, row1);
-    ae_net_forward(t->net, phase->first, phase->last, block, worker);
+        lap_end(&l, PROFILE_GATHER, 0);
+    }
+    run_forward(phase, &block, worker, &l);
     if (phase->turns)
-        run_losses(phase, row0, row1);
+        run_losses(phase, row0, row1, &l);
     if (phase->gradients)
-        ae_net_backward(t->net, phase->back_first, phase->back_last, block, worker);
+        run_backward(phase, &block, worker, &l);
 }
 
 /* Rows of a block: values of a small network stay in the second-level cache from forward to backward; of a wide one hardly
@@ -169,7 +193,7 @@ static int64_t block_rows(const ae_trainer *t, int64_t rows, int workers) {
     int64_t one = l2 * 12 / 10 / (widest * (int64_t)t->net->real_size);
     /* A tile of the products is 12 rows high; of weights that come from memory each block wants more use. */
     const bool far = t->net->parameter_reals * (int64_t)t->net->real_size > 16 * l2;
-    const int64_t least = ((far ? 64 : 12) + samples - 1) / samples;
+    const int64_t least = ((far ? 128 : 12) + samples - 1) / samples;
     one = one < least ? least : one > 128 ? 128 : one;
     const int64_t best = all > one ? all : one;
     const int64_t parts = (rows + best * workers - 1) / (best * workers) * workers;
@@ -208,7 +232,9 @@ static void couple_task(void *argument, int64_t part, int worker) {
 static void couple(const row_phase *phase, int node, bool backward, int workers) {
     const ae_node *n = &phase->trainer->net->nodes[node];
     couple_phase c = {n, phase->rows * n->plan.out.multiplicity, phase->pass->training, backward};
+    lap l = lap_begin(phase->trainer, 0);
     ae_pool_run(phase->trainer->pool, couple_task, &c, n->plan.coupling_parts, workers);
+    lap_end(&l, PROFILE_COUPLE, node);
 }
 
 static void run_rows(row_phase *phase, int workers) {
@@ -325,15 +351,22 @@ static void sum_uses(const weight_phase *phase, const tile_task *task, char *gra
     }
 }
 
+/* The node that a parameter is named after. */
+static int owner(const ae_trainer *t, const tile_task *task) { return t->net->parameters[task->parameter].use[0].node; }
+
 static void weight_task(void *argument, int64_t index, int worker) {
     const weight_phase *phase = argument;
     const ae_trainer *t = phase->trainer;
     const tile_task *task = &phase->stage->tiles[index];
     char *scratch = t->tile_scratch + (size_t)worker * t->tile_bytes;
     char *gradient = phase->keep ? at_tile(t, t->gradient, task) : scratch;
+    lap l = lap_begin(t, worker);
     sum_uses(phase, task, gradient, scratch + t->tile_bytes / 2);
-    if (phase->how)
+    lap_end(&l, PROFILE_WEIGHTS, owner(t, task));
+    if (phase->how) {
         update_tile(t, phase->stage, task, phase->how, gradient);
+        lap_end(&l, PROFILE_UPDATE, owner(t, task));
+    }
 }
 
 /* The layer's own new value, read off by the first use in the stage, then in its place. */
@@ -356,8 +389,11 @@ static void assign_task(void *argument, int64_t index, int worker) {
 void train_assign(const ae_trainer *t, int stage_index, int64_t rows) {
     const stage *s = &t->stages[stage_index];
     weight_phase by_weights = {t, s, NULL, rows, false, false, true};
-    if (s->n_assigned)
+    lap l = lap_begin(t, 0);
+    if (s->n_assigned) {
         ae_pool_run(t->pool, assign_task, &by_weights, s->n_assigned, 0);
+        lap_end(&l, PROFILE_ASSIGN, 0);
+    }
 }
 
 static void norm_task(void *argument, int64_t index, int worker) {
@@ -371,9 +407,11 @@ static void norm_task(void *argument, int64_t index, int worker) {
 
 static void update_task(void *argument, int64_t index, int worker) {
     const weight_phase *phase = argument;
+    const ae_trainer *t = phase->trainer;
     const tile_task *task = &phase->stage->tiles[index];
-    (void)worker;
-    update_tile(phase->trainer, phase->stage, task, phase->how, at_tile(phase->trainer, phase->trainer->gradient, task));
+    lap l = lap_begin(t, worker);
+    update_tile(t, phase->stage, task, phase->how, at_tile(t, t->gradient, task));
+    lap_end(&l, PROFILE_UPDATE, owner(t, task));
 }
 
 /* Max-norm (Srebro and Shraibman 2005): each unit's incoming weights are drawn back onto the ball. By panel, because a
@@ -430,6 +468,7 @@ static double clipping_scale(const ae_trainer *t, const stage *s) {
 static ae_status update_late(ae_context *context, ae_trainer *t, const stage *s, const update *how, int64_t rows, int workers) {
     weight_phase by_weights = {t, s, how, rows, false, true, true};
     update scaled = *how;
+    lap l = lap_begin(t, 0);
     if (s->n_unit)
         ae_pool_run(t->pool, project_task, &by_weights, s->n_unit, workers);
     if (isfinite(t->options.clip_norm)) {
@@ -439,6 +478,7 @@ static ae_status update_late(ae_context *context, ae_trainer *t, const stage *s,
             return ae_fail(context, AE_ERR_NONFINITE, "the norm of the gradient is not finite");
     }
     by_weights.how = &scaled;
+    lap_end(&l, PROFILE_LIMITS, 0);
     ae_pool_run(t->pool, update_task, &by_weights, s->n_tiles, workers);
     return AE_OK;
 }
@@ -451,6 +491,8 @@ ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const p
     const int row_workers = workers_for(t, gradients ? 2 * flops + coupled_flops(t, rows) : flops);
     const int weight_workers = workers_for(t, flops);
     ae_status status = AE_OK;
+    if (t->profile)
+        profile_step(t->profile, gradients && stage_index == 0, row_workers > weight_workers ? row_workers : weight_workers);
     if (gradients && t->bound_stage != stage_index) {
         ae_net_bind_range(t->net, s->desc.first_node, s->desc.last_node, s->desc.groups, s->seeded);
         t->bound_stage = stage_index;
@@ -461,25 +503,31 @@ ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const p
             0, 0, false, false};
         by_rows.block = block_rows(t, by_rows.rows, row_workers);
         run_by_rows(&by_rows, row_workers);
+        lap l = lap_begin(t, 0);
         if (!add_losses(&by_rows))
             return ae_fail(context, AE_ERR_NONFINITE, "the loss is not finite");
+        lap_end(&l, PROFILE_SUMS, 0);
         if (gradients) {
             ae_net_order_pairs(t->net, s->desc.first_node, s->desc.last_node, by_rows.rows);
+            lap_end(&l, PROFILE_ORDER, 0);
             const bool last = done + t->chunk >= rows;
             weight_phase by_weights = {t, s, last && !late ? how : NULL, by_rows.rows, done > 0, !whole || late || !how, last};
             ae_pool_run(t->pool, weight_task, &by_weights, s->n_tiles, weight_workers);
         }
+        if (t->profile)
+            profile_count(t, s, by_rows.rows, gradients, !whole || late || !how, how && done + t->chunk >= rows);
         AE_TRY(train_ask(context, t, stop, stop_argument));
     }
     if (late)
         AE_TRY(update_late(context, t, s, how, rows, weight_workers));
-    if (how && isfinite(t->options.max_norm)) {
+    if (how && (isfinite(t->options.max_norm) || s->n_unit)) {
         weight_phase by_weights = {t, s, how, rows, false, false, true};
-        ae_pool_run(t->pool, max_norm_task, &by_weights, s->n_tiles, weight_workers);
-    }
-    if (how && s->n_unit) {
-        weight_phase by_weights = {t, s, how, rows, false, false, true};
-        ae_pool_run(t->pool, unit_task, &by_weights, s->n_unit, weight_workers);
+        lap l = lap_begin(t, 0);
+        if (isfinite(t->options.max_norm))
+            ae_pool_run(t->pool, max_norm_task, &by_weights, s->n_tiles, weight_workers);
+        if (s->n_unit)
+            ae_pool_run(t->pool, unit_task, &by_weights, s->n_unit, weight_workers);
+        lap_end(&l, PROFILE_LIMITS, 0);
     }
     if (how)
         train_assign(t, stage_index, rows);

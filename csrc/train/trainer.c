@@ -7,7 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/fpstate.h"
-#include "train/internal.h"
+#include "train/laps.h"
 
 /* Bytes of values that a chunk of a minibatch may take. */
 #define CHUNK_BYTES (32ll << 20)
@@ -325,15 +325,28 @@ static bool needs_all_rows(const ae_net *net) {
     return needs;
 }
 
+/* Whether the gradient is kept whole however the rows pass. */
+static bool wants_gradient(const ae_trainer *t, bool by_rule) {
+    bool wants = !by_rule || isfinite(t->options.clip_norm);
+    for (int i = 0; i < t->net->n_parameters; i++)
+        wants |= t->net->parameters[i].constraint == AE_CONSTRAINT_UNIT_ROWS;
+    return wants;
+}
+
 /* Rows that pass at once: the minibatch, or as many as the budget holds. Some layers need them all, and so does a stage that
  * reads values which an earlier one left. */
-static int64_t choose_chunk(const ae_trainer *t, int n_stages, int64_t bytes_per_row) {
+static int64_t choose_chunk(const ae_trainer *t, const ae_stage_desc *stages, int n_stages, int64_t bytes_per_row) {
+    const double gradient = (double)(t->net->parameter_reals + t->net->further_reals) * (double)t->net->real_size;
     const int64_t batch = t->options.batch_size;
     if (t->whole_only)
         return batch;
     for (int i = 0; i < n_stages; i++)
         if (t->stages[i].reads_across)
             return batch;
+    /* In chunks a minibatch keeps a gradient as large as the weights, which each chunk reads and writes: more rows may be less. */
+    if (!t->options.chunk_rows && !wants_gradient(t, stages[0].rule >= 0) &&
+        (double)batch * (double)bytes_per_row < gradient + CHUNK_BYTES)
+        return batch;
     int64_t rows = t->options.chunk_rows ? t->options.chunk_rows : CHUNK_BYTES / bytes_per_row;
     rows -= rows % AE_LOSS_LANES;
     rows = rows < 64 && !t->options.chunk_rows ? 64 : rows;
@@ -368,7 +381,7 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     /* Planned for one row first: it tells the bytes of a row, which tell the chunk. */
     AE_TRY(ae_net_plan_rows(context, t->net, 1, true, 1));
     t->whole_only = needs_all_rows(t->net);
-    t->chunk = choose_chunk(t, n_stages, t->net->value_reals_per_row * (int64_t)t->net->real_size);
+    t->chunk = choose_chunk(t, stages, n_stages, t->net->value_reals_per_row * (int64_t)t->net->real_size);
     AE_TRY(ae_net_plan_rows(context, t->net, t->chunk, true, options->n_threads));
     AE_TRY(ae_alloc(context, &block, (size_t)t->net->n_parameters + 1, sizeof *t->changed_by));
     t->changed_by = block;
@@ -379,6 +392,7 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
         AE_TRY(ae_lbfgs_new(context, &t->lbfgs, options->bits, isa, t->net->trained_reals, options->lbfgs_memory,
                             options->lbfgs_max_evaluations, options->lbfgs_gtol));
     ae_net_seed(t->net, options->seed);
+    AE_TRY(profile_new(context, t));
     *out = t;
     return AE_OK;
 cleanup:
@@ -395,6 +409,7 @@ void ae_trainer_free(ae_trainer *t) {
         ae_free(t->stages[i].adds);
     }
     ae_free(t->changed_by);
+    profile_free(t->profile);
     ae_free(t->losses);
     ae_lbfgs_free(t->lbfgs);
     ae_arena_destroy(&t->memory);
