@@ -13,7 +13,7 @@ LARGEST_LOG_NOISE = 10.0  # as losses/gaussian.c has it
 # Factors of beta, by the number of epochs done and of all (Fu et al. 2019; in half of each cycle it rises).
 SCHEDULES: dict[str, Callable[[int, int], float]] = {
     "linear": lambda done, n: min(1.0, 2.0 * (done + 1) / n),
-    "cyclical": lambda done, n: min(1.0, 2.0 * ((4.0 * done / n) % 1.0)),
+    "cyclical": lambda done, n: min(1.0, 2.0 * ((4.0 * done / n) % 1.0)) if done < n else 1.0,
 }
 
 

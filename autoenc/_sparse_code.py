@@ -116,7 +116,12 @@ def _revive(kind: str, relu: bool, sparsity: TopK | BatchTopK, graph: Graph, rec
     if not dense or dense[0]["inputs"] != (reconstruction.decoded,) or dense[0]["fields"]["activation"] != "identity":
         raise ValueError(
             f"sparsity={sparsity!r} with aux_k needs a decoder of one linear layer; allowed: "
-            "decoder_hidden_layer_sizes=(), or aux_k=None"
+            "decoder_hidden_layer_sizes=() and output_activation='auto', or aux_k=None"
+        )
+    if graph.widths.get("code_prefixes") and reconstruction.decoded.startswith("code_"):
+        raise ValueError(
+            f"sparsity={sparsity!r} with aux_k does not go with Matryoshka, whose prefixes each leave something else; "
+            "allowed: aux_k=None"
         )
     size = (int(sparsity.aux_k), int(relu), 1)
     aux = graph.add(kind, "code_aux", CODE, size=size, value=(float(sparsity.dead_after),), shares=SELECTED)

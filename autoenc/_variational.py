@@ -58,7 +58,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         Weight of the divergence from the prior; relative to nats [7]_.
     beta_schedule : {"linear", "cyclical"}, callable or None, default=None
         Factor of beta by epoch: "linear" rises to 1 over the first half of max_iter, "cyclical" does so in each of four
-        cycles [8]_. A callable gets the share of epochs done, from 0 to 1, and answers the factor.
+        cycles [8]_. A callable gets the share of epochs done, from 0 to 1, and answers the factor. Passes of
+        `partial_fit` count as epochs; beyond max_iter the share stays 1, and the factor of the names too.
     free_bits : float, default=0.0
         Mean divergence of a component over a minibatch, in nats, below which it costs nothing [9]_. For "elbo" and the
         normal prior.
@@ -260,8 +261,10 @@ class VariationalAutoencoder(BaseAutoencoder):
             return None
         i, term = next((i, t) for i, t in enumerate(spec["objective"]) if t["prediction"].startswith("divergence"))
         n = int(self.max_iter)
+        before = trainer.position()[1]  # passes of partial_fit
 
         def change(done: int) -> None:
+            done = min(before + done, n)
             factor = schedule(done / n) if callable(schedule) else _latent.SCHEDULES[schedule](done, n)
             if not 0.0 <= factor < np.inf:
                 raise ValueError(

@@ -206,6 +206,7 @@ def test_unit_norm_decoder(X):
         ({"sparsity": TopK(3), "latent_activation": "relu"}, "latent_activation='relu' does not go with sparsity"),
         ({"sparsity": KL()}, "latent_activation='identity' does not go with sparsity"),
         ({"sparsity": TopK(3, aux_k=3), "hidden_layer_sizes": (5,)}, "with aux_k needs a decoder of one linear layer"),
+        ({"sparsity": Matryoshka((2,), sparsity=TopK(3, aux_k=3))}, "with aux_k does not go with Matryoshka"),
         ({"sparsity": 3}, "'sparsity' parameter of Autoencoder"),
     ],
 )

@@ -355,6 +355,25 @@ def test_the_weight_of_the_divergence_follows_its_schedule():
         model(beta_schedule=lambda share: -1).fit(X)
 
 
+def test_passes_of_partial_fit_follow_the_schedule():
+    X, seen = rows(), []
+
+    def factor(share):
+        seen.append(share)
+        return share
+
+    passes = model(beta_schedule=factor, max_iter=4)
+    for _ in range(6):
+        passes.partial_fit(X)
+    assert seen == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+    cyclical, plain = model(beta_schedule="cyclical", max_iter=2), model(beta_schedule=lambda share: float(share == 1))
+    plain.set_params(max_iter=2)
+    for _ in range(4):
+        cyclical.partial_fit(X)
+        plain.partial_fit(X)
+    assert same_weights(cyclical, plain)
+
+
 def test_beta_presses_and_free_bits_let_be():
     X = rows(200)
     settings = dict(noise_variance=1.0, max_iter=100, learning_rate_init=0.02)
