@@ -5,8 +5,12 @@ from typing import Any, ClassVar
 
 from sklearn.utils._param_validation import Interval
 
+from autoenc import _core
 from autoenc._autoencoder import Autoencoder
 from autoenc._declare import default, estimator, first
+from autoenc._sparse_code import LINKS_OF_ENTRIES
+from autoenc._spec import loss_link
+from autoenc.losses import ColumnLoss
 from autoenc.sparsity import MOST_K, Sparsity, TopK
 
 DEAD_AFTER = 10_000  # training rows without activity
@@ -26,8 +30,9 @@ class SparseAutoencoder(Autoencoder):
     n_components : int, default=256
         Features of the code.
     k : int or None, default=16
-        Features that are active in a row. Where the decoder has no hidden layers, those that have been silent for
-        10,000 training rows are revived by an auxiliary loss [3]_. None: as `sparsity` says. A `sparsity` also takes
+        Features that are active in a row. Where the decoder is linear up to the link of one loss for all columns that
+        is not "multinomial" or "categorical", those that have been silent for 10,000 training rows are revived by an
+        auxiliary loss [3]_. None: as `sparsity` says. A `sparsity` also takes
         the place of the default; beside another `k` it is an error.
     sparsity : object of `autoenc.sparsity` or None, default=None
         What makes the code sparse in the place of `k`.
@@ -84,6 +89,15 @@ class SparseAutoencoder(Autoencoder):
                 f"k={self.k!r} and sparsity={self.sparsity!r} both say what is kept; allowed: one of them, with k=None "
                 "for sparsity"
             )
-        hidden = self._hidden_layers()[1]
-        aux_k = None if hidden else max(1, int(self.n_components) // 4)
+        aux_k = max(1, int(self.n_components) // 4) if self._may_revive() else None
         return TopK(int(self.k), aux_k=aux_k, dead_after=DEAD_AFTER)
+
+    def _may_revive(self) -> bool:
+        """Whether the auxiliary loss goes with the decoder and the loss."""
+        if isinstance(self.loss, ColumnLoss):
+            losses = {loss for _, loss, _ in self.loss.losses} | ({self.loss.remainder} - {None})
+        else:
+            losses = {self.loss}
+        links = {loss_link(loss) for loss in losses if loss in _core.LOSSES}
+        linear = self.output_activation in ("auto", "identity") or links != {"identity"}
+        return not self._hidden_layers()[1] and linear and len(links) == 1 and links <= {*LINKS_OF_ENTRIES}

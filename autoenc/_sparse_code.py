@@ -7,12 +7,13 @@ the type of the object: one function for each idea.
 from functools import singledispatch
 from typing import Any, NamedTuple
 
-from autoenc._spec import Graph, Term
+from autoenc._spec import Graph, Term, loss_link
 from autoenc.sparsity import KL, L1, BatchTopK, Gated, JumpReLU, Matryoshka, TopK
 
 CODE = "code"  # the dense node: weights have the same name, and so the same start, whatever comes behind
 SELECTED = "code_selected"  # behind a selection among its features
 MOST_SELECTED_FROM = 2**24  # features, in the core
+LINKS_OF_ENTRIES = ("identity", "logistic", "exp")  # what they give is the mean of the entry, whatever the others are
 
 
 class Place(NamedTuple):
@@ -123,6 +124,13 @@ def _revive(kind: str, relu: bool, sparsity: TopK | BatchTopK, graph: Graph, rec
             f"sparsity={sparsity!r} with aux_k does not go with Matryoshka, whose prefixes each leave something else; "
             "allowed: aux_k=None"
         )
+    links = {loss_link(part.loss) for part in graph.parts.values()}
+    if len(links) > 1 or not links <= {*LINKS_OF_ENTRIES}:
+        losses = ", ".join(sorted({repr(part.loss) for part in graph.parts.values()}))
+        raise ValueError(
+            f"sparsity={sparsity!r} with aux_k does not go with the loss of {losses}: what is left over is the "
+            "difference of each entry from its mean, by one link for all; allowed: aux_k=None"
+        )
     size = (int(sparsity.aux_k), int(relu), 1)
     aux = graph.add(kind, "code_aux", CODE, size=size, value=(float(sparsity.dead_after),), shares=SELECTED)
     again = {**dense[0]["fields"], "shares": reconstruction.output, "shares_transposed": 0, "size": (1,)}
@@ -131,7 +139,10 @@ def _revive(kind: str, relu: bool, sparsity: TopK | BatchTopK, graph: Graph, rec
         nothing = graph.add("constant", "aux_condition", width=behind)
         aux = graph.add("concatenate", "aux_decoded", aux, nothing, width=graph.widths[reconstruction.decoded])
     revived = graph.add("dense", "aux_reconstruction", aux, **again)
-    residual = graph.add("add", "residual", reconstruction.target, reconstruction.output, size=(0, 1))
+    mean, (link,) = reconstruction.output, links
+    if link != "identity":
+        mean = graph.add("activation", "aux_mean", mean, activation=link)
+    residual = graph.add("add", "residual", reconstruction.target, mean, size=(0, 1))
     weight = reconstruction.entry_weight  # of what is missing nothing is left over
     graph.term("squared_error", revived, residual, weight=sparsity.aux_weight, entry_weight=weight)
 

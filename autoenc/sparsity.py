@@ -123,8 +123,8 @@ class TopK(Sparsity):
     autoencoders of [2]_. Latents that have not been active for ``dead_after`` training rows count as dead. With
     ``aux_k`` they are revived by the auxiliary loss of [1]_: the ``aux_k`` largest latents among the dead ones
     reconstruct, by the decoder without its bias, the residual :math:`x - \hat x` of the main reconstruction, of which
-    no gradient is taken. The paper normalises both losses by the variance of the input, which leaves ``aux_weight`` as
-    it is.
+    no gradient is taken; with "log_loss" and counts :math:`\hat x` is what is behind the link, a probability or a
+    mean. The paper normalises both losses by the variance of the input, which leaves ``aux_weight`` as it is.
 
     As in the authors' code [3]_, ``relu`` goes for the dead latents too, so none is revived that is negative in every
     row. Theirs are positive in about half of the rows, because the rows are centred by a bias before the encoder.
@@ -163,7 +163,7 @@ class TopK(Sparsity):
     # Only with aux_k and a decoder of one linear layer:
     #   aux = top_k(pre), shares=code, size = (aux_k, relu, 1), value[0] = dead_after
     #   aux_reconstruction = dense(aux), shares=reconstruction, size[0] = 1 (without bias)
-    #   residual = add(x, reconstruction), size = (0, 1) (subtracts)
+    #   residual = add(x, link(reconstruction)), size = (0, 1) (subtracts)
     #   loss squared_error(prediction=aux_reconstruction, target=residual), aux_weight
     # Dead latents: parameter "<code>.since" (1, n) >= dead_after.
 

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import expit
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 
 from autoenc import Autoencoder, SparseAutoencoder
+from autoenc.losses import ColumnLoss
 from autoenc.sparsity import KL, L1, BatchTopK, Gated, JumpReLU, Matryoshka, TopK
 
 KINDS = {
@@ -117,12 +119,15 @@ def test_dead_latents_are_counted_and_revived(X):
     assert since.max() <= 60 * 600
 
 
-@pytest.mark.parametrize("kind", [TopK, BatchTopK])
-def test_the_auxiliary_loss_is_that_of_numpy(X, kind):
+@pytest.mark.parametrize(
+    ("kind", "loss"), [(TopK, "squared_error"), (BatchTopK, "squared_error"), (TopK, "log_loss"), (TopK, "poisson")]
+)
+def test_the_auxiliary_loss_is_that_of_numpy(X, kind, loss):
     """One step of plain gradient descent on all rows, with dead latents, by hand."""
     rows, rate, k, aux_k, aux_weight, dead_after = X[:150].astype(float), 0.5, 3, 5, 0.7, 150
     fitted = model(
         kind(k, aux_k=aux_k, aux_weight=aux_weight, dead_after=dead_after),
+        loss=loss,
         precision="float64",
         solver="sgd",
         momentum=0.0,
@@ -148,9 +153,10 @@ def test_the_auxiliary_loss_is_that_of_numpy(X, kind):
     revived = (among >= np.partition(among, -aux_k, axis=1)[:, -aux_k, np.newaxis]) & (pre > 0)
     assert revived.any()
     code, auxiliary = pre * kept, pre * revived
-    residual = rows - (code @ decoder + output_bias)
-    mean = 2 / rows.size
-    of_output, of_auxiliary = -mean * residual, mean * aux_weight * (auxiliary @ decoder - residual)
+    link = {"squared_error": lambda a: a, "log_loss": expit, "poisson": np.exp}[loss]
+    residual = rows - link(code @ decoder + output_bias)
+    of_output = -(2 if loss == "squared_error" else 1) / rows.size * residual
+    of_auxiliary = 2 / rows.size * aux_weight * (auxiliary @ decoder - residual)
     of_pre = (of_output @ decoder.T) * kept + (of_auxiliary @ decoder.T) * revived
     gradients = (
         rows.T @ of_pre,
@@ -207,6 +213,11 @@ def test_unit_norm_decoder(X):
         ({"sparsity": KL()}, "latent_activation='identity' does not go with sparsity"),
         ({"sparsity": TopK(3, aux_k=3), "hidden_layer_sizes": (5,)}, "with aux_k needs a decoder of one linear layer"),
         ({"sparsity": Matryoshka((2,), sparsity=TopK(3, aux_k=3))}, "with aux_k does not go with Matryoshka"),
+        ({"sparsity": TopK(3, aux_k=3), "loss": "multinomial"}, "does not go with the loss of 'multinomial'"),
+        (
+            {"sparsity": TopK(3, aux_k=3), "loss": ColumnLoss([("a", "log_loss", [0])])},
+            "does not go with the loss of 'log_loss', 'squared_error'",
+        ),
         ({"sparsity": 3}, "'sparsity' parameter of Autoencoder"),
     ],
 )
@@ -225,6 +236,18 @@ def test_the_named_estimator(X):
     assert active(fitted.transform(X)).max() == 5
     assert SparseAutoencoder(48, k=None, sparsity=L1(), max_iter=2).fit(X).dead_latents_.size == 0
     hidden = SparseAutoencoder(48, k=5, hidden_layer_sizes=(20,), max_iter=2, random_state=0).fit(X)
+    # The auxiliary loss is there where it can be.
+    for parameters, revives in (
+        ({}, True),
+        ({"loss": "log_loss"}, True),
+        ({"loss": "poisson", "output_activation": "exp"}, True),
+        ({"loss": "multinomial"}, False),
+        ({"output_activation": "logistic"}, False),
+        ({"loss": ColumnLoss([("a", "log_loss", [0])])}, False),
+        ({"loss": ColumnLoss([("a", "huber", [0])])}, True),
+    ):
+        names = [node["name"] for node in SparseAutoencoder(8, k=2, max_iter=1, **parameters).fit(X)._spec["nodes"]]
+        assert ("aux_reconstruction" in names) == revives, parameters
     assert active(hidden.transform(X)).max() <= 5
     with pytest.raises(ValueError, match=r"k=5 and sparsity=L1\(\) both say what is kept.* k=None for sparsity"):
         SparseAutoencoder(k=5, sparsity=L1()).fit(X)
