@@ -248,6 +248,8 @@ class HashingAutoencoder(Autoencoder):
         check_is_fitted(self, "hashes_")
         own = X is None
         most = len(self.hashes_) - own
+        if most < 1:
+            raise ValueError(f"X is None and {len(self.hashes_)} row is indexed, which has no other beside it; give X")
         if not isinstance(n_neighbors, Integral) or isinstance(n_neighbors, bool) or not 1 <= n_neighbors <= most:
             raise ValueError(
                 f"n_neighbors is {n_neighbors!r}; allowed are 1 to {most}, the number of indexed rows"

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from autoenc import layers as _layers
 from autoenc._fitting import FitData
+from autoenc.corruption import Bernoulli
 from autoenc.losses import of_ranges
 
 
@@ -54,7 +55,8 @@ def layerwise(kind: Any, model: Any, data: FitData, seed: int) -> dict[str, NDAr
             sparsity=None,
             penalties=None,
             unit_norm_decoder=False,
-            corruption=model._corruption(),
+            # Binarising is of the data's own values, which outputs of layers need not share.
+            corruption=None if i > 0 and isinstance(model._corruption(), Bernoulli) else model._corruption(),
             contraction=model._contraction(),
             warm_start=False,
             random_state=(seed + i) % 2**31,

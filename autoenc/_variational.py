@@ -358,8 +358,8 @@ class VariationalAutoencoder(BaseAutoencoder):
             How many.
         random_state : int, RandomState instance or None, default=None
             Determines the codes.
-        condition : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_conditions), default=None
-            What is known about each row, labels or numbers, where the fit had it.
+        condition : label, array-like of shape (n_samples,) or (n_samples, n_conditions), sparse matrix, default=None
+            What is known about each row, labels or numbers, where the fit had it; a single label is that of all.
 
         Returns
         -------
@@ -371,6 +371,14 @@ class VariationalAutoencoder(BaseAutoencoder):
         check_count("n_samples", n_samples)
         components = _bound.mixture(self._spec, self._values())
         shape = int(n_samples), int(self._spec["n_components"])
+        if condition is not None:
+            if np.ndim(condition) == 0:  # one label for all
+                condition = np.repeat(np.asarray([condition]), shape[0])
+            n_conditions = condition.shape[0] if hasattr(condition, "shape") else len(condition)
+            if n_conditions != shape[0]:
+                raise ValueError(
+                    f"condition has {n_conditions} rows and n_samples is {n_samples}; they must be as many"
+                )
         codes = _latent.draw(check_random_state(random_state), shape, components)
         return self.inverse_transform(codes.astype(_spec.dtype(self._spec)), condition=condition)
 

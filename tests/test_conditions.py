@@ -94,6 +94,14 @@ def methods(model, X, y):
     return out
 
 
+def test_samples_have_a_condition_each_or_one_for_all(X, at):
+    model = VariationalAutoencoder(2, hidden_layer_sizes=(8,), max_iter=2, random_state=0).fit(X, condition=NAMES[at])
+    assert_array_equal(model.sample(4, 0, condition="red"), model.sample(4, 0, condition=["red"] * 4))
+    for wrong in (["red"] * 3, NAMES[at][:3], np.eye(3)):
+        with pytest.raises(ValueError, match="condition has 3 rows and n_samples is 4; they must be as many"):
+            model.sample(4, 0, condition=wrong)
+
+
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
 def test_labels_are_one_hot_columns(model, X, y, at):
     columns = (NAMES[at][:, None] == np.sort(NAMES)).astype(np.float32)

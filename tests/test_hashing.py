@@ -244,6 +244,8 @@ def test_wrong_numbers_of_neighbours(digits, k):
     assert model.kneighbors(digits[0][:2], 30)[1].shape == (2, 30)
     with pytest.raises(ValueError, match="n_neighbors is 30; allowed are 1 to 29"):
         model.kneighbors(n_neighbors=30)
+    with pytest.raises(ValueError, match="X is None and 1 row is indexed, which has no other beside it"):
+        model.index(digits[0][:1]).kneighbors(n_neighbors=1)
 
 
 def test_before_the_fit(digits):

@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 from autoenc import Autoencoder, AutoencoderClassifier, ContractiveAutoencoder, DenoisingAutoencoder
 from autoenc._fitting import FitData, Rows
 from autoenc._pretraining import layerwise
+from autoenc.corruption import Bernoulli, Masking
 from autoenc.layers import BatchNorm, Dense
 from autoenc.sparsity import TopK
 
@@ -61,6 +62,21 @@ def test_the_shallow_ones_have_the_parts_of_the_whole(X):
         shallow = clone(model).set_params(**{neutral: 0.0})
         starts = [layerwise(Autoencoder, one, FitData(Rows(X), None, None), 0) for one in (model, shallow)]
         assert np.abs(starts[0]["encoder_0.weight"] - starts[1]["encoder_0.weight"]).max() > 1e-3
+
+
+@pytest.mark.parametrize(("corruption", "behind"), [(Bernoulli(), None), (Masking(0.3), Masking)])
+def test_only_the_rows_themselves_are_binarised(X, monkeypatch, corruption, behind):
+    """Outputs of a layer of tanh are no probabilities."""
+    seen, fit = [], Autoencoder.fit
+
+    def watched(self, *arguments, **named):
+        seen.append(self.corruption)
+        return fit(self, *arguments, **named)
+
+    monkeypatch.setattr(Autoencoder, "fit", watched)
+    model = deep(pretrain="layerwise", pretrain_max_iter=2, max_iter=1, activation="tanh", corruption=corruption)
+    layerwise(Autoencoder, model, FitData(Rows(X), None, None), 0)
+    assert [None if part is None else type(part) for part in seen] == [type(corruption), *[behind] * 3]
 
 
 def test_warm_starts_do_not_pretrain_again(X):
