@@ -6,6 +6,7 @@ CSV by pandas where it is installed, else by Python; Parquet by pyarrow; NumPy's
 import contextlib
 import csv
 import warnings
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -156,10 +157,10 @@ class CsvTable(Table):
             return
         # Releases before 4 round otherwise, by default, or say that they no longer do.
         exact = {"float_precision": "round_trip"} if int(pandas.__version__.partition(".")[0]) < 4 else {}
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The 'float_precision' argument")
-            read = self._open(pandas, columns, others, exact)
         try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="The 'float_precision' argument")
+                read = self._open(pandas, columns, others, exact)
             with read:
                 checked = False
                 for frame in read:
@@ -221,6 +222,8 @@ class CsvTable(Table):
         if text in ("", "NA"):
             return float("nan")
         try:
+            if "_" in text:  # of Python's own numbers, which no table means
+                raise ValueError
             return float(text)
         except ValueError:
             raise TableError(
@@ -284,6 +287,8 @@ def open_table(path: str, *, array: str | None = None, separator: str = ",") -> 
         return CsvTable(path, separator)
     if suffix == ".parquet":
         return ParquetTable(path)
+    if suffix == ".npz" and not zipfile.is_zipfile(path):  # NumPy would leave the file open
+        raise TableError(f"{path} cannot be read: it is no .npz archive, or not all of one")
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
         if suffix == ".npy":

@@ -259,6 +259,7 @@ def test_export_to_onnx(model, tmp_path, capsys):
     ("change", "message"),
     [
         (lambda lines: lines.__setitem__(5, "1,2,x,4,a"), "line 6: 'x' in column 'depth' is not a number"),
+        (lambda lines: lines.__setitem__(5, "1,2,1_0,4,a"), "line 6: '1_0' in column 'depth' is not a number"),
         (lambda lines: lines.__setitem__(5, "1,2,3,a"), "line 6: 4 fields where the first line has 5"),
         (lambda lines: lines.__setitem__(5, "1,2,3,4,a,9"), "line 6: 6 fields where the first line has 5"),
         (lambda lines: lines.__setitem__(1, "1,2,3,4,a,9"), "line 2: 6 fields where the first line has 5"),
@@ -445,3 +446,16 @@ raise SystemExit(main(["encode", {str(model)!r}, {str(csv)!r}, "--quiet", "--n-j
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=60)
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 61, done.stderr
+
+
+def test_an_archive_that_is_none_is_an_error_and_no_traceback(tmp_path):
+    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04garbage")
+    with pytest.raises(_tables.TableError, match=r"bad\.npz cannot be read: it is no .npz archive"):
+        _tables.open_table(str(tmp_path / "bad.npz"))
+
+
+def test_a_quote_that_is_never_closed_is_named_by_its_line(tmp_path):
+    (tmp_path / "quote.csv").write_text('a,b\n1,"2\n3,4\n')
+    table = _tables.open_table(str(tmp_path / "quote.csv"))
+    with pytest.raises(_tables.TableError, match=r"quote\.csv, line 3: .* in column 'b' is not a number"):
+        list(table.blocks(["a", "b"]))
