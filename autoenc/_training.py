@@ -204,6 +204,10 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
         (waiting.best, waiting.count), (plateau.best, plateau.count) = stored.waiting, stored.plateau
         if finished:
             return history
+        for recall in filter(None, (getattr(callback, "recall", None) for callback in plan.callbacks)):
+            for i, (loss, rate, *_) in enumerate(history.epochs):
+                validated = history.validation_loss[i] if history.validation_loss else None
+                recall(EpochState(estimator, i + 1, plan.max_iter, loss, validated, rate))
     progress = Progress(plan.verbose, plan.max_iter, type(estimator).__name__)
     try:
         for epoch in range(len(history.epochs) + 1, plan.max_iter + 1):

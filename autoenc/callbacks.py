@@ -3,7 +3,9 @@ MLflow.
 
 A callback is anything that can be called with an `autoenc._training.EpochState` after each epoch; one that returns True
 ends the fit. These keep nothing from one fit to the next, so that an estimator that has them can be cloned, pickled and
-searched over. scikit-learn's own callbacks (`sklearn.callback`, 1.9 and later) are set by ``set_callbacks``.
+searched over. One that counts over epochs may have a method `recall`, which gets the states of the epochs that were
+done before, where a fit is resumed from a checkpoint in a new process. scikit-learn's own callbacks
+(`sklearn.callback`, 1.9 and later) are set by ``set_callbacks``.
 
 Examples
 --------
@@ -99,6 +101,10 @@ class EarlyStopping(_Callback):
             self._waited += 1
         return self._waited >= self.patience or (self.target is not None and loss <= self.target)
 
+    def recall(self, state: EpochState) -> None:
+        """Takes notice of an epoch that was done before the fit was resumed."""
+        self(state)
+
 
 class Checkpoint(_Callback, _checkpoint.Asked):
     """Writes the state of the fit to a file, from which a fit that was killed goes on.
@@ -162,7 +168,8 @@ class CSVLogger(_Callback):
     path : str or path
         The file.
     append : bool, default=False
-        Whether a fit goes on behind what is there, or overwrites it.
+        Whether a fit goes on behind what is there, or overwrites it. A resumed fit that goes on behind what is there
+        has the epochs twice that came after its last checkpoint.
 
     Examples
     --------
@@ -191,6 +198,11 @@ class CSVLogger(_Callback):
                 writer.writerow(("epoch", *VALUES))
             values = (getattr(state, name) for name in VALUES)
             writer.writerow((state.epoch, *("" if value is None else repr(float(value)) for value in values)))
+
+    def recall(self, state: EpochState) -> None:
+        """Writes an epoch again that was done before the fit was resumed: those after its last checkpoint go."""
+        if not self.append:
+            self(state)
 
 
 class TensorBoard(_Callback):

@@ -27,7 +27,7 @@ from autoenc import (
     _core,
     _training,
 )
-from autoenc.callbacks import Checkpoint
+from autoenc.callbacks import Checkpoint, CSVLogger, EarlyStopping
 from autoenc.corruption import Masking, SwapNoise
 from autoenc.layers import BatchNorm, Dense, Dropout
 from autoenc.sparsity import KL, BatchTopK, TopK
@@ -211,6 +211,24 @@ def test_killed_at_random_moments(name, tmp_path, environment):
         kills += 1
     assert kills >= 1 and result.exists()
     assert_same(pickle.loads(result.read_bytes()), whole)
+
+
+def test_callbacks_go_on_where_they_were(tmp_path):
+    """A resumed fit has new ones, which are told of the epochs before."""
+    path = tmp_path / "fit.checkpoint"
+
+    def model(log):
+        callbacks = [EarlyStopping(patience=5, min_delta=0.9), CSVLogger(tmp_path / log)]
+        return Autoencoder(2, max_iter=12, callbacks=callbacks, random_state=0)
+
+    whole = model("whole.csv").fit(X)
+    assert whole.n_iter_ == 6
+    assert not killed(model("resumed.csv"), path, 5, checkpoint_every=2)
+    assert len((tmp_path / "resumed.csv").read_text().splitlines()) == 1 + 5
+    resumed = model("resumed.csv").fit(X, checkpoint=path, resume=True)
+    assert resumed.n_iter_ == 6
+    assert_same(resumed, whole)
+    assert (tmp_path / "resumed.csv").read_text() == (tmp_path / "whole.csv").read_text()
 
 
 def test_a_file_of_another_fit_is_refused(tmp_path):
