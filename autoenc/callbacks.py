@@ -102,7 +102,13 @@ class EarlyStopping(_Callback):
         return self._waited >= self.patience or (self.target is not None and loss <= self.target)
 
     def recall(self, state: EpochState) -> None:
-        """Takes notice of an epoch that was done before the fit was resumed."""
+        """Take notice of an epoch that was done before the fit was resumed.
+
+        Parameters
+        ----------
+        state : autoenc._training.EpochState
+            As the callback got it then.
+        """
         self(state)
 
 
@@ -200,7 +206,13 @@ class CSVLogger(_Callback):
             writer.writerow((state.epoch, *("" if value is None else repr(float(value)) for value in values)))
 
     def recall(self, state: EpochState) -> None:
-        """Writes an epoch again that was done before the fit was resumed: those after its last checkpoint go."""
+        """Write an epoch again that was done before the fit was resumed: those after its last checkpoint go.
+
+        Parameters
+        ----------
+        state : autoenc._training.EpochState
+            As the callback got it then.
+        """
         if not self.append:
             self(state)
 
