@@ -40,7 +40,7 @@ def layerwise(kind: Any, model: Any, data: FitData, seed: int) -> dict[str, NDAr
     mirrored = ["reconstruction", *(f"decoder_{i}" for i in reversed(range(len(decoder))))]
     activations = [layer.activation or model.activation for layer in encoder] + [model.latent_activation]
     widths = [layer.units for layer in encoder] + [model._code_width()]
-    rows = data.rows.X
+    rows, corruption = data.rows.X, model._corruption()
     start: dict[str, NDArray[Any]] = {}
     for i, (name, other) in enumerate(zip(names, mirrored, strict=True)):
         shallow = kind(**{name: getattr(model, name, None) for name in kind._get_param_names()}).set_params(
@@ -56,7 +56,7 @@ def layerwise(kind: Any, model: Any, data: FitData, seed: int) -> dict[str, NDAr
             penalties=None,
             unit_norm_decoder=False,
             # Binarising is of the data's own values, which outputs of layers need not share.
-            corruption=None if i > 0 and isinstance(model._corruption(), Bernoulli) else model._corruption(),
+            corruption=None if i > 0 and isinstance(corruption, Bernoulli) else corruption,
             contraction=model._contraction(),
             warm_start=False,
             random_state=(seed + i) % 2**31,

@@ -8,8 +8,7 @@ from sklearn.utils._param_validation import Interval
 from autoenc import _core
 from autoenc._autoencoder import Autoencoder
 from autoenc._declare import default, estimator, first
-from autoenc._sparse_code import LINKS_OF_ENTRIES
-from autoenc._spec import loss_link
+from autoenc._sparse_code import link_of_entries
 from autoenc.losses import ColumnLoss
 from autoenc.sparsity import MOST_K, Sparsity, TopK
 
@@ -98,6 +97,6 @@ class SparseAutoencoder(Autoencoder):
             losses = {loss for _, loss, _ in self.loss.losses} | ({self.loss.remainder} - {None})
         else:
             losses = {self.loss}
-        links = {loss_link(loss) for loss in losses if loss in _core.LOSSES}
-        linear = self.output_activation in ("auto", "identity") or links != {"identity"}
-        return not self._hidden_layers()[1] and linear and len(links) == 1 and links <= {*LINKS_OF_ENTRIES}
+        link = link_of_entries(loss for loss in losses if loss in _core.LOSSES)
+        linear = self.output_activation in ("auto", "identity") or link != "identity"
+        return not self._hidden_layers()[1] and linear and link is not None

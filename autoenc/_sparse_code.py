@@ -4,6 +4,7 @@
 the type of the object: one function for each idea.
 """
 
+from collections.abc import Iterable
 from functools import singledispatch
 from typing import Any, NamedTuple
 
@@ -13,7 +14,6 @@ from autoenc.sparsity import KL, L1, BatchTopK, Gated, JumpReLU, Matryoshka, Top
 CODE = "code"  # the dense node: weights have the same name, and so the same start, whatever comes behind
 SELECTED = "code_selected"  # behind a selection among its features
 MOST_SELECTED_FROM = 2**24  # features, in the core
-LINKS_OF_ENTRIES = ("identity", "logistic", "exp")  # what they give is the mean of the entry, whatever the others are
 
 
 class Place(NamedTuple):
@@ -109,6 +109,12 @@ def _(sparsity: BatchTopK, graph: Graph, place: Place, node: str) -> tuple[str, 
     return (graph.add("batch_top_k", SELECTED, linear, **fields),) * 2
 
 
+def link_of_entries(losses: Iterable[str]) -> str | None:
+    """The link that the losses share, where it gives the mean of an entry from the entry alone; else None."""
+    links = {loss_link(loss) for loss in losses}
+    return links.pop() if len(links) == 1 and links <= {"identity", "logistic", "exp"} else None
+
+
 def _revive(kind: str, relu: bool, sparsity: TopK | BatchTopK, graph: Graph, reconstruction: Reconstruction) -> None:
     """The auxiliary loss: dead latents reconstruct what is left over."""
     if sparsity.aux_k is None:
@@ -124,8 +130,8 @@ def _revive(kind: str, relu: bool, sparsity: TopK | BatchTopK, graph: Graph, rec
             f"sparsity={sparsity!r} with aux_k does not go with Matryoshka, whose prefixes each leave something else; "
             "allowed: aux_k=None"
         )
-    links = {loss_link(part.loss) for part in graph.parts.values()}
-    if len(links) > 1 or not links <= {*LINKS_OF_ENTRIES}:
+    link = link_of_entries(part.loss for part in graph.parts.values())
+    if link is None:
         losses = ", ".join(sorted({repr(part.loss) for part in graph.parts.values()}))
         raise ValueError(
             f"sparsity={sparsity!r} with aux_k does not go with the loss of {losses}: what is left over is the "
@@ -139,7 +145,7 @@ def _revive(kind: str, relu: bool, sparsity: TopK | BatchTopK, graph: Graph, rec
         nothing = graph.add("constant", "aux_condition", width=behind)
         aux = graph.add("concatenate", "aux_decoded", aux, nothing, width=graph.widths[reconstruction.decoded])
     revived = graph.add("dense", "aux_reconstruction", aux, **again)
-    mean, (link,) = reconstruction.output, links
+    mean = reconstruction.output
     if link != "identity":
         mean = graph.add("activation", "aux_mean", mean, activation=link)
     residual = graph.add("add", "residual", reconstruction.target, mean, size=(0, 1))

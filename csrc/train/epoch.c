@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/fpstate.h"
+#include "base/stop.h"
 #include "train/laps.h"
 
 static update step_update(const ae_trainer *t, const stage *s) {
@@ -165,7 +166,7 @@ ae_status ae_trainer_epoch(ae_context *context, ae_trainer *t, ae_stop stop, voi
         train_roll_back(t);
     }
     if (whole.profile)
-        whole.profile->total.seconds += profile_clock() - whole.since;
+        whole.profile->total.seconds += ae_clock() - whole.since;
     ae_fpstate_leave(&saved);
     return status;
 }

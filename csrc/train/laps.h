@@ -51,7 +51,6 @@ typedef struct lap {
 /* NULL into t->profile where none is wanted. The network is planned, the losses are checked. */
 ae_status profile_new(ae_context *context, ae_trainer *t);
 void profile_free(ae_profile *profile);
-double profile_clock(void);
 lap profile_begin(ae_profile *profile, int worker);
 void profile_end(lap *l, profile_phase phase, int subject);
 void profile_step(ae_profile *profile, bool counts, int workers);

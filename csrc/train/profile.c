@@ -1,23 +1,16 @@
-#define _POSIX_C_SOURCE 199309L
 #include "train/profile.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
+#include "base/stop.h"
 #include "math/gemm.h"
 #include "train/laps.h"
 
 static const char *const phase_names[PROFILE_PHASES] = {
     "gather",         "forward",         "loss",          "backward", "weights", "update",   "coupling",
     "sums of losses", "pairs by column", "norms, limits", "assigned", "L-BFGS",  "snapshot", "evaluation"};
-
-double profile_clock(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* Operations a second of one product, rows of A against one panel, whose operands stay in the first-level cache: the best of
  * a few times, some milliseconds in all. */
@@ -33,10 +26,10 @@ static ae_status measure_roof(ae_context *context, const ae_trainer *t, double *
         return status;
     char *b = (char *)a + ROOF_ROWS * ROOF_SUM * size, *c = b + ROOF_SUM * AE_PANEL * size;
     for (int round = 0; round < 24; round++) {
-        const double start = profile_clock();
+        const double start = ae_clock();
         for (int i = 0; i < ROOF_CALLS; i++)
             t->kernels->gemm_rows(&product, ROOF_ROWS, AE_PANEL, a, b, AE_START_ZERO, NULL, c);
-        const double rate = 2.0 * ROOF_CALLS * ROOF_ROWS * ROOF_SUM * AE_PANEL / (profile_clock() - start);
+        const double rate = 2.0 * ROOF_CALLS * ROOF_ROWS * ROOF_SUM * AE_PANEL / (ae_clock() - start);
         *roof = rate > *roof ? rate : *roof;
     }
     ae_free(a);
@@ -81,10 +74,10 @@ void profile_step(ae_profile *p, bool counts, int workers) {
     p->total.threads = workers > p->total.threads ? workers : p->total.threads;
 }
 
-lap profile_begin(ae_profile *p, int worker) { return (lap){p, p->cells + worker * p->stride, profile_clock()}; }
+lap profile_begin(ae_profile *p, int worker) { return (lap){p, p->cells + worker * p->stride, ae_clock()}; }
 
 void profile_end(lap *l, profile_phase phase, int subject) {
-    const double now = profile_clock();
+    const double now = ae_clock();
     profile_cell *cell = l->cells + l->profile->first[phase] + subject;
     cell->seconds += now - l->since;
     cell->calls++;
