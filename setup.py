@@ -55,7 +55,15 @@ def shared_library_flags(sanitize: str) -> list[str]:
 
 
 class BuildCore(build_ext):
-    """Compiles the core once per precision and instruction set, in parallel, and links it with csrc/python."""
+    """Compiles the core once per precision and instruction set, in parallel, and links it with csrc/python.
+
+    An editable install is for the machine it is made on, and leaves out what that has no instructions for; a wheel is
+    for all of a kind.
+    """
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.for_this_machine = bool(self.inplace)  # run() clears inplace while it builds
 
     def build_extension(self, ext: Extension) -> None:
         import numpy
@@ -81,9 +89,16 @@ class BuildCore(build_ext):
         def compile_into_cache(sources: list[Path], chosen: list[str]) -> list[str]:
             tag = hashlib.sha256(repr((cc, chosen, machine)).encode()).hexdigest()[:12]
             out = ROOT / "build" / f"c-{tag}"
-            return [
-                str(o) for o in build.compile_all(sources, out, cc=cc, flags=chosen, machine=machine, blas=blas_compile)
-            ]
+            objects = build.compile_all(
+                sources,
+                out,
+                cc=cc,
+                flags=chosen,
+                machine=machine,
+                blas=blas_compile,
+                without_avx512=self.for_this_machine and build.lacks_avx512(),
+            )
+            return [str(o) for o in objects]
 
         sources = sorted((ROOT / "csrc" / "python").glob("*.c"))
         objects = [*compile_into_cache(build.core_sources(), flags), *compile_into_cache(sources, python_flags)]

@@ -27,7 +27,9 @@ from pathlib import Path
 
 CSRC = Path(__file__).resolve().parent
 ROOT = CSRC.parent
+# Of the sources, those that list the instruction sets of a build see this in a build for a machine without AVX-512.
 WITHOUT_AVX512 = "-DAE_WITHOUT_AVX512"
+LISTS_ISAS = re.compile(r"\bAE_FOR_EACH_VARIANT\b|\bAE_WITHOUT_AVX512\b")
 # Those that ask which BLAS it is.
 BLAS_SOURCES = (CSRC / "math" / "linalg.c", ROOT / "tests" / "c" / "test_linalg.c")
 CORE_FLOORS = ("base", "math", "layers", "losses", "optim", "net", "train")
@@ -55,10 +57,10 @@ def isas_of(machine: str) -> list[str]:
     return ["ref"]
 
 
-def native_flags() -> list[str]:
-    """Flags of a build for this machine alone: without the instruction sets that it has not."""
+def lacks_avx512() -> bool:
+    """Whether a build for this machine alone can do without AVX-512: a third of the work of compiling."""
     information = Path("/proc/cpuinfo")
-    return [WITHOUT_AVX512] if information.is_file() and "avx512f" not in information.read_text() else []
+    return information.is_file() and "avx512f" not in information.read_text()
 
 
 def core_sources(floors: tuple[str, ...] = CORE_FLOORS) -> list[Path]:
@@ -117,7 +119,7 @@ def precompiled_intrinsics(cc: list[str], flags: list[str], out: Path) -> list[s
 
 
 def compile_jobs(
-    sources: list[Path], out: Path, machine: str, flags: list[str], blas: list[str]
+    sources: list[Path], out: Path, machine: str, flags: list[str], blas: list[str], without_avx512: bool
 ) -> list[tuple[list[str], Path, Path]]:
     """(flags, source, object) for every object that the sources become."""
     jobs = []
@@ -128,7 +130,7 @@ def compile_jobs(
             continue
         if source.is_relative_to(ROOT) and is_variant_source(source):
             for isa in isas_of(machine):
-                if isa == "avx512" and WITHOUT_AVX512 in flags:
+                if isa == "avx512" and without_avx512:
                     continue
                 for bits in (32, 64):
                     define = [f"-DAE_BITS={bits}", f"-DAE_TARGET_{isa.upper()}"]
@@ -143,6 +145,8 @@ def compile_jobs(
                     if any(flag.startswith("-fsanitize") for flag in flags):  # nobody ships these
                         size = []
                     jobs.append(([*flags, *define, *ISA_FLAGS[isa], *size], source, out / f"{stem}.f{bits}_{isa}.o"))
+        elif without_avx512 and LISTS_ISAS.search(source.read_text(encoding="utf-8")):
+            jobs.append(([*flags, WITHOUT_AVX512], source, out / f"{stem}.without_avx512.o"))
         else:
             jobs.append((flags, source, out / f"{stem}.o"))
     return jobs
@@ -156,11 +160,12 @@ def compile_all(
     flags: list[str],
     machine: str | None = None,
     blas: list[str] | None = None,
+    without_avx512: bool = False,
     jobs: int | None = None,
 ) -> list[Path]:
     """Compiles in parallel what is older than its source or any header; returns the objects. Raises SystemExit with the
-    compiler's message on failure. ``out`` is specific to the flags, but for those of BLAS."""
-    work = compile_jobs(sources, out, machine or platform.machine(), flags, blas or [])
+    compiler's message on failure. ``out`` is specific to the flags, but for those of BLAS and of instruction sets."""
+    work = compile_jobs(sources, out, machine or platform.machine(), flags, blas or [], without_avx512)
     out.mkdir(parents=True, exist_ok=True)
     newest = _newest_header()
 
@@ -207,16 +212,19 @@ def build_programs(kind: str, arguments: argparse.Namespace) -> list[Path]:
     machine = arguments.machine or platform.machine()
     blas_compile, blas_link = blas_flags(arguments.blas)
     flags = [*CFLAGS, *sanitize_flags(arguments.sanitize)]
-    if arguments.native:
-        flags += native_flags()
+    without_avx512 = arguments.native and lacks_avx512()
     if arguments.werror:
         flags += [*WARNINGS, "-Werror"]
     cc = shlex.split(arguments.cc)
     tag = hashlib.sha256(repr((cc, flags, machine)).encode()).hexdigest()[:12]
     out = ROOT / "build" / f"c-{tag}"
-    objects = compile_all(
-        core_sources(tuple(arguments.floors)), out, cc=cc, flags=flags, machine=machine, blas=blas_compile
-    )
+
+    def compiled(sources: list[Path], chosen: list[str]) -> list[Path]:
+        return compile_all(
+            sources, out, cc=cc, flags=chosen, machine=machine, blas=blas_compile, without_avx512=without_avx512
+        )
+
+    objects = compiled(core_sources(tuple(arguments.floors)), flags)
     folder = ROOT / "tests" / "c" if kind == "test" else CSRC / "bench"
     flags = [*flags, f"-I{folder}"]
     sources = sorted(folder.glob("*.c"))
@@ -228,12 +236,14 @@ def build_programs(kind: str, arguments: argparse.Namespace) -> list[Path]:
             raise SystemExit(f"no {kind} program matches {arguments.only!r}")
     if arguments.sanitize:
         flags.append("-O0")  # compiles five times as fast, and it is the core that runs long
-    objects += compile_all(shared, out, cc=cc, flags=flags, machine=machine)
-    own = compile_all(programs, out, cc=cc, flags=flags, machine=machine, blas=blas_compile)
+    objects += compiled(shared, flags)
+    own = compiled(programs, flags)
 
     def link(program: Path, own_object: Path) -> Path:
         inputs = [own_object, *objects]
-        target = out / (program.stem + (".blas" if blas_compile else ""))
+        target = out / (
+            program.stem + (".blas" if blas_compile else "") + (".without_avx512" if without_avx512 else "")
+        )
         if not target.exists() or any(o.stat().st_mtime > target.stat().st_mtime for o in inputs):
             options = [*sanitize_flags(arguments.sanitize), *map(str, inputs), "-o", str(target)]
             subprocess.run([*cc, *options, *blas_link, "-lm", "-lpthread"], check=True)

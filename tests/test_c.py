@@ -21,7 +21,7 @@ def test_there_are_programs(checkout):
 def test_program(checkout, program):
     if shutil.which(os.environ.get("CC", "cc").split()[0]) is None:
         pytest.skip("no C compiler")
-    command = [sys.executable, str(checkout / "csrc" / "build.py"), "test", "--only", f"^{program}$"]
+    command = [sys.executable, str(checkout / "csrc" / "build.py"), "test", "--native", "--only", f"^{program}$"]
     environment = {name: value for name, value in os.environ.items() if name != "AUTOENC_SANITIZE"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
