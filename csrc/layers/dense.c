@@ -160,7 +160,7 @@ static void dense_backward_data(const ae_binding *binding, const ae_block *block
 
 /* Rows of a minibatch that a tile takes at once: their part of one panel stays in the second-level cache while panels of the
  * other operand pass by. */
-#define ROWS_AT_ONCE 1024
+#define ROWS_AT_ONCE 512
 
 /* to (height, 32) = or += A^T B over rows: columns of A, from a on in panels of a_stride, against one panel B. */
 static void products_of_columns(int64_t rows, int64_t height, int columns, const real *a, int64_t a_stride, const real *b,
