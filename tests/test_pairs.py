@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from autoenc import Autoencoder, VariationalAutoencoder
+from autoenc import Autoencoder, DenoisingAutoencoder, VariationalAutoencoder
 from autoenc._fitting import FitData, Rows
 
 
@@ -28,6 +28,35 @@ def test_bits_of_dense_rows(counts, dtype, n_jobs):
     parameters = dict(likelihood="multinomial", hidden_layer_sizes=(20,), max_iter=3, batch_size=32, random_state=0)
     dense = VariationalAutoencoder(4, **parameters).fit(X)
     assert same_weights(dense, VariationalAutoencoder(4, n_jobs=n_jobs, **parameters).fit(sp.csr_array(X)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        (Autoencoder, {"loss": "multinomial"}),
+        (DenoisingAutoencoder, {"loss": "multinomial", "corruption_level": 0.3}),
+        (VariationalAutoencoder, {"likelihood": "multinomial", "objective": "iwae", "n_importance_samples": 3}),
+    ],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_multinomial_target_by_pairs(counts, kind, parameters, weighted):
+    """The loss reads the stored values alone: rows with none, explicit zeros, weights of zero, rows held out."""
+    X = counts.astype(np.float32)
+    X[3] = 0
+    X[70] = 1
+    sparse = sp.csr_array(X)
+    sparse.data[::7] = 0
+    X = sparse.toarray()
+    weight = np.arange(len(X)) % 4 if weighted else None
+    models = [
+        kind(
+            4, hidden_layer_sizes=(20,), max_iter=3, batch_size=32, random_state=0, early_stopping=True, **parameters
+        ).fit(rows, sample_weight=weight)
+        for rows in (X, sparse)
+    ]
+    assert same_weights(*models)
+    assert models[0].loss_curve_ == models[1].loss_curve_
+    assert models[0].validation_loss_curve_ == models[1].validation_loss_curve_
 
 
 def test_validation_rows_may_be_dense(counts):

@@ -17,14 +17,16 @@
 
 #include "base/cpu.h"
 #include "math/activation.h"
+#include "math/pairs.h"
 
 typedef enum ae_loss_target { AE_TARGET_ANY = 0, AE_TARGET_UNIT_INTERVAL, AE_TARGET_NONNEGATIVE } ae_loss_target;
 
 enum {
-    AE_LOSS_SECOND = 1,    /* predicts two parameters: `second` is needed, and refused elsewhere */
-    AE_LOSS_ROW = 2,       /* its terms hang together by row (a softmax): takes no entry weights */
-    AE_LOSS_NO_TARGET = 4, /* a penalty: a target is refused */
-    AE_LOSS_SIGNED = 8     /* its terms may be negative */
+    AE_LOSS_SECOND = 1,      /* predicts two parameters: `second` is needed, and refused elsewhere */
+    AE_LOSS_ROW = 2,         /* its terms hang together by row (a softmax): takes no entry weights */
+    AE_LOSS_NO_TARGET = 4,   /* a penalty: a target is refused */
+    AE_LOSS_SIGNED = 8,      /* its terms may be negative */
+    AE_LOSS_READS_PAIRS = 16 /* `rows` takes a target that goes by pairs (math/pairs.h) as these, and then reads no dense one */
 };
 
 /* One block of rows. Pointers to reals of the variant's precision.
@@ -51,6 +53,7 @@ typedef struct ae_loss_call {
     const void *second;    /* shaped like the prediction, same stride: for AE_LOSS_SECOND, else NULL */
     void *second_gradient; /* like gradient */
     bool second_accumulate;
+    const ae_pairs *target_pairs; /* or NULL; by row / target_repeat */
 } ae_loss_call;
 
 typedef struct ae_loss_ops {

@@ -4,8 +4,11 @@
  * fractions is not zero.
  *
  * Three walks over the row's panels: the maximum; the sums of e^(z - maximum) and of t, lane by lane in the order of the
- * panels; then terms and gradient, with the exponential taken again (cheaper than keeping it beside a gradient that may
- * be accumulated). Rows go in small groups for the reason given in elementwise.h. */
+ * panels; then terms and gradient. The exponential is kept where the gradient will be, and taken again where that holds one to be
+ * added to. Rows go in small groups for the reason given in elementwise.h.
+ *
+ * Of a target by pairs the walks see zeros alone, and then the pairs are put in: what is left out would add zero to sums and
+ * take zero from the gradient, so the bits are those of the dense target. */
 #include <float.h>
 #include <math.h>
 #include <stddef.h>
@@ -46,7 +49,19 @@ AE_INLINE const real *target_rows(const ae_loss_call *call, int64_t panel, int64
     return loss_rows_at(loss_panel(call->target, call->target_stride, panel), call->target_repeat, row, rows, tile->at);
 }
 
-static AE_NOINLINE void group_measure(const ae_loss_call *call, int64_t row, int64_t rows, softmax_group *group) {
+/* The pairs of a row of the prediction: their number, columns and values. */
+static int32_t target_pairs(const ae_loss_call *call, int64_t row, const int32_t **column, const real **value) {
+    const ae_pairs *pairs = call->target_pairs;
+    if (!pairs)
+        return 0;
+    row = loss_row_of(row, call->target_repeat);
+    *column = pairs->column + row * pairs->most;
+    *value = (const real *)pairs->value + row * pairs->most;
+    return pairs->count[row];
+}
+
+/* power: where e^(z - maximum) is kept, in panels like those of the prediction, or NULL. */
+static AE_NOINLINE void group_measure(const ae_loss_call *call, int64_t row, int64_t rows, softmax_group *group, real *power) {
     const real *prediction = (const real *)call->prediction + row * AE_PANEL;
     const int64_t panels = ae_panels(call->width);
     target_tile tile = {{0}};
@@ -80,13 +95,19 @@ static AE_NOINLINE void group_measure(const ae_loss_call *call, int64_t row, int
             LOSS_NO_UNROLL
             for (int64_t r = 0; r < rows; r++) {
                 const int64_t at = r * AE_PANEL + v * VL;
-                const vec power = v_select(holds, vf_exp(v_sub(v_load(z + at), v_set1(group->maximum[r]))), v_zero());
-                v_store(first + at, v_add(v_load(first + at), power));
+                const vec e = v_select(holds, vf_exp(v_sub(v_load(z + at), v_set1(group->maximum[r]))), v_zero());
+                v_store(first + at, v_add(v_load(first + at), e));
+                if (power)
+                    v_store(power + panel * call->prediction_stride + row * AE_PANEL + at, e);
                 v_store(second + at, v_add(v_load(second + at), v_select(holds, v_load(t + at), v_zero())));
             }
         }
     }
     for (int64_t r = 0; r < rows; r++) {
+        const int32_t *column;
+        const real *value;
+        for (int32_t i = 0, n = target_pairs(call, row + r, &column, &value); i < n; i++)
+            second[r * AE_PANEL + column[i] % AE_PANEL] += value[i];
         group->exp_sum[r] = AE_V(ae_join_lanes)(first + r * AE_PANEL);
         group->target_sum[r] = AE_V(ae_join_lanes)(second + r * AE_PANEL);
         group->log_sum[r] = log_of(group->exp_sum[r]);
@@ -104,7 +125,41 @@ AE_INLINE vec multinomial_term(vec above, vec target, real log_sum, vmask holds)
     return v_select(holds, v_mul(target, v_sub(v_set1(log_sum), above)), v_zero());
 }
 
-static void rows(const ae_loss_call *call) {
+/* What the pairs of row `row` add to the lanes of its loss, and take from its gradient (or NULL). */
+static void add_pairs(const ae_loss_call *call, int64_t row, real maximum, real log_sum, real of_target, real *sums,
+                      real *gradient) {
+    const int32_t *column;
+    const real *value;
+    for (int32_t i = 0, n = target_pairs(call, row, &column, &value); i < n; i++) {
+        const int lane = column[i] % VL, j = column[i] % AE_PANEL - lane;
+        const int64_t at = column[i] / AE_PANEL * call->prediction_stride + row * AE_PANEL + j;
+        const vmask here = v_eq(v_iota(), v_set1((real)lane));
+        const vec t = v_select(here, v_set1(value[i]), v_zero());
+        const vec above = above_maximum((const real *)call->prediction + at, maximum);
+        v_store(sums + j, v_add(v_load(sums + j), multinomial_term(above, t, log_sum, here)));
+        if (gradient)
+            v_store(gradient + at, v_fnma(v_set1(of_target), t, v_load(gradient + at)));
+    }
+}
+
+/* The gradient of rows without a target, given its powers: each by the factor of its row. */
+static void scale_powers(const ae_loss_call *call, int64_t row, int64_t rows, const real *of_power) {
+    for (int64_t panel = 0; panel < ae_panels(call->width); panel++) {
+        real *g = (real *)call->gradient + panel * call->prediction_stride + row * AE_PANEL;
+        LOSS_NO_UNROLL
+        for (int64_t r = 0; r < rows; r++) {
+            LOSS_NO_UNROLL
+            for (int j = 0; j < AE_PANEL; j += VL)
+                v_store(g + r * AE_PANEL + j, v_mul(v_set1(of_power[r]), v_load(g + r * AE_PANEL + j)));
+        }
+    }
+}
+
+static void rows(const ae_loss_call *asked) {
+    ae_loss_call without = *asked;
+    const ae_loss_call *call = &without;
+    if (call->target_pairs)
+        without.target = NULL;
     const int64_t panels = ae_panels(call->width);
     target_tile tile = {{0}};
     for (int64_t row = call->row0, count; row < call->row1; row += count) {
@@ -116,11 +171,18 @@ static void rows(const ae_loss_call *call) {
         void *gradient = of_target[0] != 0 ? call->gradient : NULL;
         if (call->gradient && !gradient)
             loss_clear_gradient(call, row, count);
-        group_measure(call, row, count, &group);
+        const bool kept = gradient && !call->accumulate;
+        group_measure(call, row, count, &group, kept ? gradient : NULL);
         LOSS_NO_UNROLL
         for (int64_t r = 0; r < count; r++)
             of_power[r] = (real)((double)of_target[r] * group.target_sum[r] / group.exp_sum[r]);
-        for (int64_t panel = 0; panel < panels; panel++) {
+        /* Beyond the pairs terms are zero, and the gradient is the power by its factor. */
+        const bool rest_is_zero = call->target_pairs && (kept || !gradient);
+        if (rest_is_zero && kept)
+            scale_powers(call, row, count, of_power);
+        for (int64_t r = 0; rest_is_zero && r < count; r++)
+            sums[r * AE_PANEL] = 0 * group.log_sum[r]; /* not a number where a logit is none, with no pair to say so */
+        for (int64_t panel = 0; panel < (rest_is_zero ? 0 : panels); panel++) {
             const real *z = (const real *)call->prediction + panel * call->prediction_stride + row * AE_PANEL;
             const real *t = target_rows(call, panel, row, count, &tile);
             real *g = gradient ? (real *)gradient + panel * call->prediction_stride + row * AE_PANEL : NULL;
@@ -135,12 +197,15 @@ static void rows(const ae_loss_call *call) {
                     v_store(sums + at, v_add(v_load(sums + at), term));
                     if (g) {
                         const vec start = call->accumulate ? v_load(g + at) : v_zero();
-                        const vec sum = v_fnma(v_set1(of_target[r]), tv, v_fma(v_set1(of_power[r]), vf_exp(above), start));
+                        const vec power = kept ? v_load(g + at) : vf_exp(above);
+                        const vec sum = v_fnma(v_set1(of_target[r]), tv, v_fma(v_set1(of_power[r]), power, start));
                         v_store(g + at, v_select(holds, sum, start));
                     }
                 }
             }
         }
+        for (int64_t r = 0; call->target_pairs && r < count; r++)
+            add_pairs(call, row + r, group.maximum[r], group.log_sum[r], of_target[r], sums + r * AE_PANEL, gradient);
         if (call->row_loss)
             loss_join_rows(sums, count, call->width, call->row_loss + row);
     }
@@ -152,7 +217,7 @@ static void terms(const ae_loss_call *call) {
     for (int64_t row = call->row0; row < call->row1; row += LOSS_ROWS) {
         const int64_t count = call->row1 - row < LOSS_ROWS ? call->row1 - row : LOSS_ROWS;
         softmax_group group;
-        group_measure(call, row, count, &group);
+        group_measure(call, row, count, &group, NULL);
         for (int64_t panel = 0; panel < panels; panel++) {
             const real *z = (const real *)call->prediction + panel * call->prediction_stride + row * AE_PANEL;
             const real *t = target_rows(call, panel, row, count, &tile);
@@ -178,7 +243,7 @@ static void likelihood(const ae_loss_call *call) {
     for (int64_t row = call->row0; row < call->row1; row++) {
         softmax_group group;
         real sums[AE_PANEL] = {0}, whole[VL];
-        group_measure(call, row, 1, &group);
+        group_measure(call, row, 1, &group, NULL);
         v_store(whole, vf_lgamma(v_add(v_set1((real)group.target_sum[0]), one)));
         for (int64_t panel = 0; panel < ae_panels(call->width); panel++) {
             const real *z = (const real *)call->prediction + panel * call->prediction_stride + row * AE_PANEL;
@@ -196,7 +261,7 @@ static void likelihood(const ae_loss_call *call) {
     }
 }
 
-const ae_loss_ops AE_V(ae_loss_multinomial) = {"multinomial", AE_SOFTMAX, AE_TARGET_NONNEGATIVE, false,
-                                               rows,          terms,      AE_LOSS_ROW,           likelihood};
-const ae_loss_ops AE_V(ae_loss_categorical) = {"categorical", AE_SOFTMAX, AE_TARGET_UNIT_INTERVAL, false, rows, terms,
-                                               AE_LOSS_ROW,   NULL};
+const ae_loss_ops AE_V(ae_loss_multinomial) = {
+    "multinomial", AE_SOFTMAX, AE_TARGET_NONNEGATIVE, false, rows, terms, AE_LOSS_ROW | AE_LOSS_READS_PAIRS, likelihood};
+const ae_loss_ops AE_V(ae_loss_categorical) = {"categorical", AE_SOFTMAX, AE_TARGET_UNIT_INTERVAL,           false,
+                                               rows,          terms,      AE_LOSS_ROW | AE_LOSS_READS_PAIRS, NULL};

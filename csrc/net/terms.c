@@ -94,6 +94,7 @@ ae_loss_call ae_term_call(const ae_net *net, const ae_term *term, int64_t row0, 
         const ae_value *target = &net->nodes[d->target].binding.out;
         call.target = target->data;
         call.target_stride = target->stride;
+        call.target_pairs = term->ops->flags & AE_LOSS_READS_PAIRS ? target->pairs : NULL;
         call.target_repeat = term->multiplicity / target->shape.multiplicity;
     }
     if (d->entry_weight >= 0) {

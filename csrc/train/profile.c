@@ -165,7 +165,10 @@ static void count_rows(const ae_trainer *t, const stage *s, int64_t rows, bool g
         const int read[] = {d->prediction, d->second, d->target, d->entry_weight};
         double reals = 0;
         for (int k = 0; k < 4; k++)
-            reals += read[k] < 0 ? 0 : reals_of(&net->nodes[read[k]], rows) * (gradients && k < 2 ? 2 : 1);
+            if (read[k] >= 0)
+                reals += k == 2 && (t->losses[i].ops->flags & AE_LOSS_READS_PAIRS)
+                             ? read_of(&net->nodes[read[k]], rows)
+                             : reals_of(&net->nodes[read[k]], rows) * (gradients && k < 2 ? 2 : 1);
         add(t, PROFILE_LOSS, i, 0, reals);
     }
 }

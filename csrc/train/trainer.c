@@ -297,7 +297,7 @@ cleanup:
     return status;
 }
 
-/* Values may go as pairs where no term reads them. */
+/* Values may go as pairs where no term reads them, or reads them so. */
 static ae_status use_pairs(ae_context *context, ae_trainer *t) {
     void *block;
     ae_status status = ae_alloc(context, &block, (size_t)t->net->n_nodes, sizeof(bool));
@@ -306,7 +306,8 @@ static ae_status use_pairs(ae_context *context, ae_trainer *t) {
     bool *outside = block;
     for (int i = 0; i < t->n_losses; i++) {
         const ae_loss_desc *d = &t->losses[i].desc;
-        const int32_t read[] = {d->prediction, d->target, d->entry_weight, d->second};
+        const bool target = !(t->losses[i].ops->flags & AE_LOSS_READS_PAIRS);
+        const int32_t read[] = {d->prediction, target ? d->target : -1, d->entry_weight, d->second};
         for (int k = 0; k < 4; k++)
             if (read[k] >= 0)
                 outside[read[k]] = true;

@@ -440,6 +440,82 @@ TEST(what_is_not_finite_shows) {
         }
 }
 
+/* The nonzero entries of a target as pairs; rows 1, 4, 7 ... have none. */
+static ae_pairs pairs_of(matrix *target, int64_t most) {
+    ae_pairs pairs = {.most = most,
+                      .count = calloc((size_t)target->rows, sizeof(int32_t)),
+                      .column = malloc((size_t)(target->rows * most) * sizeof(int32_t)),
+                      .value = malloc((size_t)(target->rows * most) * (size_t)target->bits / 8)};
+    for (int64_t r = 0; r < target->rows; r++)
+        for (int64_t c = 0; c < target->width; c++) {
+            if (r % 3 == 1 || uniform() < 0.5)
+                set(target, r, c, 0);
+            const double t = get(target, r, c);
+            if (t == 0)
+                continue;
+            const int64_t at = r * most + pairs.count[r]++;
+            pairs.column[at] = (int32_t)c;
+            if (target->bits == 32)
+                ((float *)pairs.value)[at] = (float)t;
+            else
+                ((double *)pairs.value)[at] = t;
+        }
+    return pairs;
+}
+
+/* Losses that read pairs: the bits of the dense target, which is then not read, with and without a gradient, added or written,
+ * for several rows of the prediction to one of the target; and a logit that is no number shows in a row without pairs too. */
+TEST(pairs_give_the_bits_of_the_dense_target) {
+    int reading = 0;
+    EACH_PLAIN_LOSS(i)
+    for (int bits = 32; bits <= 64; bits += 32)
+        for (int k = 0; k < N_WIDTHS; k++)
+            for (int isa = 0; isa < AE_ISA_COUNT; isa++) {
+                const ae_loss_ops *loss = loss_at(bits, (ae_isa)isa, i);
+                if (!loss || !(loss->flags & AE_LOSS_READS_PAIRS))
+                    continue;
+                reading++;
+                const int64_t rows = 18, width = widths[k];
+                for (int64_t repeat = 1; repeat <= 3; repeat++) {
+                    matrix p, t, unused, out[2] = {matrix_new(bits, rows, width, 0.5), matrix_new(bits, rows, width, 0.5)};
+                    make_data(loss, bits, rows, width, &p, &unused);
+                    free(unused.data);
+                    make_data(loss, bits, rows / repeat, width, &unused, &t);
+                    free(unused.data);
+                    ae_pairs pairs = pairs_of(&t, width);
+                    double weight[18], row_loss[2][18];
+                    for (int r = 0; r < 18; r++)
+                        weight[r] = r == 5 ? 0 : uniform();
+                    for (int kind = 0; kind < 4; kind++) {
+                        if (kind == 3)
+                            set(&p, 1, width / 2, (double)NAN);
+                        for (int by_pairs = 0; by_pairs < 2; by_pairs++) {
+                            ae_loss_call call = make_call(&p, &t, row_loss[by_pairs], kind ? &out[by_pairs] : NULL);
+                            call.row_weight = weight;
+                            call.accumulate = kind == 2;
+                            call.target_repeat = repeat;
+                            if (by_pairs) {
+                                call.target = NULL;
+                                call.target_pairs = &pairs;
+                            }
+                            loss->rows(&call);
+                        }
+                        if (kind == 3)
+                            CHECK(isnan(row_loss[0][1]) && isnan(row_loss[1][1]) && isfinite(row_loss[1][0]), "%s f%d %s: %g",
+                                  loss->name, bits, ae_isa_name((ae_isa)isa), row_loss[1][1]);
+                        else
+                            CHECK(!memcmp(out[0].data, out[1].data, matrix_bytes(&out[0])) &&
+                                      !memcmp(row_loss[0], row_loss[1], sizeof row_loss[0]),
+                                  "%s f%d %s width %d repeat %d kind %d", loss->name, bits, ae_isa_name((ae_isa)isa), widths[k],
+                                  (int)repeat, kind);
+                    }
+                    free(p.data), free(t.data), free(out[0].data), free(out[1].data);
+                    free(pairs.count), free(pairs.column), free(pairs.value);
+                }
+            }
+    CHECK(reading >= 2 * 2 * N_WIDTHS, "%d", reading); /* multinomial and categorical, in both precisions */
+}
+
 int main(void) {
     RUN(registry_is_the_same_everywhere);
     RUN(values_agree_with_long_double);
@@ -451,5 +527,6 @@ int main(void) {
     RUN(gradient_padding_weights_and_accumulation);
     RUN(extreme_logits_stay_finite);
     RUN(what_is_not_finite_shows);
+    RUN(pairs_give_the_bits_of_the_dense_target);
     return harness_finish("test_losses");
 }
