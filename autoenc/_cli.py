@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from autoenc import _archive, _schemas, _tables, io
 from autoenc._tables import Block, Sink, Table, TableError
+from autoenc._whole_file import check_writable
 
 FORMATS = {"onnx": "to_onnx", "c": "to_c"}  # methods of estimators that write other files
 SECONDS = 1.0  # between two lines of progress
@@ -74,7 +75,6 @@ def add_commands(commands: Any) -> None:
         parser.add_argument(
             "--separator",
             type=_separator,
-            default=",",
             metavar="C",
             help="between the fields of CSV: a character, or tab (default: a comma)",
         )
@@ -150,8 +150,18 @@ def add_commands(commands: Any) -> None:
 # ---- tables and models ----
 
 
+def _shown(text: str) -> str:
+    """For a terminal: what is no character to see goes by its number, since a file may have it to do harm."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
 def _open(chosen: argparse.Namespace) -> Table:
-    return _tables.open_table(chosen.data, array=chosen.array, separator=chosen.separator)
+    suffix = Path(chosen.data).suffix.lower()
+    if chosen.array is not None and suffix != ".npz":
+        raise UsageError(f"--array {chosen.array} goes with an .npz file, and {chosen.data} is none")
+    if chosen.separator is not None and suffix != ".csv":
+        raise UsageError(f"--separator {chosen.separator!r} goes with a .csv file, and {chosen.data} is none")
+    return _tables.open_table(chosen.data, array=chosen.array, separator=chosen.separator or ",")
 
 
 def _configuration(path: str) -> dict[str, Any]:
@@ -180,12 +190,12 @@ def _features(stored: dict[str, Any], table: Table, chosen: argparse.Namespace) 
 
 
 def _labels(texts: Sequence[str], known: Any = None) -> NDArray[Any]:
-    """Whole numbers where all are, or where the known labels are; else strings."""
-    whole = all(re.fullmatch(r"[+-]?\d+(\.0)?", text) for text in texts)
+    """Whole numbers where all are, and int64 holds them, or where the known labels are; else strings."""
+    whole = all(re.fullmatch(r"[+-]?\d{1,18}(\.0)?", text) for text in texts)
     if whole if known is None else not isinstance(known, dict) or "strings" not in known:
         try:
-            return np.array([int(float(text)) for text in texts], dtype=np.int64)
-        except ValueError:
+            return np.array([int(text.removesuffix(".0")) for text in texts], dtype=np.int64)
+        except (ValueError, OverflowError):
             raise CommandError(
                 "the condition has labels that are no whole numbers, and those of the fit were"
             ) from None
@@ -319,6 +329,7 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     _archive.check_installed()
     if not Path(chosen.output).absolute().parent.is_dir():
         raise CommandError(f"--output {chosen.output}: there is no folder {Path(chosen.output).absolute().parent}")
+    check_writable(chosen.output)
     model = cls(**_parameters(chosen, cls))
     try:
         model._validate_params()
@@ -486,13 +497,13 @@ def info(chosen: argparse.Namespace) -> dict[str, Any]:
     if not chosen.json:
         for key in ("model", "bytes", "format", "autoenc", "repr", "features", "components", "outputs", "precision"):
             if done[key] is not None:
-                print(f"{key:12} {done[key]}")
+                print(f"{key:12} {_shown(str(done[key]))}")
         if weights is not None:
             print(f"{'parameters':12} {weights}")
         for layer in done["layers"] or ():
-            print(f"{'':12} {layer['name']:32} {' x '.join(map(str, layer['shape']))}")
+            print(f"{'':12} {_shown(layer['name']):32} {' x '.join(map(str, layer['shape']))}")
         if done["feature_names"]:
-            print(f"{'names':12} {', '.join(done['feature_names'])}")
+            print(f"{'names':12} {_shown(', '.join(done['feature_names']))}")
     return done
 
 
@@ -537,7 +548,7 @@ def run(chosen: argparse.Namespace) -> int:
 
     def show(message: Any, category: Any, *_: Any, **__: Any) -> None:
         chosen.interrupted |= str(message).startswith("fitting was interrupted")
-        print(f"autoenc: warning: {message}", file=sys.stderr)
+        print(f"autoenc: warning: {_shown(str(message))}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
@@ -550,7 +561,7 @@ def run(chosen: argparse.Namespace) -> int:
             if isinstance(error, BrokenPipeError):
                 raise
             text = str(error) or type(error).__name__
-            print(f"autoenc {chosen.command}: {text}", file=sys.stderr)
+            print(f"autoenc {chosen.command}: {_shown(text)}", file=sys.stderr)
             if chosen.json:
                 print(json.dumps({"error": text}))
             return 2 if isinstance(error, UsageError) else 1

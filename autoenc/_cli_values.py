@@ -1,6 +1,7 @@
 """Parameters on the command line: numbers, strings, tuples, and parts such as ``Masking(0.3)``. Nothing is run."""
 
 import ast
+from collections.abc import Hashable
 from typing import Any
 
 
@@ -33,7 +34,10 @@ def _value(node: ast.expr, text: str) -> Any:
     if isinstance(node, ast.List):
         return [_value(entry, text) for entry in node.elts]
     if isinstance(node, ast.Dict) and all(key is not None for key in node.keys):
-        return {_value(key, text): _value(value, text) for key, value in zip(node.keys, node.values, strict=True)}  # type: ignore[arg-type]
+        keys = [_value(key, text) for key in node.keys if key is not None]
+        if not all(isinstance(key, Hashable) and not isinstance(key, tuple) for key in keys):
+            raise ValueError(f"{text!r} has a key that is none; allowed are numbers and strings")
+        return {key: _value(value, text) for key, value in zip(keys, node.values, strict=True)}
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and all(one.arg for one in node.keywords):
         from autoenc._stored_estimators import parts
 

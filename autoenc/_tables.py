@@ -5,10 +5,12 @@ CSV by pandas where it is installed, else by Python; Parquet by pyarrow; NumPy's
 
 import contextlib
 import csv
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,12 +43,27 @@ def _extension(path: str, allowed: Sequence[str]) -> str:
     return suffix
 
 
+def _missing(text: str) -> bool:
+    return text.strip() in ("", "NA")
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)
     except ValueError:
-        return text.strip() == ""
+        return _missing(text)
     return True
+
+
+def _blank(fields: list[str]) -> bool:
+    """Whether a line has nothing but space, as pandas has it too."""
+    return not fields or (len(fields) == 1 and fields[0].isspace())
+
+
+def _check_unlike(place: str, names: Sequence[str]) -> None:
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise TableError(f"{place}: two columns have the name {twice!r}")
 
 
 class Table:
@@ -103,6 +120,26 @@ class ArrayTable(Table):
             yield Block(rows if whole else rows[:, at], texts)
 
 
+class _Lines:
+    """Rows of CSV, with the number of the line that one ends with, and of that before it: rows may have several."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+        self.before = 0
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return self
+
+    def __next__(self) -> list[str]:
+        self.before = self._reader.line_num
+        fields: list[str] = next(self._reader)
+        return fields
+
+    @property
+    def line_num(self) -> int:
+        return int(self._reader.line_num)
+
+
 class CsvTable(Table):
     """Text with one row a line. A first line of which an entry is no number has the names."""
 
@@ -113,29 +150,39 @@ class CsvTable(Table):
             first, second = next(lines, None), next(lines, None)
         if not first:
             raise TableError(f"{path}: the file is empty, or its first line is")
-        if second:
+        if second and not _blank(second):
             self._check_length(second, 2, len(first))
         self.named = not all(map(_is_number, first))
         self.names = [name.strip() for name in first] if self.named else [str(i) for i in range(len(first))]
-        if len(set(self.names)) != len(self.names):
-            twice = next(name for name in self.names if self.names.count(name) > 1)
-            raise TableError(f"{path}, line 1: two columns have the name {twice!r}")
+        _check_unlike(f"{path}, line 1", self.names)
 
     @contextlib.contextmanager
     def _lines(self) -> Iterator[Any]:
         with Path(self.path).open(encoding="utf-8-sig", newline="") as file:
+            lines = _Lines(csv.reader(file, delimiter=self._separator, strict=True))
             try:
-                yield csv.reader(file, delimiter=self._separator)
+                yield lines
             except UnicodeDecodeError as error:
-                raise TableError(f"{self.path}: it is not text in UTF-8: {error}") from error
+                raise TableError(f"{self.path}, {self._not_utf8()}") from error
             except csv.Error as error:
-                raise TableError(f"{self.path}: {error}") from error
+                what = "a quote is never closed" if "end of data" in str(error) else error
+                raise TableError(f"{self.path}, line {lines.before + 1}: {what}") from error
+
+    def _not_utf8(self) -> str:
+        """The first byte that is not UTF-8, and its line. Python decodes ahead of the lines, and does not know it."""
+        with Path(self.path).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            for number, line in enumerate(file, 1):
+                found = re.search("[\udc80-\udcff]", line)
+                if found:
+                    byte = ord(found[0]) - 0xDC00
+                    return f"line {number}: byte 0x{byte:02x} (character {found.start() + 1} of the line) is not UTF-8"
+        return "it is not UTF-8"
 
     def _rows(self, lines: Any) -> Iterator[tuple[int, list[str]]]:
         """Lines with their numbers, from 1; empty ones and the names left out."""
         names = self.named
         for fields in lines:
-            if not fields:
+            if _blank(fields):
                 continue
             if names:
                 names = False
@@ -157,6 +204,7 @@ class CsvTable(Table):
             return
         # Releases before 4 round otherwise, by default, or say that they no longer do.
         exact = {"float_precision": "round_trip"} if int(pandas.__version__.partition(".")[0]) < 4 else {}
+        n = 0
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="The 'float_precision' argument")
@@ -167,13 +215,13 @@ class CsvTable(Table):
                     if not checked and frame[self.names[-1]].isin([np.nan, ""]).any():
                         self._check_lengths()  # pandas takes a short line for one with missing values
                         checked = True
-                    texts = {name: frame[name].astype(str).tolist() for name in others}
+                    texts = {name: frame[name].astype(str).str.strip().tolist() for name in others}
                     yield Block(frame[list(columns)].to_numpy(np.float64), texts)
-        except (ValueError, UnicodeDecodeError) as error:
-            # Once more, by lines, for the place; pandas tells it in words of its own, or not at all.
-            for _ in self._by_python(columns, others):
-                pass
-            raise TableError(f"{self.path}: {error}") from error
+                    n += 1
+        except ValueError:
+            # Once more, by lines, for the place; pandas tells it in words of its own, or not at all. A number that only
+            # Python knows, such as one with a space that is not ASCII's, is one.
+            yield from islice(self._by_python(columns, others), n, None)
 
     def _open(self, pandas: Any, columns: Sequence[str], others: Sequence[str], exact: dict[str, str]) -> Any:
         return pandas.read_csv(
@@ -219,7 +267,7 @@ class CsvTable(Table):
 
     def _number(self, text: str, line: int, column: int) -> float:
         text = text.strip()
-        if text in ("", "NA"):
+        if _missing(text):
             return float("nan")
         try:
             if "_" in text:  # of Python's own numbers, which no table means
@@ -242,6 +290,7 @@ class ParquetTable(Table):
             file = self._parquet.ParquetFile(path)
             self.names = list(file.schema_arrow.names)
             self.n_rows = file.metadata.num_rows
+        _check_unlike(path, self.names)
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:

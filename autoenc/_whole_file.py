@@ -25,6 +25,30 @@ def _sync_folder(folder: str) -> None:
             os.close(descriptor)
 
 
+def _beside(path: Any) -> tuple[str, Path, int]:
+    """The file that a path means, and a new empty one in its folder, open."""
+    refuse_folder(path)
+    final = os.path.realpath(os.fspath(path))  # a link stays one
+    if os.path.lexists(final) and not Path(final).is_file():
+        # A rename would put a file in the place of /dev/null.
+        raise OSError(errno.EINVAL, "a file is needed, and this is a device, a pipe or a socket", os.fspath(path))
+    folder, name = os.path.split(final)
+    # Of the name what leaves room in any alphabet: 255 bytes are all that a name may have.
+    temporary = Path(folder) / f".{name[:32]}.{secrets.token_hex(8)}.tmp"
+    # As open() makes files: with the permissions that the process gives to new ones.
+    try:
+        return final, temporary, os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except OSError as error:
+        raise type(error)(error.errno, os.strerror(error.errno or 0), os.fspath(path)) from error
+
+
+def check_writable(path: Any) -> None:
+    """Raises what `replacing` would where no file can be made, before there is anything to write."""
+    _, temporary, descriptor = _beside(path)
+    os.close(descriptor)
+    temporary.unlink()
+
+
 @contextlib.contextmanager
 def replacing(path: Any) -> Iterator[Path]:
     """An empty file beside `path` to write to, which takes its place at the end; after an error it is deleted.
@@ -36,17 +60,10 @@ def replacing(path: Any) -> Iterator[Path]:
     IsADirectoryError
         Where `path` is a folder.
     OSError
-        Where a file cannot be made or written there; with `path` as the name where the folder is not to be had.
+        Where a file cannot be made or written there; with `path` as the name where the folder is not to be had. Where
+        `path` is a device, a pipe or a socket.
     """
-    refuse_folder(path)
-    final = os.path.realpath(os.fspath(path))  # a link stays one
-    folder, name = os.path.split(final)
-    temporary = Path(folder) / f".{name}.{secrets.token_hex(8)}.tmp"
-    # As open() makes files: with the permissions that the process gives to new ones.
-    try:
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    except OSError as error:
-        raise type(error)(error.errno, os.strerror(error.errno or 0), os.fspath(path)) from error
+    final, temporary, descriptor = _beside(path)
     mode = os.fstat(descriptor).st_mode
     os.close(descriptor)
     try:
@@ -59,4 +76,4 @@ def replacing(path: Any) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    _sync_folder(folder)
+    _sync_folder(str(Path(final).parent))

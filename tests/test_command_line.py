@@ -1,6 +1,7 @@
 """The commands that make models of tables and apply them."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -268,6 +269,15 @@ def test_export_to_onnx(model, tmp_path, capsys):
             lambda lines: (lines.insert(3, ""), lines.__setitem__(41, "1,inf,3,4,a")),
             r"contains infinity at .*, line 42\)",
         ),
+        (
+            lambda lines: (lines.insert(3, "  "), lines.__setitem__(41, "1,inf,3,4,a")),
+            r"contains infinity at .*, line 42\)",
+        ),
+        (
+            lambda lines: lines.__setitem__(40, "1,2," + 140_000 * "3" + ",4,a"),
+            "line 41: field larger than field limit",
+        ),
+        (lambda lines: lines.__setitem__(40, '1,2,"3,4,a'), "line 41: a quote is never closed"),
         (lambda lines: lines.__setitem__(0, "a,b,c,a,kind"), "line 1: two columns have the name 'a'"),
         (lambda lines: lines.clear(), "the file is empty"),
         (lambda lines: lines.__delitem__(slice(1, None)), "there are no rows"),
@@ -303,6 +313,8 @@ def test_a_broken_row_in_a_later_block(reader, model, csv, tmp_path, capsys, mon
         (["--param", "alpha"], "--param alpha: needed is NAME=VALUE"),
         (["--param", "beta=1"], "Autoencoder has no parameter 'beta'; there are activation"),
         (["--param", "alpha=open('x')"], "'open' is no part; there are Activation"),
+        (["--param", "class_weight={[1]: 2}"], "has a key that is none; allowed are numbers and strings"),
+        (["--array", "X"], "--array X goes with an .npz file"),
         (["--param", "alpha=-1"], "The 'alpha' parameter of Autoencoder must be"),
         (["--ignore", "colour"], "there is no column 'colour'; there are height, width, depth, weight, kind"),
         (["--estimator", "AutoencoderClassifier"], "needs --label"),
@@ -454,8 +466,90 @@ def test_an_archive_that_is_none_is_an_error_and_no_traceback(tmp_path):
         _tables.open_table(str(tmp_path / "bad.npz"))
 
 
-def test_a_quote_that_is_never_closed_is_named_by_its_line(tmp_path):
-    (tmp_path / "quote.csv").write_text('a,b\n1,"2\n3,4\n')
-    table = _tables.open_table(str(tmp_path / "quote.csv"))
-    with pytest.raises(_tables.TableError, match=r"quote\.csv, line 3: .* in column 'b' is not a number"):
-        list(table.blocks(["a", "b"]))
+def test_a_quote_that_is_never_closed_is_named_by_its_line(reader, tmp_path):
+    for lines, number in (('a,b\n1,"2\n3,4\n', 2), ('a,b\n1,2\n3,4\n5,"6\n7,8\n', 4)):
+        (tmp_path / "quote.csv").write_text(lines)
+        for columns in (["a", "b"], ["a"]):
+            with pytest.raises(_tables.TableError, match=rf"quote\.csv, line {number}: a quote is never closed"):
+                list(_tables.open_table(str(tmp_path / "quote.csv")).blocks(columns))
+
+
+@pytest.mark.parametrize(
+    ("line", "number", "byte"), [(0, 1, "0xe9 (character 3"), (1, 2, "0xe9 (character 3"), (4000, 4001, "0xe9")]
+)
+def test_a_byte_that_is_not_utf8_is_named_by_its_line(line, number, byte, reader, tmp_path, capsys):
+    lines = ["a,b", *(f"{i},{i}" for i in range(5000))]
+    lines[line] = lines[line][:1] + ",é"
+    lines[2] = '2,"3\n"'  # a row of two lines, which are counted, is the third
+    number += line > 2
+    path = tmp_path / "latin.csv"
+    path.write_bytes("\n".join(lines).encode("latin-1"))
+    error = answer(capsys, "train", path, "-o", tmp_path / "m", *QUICK, status=1)["error"]
+    assert f"latin.csv, line {number}: byte {byte}" in error and "is not UTF-8" in error
+
+
+def test_a_row_with_a_missing_value_is_not_taken_for_names(reader, tmp_path):
+    (tmp_path / "t.csv").write_text("1,NA\n2,3\n")
+    table = _tables.open_table(str(tmp_path / "t.csv"))
+    assert not table.named and table.names == ["0", "1"]
+    (block,) = table.blocks(table.names)
+    np.testing.assert_array_equal(block.numbers, [[1, np.nan], [2, 3]])
+
+
+def test_numbers_that_pandas_does_not_know(reader, tmp_path, monkeypatch):
+    """Both readers take the same for a number; rows before it are not given twice."""
+    monkeypatch.setattr(_tables, "ROWS", 3)
+    rows = [f"{i},{i} " for i in range(10)]
+    rows[7] = "7,\u0667"
+    (tmp_path / "t.csv").write_text("a,b\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    table = _tables.open_table(str(tmp_path / "t.csv"))
+    blocks = list(table.blocks(["a"], ["b"]))
+    assert [text for block in blocks for text in block.others["b"]] == [*"0123456", "\u0667", *"89"]
+    blocks = list(table.blocks(["b"]))
+    assert [block.numbers.ravel().tolist() for block in blocks] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
+
+
+def test_a_parquet_file_with_a_name_twice(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = [pyarrow.array([1.0, 2.0])] * 3
+    parquet.write_table(pyarrow.Table.from_arrays(columns, names=["a", "b", "a"]), tmp_path / "t.parquet")
+    with pytest.raises(_tables.TableError, match=r"t\.parquet: two columns have the name 'a'"):
+        _tables.open_table(str(tmp_path / "t.parquet"))
+
+
+def test_labels_of_many_digits_stay_apart(tmp_path, capsys):
+    """Beyond 2**53, where float64 has no odd numbers, and beyond int64."""
+    for start, kind in ((2**53 + 1, "i"), (2**63, "O")):
+        labels = [start + i % 3 for i in range(30)]
+        (tmp_path / "t.csv").write_text("a,b,id\n" + "".join(f"{i},{i % 7},{one}\n" for i, one in enumerate(labels)))
+        classifier = ("--estimator", "AutoencoderClassifier", "--label", "id", "--param", "fine_tune_max_iter=1")
+        answer(capsys, "train", tmp_path / "t.csv", "-o", tmp_path / "m", *classifier, *QUICK)
+        classes = autoenc.load(tmp_path / "m").classes_
+        assert classes.dtype.kind == kind and classes.tolist() == [type(classes[0])(start + i) for i in range(3)]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes everywhere")
+def test_no_permission_shows_before_the_fit(csv, tmp_path, capsys):
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o500)
+    assert call("train", csv, "-o", folder / "m", "--ignore", "kind") == 1
+    captured = capsys.readouterr()
+    assert "Permission denied" in captured.err and "training" not in captured.err
+
+
+def test_a_folder_for_the_model_shows_before_the_fit(csv, tmp_path, capsys):
+    assert call("train", csv, "-o", tmp_path, "--ignore", "kind") == 1
+    captured = capsys.readouterr()
+    assert "a file is needed, and this is a folder" in captured.err and "training" not in captured.err
+
+
+def test_nothing_of_a_file_steers_the_terminal(tmp_path, capsys):
+    model = autoenc.Autoencoder(1, max_iter=1, random_state=0).fit(X)
+    model.feature_names_in_ = np.array(
+        ["a\x1b]0;x\x07", "\ud800", *(f"c{i}" for i in range(X.shape[1] - 2))], dtype=object
+    )
+    model.save(tmp_path / "m")
+    assert call("info", tmp_path / "m") == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown and r"a\x1b]0;x\x07, \ud800, c0" in shown

@@ -64,6 +64,26 @@ def test_errors_name_the_path_that_was_given(tmp_path):
         pass
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    """As root, /dev/null would be a file from then on."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        with pytest.raises(OSError, match="this is a device, a pipe or a socket") as found, replacing(path) as file:
+            file.write_text("new")
+        assert found.value.filename == str(path)
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["n" * 250, "ü" * 125])
+def test_names_as_long_as_they_may_be(name, tmp_path):
+    with replacing(tmp_path / name) as file:
+        file.write_text("new")
+    assert (tmp_path / name).read_text() == "new"
+
+
 WRITERS = {
     "save": lambda model, path: model.save(path),
     "to_c": lambda model, path: model.to_c(path),
