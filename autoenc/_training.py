@@ -99,6 +99,12 @@ class Patience:
             self.count += 1
 
 
+def _over(callbacks: Sequence[type_callback], failed: bool) -> None:
+    """Tells callbacks that hold something open, which they say by a method `training_ended`."""
+    for ended in filter(None, (getattr(callback, "training_ended", None) for callback in callbacks)):
+        ended(failed)
+
+
 def _says_stop(answer: Any) -> bool:
     """True alone, for a callback may answer what it likes, such as the loss that it has logged."""
     return answer is True or (isinstance(answer, np.bool_) and bool(answer))
@@ -209,6 +215,7 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
                 validated = history.validation_loss[i] if history.validation_loss else None
                 recall(EpochState(estimator, i + 1, plan.max_iter, loss, validated, rate))
     progress = Progress(plan.verbose, plan.max_iter, type(estimator).__name__)
+    failed = True
     try:
         for epoch in range(len(history.epochs) + 1, plan.max_iter + 1):
             if plan.before_epoch is not None:
@@ -243,6 +250,7 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
                     plateau.count = 0
             if plan.checkpoint is not None and epoch < plan.max_iter:
                 plan.checkpoint.after_epoch(trainer, known())
+        failed = False
     except KeyboardInterrupt:
         if not history.epochs:
             raise
@@ -258,6 +266,7 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
             raise history.error from error
     finally:
         progress.close()
+        _over(plan.callbacks, failed)
         if (taken := trainer.profile()) is not None:
             _profile.show(taken, type(estimator).__name__)
     if best < math.inf:

@@ -4,7 +4,9 @@ MLflow.
 A callback is anything that can be called with an `autoenc._training.EpochState` after each epoch; one that returns True
 ends the fit. These keep nothing from one fit to the next, so that an estimator that has them can be cloned, pickled and
 searched over. One that counts over epochs may have a method `recall`, which gets the states of the epochs that were
-done before, where a fit is resumed from a checkpoint in a new process. scikit-learn's own callbacks
+done before, where a fit is resumed from a checkpoint in a new process. One that holds something open may have a method
+`training_ended`, which is called behind the last epoch, whatever ended the training, with True where that was an error
+or Ctrl-C. A classifier or regressor has two trainings in a fit, each with epochs from 1. scikit-learn's own callbacks
 (`sklearn.callback`, 1.9 and later) are set by ``set_callbacks``.
 
 Examples
@@ -239,8 +241,6 @@ class TensorBoard(_Callback):
         return {**vars(self), "_writer": None}  # an open file goes into no copy
 
     def __call__(self, state: EpochState) -> None:
-        if state.epoch == 1:
-            self.close()
         if self._writer is None:
             self._writer = _summary_writer()(str(self.log_dir))
         for name in VALUES:
@@ -248,11 +248,15 @@ class TensorBoard(_Callback):
             if value is not None:
                 self._writer.add_scalar(self.prefix + name, float(value), state.epoch)
         self._writer.flush()
-        if state.epoch == state.n_epochs:
-            self.close()
 
-    def close(self) -> None:
-        """Close the file, which the last of `max_iter` epochs and the next fit do by themselves."""
+    def training_ended(self, failed: bool) -> None:
+        """Close the file; a training does so by itself.
+
+        Parameters
+        ----------
+        failed : bool
+            Whether the training ended by an error or Ctrl-C; the file is closed either way.
+        """
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -268,7 +272,9 @@ def _summary_writer() -> Any:
 
 
 class MLflow(_Callback):
-    """Logs losses and learning rates as metrics of the active MLflow run, which it starts where there is none.
+    """Logs losses and learning rates as metrics of the active MLflow run.
+
+    Where none is active each training has a run of its own, which ends with it, as failed after an error or Ctrl-C.
 
     Needs MLflow: ``pip install mlflow-skinny`` or ``mlflow``. Parameters and the score of a whole pipeline or search
     are logged by ``mlflow.sklearn.autolog()``; this adds the epochs to its run.
@@ -281,11 +287,32 @@ class MLflow(_Callback):
 
     def __init__(self, *, prefix: str = "") -> None:
         self.prefix = prefix
+        self._run: str | None = None  # that it has started
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_run": None}  # a copy has started none
 
     def __call__(self, state: EpochState) -> None:
         try:
             mlflow = import_module("mlflow")
         except ImportError as error:
             raise ImportError("MLflow is not installed: pip install mlflow-skinny") from error
+        if mlflow.active_run() is None:
+            self._run = mlflow.start_run().info.run_id
         values = {self.prefix + name: getattr(state, name) for name in VALUES}
         mlflow.log_metrics({name: float(v) for name, v in values.items() if v is not None}, step=state.epoch)
+
+    def training_ended(self, failed: bool) -> None:
+        """End the run where this callback has started it.
+
+        Parameters
+        ----------
+        failed : bool
+            Whether the training ended by an error or Ctrl-C; the run says so.
+        """
+        run, self._run = self._run, None
+        if run is not None:
+            mlflow = import_module("mlflow")
+            active = mlflow.active_run()
+            if active is not None and active.info.run_id == run:  # someone else may have ended it
+                mlflow.end_run("FAILED" if failed else "FINISHED")

@@ -23,6 +23,11 @@ class Contraction(Part):
     layer has a closed form, which costs next to nothing; deeper ones are followed backwards from each component of the
     code, at ``n_components`` times the cost of a pass, or from ``n_directions`` random directions.
 
+    The Jacobian is by all that the first layer reads. With a ``condition`` that is the row and the columns of the
+    condition beside it (for labels one column for each), so the code is held from following the condition, too; the
+    decoder, which gets the condition as well, is not. With ``missing="mask"`` an entry that is missing counts as the
+    zero that the encoder reads in its place.
+
     With ``higher_order_weight`` the curvature is penalised too, as the mean of ``|J(x) - J(x + e)|^2`` over Gaussian
     ``e`` [2]_.
 

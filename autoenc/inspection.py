@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from autoenc import _outline, _predictor, _spec
 from autoenc._whole_file import replacing
-from autoenc.plotting._common import COLOURS, check_count, check_image_shape, dense, names_of, place
+from autoenc.plotting._common import COLOURS, check_count, check_image_shape, dense, names_of, place, read_labels
 from autoenc.plotting._latent import MOST_LABELS, codes_of, plane
 
 __all__ = ["explore"]
@@ -218,9 +218,7 @@ def _colours(labels: NDArray[Any] | None) -> tuple[list[str], list[tuple[str, st
     """The colour of each row, a legend of texts and colours, and the rows' labels as texts."""
     if labels is None:
         return [], [], None  # all alike
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        raise ValueError("labels have NaN or infinity; allowed are finite numbers and strings")
-    values = np.unique(labels)
+    labels, values = read_labels(labels, len(labels), "rows")
     if labels.dtype.kind == "f" and len(values) > MOST_LABELS:
         low, high = float(values[0]), float(values[-1])
         stops = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in SCALE], dtype=np.float64)

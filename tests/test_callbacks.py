@@ -128,6 +128,7 @@ def test_tensorboard(X, tmp_path):
             found.setdefault(value.tag, []).append((event.step, value.simple_value))
         data = data[16 + n :]
     assert tensorboardX
+    assert model.callbacks._writer is None  # closed
     assert [step for step, _ in found["a/loss"]] == [1, 2, 3]
     assert [v for _, v in found["a/loss"]] == [pytest.approx(loss, rel=1e-6) for loss in model.loss_curve_]
     assert "a/learning_rate" in found
@@ -148,13 +149,88 @@ def test_what_is_not_installed_is_named(make, modules, message, X, monkeypatch):
         Autoencoder(2, max_iter=1, callbacks=make(), **QUICK).fit(X)
 
 
-def test_mlflow_gets_every_epoch(X, monkeypatch):
-    logged = []
-    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(log_metrics=lambda *a, **k: logged.append((*a, k))))
+class Runs:
+    """What the callback asks of MLflow: at most one run is active."""
+
+    def __init__(self):
+        self.active, self.started, self.ended, self.logged = None, 0, [], []
+
+    def active_run(self):
+        return self.active
+
+    def start_run(self):
+        assert self.active is None
+        self.started += 1
+        self.active = SimpleNamespace(info=SimpleNamespace(run_id=str(self.started)))
+        return self.active
+
+    def end_run(self, status="FINISHED"):
+        self.ended.append((self.active.info.run_id, status))
+        self.active = None
+
+    def log_metrics(self, metrics, step):
+        self.logged.append((self.active.info.run_id, step, metrics))
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    found = Runs()
+    monkeypatch.setitem(sys.modules, "mlflow", found)
+    return found
+
+
+def test_mlflow_gets_every_epoch(X, runs):
     model = Autoencoder(2, max_iter=3, callbacks=MLflow(prefix="net_"), **QUICK).fit(X)
-    assert [beside for _, beside in logged] == [{"step": 1}, {"step": 2}, {"step": 3}]
-    assert [metrics["net_loss"] for metrics, _ in logged] == model.loss_curve_
-    assert set(logged[0][0]) == {"net_loss", "net_learning_rate"}
+    assert [step for _, step, _ in runs.logged] == [1, 2, 3]
+    assert [metrics["net_loss"] for *_, metrics in runs.logged] == model.loss_curve_
+    assert set(runs.logged[0][2]) == {"net_loss", "net_learning_rate"}
+
+
+def test_mlflow_ends_the_runs_that_it_started(X, y, runs):
+    callback = MLflow()
+    model = Autoencoder(2, max_iter=9, callbacks=[callback, lambda state: state.epoch == 2], **QUICK)
+    model.fit(X).fit(X)
+    assert runs.ended == [("1", "FINISHED"), ("2", "FINISHED")]
+
+    def breaks(state):
+        if state.epoch == 2:
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        model.set_params(callbacks=[callback, breaks]).fit(X)
+    assert runs.ended[2:] == [("3", "FAILED")]
+    # One for each training of a classifier.
+    AutoencoderClassifier(2, max_iter=2, fine_tune_max_iter=3, callbacks=callback, **QUICK).fit(X, y)
+    assert runs.ended[3:] == [("4", "FINISHED"), ("5", "FINISHED")]
+    assert runs.active is None
+    # One that was there before stays.
+    runs.start_run()
+    model.set_params(callbacks=callback).fit(X)
+    assert runs.active.info.run_id == "6" == runs.logged[-1][0]
+    assert len(runs.ended) == 5
+
+
+def test_what_is_told_when_a_training_is_over(X):
+    class Open:
+        def __init__(self, raises=None):
+            self.raises, self.told = raises, []
+
+        def __call__(self, state):
+            if self.raises is not None:
+                raise self.raises
+
+        def training_ended(self, failed):
+            self.told.append(failed)
+
+    fine, last = Open(), Open()
+    model = Autoencoder(2, max_iter=2, callbacks=[fine, lambda state: None, last], **QUICK).fit(X)
+    assert (fine.told, last.told) == ([False], [False])
+    model.partial_fit(X)
+    assert last.told == [False, False]
+    stopped = Open(KeyboardInterrupt())
+    with pytest.warns(UserWarning, match="interrupted|Interrupted"):
+        Autoencoder(2, max_iter=5, callbacks=[stopped], **QUICK).fit(X)
+    assert stopped.told == [True]
 
 
 MLFLOW = """
@@ -182,6 +258,10 @@ with mlflow.start_run() as run:
     network.set_params(callbacks=None)
     GridSearchCV(pipe, {"autoencoder__n_components": [1, 2]}, cv=2).fit(X, y)
 best = client.get_run(run.info.run_id).data
+mlflow.sklearn.autolog(disable=True)
+network.set_params(callbacks=MLflow()).fit(X)
+still = mlflow.active_run() is not None
+(own, *_) = mlflow.search_runs(order_by=["attributes.start_time DESC"], output_format="list")
 print(json.dumps({
     "parameter": data.params["autoencoder__n_components"],
     "steps": [m.step for m in history],
@@ -190,6 +270,9 @@ print(json.dumps({
     "score": "training_score" in data.metrics,
     "best": best.params["best_autoencoder__n_components"],
     "cv": "best_cv_score" in best.metrics,
+    "still": still,
+    "own": [own.info.status, own.data.metrics["loss"]],
+    "last": network.loss_curve_[-1],
 }))
 """
 
@@ -205,6 +288,8 @@ def test_mlflow_and_its_autolog(run_python, tmp_path):
     assert found["best"] in ("1", "2")
     assert found["score"]
     assert found["cv"]
+    assert not found["still"]
+    assert found["own"] == ["FINISHED", found["last"]]
 
 
 # ---- of scikit-learn ----

@@ -122,6 +122,15 @@ def test_names_of_classes_and_no_unlabelled(digits):
     assert model.score(X, signs) > 0.8
 
 
+@pytest.mark.parametrize("value", [True, False])
+def test_no_label_is_no_boolean(digits, value):
+    X, y, _ = digits
+    with pytest.raises(ValueError, match=f"unlabeled_label={value}; allowed are whole numbers, strings and None"):
+        classifier(unlabeled_label=value).fit(X, y)
+    with pytest.raises(ValueError, match="unlabeled_label"):
+        classifier(unlabeled_label=value).fit(X, y > 4)
+
+
 @pytest.mark.parametrize("class_weight", [{0: -1.0}, dict.fromkeys(range(10), 0.0), {3: np.nan}, {3: np.inf}])
 def test_class_weight_is_checked(digits, class_weight):
     X, y, _ = digits

@@ -109,6 +109,33 @@ def names_of(X: Any, n: int, given: Sequence[str] | None) -> list[str]:
     return [f"x{i}" for i in range(n)]
 
 
+def read_labels(given: Any, n: int, of: str) -> tuple[Array, Array]:
+    """Labels of n rows, and which there are, in order."""
+    labels = np.asarray(given)
+    if labels.shape != (n,):
+        raise ValueError(f"labels have shape {labels.shape}; there are {n} {of}, so allowed is ({n},)")
+    try:
+        values = np.unique(labels)
+    except TypeError:
+        raise TypeError(
+            "labels have values of several kinds, which have no order; allowed are numbers or strings alone"
+        ) from None
+    numbers = labels.dtype.kind == "f" or (labels.dtype.kind == "O" and any(value != value for value in values))
+    if numbers and not np.isfinite(labels.astype(np.float64)).all():
+        raise ValueError("labels have NaN or infinity; allowed are finite numbers and strings")
+    return labels, values
+
+
+def plain(text: Any) -> str:
+    """A name from the data as matplotlib shows it letter by letter: two dollar signs would make a formula of it."""
+    return str(text).replace("$", r"\$")
+
+
+def width_of(names: Sequence[str]) -> float:
+    """Inches that the longest of some names takes beside the axes, at the usual size of ticks, at most six."""
+    return min(0.085 * max((len(name) for name in names), default=0), 6.0)
+
+
 def check_image_shape(shape: Any, n: int) -> tuple[int, ...]:
     """Height, width and, of colours, 3 or 4 channels."""
     try:

@@ -19,7 +19,9 @@ from autoenc.plotting._common import (
     draw_mosaic,
     names_of,
     place,
+    plain,
     tidy,
+    width_of,
 )
 
 ALLOWED = "allowed are estimators with feature_contributions (the detector) or feature_errors (the autoencoders)"
@@ -218,7 +220,7 @@ class FeatureContributionDisplay(Display):
         if len(shown) < d:
             labels.append(f"{d - most} others together")
             lengths.append(float(terms[order[most:]].sum()))
-        ax = axes_for(ax, type(self).__name__, (6.4, 0.3 * len(lengths) + 1.0))
+        ax = axes_for(ax, type(self).__name__, (max(6.4, 3.9 + width_of(labels)), 0.3 * len(lengths) + 1.0))
         y = np.arange(len(lengths))
         colours = [BLUE] * len(shown) + [LIGHT] * (len(shown) < d)
         self.bars_ = ax.barh(y, lengths, color=colours, height=0.7)
@@ -227,7 +229,7 @@ class FeatureContributionDisplay(Display):
             at = np.arange(len(shown))
             ax.vlines(typical, at - 0.42, at + 0.42, color=ORANGE, linewidth=2.2, label="mean of all rows")
             ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 0.99))
-        ax.set_yticks(y, labels)
+        ax.set_yticks(y, [plain(label) for label in labels])
         ax.set_ylim(len(lengths) - 0.5, -0.5)
         ax.set_xlim(left=0)
         ax.tick_params(axis="y", length=0)

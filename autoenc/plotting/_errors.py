@@ -5,7 +5,20 @@ from typing import Any, Self
 
 import numpy as np
 
-from autoenc.plotting._common import BLUE, COLOURS, INK, ORANGE, Array, Display, axes_for, check_count, place, tidy
+from autoenc.plotting._common import (
+    BLUE,
+    COLOURS,
+    INK,
+    ORANGE,
+    Array,
+    Display,
+    axes_for,
+    check_count,
+    place,
+    plain,
+    read_labels,
+    tidy,
+)
 
 ALLOWED = "allowed are the estimators with score_samples: all but the imputer"
 MOST_CLASSES = 6
@@ -172,7 +185,7 @@ class ErrorDistributionDisplay(Display):
                 alpha=0.45,
                 color=colours[i % len(colours)],
                 hatch=("", "///", "...", "xx", "--", "\\\\")[i] if len(groups) > 1 else None,
-                label=title or None,
+                label=plain(title) or None,
             )
             ax.stairs(self.counts_[title], self.bins_, color=colours[i % len(colours)], linewidth=1.4)
         if logarithmic:
@@ -194,12 +207,7 @@ class ErrorDistributionDisplay(Display):
     def _groups(self, errors: Array) -> dict[str, Array]:
         if self.labels is None:
             return {"": errors}
-        labels = np.asarray(self.labels)
-        if labels.shape != errors.shape:
-            raise ValueError(
-                f"labels have shape {labels.shape}; there are {len(errors)} errors, so allowed is ({len(errors)},)"
-            )
-        values = np.unique(labels)
+        labels, values = read_labels(self.labels, len(errors), "errors")
         if len(values) > MOST_CLASSES:
             raise ValueError(f"labels have {len(values)} different values; at most {MOST_CLASSES} histograms fit")
         return {f"{value} ({(labels == value).sum()} rows)": errors[labels == value] for value in values}

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from autoenc.plotting._common import COLOURS, MARKERS, Array, Display, axes_for, dense, place, tidy
+from autoenc.plotting._common import COLOURS, MARKERS, Array, Display, axes_for, dense, place, plain, read_labels, tidy
 
 ALLOWED = (
     "allowed are estimators whose transform gives codes: the autoencoders (of an imputer the network `autoencoder_`)"
@@ -162,19 +162,7 @@ class LatentSpaceDisplay(Display):
             area = float(np.clip(20_000 / len(at), 6, 30)) if size is None else size
             self.points_.append(ax.scatter(*at.T, s=area, color=COLOURS[1], alpha=alpha, linewidths=0))
         else:
-            labels = np.asarray(self.labels)
-            if labels.shape != (len(at),):
-                raise ValueError(
-                    f"labels have shape {labels.shape}; there are {len(at)} codes, so allowed is ({len(at)},)"
-                )
-            try:
-                values = np.unique(labels)
-            except TypeError:
-                raise TypeError(
-                    "labels have values of several kinds, which have no order; allowed are numbers or strings alone"
-                ) from None
-            if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-                raise ValueError("labels have NaN or infinity; allowed are finite numbers and strings")
+            labels, values = read_labels(self.labels, len(at), "codes")
             if labels.dtype.kind == "f" and len(values) > MOST_LABELS:
                 area = float(np.clip(20_000 / len(at), 6, 30)) if size is None else size
                 points = ax.scatter(*at.T, s=area, c=labels, cmap=cmap, alpha=alpha, linewidths=0)
@@ -212,12 +200,13 @@ class LatentSpaceDisplay(Display):
                 color=COLOURS[i % len(COLOURS)],
                 alpha=alpha,
                 linewidths=0.4 if glyphs else 0,
-                label=text,
+                label=plain(text),
             )
             self.points_.append(points)
         if not glyphs:
             outside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if len(values) > 6 else {"loc": "best"}
-            ax.legend(frameon=False, **outside)
+            # Handed over, for matplotlib leaves out names with an underscore in front.
+            ax.legend(self.points_, [plain(text) for text in texts], frameon=False, **outside)
 
 
 def codes_of(estimator: Any, X: Any, condition: Any, what: str) -> Array:

@@ -1,6 +1,7 @@
 """What a grid of codes decodes to."""
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from autoenc.plotting._common import (
     draw_mosaic,
     names_of,
     place,
+    plain,
 )
 from autoenc.plotting._latent import codes_of
 
@@ -133,10 +135,12 @@ class ManifoldDisplay(Display):
         found = place(estimator, X, "inverse_transform", cls.__name__, ALLOWED)
         codes = codes_of(estimator, X, condition, cls.__name__).astype(np.float64)
         k = codes.shape[1]
-        chosen = [int(i) for i in (components if k > 1 or tuple(components) != (0, 1) else (0,))]
-        if len(set(chosen)) != min(2, k) or not all(0 <= i < k for i in chosen):
+        given = tuple(components) if np.ndim(components) == 1 and not isinstance(components, str) else (components,)
+        chosen = list((0,) if k == 1 and given == (0, 1) else given)
+        whole = all(isinstance(i, Integral) and not isinstance(i, bool) and 0 <= i < k for i in chosen)
+        if not whole or len(chosen) != min(2, k) or len(set(chosen)) != len(chosen):
             raise ValueError(
-                f"components={tuple(components)!r}; allowed are {min(2, k)} different numbers of the {k} components, "
+                f"components={components!r}; allowed are {min(2, k)} different numbers of the {k} components, "
                 f"from 0 to {k - 1}"
             )
         low, high = np.percentile(codes[:, chosen], [5, 95], axis=0)
@@ -257,11 +261,11 @@ class ManifoldDisplay(Display):
             at = int(feature)
         if len(second) == 1:
             (self.image_,) = ax.plot(first, decoded[0, :, at], color="#0072B2")
-            ax.set_ylabel(f"decoded {names[at]}")
+            ax.set_ylabel(f"decoded {plain(names[at])}")
             ax.spines[["top", "right"]].set_visible(False)
             return
         self.image_ = ax.pcolormesh(first, second, decoded[:, :, at], cmap=cmap, shading="gouraud")
-        ax.figure.colorbar(self.image_, ax=ax, label=f"decoded {names[at]}")
+        ax.figure.colorbar(self.image_, ax=ax, label=f"decoded {plain(names[at])}")
         if self.codes is not None:
             codes = dense(self.codes)
             ax.scatter(*codes.T, s=9, color="white", edgecolors="#222222", linewidths=0.5)

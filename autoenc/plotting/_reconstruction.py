@@ -20,9 +20,13 @@ from autoenc.plotting._common import (
     draw_mosaic,
     names_of,
     place,
+    plain,
     spread_rows,
     tidy,
+    width_of,
 )
+
+MOST_LEVEL = 12  # names of rows beside each other; more of them stand on end
 
 ALLOWED = "allowed are estimators that reconstruct: the autoencoders, not the detector or the imputer"
 
@@ -232,7 +236,8 @@ class ReconstructionDisplay(Display):
             self._plot_images(ax, tables, shape, cmap, vmin, vmax)
         else:
             shown = min(d, check_count("max_features", max_features))
-            ax = axes_for(ax, type(self).__name__, (min(1.1 * n + 2.0, 14.0), 0.3 * shown + 1.2))
+            beside = max(2.0, 0.2 + width_of([str(name) for name in self.feature_names or ()]))
+            ax = axes_for(ax, type(self).__name__, (min(1.1 * n + beside, 14.0), 0.3 * shown + 1.2))
             self._plot_table(ax, tables, shown)
         self._keep(ax)
         return self
@@ -245,7 +250,7 @@ class ReconstructionDisplay(Display):
         high = float(np.nanmax(first)) if vmax is None else vmax
         self.image_, gap = draw_mosaic(ax, np.stack(list(tables.values())), shape, cmap, low, high)
         at = (shape[0] - 1) / 2 + np.arange(len(tables)) * (shape[0] + gap)
-        ax.set_yticks(at, list(tables))
+        ax.set_yticks(at, [plain(title) for title in tables])
 
     def _plot_table(self, ax: Any, tables: dict[str, Array], n_shown: int) -> None:
         stack = np.stack([values.astype(np.float64) for values in tables.values()])
@@ -272,13 +277,14 @@ class ReconstructionDisplay(Display):
                 style["markerfacecolor"] = "none"
             flat = np.broadcast_to(y, x[k].shape).ravel()
             (points,) = ax.plot(
-                x[k].ravel(), flat, linestyle="none", markersize=5.5, label=title, zorder=2 + k, **style
+                x[k].ravel(), flat, linestyle="none", markersize=5.5, label=plain(title), zorder=2 + k, **style
             )
             self.points_.append(points)
-        ax.set_yticks(y, [names[i] for i in chosen])
+        ax.set_yticks(y, [plain(names[i]) for i in chosen])
         ax.set_ylim(len(chosen) - 0.5, -0.5)
         ax.set_xlim(0, n)
-        ax.set_xticks(np.arange(n) + 0.5, self.row_names or [f"row {i}" for i in range(n)])
+        row_names = [plain(name) for name in self.row_names or [f"row {i}" for i in range(n)]]
+        ax.set_xticks(np.arange(n) + 0.5, row_names, rotation=90 if n > MOST_LEVEL else 0)
         ax.tick_params(length=0)
         ax.set_xlabel("each strip: from the least to the largest value shown of the feature")
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(tables), frameon=False)
