@@ -9,6 +9,7 @@ from autoenc import _core
 from autoenc._spec import Range
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_INDICES = {np.dtype(np.int32), np.dtype(np.int64)}  # that the core reads, both of a matrix alike
 _RANGES = {"unit_interval": (0.0, 1.0, "[0, 1]"), "nonnegative": (0.0, np.inf, "[0, inf)")}
 _WHOLE = ("categorical", "multinomial")  # losses over all columns of a range together
 _ONE = 1e-3  # how far from 1 the sum of a row of probabilities may be
@@ -31,6 +32,11 @@ def check_structure(X: Any, name: str) -> None:
         return
     if X.format == "coo":
         _check_coordinates(X, name)
+    if X.format == "dia" and (X.data.ndim != 2 or X.offsets.shape != X.data.shape[:1]):
+        raise ValueError(
+            f"malformed DIA in {name}: offsets has shape {X.offsets.shape} and data {X.data.shape}; allowed is one "
+            "offset for each row of data"
+        )
     if X.format not in ("csr", "csc", "bsr"):
         return
     major, minor = X.shape[::-1] if X.format == "csc" else X.shape
@@ -42,6 +48,9 @@ def check_structure(X: Any, name: str) -> None:
         major, minor = major // X.data.shape[1], minor // X.data.shape[2]
     starts, indices = X.indptr, X.indices
     label = f"malformed {X.format.upper()} in {name}"
+    for part, array in (("indptr", starts), ("indices", indices)):
+        if array.dtype.kind not in "iu":
+            raise ValueError(f"{label}: {part} is of type {array.dtype}; allowed are whole numbers")
     if starts.shape != (major + 1,):
         raise ValueError(f"{label}: indptr has {starts.size} entries; a shape of {X.shape} needs {major + 1}")
     values = X.data[:, 0, 0] if X.format == "bsr" else X.data
@@ -65,8 +74,15 @@ def _check_coordinates(X: Any, name: str) -> None:
 
 
 def canonical(X: Any) -> Any:
-    """CSR with sorted columns, none named twice. The user's matrix is left alone."""
-    if not is_sparse(X) or X.has_canonical_format:
+    """CSR with sorted columns, none named twice, in arrays as the core reads them. The user's matrix is left alone."""
+    if not is_sparse(X):
+        return X
+    parts = (X.data, X.indices, X.indptr)
+    types = {part.dtype.newbyteorder("=") for part in parts[1:]}
+    if len(types) > 1 or types - _INDICES or not all(part.flags.c_contiguous for part in parts):
+        # The constructor finds one type for both; arrays that are put in later may be of any.
+        X = type(X)(tuple(map(np.ascontiguousarray, parts)), shape=X.shape)
+    if X.has_canonical_format:
         return X
     own = X.copy()
     own.sum_duplicates()

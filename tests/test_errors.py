@@ -388,6 +388,36 @@ def test_malformed_coordinates_and_blocks(X):
                 call(Z)
 
 
+def test_index_arrays_put_in_later(X):
+    """SciPy's constructors make them alike and contiguous; who replaces one may leave them otherwise."""
+    expected = Autoencoder(max_iter=1, random_state=0).fit(X).transform(X)
+    estimator = Autoencoder(max_iter=1, random_state=0)
+    for name, change in (
+        ("indices", lambda a: a.astype(np.int64)),
+        ("indptr", lambda a: a.astype(np.int64)),
+        ("indices", lambda a: a.astype(np.uint8)),
+        ("data", lambda a: np.repeat(a, 2)[::2]),
+        ("indices", lambda a: np.repeat(a, 2)[::2]),
+        ("indptr", lambda a: np.repeat(a, 2)[::2]),
+    ):
+        Z = sp.csr_array(X)
+        setattr(Z, name, change(getattr(Z, name)))
+        assert_array_equal(estimator.fit(Z).transform(Z), expected)
+        assert_array_equal(estimator.predictor()(Z), expected)
+    for name in ("indices", "indptr"):
+        for dtype in (float, bool, object):
+            Z = sp.csr_array(X)
+            setattr(Z, name, getattr(Z, name).astype(dtype))
+            fails(f"malformed CSR in X: {name} is of type {np.dtype(dtype)}; allowed are whole numbers", Z)
+
+
+def test_malformed_diagonals(X):
+    """SciPy's conversion to CSR reads where these say, and crashes."""
+    Z = sp.dia_array(X)
+    Z.offsets = Z.offsets[:2]
+    fails("malformed DIA in X: offsets has shape", Z)
+
+
 def test_unsorted_indices_that_claim_to_be_sorted(X):
     Z = sp.csr_array(X)
     Z.indices[:2] = Z.indices[:2][::-1]
