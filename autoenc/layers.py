@@ -55,6 +55,12 @@ class Dense(Layer):
         Outputs.
     activation : str or None, default=None
         As the estimator's `activation`. None: that of the estimator.
+
+    Examples
+    --------
+    >>> from autoenc.layers import Dense
+    >>> Dense(64, activation="relu")
+    Dense(activation='relu', units=64)
     """
 
     units: int = 128
@@ -84,6 +90,12 @@ class Activation(Layer):
     ----------
     activation : str or None, default=None
         As the estimator's `activation`. None: that of the estimator.
+
+    Examples
+    --------
+    >>> from autoenc.layers import Activation, BatchNorm, Dense
+    >>> [Dense(64, "identity"), BatchNorm(), Activation("relu")]
+    [Dense(activation='identity', units=64), BatchNorm(), Activation(activation='relu')]
     """
 
     activation: str | None = None
@@ -113,6 +125,12 @@ class BatchNorm(Layer):
     ----------
     .. [1] Ioffe, S. and Szegedy, C. (2015). Batch normalization: accelerating deep network training by reducing
        internal covariate shift. ICML. Algorithm 1.
+
+    Examples
+    --------
+    >>> from autoenc.layers import BatchNorm
+    >>> BatchNorm(momentum=0.2)
+    BatchNorm(momentum=0.2)
     """
 
     momentum: float = 0.1
@@ -141,6 +159,12 @@ class LayerNorm(Layer):
     References
     ----------
     .. [1] Ba, J. L., Kiros, J. R. and Hinton, G. E. (2016). Layer normalization. arXiv:1607.06450. Equation 4.
+
+    Examples
+    --------
+    >>> from autoenc.layers import LayerNorm
+    >>> LayerNorm(epsilon=1e-3)
+    LayerNorm(epsilon=0.001)
     """
 
     epsilon: float = 1e-5
@@ -165,6 +189,12 @@ class Dropout(Layer):
     References
     ----------
     .. [1] Srivastava, N. et al. (2014). Dropout: a simple way to prevent neural networks from overfitting. JMLR 15.
+
+    Examples
+    --------
+    >>> from autoenc.layers import Dense, Dropout
+    >>> [Dense(64), Dropout(0.2)]
+    [Dense(units=64), Dropout(p=0.2)]
     """
 
     p: float = 0.5
@@ -190,6 +220,12 @@ class Residual(Layer):
     ----------
     .. [1] He, K., Zhang, X., Ren, S. and Sun, J. (2016). Deep residual learning for image recognition. CVPR. Equations
        1 and 2.
+
+    Examples
+    --------
+    >>> from autoenc.layers import Dense, LayerNorm, Residual
+    >>> Residual([LayerNorm(), Dense(64)])
+    Residual(layers=[LayerNorm(), Dense(units=64)])
     """
 
     layers: Sequence[Layer] = ()

@@ -33,6 +33,17 @@ PREDICTORS = [
     "autoenc._predictors.VectorQuantizedPredictor",
 ]
 
+# Where estimators and what they are put together of live.
+PARTS = [
+    "autoenc",
+    "autoenc.contraction",
+    "autoenc.corruption",
+    "autoenc.layers",
+    "autoenc.losses",
+    "autoenc.penalties",
+    "autoenc.sparsity",
+]
+
 # All other checks of numpydoc hold.
 LEFT_OUT = {
     "SA01": "a See Also section everywhere would mostly repeat the list of names in the documentation",
@@ -103,6 +114,16 @@ def complaints(name: str) -> list[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_docstring_of(name):
     assert complaints(name) == []
+
+
+@pytest.mark.parametrize("home", PARTS)
+def test_each_estimator_and_part_has_an_example(home):
+    module = importlib.import_module(home)
+    classes = [thing for thing in (getattr(module, name) for name in module.__all__) if inspect.isclass(thing)]
+    classes = [thing for thing in classes if hasattr(thing, "get_params")]
+    assert classes
+    for thing in classes:
+        assert thing.__doc__ is not None and "\n    Examples\n    --------\n    >>> " in thing.__doc__, thing.__name__
 
 
 def test_the_names_are_those_of_the_package():

@@ -18,7 +18,8 @@ from autoenc import (
     SparseAutoencoder,
 )
 from autoenc.contraction import Contraction
-from autoenc.corruption import Masking
+from autoenc.corruption import Bernoulli, Masking, SaltAndPepper
+from autoenc.layers import BatchNorm, Dense, Dropout, LayerNorm, Residual
 from autoenc.penalties import Decorrelation, Orthogonality, PredictiveSparse
 from autoenc.sparsity import KL, L1, BatchTopK, Gated, JumpReLU, Matryoshka, TopK
 
@@ -32,7 +33,16 @@ KINDS = {
     "L1": SparseAutoencoder(40, k=None, sparsity=L1(), unit_norm_decoder=True, **COMMON),
     "KL": Autoencoder(40, sparsity=KL(running=True), latent_activation="logistic", **COMMON),
     "matryoshka": Autoencoder(40, sparsity=Matryoshka((8, 16), sparsity=TopK(4)), **COMMON),
+    "gated matryoshka": Autoencoder(40, sparsity=Matryoshka((8,), sparsity=Gated()), **COMMON),
+    "batch top-k in a matryoshka": Autoencoder(40, sparsity=Matryoshka((8, 16), sparsity=BatchTopK(4)), **COMMON),
     "denoising": DenoisingAutoencoder(10, **COMMON),
+    "salt and pepper, norms, residual": Autoencoder(
+        10,
+        encoder=[Dense(30), BatchNorm(), Residual([Dense(30), Dropout(0.1)]), LayerNorm()],
+        corruption=SaltAndPepper(0.2, emphasis=(1.0, 0.5)),
+        **COMMON,
+    ),
+    "binarised": Autoencoder(10, corruption=Bernoulli(), loss="log_loss", **COMMON),
     "masking": DenoisingAutoencoder(
         10, corruption_level=None, corruption=Masking(0.3, emphasis=(1.0, 0.5)), missing="mask", **COMMON
     ),
