@@ -35,7 +35,7 @@ def count(network: str) -> int:
         out = Path(folder) / "callgrind.out"
         runner = f"valgrind -q --tool=callgrind --callgrind-out-file={out} --toggle-collect=ae_trainer_epoch"
         # With the flags of section warnings, whose objects then serve here too; warnings change no instruction.
-        options = ["--cc", "gcc", "--werror", "--runner", runner]
+        options = ["--cc", "gcc", "--werror", "--native", "--runner", runner]
         command = [sys.executable, "csrc/build.py", "bench", "steps", network, *options]
         subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "AUTOENC_ISA": "avx2"})
         found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(encoding="utf-8"), re.MULTILINE)

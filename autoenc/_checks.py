@@ -97,6 +97,11 @@ def refuse_text(X: Any, name: str) -> None:
             f"{name} is an array of type {dtype}; allowed are numbers: convert texts of numbers explicitly, for "
             f"instance by {name}.astype(float)"
         )
+    if isinstance(dtype, np.dtype) and dtype.kind in "mM":
+        raise ValueError(
+            f"{name} is an array of dates or times ({dtype}); allowed are numbers: say in which unit and since when, "
+            f"for instance by ({name} - {name}.min()) / np.timedelta64(1, 'D')"
+        )
 
 
 def check_finite(X: Any, precision: str, name: str, *, allow_nan: bool | None = None) -> None:

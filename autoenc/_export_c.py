@@ -596,7 +596,7 @@ class Functions:
         at = {}
         for node in (self.net if net is None else net).needed(targets, known):
             if node["kind"] == "input":
-                name = input_name(self.spec, node["fields"]["source"])
+                name = input_name(self.spec, node["fields"].get("source", 0))
                 at[node["name"]] = "x" if name == "x_clean" and not self.spec["clean"] else name
         return at
 

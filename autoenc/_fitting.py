@@ -560,18 +560,22 @@ class Fitting(Watched):
     def _take_weights(self, trainer: _core.Trainer, spec: Spec) -> None:
         table = trainer.parameters()
         self._spec = _spec.Spec(**{**spec, "parameters": table})
-        self.coefs_, self.intercepts_, self.other_parameters_ = [], [], {}
+        weights: list[NDArray[Any]] = []
+        biases: list[NDArray[Any]] = []
+        others: dict[str, NDArray[Any]] = {}
         for i, (name, kind) in enumerate(_spec.kinds(self._spec).items()):
             array = trainer.get(i)
             if kind == "weight":
-                self.coefs_.append(array)
+                weights.append(array)
             elif kind == "bias":
-                self.intercepts_.append(array[0].copy())
+                biases.append(array[0].copy())
             else:
-                self.other_parameters_[name] = array
-        arrays = (*self.coefs_, *self.intercepts_, *self.other_parameters_.values())
+                others[name] = array
+        arrays = (*weights, *biases, *others.values())
         for array in arrays:
             _cache.freeze(array)
+        # At once, for a thread that transforms by what was fitted before.
+        self.coefs_, self.intercepts_, self.other_parameters_ = weights, biases, others
         self.n_parameters_ = sum(array.size for array in arrays)
 
     def _find_components(self: Any, trainer: _core.Trainer, data: FitData) -> None:

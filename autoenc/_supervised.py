@@ -322,10 +322,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
     def _check_options(self) -> None:
         super()._check_options()
         if isinstance(self.unlabeled_label, bool):  # which counts as 1 or 0, the name of a class
-            raise ValueError(
-                f"unlabeled_label={self.unlabeled_label!r}; allowed are whole numbers, strings and None (every row has "
-                "a label)"
-            )
+            raise ValueError(f"unlabeled_label={self.unlabeled_label!r}; allowed are whole numbers, strings and None")
 
     def _labels(self, y: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Labels, checked, and which rows have one."""

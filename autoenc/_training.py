@@ -255,12 +255,14 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
         if not history.epochs:
             raise
         history.interrupted = True
+        if len(history.epochs) > len(history.validation_loss) > 0:
+            del history.epochs[-1]  # that nobody has judged: the weights are those of an epoch before
     except _core.DivergenceError as error:
         done = trainer.position()[1] - before
         # Where the validation loss was what overflowed, the epoch itself is complete.
         validating = plan.validation is not None and len(history.epochs) > len(history.validation_loss)
-        failed = done if validating else done + 1
-        history.error = DivergenceError(_remedy(failed, done, history.best_epoch, estimator), failed)
+        at = done if validating else done + 1
+        history.error = DivergenceError(_remedy(at, done, history.best_epoch, estimator), at)
         history.error.__cause__ = error
         if done == 0:
             raise history.error from error

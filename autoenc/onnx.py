@@ -100,8 +100,8 @@ def _inputs(model: _Model, spec: Spec, net: Network, targets: list[str], given: 
     """Adds the inputs that some nodes need, in the order of their sources; values by node."""
     wanted = [node for node in net.needed(targets, list(given)) if node["kind"] == "input"]
     at, row = dict(given), ""
-    for node in sorted(wanted, key=lambda one: one["fields"]["source"]):
-        name = input_name(spec, node["fields"]["source"])
+    for node in sorted(wanted, key=lambda one: one["fields"].get("source", 0)):
+        name = input_name(spec, node["fields"].get("source", 0))
         if name == "x" and given:
             raise ValueError(
                 "the decoder of this network reads the row beside the code; part='decoder' needs it not to"

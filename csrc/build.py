@@ -145,10 +145,14 @@ def compile_jobs(
                     if any(flag.startswith("-fsanitize") for flag in flags):  # nobody ships these
                         size = []
                     jobs.append(([*flags, *define, *ISA_FLAGS[isa], *size], source, out / f"{stem}.f{bits}_{isa}.o"))
-        elif without_avx512 and LISTS_ISAS.search(source.read_text(encoding="utf-8")):
-            jobs.append(([*flags, WITHOUT_AVX512], source, out / f"{stem}.without_avx512.o"))
         else:
-            jobs.append((flags, source, out / f"{stem}.o"))
+            # Above math these plan, list and call: loops that cost time are in sources with variants.
+            plain = source.parent.name in CORE_FLOORS[2:] and not any(flag.startswith("-fsanitize") for flag in flags)
+            chosen = [*flags, "-O2"] if plain else flags
+            if without_avx512 and LISTS_ISAS.search(source.read_text(encoding="utf-8")):
+                jobs.append(([*chosen, WITHOUT_AVX512], source, out / f"{stem}.without_avx512.o"))
+            else:
+                jobs.append((chosen, source, out / f"{stem}.o"))
     return jobs
 
 

@@ -255,6 +255,9 @@ def test_not_numbers(X):
             for model in (AutoencoderImputer(), AutoencoderOutlierDetector(), MarginalizedDenoisingAutoencoder()):
                 with pytest.raises(ValueError, match=match):
                     model.fit(given)
+    days = np.arange(20).reshape(10, 2)
+    for dates in (days.astype("datetime64[D]"), days.astype("timedelta64[h]")):
+        fails(r"X is an array of dates or times \((datetime64\[D\]|timedelta64\[h\])\); allowed are numbers", dates)
     model = Autoencoder(max_iter=1).fit(X)
     for call in (model.transform, model.predictor(), model.predictor().score_samples):
         with pytest.raises(ValueError, match=r"X is an array of type <U.*; allowed are numbers"):

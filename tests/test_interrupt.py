@@ -184,6 +184,28 @@ print("fine")
 """
 
 
+IN_VALIDATION = """
+# An epoch takes a millisecond and its validation far longer: the signal falls into that.
+def callback(state):
+    if state.epoch == 3:
+        interrupt(0.1)
+X_val = np.random.default_rng(1).normal(size=(300_000, 300)).astype(np.float32)
+parameters = dict(hidden_layer_sizes=(256,), random_state=0, learning_rate="constant", warmup_fraction=0, n_jobs=1)
+model = Autoencoder(16, max_iter=1000, callbacks=callback, **parameters)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    model.fit(X[:64], X_val=X_val)
+assert str(caught[0].message).startswith("fitting was interrupted"), caught[0].message
+# An epoch that was not validated does not count, since the weights are those of the best that was.
+assert model.n_iter_ == len(model.loss_curve_) == len(model.validation_loss_curve_) == 3, model.n_iter_
+other = Autoencoder(16, max_iter=3, **parameters).fit(X[:64], X_val=X_val)
+assert other.validation_loss_curve_ == model.validation_loss_curve_
+for a, b in zip(model.coefs_ + model.intercepts_, other.coefs_ + other.intercepts_, strict=True):
+    assert (a == b).all()
+print("fine")
+"""
+
+
 @pytest.mark.parametrize(
     "script",
     [
@@ -191,11 +213,12 @@ print("fine")
         IN_THE_FIRST_EPOCH,
         IN_TRANSFORM,
         WITH_VALIDATION,
+        IN_VALIDATION,
         WHILE_WEIGHTS_ARE_DRAWN,
         WHILE_MOMENTS_ARE_TAKEN,
         IN_MEMBERS,
     ],
-    ids=["epochs", "first", "transform", "best", "start", "moments", "members"],
+    ids=["epochs", "first", "transform", "best", "validation", "start", "moments", "members"],
 )
 def test_interrupt(script, environment):
     done = subprocess.run(

@@ -135,14 +135,15 @@ class ManifoldDisplay(Display):
         found = place(estimator, X, "inverse_transform", cls.__name__, ALLOWED)
         codes = codes_of(estimator, X, condition, cls.__name__).astype(np.float64)
         k = codes.shape[1]
-        given = tuple(components) if np.ndim(components) == 1 and not isinstance(components, str) else (components,)
-        chosen = list((0,) if k == 1 and given == (0, 1) else given)
-        whole = all(isinstance(i, Integral) and not isinstance(i, bool) and 0 <= i < k for i in chosen)
-        if not whole or len(chosen) != min(2, k) or len(set(chosen)) != len(chosen):
+        given: Any = components if np.ndim(components) == 1 and not isinstance(components, str) else (components,)
+        given = (0,) if k == 1 and tuple(given) == (0, 1) else tuple(given)
+        whole = all(isinstance(i, Integral) and not isinstance(i, bool) and 0 <= int(i) < k for i in given)
+        if not whole or len(given) != min(2, k) or len(set(given)) != len(given):
             raise ValueError(
                 f"components={components!r}; allowed are {min(2, k)} different numbers of the {k} components, "
                 f"from 0 to {k - 1}"
             )
+        chosen = [int(i) for i in given]
         low, high = np.percentile(codes[:, chosen], [5, 95], axis=0)
         axes = [np.linspace(a, b, n) for a, b in zip(low, high, strict=True)]
         if k == 1:
