@@ -189,7 +189,7 @@ IN_VALIDATION = """
 def callback(state):
     if state.epoch == 3:
         interrupt(0.1)
-X_val = np.random.default_rng(1).normal(size=(300_000, 300)).astype(np.float32)
+X_val = np.random.default_rng(1).normal(size=(100_000, 300)).astype(np.float32)
 parameters = dict(hidden_layer_sizes=(256,), random_state=0, learning_rate="constant", warmup_fraction=0, n_jobs=1)
 model = Autoencoder(16, max_iter=1000, callbacks=callback, **parameters)
 with warnings.catch_warnings(record=True) as caught:
