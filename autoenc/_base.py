@@ -267,8 +267,7 @@ class BaseAutoencoder(
         corruption = self._corruption()
         if corruption is not None:
             corruption.validate()
-            kind, fields = corruption._layer()
-            seen = graph.add(kind, "x_corrupted", x, **fields)
+            seen = corruption._add(graph, x)
             if corruption._is_target:
                 x = seen
         seen = self._add_seen(graph, x, seen)

@@ -96,10 +96,9 @@ SHARED = {
     missing : {"error", "mask"}, default="error"
         "mask" allows NaN in X: missing entries are zero to the encoder (so centre the columns first, for instance by
         StandardScaler, which skips NaN) and have no part in the loss, which is then the mean over a row's observed
-        entries; a row without any has the loss zero. A corruption takes missing entries for zeros: noise is added to
-        them too; `SwapNoise` may bring zeros from rows that miss the entry. In sparse X a stored NaN is missing,
-        an absent entry an observed zero. Not for a loss of whole rows (multinomial), unless it is one of a range of
-        columns.
+        entries; a row without any has the loss zero. A corruption leaves them zero; `SwapNoise` may bring zeros from
+        rows that miss the entry. In sparse X a stored NaN is missing, an absent entry an observed zero. Not for a loss
+        of whole rows (multinomial), unless it is one of a range of columns.
     condition_categories : array-like of labels or None, default=None
         Labels that conditions may have, where `fit` (or the first `partial_fit`) need not see them all. None: those
         that it sees.

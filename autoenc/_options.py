@@ -20,10 +20,13 @@ def refuse_booleans(model: Any) -> None:
         value = getattr(model, name)
         if not isinstance(value, (bool, np.bool_)) or "boolean" in allowed or "verbose" in allowed:
             continue
-        intervals = [str(one) for one in allowed if isinstance(one, Interval)]
-        if intervals:
+        numbers = [str(one) for one in allowed if isinstance(one, Interval)]
+        if Integral in allowed:
+            kinds = {Integral: "a whole number", str: "a string", None: "None"}
+            numbers += [text for kind, text in kinds.items() if kind in allowed]
+        if numbers:
             raise ValueError(
-                f"The {name!r} parameter of {type(model).__name__} must be {' or '.join(intervals)}. Got {value!r} "
+                f"The {name!r} parameter of {type(model).__name__} must be {' or '.join(numbers)}. Got {value!r} "
                 "instead."
             )
 

@@ -319,11 +319,6 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         # The core's mean over classes, times their number, is the cross-entropy.
         return Term(loss="multinomial", prediction=node, target=labels, weight=float(self._n_targets), parameter=1.0)
 
-    def _check_options(self) -> None:
-        super()._check_options()
-        if isinstance(self.unlabeled_label, bool):  # which counts as 1 or 0, the name of a class
-            raise ValueError(f"unlabeled_label={self.unlabeled_label!r}; allowed are whole numbers, strings and None")
-
     def _labels(self, y: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Labels, checked, and which rows have one."""
         y = column_or_1d(y, warn=True)

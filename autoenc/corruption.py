@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 from sklearn.utils._param_validation import Interval
 
 from autoenc._part import Part
+from autoenc._spec import Graph
 
 __all__ = ["Bernoulli", "Gaussian", "Masking", "SaltAndPepper", "SwapNoise"]
 
@@ -23,6 +24,7 @@ class Corruption(Part):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"emphasis": [tuple, list, None]}
     emphasis: tuple[float, float] | None
     _is_target: ClassVar[bool] = False  # whether what is drawn is also what is reconstructed
+    _keeps_zeros: ClassVar[bool] = False  # whether an entry of zero stays one
 
     def validate(self) -> Self:
         super().validate()
@@ -47,6 +49,14 @@ class Corruption(Part):
     def _layer(self) -> tuple[str, Mapping[str, Any]]:
         """Name of the layer of the core and the fields of its description (see `autoenc._spec`)."""
         raise NotImplementedError
+
+    def _add(self, graph: Graph, x: str) -> str:
+        """Adds the layer behind "x", or behind its observed values, among which missing ones are zero and stay so."""
+        kind, fields = self._layer()
+        seen = graph.add(kind, "x_corrupted", x, **fields)
+        if x == "x" or self._keeps_zeros:
+            return seen
+        return graph.add("multiply", "x_corrupted_there", seen, graph.add("present", "x_there", "x"))
 
 
 class Gaussian(Corruption):
@@ -122,6 +132,7 @@ class Masking(Corruption):
     Masking(emphasis=(1.0, 0.5), p=0.25)
     """
 
+    _keeps_zeros = True
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Corruption._parameter_constraints,
         "p": [Interval(Real, 0, 1, closed="left")],
@@ -273,6 +284,7 @@ class Bernoulli(Corruption):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
     _is_target = True
+    _keeps_zeros = True
 
     def _emphasis(self) -> None:
         """None: all entries count alike."""

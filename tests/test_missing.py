@@ -352,6 +352,26 @@ def test_corruption_and_emphasis(holes, corruption):
     assert_array_equal(model.transform(holes), model.transform(np.nan_to_num(holes)))
 
 
+@pytest.mark.parametrize("corruption", [Gaussian(1.0), Masking(0.3), SaltAndPepper(0.5), SwapNoise(0.5)])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_corruption_leaves_missing_entries_zero(whole, corruption, sparse):
+    """A missing entry is zero to the encoder in training too, so the weights of its column get no gradient from it."""
+    X = np.array(whole, dtype=float)
+    X[: len(X) // 2, 2] = np.nan
+    # Rows with the entry have no weight, and are there for the others to swap with.
+    weight = np.r_[np.ones(len(X) // 2), np.zeros(len(X) - len(X) // 2)]
+    rows = sp.csr_array(X) if sparse else X
+    parameters = dict(corruption=corruption, missing="mask", solver="sgd", alpha=0, random_state=0)
+    parameters |= dict(learning_rate="constant", warmup_fraction=0)
+    first = [
+        DenoisingAutoencoder(3, max_iter=n, **parameters).fit(rows, sample_weight=weight).coefs_[0] for n in (1, 4)
+    ]
+    others = np.arange(X.shape[1]) != 2
+    assert (first[0][others] != first[1][others]).any()
+    # Of entries that are there SwapNoise makes zeros, never the other way round.
+    assert_array_equal(first[0][2], first[1][2])
+
+
 def test_masked_entries_count_in_the_loss_and_missing_ones_do_not(whole):
     """With emphasis on what was masked alone, a column is learned only where it was there."""
     X = whole.copy()

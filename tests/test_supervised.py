@@ -125,7 +125,9 @@ def test_names_of_classes_and_no_unlabelled(digits):
 @pytest.mark.parametrize("value", [True, False])
 def test_no_label_is_no_boolean(digits, value):
     X, y, _ = digits
-    with pytest.raises(ValueError, match=f"unlabeled_label={value}; allowed are whole numbers, strings and None"):
+    with pytest.raises(
+        ValueError, match=f"unlabeled_label.* must be a whole number or a string or None. Got {value} instead"
+    ):
         classifier(unlabeled_label=value).fit(X, y)
     with pytest.raises(ValueError, match="unlabeled_label"):
         classifier(unlabeled_label=value).fit(X, y > 4)
