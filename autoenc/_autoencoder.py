@@ -21,6 +21,9 @@ from autoenc.losses import ColumnLoss
 from autoenc.penalties import Penalty, PredictiveSparse
 from autoenc.sparsity import KL, BatchTopK, Matryoshka, Sparsity, TopK
 
+# Of which solver="kfac" knows the curvature.
+KFAC_LOSSES = ("squared_error", "log_loss", "poisson")
+
 
 @estimator
 class Autoencoder(BaseAutoencoder):
@@ -116,7 +119,8 @@ class Autoencoder(BaseAutoencoder):
 
     # The dense layer that the code is, or is made of.
     _dense_of_code: ClassVar[str] = CODE
-    # What solver="lbfgs" does not go with, in the words of a message, where it is the kind of the code.
+    # What solvers that need a smooth objective do not go with, in the words of a message, where it is the kind of the
+    # code.
     _jumps: ClassVar[str | None] = None
 
     def _code_width(self) -> int:
@@ -132,11 +136,14 @@ class Autoencoder(BaseAutoencoder):
 
     def _check_options(self) -> None:
         super()._check_options()
-        if self.solver != "lbfgs":
+        if self.solver not in _spec.SOLVERS:
             return
         if self._jumps is not None:
-            others = ", ".join(repr(name) for name in LEARNING_RATES if name != "lbfgs")
-            raise ValueError(f"solver='lbfgs' does not go with {self._jumps} not smooth; allowed: {others}")
+            others = ", ".join(repr(name) for name in LEARNING_RATES if name not in _spec.SOLVERS)
+            raise ValueError(f"solver={self.solver!r} does not go with {self._jumps} not smooth; allowed: {others}")
+        if self.solver == "kfac":
+            self._check_kfac()
+            return
         sparsity, contraction = self._sparsity(), self._contraction()
         if isinstance(sparsity, Matryoshka):
             sparsity = sparsity.sparsity
@@ -156,6 +163,24 @@ class Autoencoder(BaseAutoencoder):
                 raise ValueError(
                     f"{what} does not go with solver='lbfgs', which needs a smooth objective without randomness or "
                     "constraints; allowed: the other solvers"
+                )
+
+    def _check_kfac(self) -> None:
+        corruption = self._corruption()
+        refused = {
+            f"loss={self._target_loss()!r}": self._target_loss() not in KFAC_LOSSES,
+            f"corruption={corruption!r}": getattr(corruption, "emphasis", None) is not None,
+            f"sparsity={self._sparsity()!r}": self._sparsity() is not None,
+            f"contraction={self._contraction()!r}": self._contraction() is not None,
+            f"penalties={self.penalties!r}": bool(_add_penalties.check(self.penalties)),
+            "unit_norm_decoder=True": self.unit_norm_decoder,
+            "tied_weights=True": self.tied_weights,
+        }
+        for what, applies in refused.items():
+            if applies:
+                raise ValueError(
+                    f"{what} does not go with solver='kfac', which trains one chain of dense layers by one of the "
+                    f"losses {', '.join(KFAC_LOSSES)} alone; allowed: the other solvers"
                 )
 
     def _settings(self) -> dict[str, Any]:

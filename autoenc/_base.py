@@ -15,12 +15,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _cache, _checkpoint, _columns, _core, _data, _predictor, _spec
 from autoenc import layers as _layers
-from autoenc._available import AvailableIf, NotWithTheseParameters
+from autoenc._available import AvailableIf
 from autoenc._conditioned import Conditioned
 from autoenc._declare import default, estimator
 from autoenc._decorators import fit_context
 from autoenc._export import Exportable
-from autoenc._fitting import LEARNING_RATES, SCHEDULES, Fitting, Rows
+from autoenc._fitting import LEARNING_RATES, SCHEDULES, Fitting, Rows, can_fit_partially
 from autoenc._notebook import Shown
 from autoenc._options import OneOf
 from autoenc._spec import Graph, Range, Spec
@@ -32,14 +32,6 @@ from autoenc.corruption import Corruption
 P = TypeVar("P", bound=_predictor.Predictor)
 
 MOST = 2**31 - 1  # of what is counted: epochs, rows of a batch
-
-
-def _can_fit_partially(model: Any) -> None:
-    for name, value, others in (("solver", "lbfgs", "the other solvers"), ("early_stopping", True, "False")):
-        if getattr(model, name) == value:
-            raise NotWithTheseParameters(
-                f"partial_fit does not go with {name}={value!r}, which needs all rows at once; allowed: {others}"
-            )
 
 
 def widths(name: str, sizes: Any) -> list[int]:
@@ -502,7 +494,7 @@ class BaseAutoencoder(
             rows = self._fit(X, X_clean, condition, X_val, sample_weight).rows
         return self._run(rows.X, self._spec["code"], condition=rows.condition)
 
-    @partial(AvailableIf, check=_can_fit_partially)
+    @partial(AvailableIf, check=can_fit_partially)
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, *, condition: Any = None, sample_weight: Any = None) -> Self:
         """One pass over X at a constant rate of `learning_rate_init`, going on from where the last call stopped.

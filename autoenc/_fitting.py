@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from autoenc import _cache, _checkpoint, _columns, _condition, _core, _data, _predictor, _spec
+from autoenc._available import NotWithTheseParameters
 from autoenc._spec import Range, Spec
 from autoenc._start import start_of_output
 from autoenc._threads import n_threads
@@ -18,13 +19,35 @@ from autoenc._warn import warn
 from autoenc._watched import Watched
 
 # Highest learning rate where none is given.
-LEARNING_RATES = {"adam": 3e-3, "adamw": 3e-3, "rmsprop": 1e-3, "adagrad": 3e-2, "sgd": 5e-2, "lbfgs": 1.0}
+LEARNING_RATES = {"adam": 3e-3, "adamw": 3e-3, "rmsprop": 1e-3, "adagrad": 3e-2, "sgd": 5e-2, "lbfgs": 1.0, "kfac": 1.0}
+# What solvers that are no update rule need, and what therefore goes with none of them, with the value without effect.
+NEEDS = {
+    "lbfgs": "a smooth objective without randomness",
+    "kfac": "one chain of dense layers and the gradient of its loss as it is",
+}
+SMOOTH = (("l1_ratio", 0.0), ("dropout", 0.0), ("max_norm", None), ("clip_value", None), ("clip_norm", None))
 SCHEDULES = ("constant", "step", "exponential", "cosine", "one_cycle", "linear", "plateau")
 SCALE_RATIO = 1e3  # of standard deviations of columns, above which there is a warning
 MOST_WEIGHTS = 2**55  # with their gradients and the states of the optimiser
 # Found with the data.
 FEATURES = ("n_features_in_", "feature_names_in_", "condition_categories_", "condition_names_in_")
 ROWS_AT_ONCE = 4096  # where Python passes over the data
+
+
+def can_fit_partially(model: Any) -> None:
+    needs = {
+        ("solver", "lbfgs"): ("all rows at once", "the other solvers"),
+        ("solver", "kfac"): (
+            "steps enough to learn the curvature in one call",
+            "the other solvers",
+        ),
+        ("early_stopping", True): ("all rows at once", "False"),
+    }
+    for (name, value), (what, others) in needs.items():
+        if getattr(model, name) == value:
+            raise NotWithTheseParameters(
+                f"partial_fit does not go with {name}={value!r}, which needs {what}; allowed: {others}"
+            )
 
 
 class Rows(NamedTuple):
@@ -67,15 +90,11 @@ class FitData(NamedTuple):
 class Fitting(Watched):
     """The part of `BaseAutoencoder` that fits. It has neither parameters nor public methods."""
 
-    # What a subclass's objective does not go with under solver="lbfgs": parameter and value without effect.
-    _not_with_lbfgs: ClassVar[tuple[tuple[str, Any], ...]] = (
-        ("l1_ratio", 0.0),
-        ("dropout", 0.0),
-        ("corruption", None),
-        ("max_norm", None),
-        ("clip_value", None),
-        ("clip_norm", None),
-    )
+    # What does not go with a solver: parameter and value without effect.
+    _not_with: ClassVar[dict[str, tuple[tuple[str, Any], ...]]] = {
+        "lbfgs": (*SMOOTH, ("corruption", None)),
+        "kfac": (*SMOOTH, ("missing", "error")),
+    }
 
     # The parameter that says what the loss is, and losses that a range of columns may have.
     _loss_parameter: ClassVar[str] = "loss"
@@ -107,13 +126,12 @@ class Fitting(Watched):
 
     def _check_options(self: Any) -> None:
         """What `_parameter_constraints` cannot say: parameters that exclude each other."""
-        if self.solver == "lbfgs":
-            for name, neutral in self._not_with_lbfgs:
-                if getattr(self, name) != neutral:
-                    raise ValueError(
-                        f"{name}={getattr(self, name)!r} does not go with solver='lbfgs', which needs a smooth "
-                        f"objective without randomness; allowed: {neutral!r}"
-                    )
+        for name, neutral in self._not_with.get(self.solver, ()):
+            if getattr(self, name) != neutral:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} does not go with solver={self.solver!r}, which needs "
+                    f"{NEEDS[self.solver]}; allowed: {neutral!r}"
+                )
         for callback in self._callbacks():
             if not callable(callback):
                 raise ValueError(
@@ -130,7 +148,7 @@ class Fitting(Watched):
             return n_rows
         if self.batch_size == "auto":
             power = round(math.log2(max(1.0, n_rows / 16)))
-            return int(min(n_rows, max(16, min(256, 2**power))))
+            return int(min(n_rows, max(16, min(1024 if self.solver == "kfac" else 256, 2**power))))
         return min(n_rows, int(self.batch_size))
 
     # ---- data ----
@@ -248,7 +266,7 @@ class Fitting(Watched):
         total = n_epochs * steps
         schedule = "constant" if constant or self.learning_rate == "plateau" else self.learning_rate
         period = self.step_size or max(1, n_epochs // 3)
-        return _core.Trainer(
+        trainer: _core.Trainer = self._new_trainer(
             _spec.node_array(spec["nodes"], data.most_stored() if data else ()),
             _spec.loss_array(spec["objective"], spec["nodes"]),
             _spec.stage_array(spec, self.solver),
@@ -277,6 +295,18 @@ class Fitting(Watched):
             clip_value=math.inf if self.clip_value is None else float(self.clip_value),
             clip_norm=math.inf if self.clip_norm is None else float(self.clip_norm),
         )
+        return trainer
+
+    def _new_trainer(self: Any, *descriptions: Any, **options: Any) -> _core.Trainer:
+        """Where only the core sees that K-FAC cannot train a network, its words get the parameter that asks for it."""
+        try:
+            return _core.Trainer(*descriptions, **options)
+        except ValueError as error:
+            if self.solver != "kfac":
+                raise
+            raise ValueError(
+                f"solver='kfac' does not go with this network: {error}; allowed: the other solvers"
+            ) from None
 
     def _check_size(self: Any, spec: Spec) -> None:
         """Refuses what cannot be addressed, before the core is asked for it."""

@@ -373,7 +373,7 @@ def _network(*needs: str) -> Schema:
         "explained_variance_ratio_": Array("f", None, required=False),
         "dead_latents_": Array("i", None, required=False),
         "_optimizer_state": OptimizerState(required=False),
-        "_solver": Choice((*_core.RULES, "lbfgs"), required=False),
+        "_solver": Choice((*_core.RULES, *_spec.SOLVERS), required=False),
         "_step": Whole(required=False),
         "_epoch": Whole(required=False),
         "_seed": Whole(required=False),

@@ -73,6 +73,8 @@ PLAIN_LOSSES = tuple(
     if target and not second and name != "categorical"
 )
 
+# Solvers that are no update rule, as the core counts them (train/trainer.h).
+SOLVERS = {"lbfgs": -1, "kfac": -2}
 MAX_WIDTH = 2**31 - 1
 MAX_LAYERS = 1000  # of an encoder or a decoder
 
@@ -423,7 +425,7 @@ def stage_array(spec: Spec, solver: str) -> NDArray[np.void]:
         row["last_node"] = at[stage["last"]]
         row["first_loss"], row["n_losses"] = stage["terms"]
         row["groups"] = stage["groups"]
-        row["rule"] = -1 if solver == "lbfgs" else _core.RULES.index(solver)
+        row["rule"] = SOLVERS[solver] if solver in SOLVERS else _core.RULES.index(solver)
         row["rate_factor"] = stage["rate_factor"]
         row["combine"] = stage.get("combine", 0)
         first = int(row["last_node"]) + 1

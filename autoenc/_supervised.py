@@ -21,7 +21,7 @@ from autoenc._base import MOST
 from autoenc._condition import listed
 from autoenc._declare import estimator, first
 from autoenc._decorators import fit_context
-from autoenc._fitting import FEATURES, FitData, Rows
+from autoenc._fitting import FEATURES, LEARNING_RATES, FitData, Rows
 from autoenc._options import OneOf
 from autoenc._predictors import (
     HEAD,
@@ -53,6 +53,7 @@ class _Supervised(Autoencoder):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **Autoencoder._parameter_constraints,
+        "solver": [OneOf(set(LEARNING_RATES) - {"kfac"})],
         "fine_tune_max_iter": [Interval(Integral, 1, MOST, closed="both")],
         "fine_tune_learning_rate_init": [Interval(Real, 0, None, closed="neither"), None],
         "reconstruction_weight": [Interval(Real, 0, None, closed="left")],

@@ -139,7 +139,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         "free_bits": [Interval(Real, 0, None, closed="left")],
         "prior": [OneOf({"normal", "mixture", "vamp"})],
         "n_prior_components": [Interval(Integral, 1, MOST_COMPONENTS, closed="both")],
-        "solver": [OneOf(set(LEARNING_RATES) - {"lbfgs"})],
+        "solver": [OneOf(set(LEARNING_RATES) - set(_spec.SOLVERS))],
     }
     _not_tied: ClassVar[tuple[str, ...]] = ("log_variance", "second")
     _present_share: ClassVar[int] = 0  # the likelihood of a row is that of the entries that are there

@@ -50,6 +50,7 @@ FITS = {
         Autoencoder(2, solver="lbfgs", tol=0.02, n_iter_no_change=4, **{**COMMON, "max_iter": 30}),
         {},
     ),
+    "kfac": (Autoencoder(2, solver="kfac", early_stopping=True, **COMMON), {}),
     "plateau": (
         Autoencoder(2, learning_rate="plateau", n_iter_no_change=1, learning_rate_init=0.3, **COMMON),
         {"X_val": X[:20]},

@@ -32,6 +32,12 @@ NETWORKS = {
         ),
     ),
     "linear": ((150, 20), dict(n_components=3, hidden_layer_sizes=(), solver="lbfgs")),
+    "curved": (
+        (150, 40),
+        dict(
+            n_components=5, hidden_layer_sizes=(70,), activation="tanh", loss="log_loss", solver="kfac", batch_size=100
+        ),
+    ),
 }
 # SHA-256 of weights and biases after 20 epochs. A change here is a change of what everybody's fits give.
 # Running this file prints them.
@@ -41,6 +47,8 @@ GOLDEN = {
     ("wide", "float32"): "78b9d249593bfccbb09a8713331f2bb61a905902d2642ff13658018bcc32bfa9",
     ("wide", "float64"): "86f333968e9f08aeaa8c947b89432c310d5129cfc9b5a2e5b703177763c98109",
     ("linear", "float32"): "da6dea54972700adc6b3631afc7afa0adeb5e5573c93a2be61e86196a936b6c2",
+    ("curved", "float32"): "5330824e0f481845c2393e4cca2d2e4f5f0454d7695f4b885251bb3185b8a725",
+    ("curved", "float64"): "db31531314c691903f0339e51c90e93de5637db9eabe574e79959aa5cffcbfac",
     ("linear", "float64"): "aaa40b6879d9303f2d68187dcf75f3676126311e925a3ba62c0e8273eb7fe626",
 }
 

@@ -17,7 +17,10 @@ from autoenc import (
     MarginalizedDenoisingAutoencoder,
     VectorQuantizedAutoencoder,
 )
-from autoenc.layers import Dense
+from autoenc.contraction import Contraction
+from autoenc.corruption import Masking
+from autoenc.layers import BatchNorm, Dense, Dropout
+from autoenc.penalties import Orthogonality
 from autoenc.sparsity import L1, TopK
 
 
@@ -31,7 +34,7 @@ def fails(match, X, **parameters):
     estimator = Autoencoder(**{"max_iter": 1, **parameters})
     with pytest.raises(ValueError, match=match):
         estimator.fit(X, **fit_parameters)
-    assert vars(estimator) == estimator.get_params()
+    assert vars(estimator) == estimator.get_params(deep=False)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +145,47 @@ def test_output_activation_against_the_link(X, loss, allowed):
 )
 def test_what_lbfgs_excludes(X, name, value):
     fails(f"{name}={value} does not go with solver='lbfgs'.*allowed", X, solver="lbfgs", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("l1_ratio", 0.5),
+        ("dropout", 0.1),
+        ("max_norm", 1.0),
+        ("clip_value", 1.0),
+        ("clip_norm", 1.0),
+        ("missing", "mask"),
+        ("loss", "huber"),
+        ("sparsity", TopK(1)),
+        ("contraction", Contraction(0.1)),
+        ("penalties", Orthogonality(0.1)),
+        ("corruption", Masking(0.3, emphasis=(1.0, 0.5))),
+        ("unit_norm_decoder", True),
+        ("tied_weights", True),
+    ],
+)
+def test_what_kfac_excludes(X, name, value):
+    fails(
+        re.escape(f"{name}={value!r} does not go with solver='kfac'") + ".*allowed", X, solver="kfac", **{name: value}
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "what"),
+    [
+        ({"encoder": [Dense(4), BatchNorm()]}, "batch_norm"),
+        ({"encoder": [Dense(4), Dropout(0.2)]}, "dropout"),
+        ({"activation": "softmax"}, "elementwise activations"),
+    ],
+)
+def test_networks_that_kfac_cannot_train(X, parameters, what):
+    fails(
+        f"solver='kfac' does not go with this network: .*{what}.*allowed: the other solvers",
+        X,
+        solver="kfac",
+        **parameters,
+    )
 
 
 def test_callbacks_that_are_not_callable(X):

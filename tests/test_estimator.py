@@ -182,7 +182,7 @@ def test_decoder_mirrors_the_encoder_unless_given(X):
 
 
 @pytest.mark.filterwarnings("ignore:lbfgs has not converged")
-@pytest.mark.parametrize("solver", ["sgd", "rmsprop", "adagrad", "adam", "adamw", "lbfgs"])
+@pytest.mark.parametrize("solver", ["sgd", "rmsprop", "adagrad", "adam", "adamw", "lbfgs", "kfac"])
 def test_every_solver_learns(X, solver):
     estimator = Autoencoder(3, solver=solver, max_iter=60, random_state=0).fit(X)
     assert estimator.loss_curve_[-1] < 0.6 * X.var(axis=0).mean()

@@ -316,7 +316,7 @@ def test_partial_fit_over_chunks_learns_and_goes_on_after_fit(X):
 
 
 def test_partial_fit_says_what_cannot_work(X):
-    for name, value in (("solver", "lbfgs"), ("early_stopping", True)):
+    for name, value in (("solver", "lbfgs"), ("solver", "kfac"), ("early_stopping", True)):
         estimator = Autoencoder(2, **{name: value})
         assert not hasattr(estimator, "partial_fit")
         with pytest.raises(ValueError, match=name):

@@ -19,6 +19,7 @@ CASES = {
     "dense": (Autoencoder, {"hidden_layer_sizes": (24,), "early_stopping": True, "validation_fraction": 0.25}),
     "late": (Autoencoder, {"encoder": [Dense(24), BatchNorm()], "clip_norm": 0.1, "max_norm": 1.0}),
     "lbfgs": (Autoencoder, {"hidden_layer_sizes": (24,), "solver": "lbfgs"}),
+    "kfac": (Autoencoder, {"hidden_layer_sizes": (24,), "solver": "kfac"}),
     "top_k": (Autoencoder, {"n_components": 64, "hidden_layer_sizes": (), "sparsity": TopK(4)}),
     "iwae": (VariationalAutoencoder, {"hidden_layer_sizes": (16,), "objective": "iwae", "n_importance_samples": 4}),
     "csr": (Autoencoder, {"hidden_layer_sizes": (24,), "loss": "multinomial"}),

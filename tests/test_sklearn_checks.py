@@ -47,6 +47,10 @@ MINIBATCH = [
     ),
     VariationalAutoencoder(likelihood=ColumnLoss([("first", "poisson", slice(0, 2))]), max_iter=20),
 ]
+CURVED = [
+    Autoencoder(solver="kfac", max_iter=20),
+    DenoisingAutoencoder(solver="kfac", loss="poisson", precision="float64", max_iter=20),
+]
 # Equal rows are merged, so a weight is the same as a repetition.
 FULL_BATCH = [
     Autoencoder(solver="lbfgs", precision="float64"),
@@ -88,7 +92,7 @@ def expected_failures(estimator):
 
 
 CHECKS = parametrize_with_checks(
-    MINIBATCH + FULL_BATCH + CLOSED_FORM + NAMED + IMPUTERS, expected_failed_checks=expected_failures
+    MINIBATCH + CURVED + FULL_BATCH + CLOSED_FORM + NAMED + IMPUTERS, expected_failed_checks=expected_failures
 ).mark
 # scikit-learn 1.6 gives an iterator, of which pytest would warn.
 CHECKS = (CHECKS.args[0], list(CHECKS.args[1]), CHECKS.kwargs)

@@ -26,6 +26,8 @@ enum {
     AE_LOSS_ROW = 2,         /* its terms hang together by row (a softmax): takes no entry weights */
     AE_LOSS_NO_TARGET = 4,   /* a penalty: a target is refused */
     AE_LOSS_SIGNED = 8,      /* its terms may be negative */
+    AE_LOSS_CANONICAL = 32,  /* its derivative by the prediction z is c (f(z) - target) with the link f, c = 2 where that is the
+                                identity and 1 elsewhere: its second derivative, c f'(z), is never negative */
     AE_LOSS_READS_PAIRS = 16 /* `rows` takes a target that goes by pairs (math/pairs.h) as these, and then reads no dense one */
 };
 

@@ -69,6 +69,11 @@ void AE_V(ae_scale)(int64_t n, real a, real *x) {
         x[i] = a * x[i];
 }
 
+void AE_V(ae_multiply)(int64_t n, const real *x, real *y) {
+    for (int64_t i = 0; i < n; i += VL)
+        v_store(y + i, v_mul(v_load(x + i), v_load(y + i)));
+}
+
 void AE_V(ae_column_sums)(int64_t row0, int64_t row1, const real *panel, real *out) {
     enum { VECTORS = AE_PANEL / VL };
     vec sums[VECTORS];

@@ -15,6 +15,8 @@ double AE_V(ae_dot)(int64_t n, const real *x, const real *y);
 /* y += a x, z = x * a ... elementwise by fma. */
 void AE_V(ae_axpy)(int64_t n, real a, const real *x, real *y);
 void AE_V(ae_scale)(int64_t n, real a, real *x);
+/* y *= x, n a multiple of 32. */
+void AE_V(ae_multiply)(int64_t n, const real *x, real *y);
 /* Sum over rows row0 .. row1 - 1 of one panel (rows of 32): out[32] = start + rows in order, by addition. start: out. */
 void AE_V(ae_column_sums)(int64_t row0, int64_t row1, const real *panel, real *out);
 /* Scales each column of a panel (rows, 32) whose Euclidean norm is above limit down to it. Squares summed over rows in order. */

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/cpu.h"
+#include "base/rng.h"
 #include "math/activation.h"
 #include "math/blas1.h"
 #include "math/gemm.h"
@@ -16,10 +17,13 @@ typedef struct ae_kernels {
     void (*tile_transpose)(const void *from, int rows, void *to);
     void (*gemm_rows)(const ae_gemm *gemm, int64_t m, int n, const void *a, const void *b, ae_gemm_start start,
                       const void *bias, void *c);
+    void (*gemm_columns)(const ae_gemm *gemm, int m, int n, const void *a, const void *b, ae_gemm_start start, void *c);
     /* math/blas1.h */
     double (*dot)(int64_t n, const void *x, const void *y);
     void (*axpy)(int64_t n, double a, const void *x, void *y);
     void (*scale)(int64_t n, double a, void *x);
+    void (*multiply)(int64_t n, const void *x, void *y);
+    void (*column_sums)(int64_t row0, int64_t row1, const void *panel, void *out);
     int (*all_finite)(int64_t n, const void *x);
     void (*limit_column_norms)(int64_t rows, double limit, void *panel);
     void (*unit_rows)(int64_t rows, int64_t columns, int64_t row0, int64_t row1, void *w);
@@ -32,7 +36,10 @@ typedef struct ae_kernels {
                            int64_t width, int64_t stride, int64_t row, void *panels);
     /* math/activation.h */
     void (*activation_forward)(ae_activation activation, int64_t n, void *y, void *slope);
+    void (*activation_backward)(ae_activation activation, int64_t n, const void *y, const void *slope, void *delta);
     void (*softmax_forward)(int64_t row0, int64_t row1, int64_t width, int64_t stride, void *y);
+    /* math/random.h */
+    void (*random_normal)(ae_key key, uint64_t step, uint32_t row, int64_t columns, void *out);
     /* math/log_mean_exp.h */
     double (*log_mean_exp)(int64_t k, const void *t, void *share);
     /* math/hamming.h */

@@ -5,6 +5,7 @@
 #include "math/hamming.h"
 #include "math/kernels.h"
 #include "math/log_mean_exp.h"
+#include "math/random.h"
 #include "math/variant.h"
 
 static void tile_transpose(const void *from, int rows, void *to) { AE_V(ae_tile_transpose)(from, rows, to); }
@@ -13,9 +14,18 @@ static void gemm_rows(const ae_gemm *gemm, int64_t m, int n, const void *a, cons
     AE_V(ae_gemm_rows)(gemm, m, n, a, b, start, bias, c);
 }
 
+static void gemm_columns(const ae_gemm *gemm, int m, int n, const void *a, const void *b, ae_gemm_start start, void *c) {
+    AE_V(ae_gemm_columns)(gemm, m, n, a, b, start, c);
+}
+
 static double dot(int64_t n, const void *x, const void *y) { return AE_V(ae_dot)(n, x, y); }
 static void axpy(int64_t n, double a, const void *x, void *y) { AE_V(ae_axpy)(n, (real)a, x, y); }
 static void scale(int64_t n, double a, void *x) { AE_V(ae_scale)(n, (real)a, x); }
+static void multiply(int64_t n, const void *x, void *y) { AE_V(ae_multiply)(n, x, y); }
+static void column_sums(int64_t row0, int64_t row1, const void *panel, void *out) {
+    AE_V(ae_column_sums)(row0, row1, panel, out);
+}
+
 static int all_finite(int64_t n, const void *x) { return AE_V(ae_all_finite)(n, x); }
 
 static void limit_column_norms(int64_t rows, double limit, void *panel) {
@@ -49,8 +59,16 @@ static void activation_forward(ae_activation activation, int64_t n, void *y, voi
     AE_V(ae_activation_forward)(activation, n, y, slope);
 }
 
+static void activation_backward(ae_activation activation, int64_t n, const void *y, const void *slope, void *delta) {
+    AE_V(ae_activation_backward)(activation, n, y, slope, delta);
+}
+
 static void softmax_forward(int64_t row0, int64_t row1, int64_t width, int64_t stride, void *y) {
     AE_V(ae_softmax_forward)(row0, row1, width, stride, y);
+}
+
+static void random_normal(ae_key key, uint64_t step, uint32_t row, int64_t columns, void *out) {
+    AE_V(ae_random_normal)(key, step, row, columns, out);
 }
 
 static double log_mean_exp(int64_t k, const void *t, void *share) { return AE_V(ae_log_mean_exp)(k, t, share); }
@@ -59,9 +77,12 @@ extern const ae_kernels AE_V(ae_kernels);
 const ae_kernels AE_V(ae_kernels) = {
     .tile_transpose = tile_transpose,
     .gemm_rows = gemm_rows,
+    .gemm_columns = gemm_columns,
     .dot = dot,
     .axpy = axpy,
     .scale = scale,
+    .multiply = multiply,
+    .column_sums = column_sums,
     .all_finite = all_finite,
     .limit_column_norms = limit_column_norms,
     .unit_rows = unit_rows,
@@ -70,7 +91,9 @@ const ae_kernels AE_V(ae_kernels) = {
     .row_scatter = row_scatter,
     .row_gather_csr = row_gather_csr,
     .activation_forward = activation_forward,
+    .activation_backward = activation_backward,
     .softmax_forward = softmax_forward,
+    .random_normal = random_normal,
     .log_mean_exp = log_mean_exp,
     .hamming_distances = AE_V(ae_hamming_distances),
 };

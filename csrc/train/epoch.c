@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/fpstate.h"
 #include "base/stop.h"
+#include "train/kfac.h"
 #include "train/laps.h"
 
 static update step_update(const ae_trainer *t, const stage *s) {
@@ -30,10 +31,14 @@ static ae_status minibatch_epoch(ae_context *context, ae_trainer *t, ae_stop sto
         const int64_t rows = t->count - from < t->options.batch_size ? t->count - from : t->options.batch_size;
         t->last_rate = ae_schedule_rate(&t->options.schedule, t->step) * t->rate_scale;
         for (int i = 0; i < t->n_stages; i++) {
-            const update how = step_update(t, &t->stages[i]);
             train_clear_lanes(t, i);
             p.step = (uint64_t)t->step * AE_MAX_STAGES + (uint64_t)i;
-            AE_TRY(train_run(context, t, i, &p, from, rows, true, &how, stop, stop_argument));
+            if (t->kfac) {
+                AE_TRY(train_kfac_step(context, t, &p, from, rows, stop, stop_argument));
+            } else {
+                const update how = step_update(t, &t->stages[i]);
+                AE_TRY(train_run(context, t, i, &p, from, rows, true, &how, stop, stop_argument));
+            }
             total += train_loss(t, i, 1.0);
             train_add_terms(t, i);
         }

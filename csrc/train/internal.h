@@ -48,6 +48,7 @@ typedef struct pass {
 } pass;
 
 typedef struct ae_profile ae_profile;
+typedef struct ae_kfac ae_kfac;
 
 struct ae_trainer {
     ae_net *net;
@@ -67,6 +68,7 @@ struct ae_trainer {
     int n_state;
     ae_lbfgs *lbfgs;
     bool lbfgs_started;
+    ae_kfac *kfac; /* train/kfac.h, or NULL */
 
     ae_arena memory;
     char *gradient; /* region shaped like the parameters, or NULL where tiles keep their gradient to themselves */
@@ -109,6 +111,9 @@ typedef struct update {
  * fit one; the last chunk ends with `update` where given. AE_ERR_NONFINITE before any parameter changed. */
 ae_status train_run(ae_context *context, ae_trainer *trainer, int stage_index, const pass *p, int64_t from, int64_t rows,
                     bool gradients, const update *how, ae_stop stop, void *stop_argument);
+
+/* Threads for a phase of so many operations. */
+int train_workers(const ae_trainer *trainer, double flops);
 
 /* Lanes of a stage at zero. */
 void train_clear_lanes(const ae_trainer *trainer, int stage_index);

@@ -13,6 +13,9 @@ typedef enum profile_phase {
     PROFILE_BACKWARD,
     PROFILE_WEIGHTS, /* gradient, by the node that owns the parameter */
     PROFILE_UPDATE,
+    PROFILE_CURVATURE, /* of K-FAC: averages of its factors, their inverses, and its step */
+    PROFILE_INVERSES,
+    PROFILE_DIRECTION,
     /* By the calling thread, for which the others wait: */
     PROFILE_COUPLE, /* by node, both ways */
     PROFILE_SUMS,   /* of losses */

@@ -9,8 +9,9 @@
 #include "train/laps.h"
 
 static const char *const phase_names[PROFILE_PHASES] = {
-    "gather",         "forward",         "loss",          "backward", "weights", "update",   "coupling",
-    "sums of losses", "pairs by column", "norms, limits", "assigned", "L-BFGS",  "snapshot", "evaluation"};
+    "gather",        "forward",  "loss",      "backward", "weights",        "update",
+    "curvature",     "inverses", "direction", "coupling", "sums of losses", "pairs by column",
+    "norms, limits", "assigned", "L-BFGS",    "snapshot", "evaluation"};
 
 /* Operations a second of one product, rows of A against one panel, whose operands stay in the first-level cache: the best of
  * a few times, some milliseconds in all. */

@@ -4,9 +4,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "train/internal.h"
+#include "train/kfac.h"
 
-enum { STEP, EPOCH, RATE_SCALE, LAST_RATE, LAST_OBJECTIVE, HAS_BEST, LBFGS_STARTED, LBFGS };
+enum { STEP, EPOCH, RATE_SCALE, LAST_RATE, LAST_OBJECTIVE, HAS_BEST, LBFGS_STARTED, KFAC, LBFGS = KFAC + 2 };
 
 _Static_assert(LBFGS + AE_LBFGS_NUMBERS == AE_TRAINER_NUMBERS, "the numbers of L-BFGS come last");
 
@@ -26,6 +26,11 @@ int ae_trainer_parts(ae_trainer *t, ae_trainer_part *parts) {
         for (int i = 0; i < AE_LBFGS_REGIONS; i++)
             parts[n++] = (ae_trainer_part){regions[i].name, regions[i].data, regions[i].count, regions[i].size};
     }
+    if (t->kfac) {
+        size_t count;
+        char *state = train_kfac_state(t->kfac, &count);
+        parts[n++] = (ae_trainer_part){"curvature", state, count, size};
+    }
     return n;
 }
 
@@ -38,6 +43,8 @@ void ae_trainer_numbers(const ae_trainer *t, double *numbers) {
     numbers[LAST_OBJECTIVE] = t->last_objective;
     numbers[HAS_BEST] = t->has_best;
     numbers[LBFGS_STARTED] = t->lbfgs_started;
+    if (t->kfac)
+        train_kfac_numbers(t->kfac, numbers + KFAC);
     if (t->lbfgs)
         ae_lbfgs_numbers(t->lbfgs, numbers + LBFGS);
 }
@@ -49,7 +56,7 @@ ae_status ae_trainer_restore(ae_context *context, ae_trainer *t, const void *con
     const int n = ae_trainer_parts(t, parts);
     if (!is_count(numbers[STEP]) || !is_count(numbers[EPOCH]) || !(numbers[RATE_SCALE] > 0) || !isfinite(numbers[RATE_SCALE]) ||
         (numbers[HAS_BEST] != 0 && !t->best) || (numbers[LBFGS_STARTED] != 0 && !t->lbfgs) ||
-        (t->lbfgs && !ae_lbfgs_accepts(t->lbfgs, numbers + LBFGS)))
+        (t->kfac && !train_kfac_accepts(numbers + KFAC)) || (t->lbfgs && !ae_lbfgs_accepts(t->lbfgs, numbers + LBFGS)))
         return ae_fail(context, AE_ERR_VALUE, "the numbers of a trainer's state are not such as one gives");
     for (int i = 0; i < n; i++)
         memcpy(parts[i].data, data[i], parts[i].count * parts[i].size);
@@ -60,6 +67,8 @@ ae_status ae_trainer_restore(ae_context *context, ae_trainer *t, const void *con
     t->last_objective = numbers[LAST_OBJECTIVE];
     t->has_best = numbers[HAS_BEST] != 0;
     t->lbfgs_started = numbers[LBFGS_STARTED] != 0;
+    if (t->kfac)
+        train_kfac_take(t->kfac, numbers + KFAC);
     if (t->lbfgs)
         ae_lbfgs_take(t->lbfgs, numbers + LBFGS);
     ae_net_pack_all(t->net);

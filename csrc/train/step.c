@@ -203,7 +203,7 @@ static int64_t block_rows(const ae_trainer *t, int64_t rows, int workers) {
 /* Below this a worker costs more than it gives: some tens of microseconds of arithmetic. */
 #define FLOPS_PER_WORKER 2e6
 
-static int workers_for(const ae_trainer *t, double flops) {
+int train_workers(const ae_trainer *t, double flops) {
     const int most = ae_pool_size(t->pool);
     const double wanted = flops / FLOPS_PER_WORKER;
     return wanted < 1.0 ? 1 : wanted < most ? (int)wanted : most;
@@ -488,8 +488,8 @@ ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const p
     const stage *s = &t->stages[stage_index];
     const bool whole = rows <= t->chunk, late = how && (isfinite(t->options.clip_norm) || s->n_unit);
     const double flops = t->net->flops_per_row * (double)(rows < t->chunk ? rows : t->chunk);
-    const int row_workers = workers_for(t, gradients ? 2 * flops + coupled_flops(t, rows) : flops);
-    const int weight_workers = workers_for(t, flops);
+    const int row_workers = train_workers(t, gradients ? 2 * flops + coupled_flops(t, rows) : flops);
+    const int weight_workers = train_workers(t, flops);
     ae_status status = AE_OK;
     if (t->profile)
         profile_step(t->profile, gradients && stage_index == 0, row_workers > weight_workers ? row_workers : weight_workers);

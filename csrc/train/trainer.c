@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/fpstate.h"
+#include "train/kfac.h"
 #include "train/laps.h"
 
 /* Bytes of values that a chunk of a minibatch may take. */
@@ -75,14 +76,15 @@ static ae_status check_stage(ae_context *context, ae_trainer *t, int i, const ae
         return ae_fail(context, AE_ERR_VALUE, "stage %d: rate_factor is %g; it must be positive", i, d->rate_factor);
     if (d->reserved)
         return ae_fail(context, AE_ERR_VALUE, "stage %d: reserved is %d; it must be 0", i, d->reserved);
-    if (d->rule != -1 && !ae_rule_get(t->net->bits, t->net->isa, d->rule))
+    const char *const solver = d->rule == AE_KFAC ? "K-FAC" : "L-BFGS";
+    if (d->rule != AE_LBFGS && d->rule != AE_KFAC && !ae_rule_get(t->net->bits, t->net->isa, d->rule))
         return ae_fail(context, AE_ERR_VALUE, "stage %d: rule %d is not known", i, d->rule);
     if (d->rule < 0 && n_stages > 1)
-        return ae_fail(context, AE_ERR_VALUE, "stage %d: L-BFGS is for programs of one stage", i);
+        return ae_fail(context, AE_ERR_VALUE, "stage %d: %s is for programs of one stage", i, solver);
     const ae_train_options *o = &t->options;
     if (d->rule < 0 && (o->l1 > 0 || isfinite(o->max_norm) || isfinite(o->clip_value) || isfinite(o->clip_norm)))
         return ae_fail(context, AE_ERR_VALUE,
-                       "stage %d: L-BFGS needs a smooth objective and its exact gradient; it does not go with %s", i,
+                       "stage %d: %s needs a smooth objective and its exact gradient; it does not go with %s", i, solver,
                        o->l1 > 0                 ? "l1"
                        : isfinite(o->max_norm)   ? "max_norm"
                        : isfinite(o->clip_value) ? "clip_value"
@@ -226,7 +228,8 @@ static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_de
     s->n_assigned = list_tiles(t, s, AE_UPDATE_ASSIGN, NULL);
     s->n_unit = list_unit_rows(t, s, NULL);
     if (!s->rule && s->n_unit)
-        return ae_fail(context, AE_ERR_VALUE, "stage %d: L-BFGS does not go with weights whose rows are kept at norm one", i);
+        return ae_fail(context, AE_ERR_VALUE, "stage %d: %s does not go with weights whose rows are kept at norm one", i,
+                       desc->rule == AE_KFAC ? "K-FAC" : "L-BFGS");
     if (!s->n_tiles)
         return ae_fail(context, AE_ERR_VALUE, "stage %d has no parameters to train", i);
     AE_TRY(ae_alloc(context, &block, (size_t)(s->n_tiles + s->n_assigned + s->n_unit), sizeof *s->tiles));
@@ -382,7 +385,7 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     AE_TRY(use_pairs(context, t));
     /* Planned for one row first: it tells the bytes of a row, which tell the chunk. */
     AE_TRY(ae_net_plan_rows(context, t->net, 1, true, 1));
-    t->whole_only = needs_all_rows(t->net);
+    t->whole_only = needs_all_rows(t->net) || stages[0].rule == AE_KFAC;
     t->chunk = choose_chunk(t, stages, n_stages, t->net->value_reals_per_row * (int64_t)t->net->real_size);
     AE_TRY(ae_net_plan_rows(context, t->net, t->chunk, true, options->n_threads));
     AE_TRY(ae_alloc(context, &block, (size_t)t->net->n_parameters + 1, sizeof *t->changed_by));
@@ -390,7 +393,9 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     for (int i = 0; i < n_stages; i++)
         AE_TRY(new_stage(context, t, &stages[i]));
     AE_TRY(reserve(context, t));
-    if (!t->stages[0].rule)
+    if (stages[0].rule == AE_KFAC)
+        AE_TRY(train_kfac_new(context, t));
+    if (stages[0].rule == AE_LBFGS)
         AE_TRY(ae_lbfgs_new(context, &t->lbfgs, options->bits, isa, t->net->trained_reals, options->lbfgs_memory,
                             options->lbfgs_max_evaluations, options->lbfgs_gtol));
     ae_net_seed(t->net, options->seed);
@@ -414,6 +419,7 @@ void ae_trainer_free(ae_trainer *t) {
     profile_free(t->profile);
     ae_free(t->losses);
     ae_lbfgs_free(t->lbfgs);
+    train_kfac_free(t->kfac);
     ae_arena_destroy(&t->memory);
     ae_net_free(t->net);
     ae_pool_free(t->pool);
@@ -422,11 +428,13 @@ void ae_trainer_free(ae_trainer *t) {
 
 ae_net *ae_trainer_net(ae_trainer *t) { return t->net; }
 
-/* What L-BFGS knows is of other weights or other data. */
+/* What L-BFGS and K-FAC know is of other weights or other data. */
 static void forget_iterates(ae_trainer *t) {
     if (t->lbfgs)
         ae_lbfgs_reset(t->lbfgs);
     t->lbfgs_started = false;
+    if (t->kfac)
+        train_kfac_reset(t->kfac);
 }
 
 /* Pairs by halves, so that the error grows with the logarithm of the rows. */

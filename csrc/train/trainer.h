@@ -22,6 +22,8 @@
 
 #define AE_MAX_SOURCES 4
 #define AE_MAX_STAGES 8
+#define AE_LBFGS (-1)
+#define AE_KFAC (-2)
 
 /* One stage of a step: nodes first .. last run forward, losses seed, gradients flow back to parameters of the groups in
  * the mask, which are then updated. Values of nodes outside the range are those of earlier stages of the same step; a
@@ -34,8 +36,8 @@ typedef struct ae_stage_desc {
     int32_t first_node, last_node;
     int32_t first_loss, n_losses;
     uint32_t groups;
-    int32_t rule; /* position in the registry; -1: L-BFGS over the full batch, one iteration an epoch, single stage, without
-                           l1, max_norm and clipping */
+    int32_t rule; /* position in the registry, or one of the solvers that need a single stage, no l1, max_norm and clipping:
+                           AE_LBFGS over the full batch, one iteration an epoch; AE_KFAC (train/kfac.h) by minibatches */
     double rate_factor; /* of the schedule's rate; > 0 */
     int32_t combine;    /* ae_combine: how the samples of a row become its loss */
     int32_t reserved;   /* 0 */
@@ -146,7 +148,7 @@ typedef struct ae_trainer_part {
     size_t count, size; /* reals, and bytes of one */
 } ae_trainer_part;
 #define AE_TRAINER_PARTS (AE_RULE_MAX_STATE + 6)
-#define AE_TRAINER_NUMBERS (7 + AE_LBFGS_NUMBERS)
+#define AE_TRAINER_NUMBERS (9 + AE_LBFGS_NUMBERS)
 
 /* Lists the regions; their number. parts: room for AE_TRAINER_PARTS. */
 int ae_trainer_parts(ae_trainer *trainer, ae_trainer_part *parts);

@@ -1,0 +1,497 @@
+/* K-FAC: the inverse of a positive definite matrix, the whole method against loops in double written from the paper, the same bits
+ * for any number of threads and any instruction set, and what it refuses. */
+#include "math/spd.h"
+#include "math/random.h"
+#include "trainers.h"
+
+/* ---- inverse ---- */
+
+enum { MOST = 160 };
+
+static int64_t in_panels(int64_t n, int64_t row, int64_t column) {
+    return (column / AE_PANEL * n + row) * AE_PANEL + column % AE_PANEL;
+}
+
+/* B^T B / n + diagonal, in panels. */
+static void positive(int bits, int64_t n, double diagonal, void *out) {
+    static double b[MOST * MOST];
+    fill(b, n * n, -1, 1);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < n; j++) {
+            double sum = i == j ? diagonal : 0.0;
+            for (int64_t k = 0; k < n; k++)
+                sum += b[k * n + i] * b[k * n + j] / (double)n;
+            ae_real_set(bits, out, in_panels(n, i, j), sum);
+        }
+}
+
+static double m[MOST * MOST], inverse[MOST * MOST], first[MOST * MOST], scratch[AE_SPD_SCRATCH(MOST)];
+
+TEST(inverse_multiplies_back) {
+    for (int bits = 32; bits <= 64; bits += 32)
+        for (int64_t n = 32; n <= MOST; n += 32)
+            for (int isa = 0, runs = 0; isa < AE_ISA_COUNT; isa++) {
+                const ae_kernels *kernels = ae_cpu_has((ae_isa)isa) ? ae_kernels_get(bits, (ae_isa)isa) : NULL;
+                double worst = 0;
+                if (!kernels)
+                    continue;
+                if (runs++ == 0)
+                    positive(bits, n, 0.01, m);
+                memcpy(inverse, m, sizeof m);
+                CHECK(ae_spd_inverse(kernels, bits, n, inverse, scratch), "%lld rows", (long long)n);
+                for (int64_t i = 0; i < n; i++)
+                    for (int64_t j = 0; j < n; j++) {
+                        double sum = i == j ? -1.0 : 0.0;
+                        for (int64_t k = 0; k < n; k++)
+                            sum += ae_real_at(bits, m, in_panels(n, i, k)) * ae_real_at(bits, inverse, in_panels(n, k, j));
+                        worst = fabs(sum) > worst ? fabs(sum) : worst;
+                    }
+                /* Entries of the inverse reach a hundred. */
+                CHECK(worst < (bits == 32 ? 2e-3 : 1e-11), "%d bits, %lld rows: %g", bits, (long long)n, worst);
+                if (runs == 1)
+                    memcpy(first, inverse, sizeof first);
+                CHECK(!memcmp(first, inverse, (size_t)(n * n * bits / 8)), "%s has other bits than the first set",
+                      ae_isa_name((ae_isa)isa));
+            }
+}
+
+TEST(inverse_of_what_is_not_positive) {
+    for (int bits = 32; bits <= 64; bits += 32) {
+        const ae_kernels *kernels = ae_kernels_get(bits, AE_ISA_REF);
+        for (int which = 0; which < 3; which++) {
+            positive(bits, 96, 0.01, m);
+            /* A zero, a negative number and NaN on the diagonal. */
+            ae_real_set(bits, m, in_panels(96, 70, 70), which == 0 ? 0.0 : which == 1 ? -1.0 : NAN);
+            CHECK(!ae_spd_inverse(kernels, bits, 96, m, scratch), "%d bits, kind %d", bits, which);
+        }
+    }
+}
+
+/* ---- the method by plain loops ---- */
+
+enum { ROWS = 300, SAMPLED = 256, COLUMNS = 37, HIDDEN = 34, CODE = 3, LAYERS = 3, STEPS = 120, WIDEST = COLUMNS + 1 };
+
+static const int widths[LAYERS + 1] = {COLUMNS, HIDDEN, CODE, COLUMNS};
+static double data[ROWS * COLUMNS], weights[ROWS];
+
+typedef struct matrices {
+    double of[LAYERS][WIDEST][WIDEST]; /* weights, the bias as the last row */
+} matrices;
+
+static double values[LAYERS + 1][ROWS][WIDEST], deltas[LAYERS + 1][ROWS][WIDEST], changes[2][LAYERS + 1][ROWS][WIDEST];
+static matrices w, gradient, direction, last, factor_in, factor_out, inverse_in, inverse_out;
+
+static double slope(int layer, double y) { return layer == 0 ? 1 - y * y : 1.0; } /* tanh, identity, identity */
+
+static double forward(const matrices *at, int loss) {
+    double total = 0;
+    for (int r = 0; r < ROWS; r++) {
+        for (int c = 0; c < COLUMNS; c++)
+            values[0][r][c] = data[r * COLUMNS + c];
+        for (int l = 0; l < LAYERS; l++)
+            for (int j = 0; j < widths[l + 1]; j++) {
+                double sum = at->of[l][widths[l]][j];
+                for (int i = 0; i < widths[l]; i++)
+                    sum += values[l][r][i] * at->of[l][i][j];
+                values[l + 1][r][j] = l == 0 ? tanh(sum) : sum;
+            }
+        for (int c = 0; c < COLUMNS; c++) {
+            const double z = values[LAYERS][r][c], t = data[r * COLUMNS + c];
+            const double term = loss == 0   ? (z - t) * (z - t)
+                                : loss == 1 ? fmax(z, 0) - t * z + log1p(exp(-fabs(z)))
+                                            : exp(z) - t * z + (t > 0 ? t * log(t) - t : 0);
+            total += weights[r] * term / COLUMNS / ROWS;
+        }
+    }
+    return total;
+}
+
+static void backward(void) {
+    for (int r = 0; r < ROWS; r++)
+        for (int l = LAYERS - 1; l >= 0; l--) {
+            for (int j = 0; j < widths[l + 1]; j++)
+                deltas[l + 1][r][j] *= slope(l, values[l + 1][r][j]);
+            for (int i = 0; i < widths[l]; i++) {
+                deltas[l][r][i] = 0;
+                for (int j = 0; j < widths[l + 1]; j++)
+                    deltas[l][r][i] += deltas[l + 1][r][j] * w.of[l][i][j];
+            }
+        }
+}
+
+static double input_of(int l, int r, int i) { return i == widths[l] ? 1.0 : values[l][r][i]; }
+
+static double root_of(int loss, int r, int c) {
+    const double z = values[LAYERS][r][c], p = 1 / (1 + exp(-z));
+    return sqrt((loss == 0 ? 2.0 : loss == 1 ? p * (1 - p) : exp(z)) * weights[r] / COLUMNS);
+}
+
+/* Gauss-Jordan with pivots, of a + diagonal. */
+static void invert(int n, double (*a)[WIDEST], double diagonal, double (*out)[WIDEST]) {
+    double b[WIDEST][2 * WIDEST] = {{0}};
+    for (int i = 0; i < n; i++) {
+        for (int j = 0; j < n; j++)
+            b[i][j] = a[i][j];
+        b[i][i] += diagonal;
+        b[i][n + i] = 1;
+    }
+    for (int k = 0; k < n; k++) {
+        int best = k;
+        for (int i = k; i < n; i++)
+            best = fabs(b[i][k]) > fabs(b[best][k]) ? i : best;
+        for (int j = 0; j < 2 * n; j++) {
+            const double kept = b[k][j];
+            b[k][j] = b[best][j];
+            b[best][j] = kept;
+        }
+        for (int i = 0; i < n; i++)
+            if (i != k) {
+                const double f = b[i][k] / b[k][k];
+                for (int j = k; j < 2 * n; j++)
+                    b[i][j] -= f * b[k][j];
+            }
+    }
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < n; j++)
+            out[i][j] = b[i][n + j] / b[i][i];
+}
+
+static double dot(const matrices *a, const matrices *b, bool biases) {
+    double sum = 0;
+    for (int l = 0; l < LAYERS; l++)
+        for (int i = 0; i < widths[l] + biases; i++)
+            for (int j = 0; j < widths[l + 1]; j++)
+                sum += a->of[l][i][j] * b->of[l][i][j];
+    return sum;
+}
+
+static double mean_diagonal(double (*a)[WIDEST], int n) {
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += a[i][i];
+    return sum / n;
+}
+
+static void along(const matrices *v, double (*change)[ROWS][WIDEST]) {
+    for (int r = 0; r < SAMPLED; r++)
+        for (int l = 0; l < LAYERS; l++)
+            for (int j = 0; j < widths[l + 1]; j++) {
+                double sum = 0;
+                for (int i = 0; i <= widths[l]; i++)
+                    sum += input_of(l, r, i) * v->of[l][i][j];
+                for (int i = 0; l > 0 && i < widths[l]; i++)
+                    sum += change[l][r][i] * w.of[l][i][j];
+                change[l + 1][r][j] = sum * slope(l, values[l + 1][r][j]);
+            }
+}
+
+static double curved(int loss, int a, int b) {
+    double sum = 0;
+    for (int r = 0; r < SAMPLED; r++)
+        for (int c = 0; c < COLUMNS; c++) {
+            const double root = root_of(loss, r, c);
+            sum += root * root * changes[a][LAYERS][r][c] * changes[b][LAYERS][r][c] / SAMPLED;
+        }
+    return sum;
+}
+
+static double damping;
+
+static double mean_curvature(void) {
+    double sum = 0, n = 0;
+    for (int l = 0; l < LAYERS; l++) {
+        const double size = (widths[l] + 1.0) * widths[l + 1];
+        sum += size * mean_diagonal(factor_in.of[l], widths[l] + 1) * mean_diagonal(factor_out.of[l], widths[l + 1]);
+        n += size;
+    }
+    return sum / n;
+}
+
+/* One step of the method, as the head of train/kfac.h has it; the draws are the core's. */
+static double step_by_hand(int step, int loss, double l2, double rate, const ae_kernels *kernels, uint64_t seed) {
+    const double before = forward(&w, loss);
+    for (int r = 0; r < ROWS; r++)
+        for (int c = 0; c < COLUMNS; c++) {
+            const double z = values[LAYERS][r][c], t = data[r * COLUMNS + c];
+            const double slope_of_loss = loss == 0 ? 2 * (z - t) : loss == 1 ? 1 / (1 + exp(-z)) - t : exp(z) - t;
+            deltas[LAYERS][r][c] = weights[r] * slope_of_loss / COLUMNS / ROWS;
+        }
+    backward();
+    for (int l = 0; l < LAYERS; l++)
+        for (int i = 0; i <= widths[l]; i++)
+            for (int j = 0; j < widths[l + 1]; j++) {
+                double sum = i < widths[l] ? l2 * w.of[l][i][j] : 0.0;
+                for (int r = 0; r < ROWS; r++)
+                    sum += input_of(l, r, i) * deltas[l + 1][r][j];
+                gradient.of[l][i][j] = sum;
+            }
+    if (step % 2 == 0) {
+        const double kept = fmin(1 - 1.0 / (step / 2 + 1), 0.95);
+        double normal[64];
+        for (int r = 0; r < SAMPLED; r++) {
+            kernels->random_normal(ae_key_of(seed, AE_STREAM_CURVATURE, ""), (uint64_t)step * AE_MAX_STAGES, (uint32_t)r,
+                                   COLUMNS, normal);
+            for (int c = 0; c < COLUMNS; c++)
+                deltas[LAYERS][r][c] = root_of(loss, r, c) * normal[c];
+        }
+        backward();
+        for (int l = 0; l < LAYERS; l++) {
+            for (int i = 0; i <= widths[l]; i++)
+                for (int j = 0; j <= widths[l]; j++) {
+                    double sum = 0;
+                    for (int r = 0; r < SAMPLED; r++)
+                        sum += input_of(l, r, i) * input_of(l, r, j) / SAMPLED;
+                    factor_in.of[l][i][j] = kept * factor_in.of[l][i][j] + (1 - kept) * sum;
+                }
+            for (int i = 0; i < widths[l + 1]; i++)
+                for (int j = 0; j < widths[l + 1]; j++) {
+                    double sum = 0;
+                    for (int r = 0; r < SAMPLED; r++)
+                        sum += deltas[l + 1][r][i] * deltas[l + 1][r][j] / SAMPLED;
+                    factor_out.of[l][i][j] = kept * factor_out.of[l][i][j] + (1 - kept) * sum;
+                }
+        }
+    }
+    if (step == 0)
+        damping = 10 * mean_curvature();
+    for (int l = 0; l < LAYERS; l++) {
+        if (step % 20 == 0 || step < 3) {
+            const double share =
+                sqrt(mean_diagonal(factor_in.of[l], widths[l] + 1) / mean_diagonal(factor_out.of[l], widths[l + 1]));
+            invert(widths[l] + 1, factor_in.of[l], sqrt(damping + l2) * share, inverse_in.of[l]);
+            invert(widths[l + 1], factor_out.of[l], sqrt(damping + l2) / share, inverse_out.of[l]);
+        }
+        double half[WIDEST][WIDEST];
+        for (int i = 0; i <= widths[l]; i++)
+            for (int j = 0; j < widths[l + 1]; j++) {
+                half[i][j] = 0;
+                for (int k = 0; k < widths[l + 1]; k++)
+                    half[i][j] += gradient.of[l][i][k] * inverse_out.of[l][k][j];
+            }
+        for (int i = 0; i <= widths[l]; i++)
+            for (int j = 0; j < widths[l + 1]; j++) {
+                direction.of[l][i][j] = 0;
+                for (int k = 0; k <= widths[l]; k++)
+                    direction.of[l][i][j] += inverse_in.of[l][i][k] * half[k][j];
+            }
+    }
+    along(&direction, changes[0]);
+    along(&last, changes[1]);
+    const double all = damping + l2;
+    const double dd = curved(loss, 0, 0) + all * dot(&direction, &direction, true), gd = dot(&gradient, &direction, true);
+    const double dp = curved(loss, 0, 1) + all * dot(&direction, &last, true), gp = dot(&gradient, &last, true);
+    const double pp = curved(loss, 1, 1) + all * dot(&last, &last, true);
+    double a = -gd / dd, b = 0;
+    if (step > 0) {
+        b = (dp * gd - dd * gp) / (dd * pp - dp * dp);
+        b = b < 0 ? 0 : b > 1 ? 1 : b;
+        a = -(gd + b * dp) / dd;
+    }
+    a *= rate;
+    b *= rate;
+    const double foretold = (a * a * dd + 2 * a * b * dp + b * b * pp) / 2 + a * gd + b * gp;
+    const double square = dot(&w, &w, false);
+    for (int l = 0; l < LAYERS; l++)
+        for (int i = 0; i <= widths[l]; i++)
+            for (int j = 0; j < widths[l + 1]; j++) {
+                last.of[l][i][j] = a * direction.of[l][i][j] + b * last.of[l][i][j];
+                w.of[l][i][j] += last.of[l][i][j];
+            }
+    if ((step + 1) % 5 == 0) {
+        const double change = forward(&w, loss) - before + l2 / 2 * (dot(&w, &w, false) - square);
+        const double ratio = change / foretold, factor = pow(0.95, 5);
+        damping *= ratio > 0.75 ? factor : ratio < 0.25 ? 1 / factor : 1.0;
+        damping = fmax(damping, 0.05 * mean_curvature());
+    }
+    return before;
+}
+
+static const char *const losses[] = {"squared_error", "log_loss", "poisson"};
+
+static program chain(int bits, const char *loss) {
+    program p = {.options = plain_options(bits)};
+    const int in = network_input(&p.net, COLUMNS, 0);
+    int h = network_dense(&p.net, in, HIDDEN, AE_TANH);
+    h = network_dense(&p.net, h, CODE, AE_IDENTITY);
+    h = network_dense(&p.net, h, COLUMNS, AE_IDENTITY);
+    program_loss(&p, loss, h, in, 1);
+    program_stage(&p, NULL);
+    p.stage[0].rule = AE_KFAC;
+    p.options.batch_size = ROWS;
+    p.options.schedule.base = 0.8;
+    return p;
+}
+
+static ae_trainer *started(const program *p) {
+    const ae_data source = dense_data(data, AE_F64, ROWS, COLUMNS);
+    return trainer_started(p, &source, 1, weights);
+}
+
+TEST(steps_by_hand) {
+    for (int loss = 0; loss < 3; loss++) {
+        program p = chain(64, losses[loss]);
+        p.options.l2 = loss == 0 ? 1e-3 : 0.0;
+        ae_trainer *t = started(&p);
+        if (!t)
+            return;
+        const ae_net *net = ae_trainer_net(t);
+        int64_t n;
+        double *now = copy_weights(net, NULL, &n);
+        memset(&factor_in, 0, sizeof factor_in);
+        memset(&factor_out, 0, sizeof factor_out);
+        memset(&last, 0, sizeof last);
+        for (int l = 0, at = 0; l < LAYERS; l++)
+            for (int i = 0; i <= widths[l]; i++)
+                for (int j = 0; j < widths[l + 1]; j++)
+                    w.of[l][i][j] = now[at++];
+        free(now);
+        /* Long enough for the damping to fall to its least; of the weights rounding grows on the way, since a linear code leaves
+         * directions without curvature. */
+        for (int step = 0; step < STEPS; step++) {
+            const double value = trainer_epoch_loss(t);
+            const double expected = step_by_hand(step, loss, p.options.l2, 0.8, ae_kernels_get(64, net->isa), p.options.seed);
+            CHECK(fabs(value - expected) < 1e-9, "%s, step %d: loss %.15g, by hand %.15g", losses[loss], step, value, expected);
+            if (step != 40)
+                continue;
+            double worst = 0;
+            now = copy_weights(net, NULL, &n);
+            for (int l = 0, at = 0; l < LAYERS; l++)
+                for (int i = 0; i <= widths[l]; i++)
+                    for (int j = 0; j < widths[l + 1]; j++, at++)
+                        worst = fmax(worst, fabs(now[at] - w.of[l][i][j]));
+            CHECK(worst < 1e-8, "%s: weights differ by %g", losses[loss], worst);
+            free(now);
+        }
+        CHECK(damping <= 0.0525 * mean_curvature(), "%s: damping %g of the curvature", losses[loss],
+              damping / mean_curvature());
+        ae_trainer_free(t);
+    }
+}
+
+TEST(bits_of_threads_and_instruction_sets) {
+    for (int bits = 32; bits <= 64; bits += 32) {
+        double *reference = NULL;
+        int64_t n;
+        for (const char *const *isa = usable_isas(); *isa; isa++)
+            for (int threads = 1; threads <= 3; threads++) {
+                program p = chain(bits, "log_loss");
+                p.options.n_threads = threads;
+                p.options.batch_size = 130;
+                p.options.shuffle = true;
+                setenv("AUTOENC_ISA", *isa, 1);
+                ae_trainer *t = started(&p);
+                unsetenv("AUTOENC_ISA");
+                if (!t)
+                    return;
+                for (int e = 0; e < 8; e++)
+                    trainer_epoch_loss(t);
+                double *now = copy_weights(ae_trainer_net(t), NULL, &n);
+                CHECK(!reference || !memcmp(reference, now, (size_t)n * sizeof *now), "%s, %d threads, %d bits: other bits",
+                      *isa, threads, bits);
+                if (reference)
+                    free(now);
+                else
+                    reference = now;
+                ae_trainer_free(t);
+            }
+        free(reference);
+    }
+}
+
+static void refused(const program *p, const char *words) {
+    ae_context context = {AE_OK, ""};
+    ae_trainer *t = NULL;
+    const int64_t live = ae_alloc_live();
+    CHECK(program_trainer(&context, p, &t) == AE_ERR_VALUE, "%s", words);
+    CHECK(strstr(context.message, words) != NULL, "'%s' is not in '%s'", words, context.message);
+    CHECK(ae_alloc_live() == live, "memory left");
+}
+
+TEST(refuses_what_it_cannot_train) {
+    program p = chain(32, "huber");
+    refused(&p, "'huber'");
+    p = chain(32, "squared_error");
+    p.net.node[1].activation = AE_SOFTMAX;
+    refused(&p, "dense1");
+    p = chain(32, "squared_error");
+    p.net.node[2].shares = 2;
+    refused(&p, "shares");
+    p = chain(32, "squared_error");
+    p.options.clip_norm = 1;
+    refused(&p, "K-FAC needs a smooth objective and its exact gradient; it does not go with clip_norm");
+    p = chain(32, "squared_error");
+    p.net.node[3].inputs[0] = 1; /* beside the chain */
+    refused(&p, "one chain");
+    p = (program){.options = plain_options(32)};
+    const int in = network_input(&p.net, 8, 0);
+    int h = network_dropout(&p.net, network_dense(&p.net, in, 4, AE_TANH), 0.5);
+    h = network_dense(&p.net, h, 8, AE_IDENTITY);
+    program_loss(&p, "squared_error", h, in, 1);
+    program_stage(&p, NULL);
+    p.stage[0].rule = AE_KFAC;
+    refused(&p, "(dropout)");
+    p = chain(32, "squared_error");
+    program_loss(&p, "squared_error", 3, 0, 1);
+    p.stage[0].n_losses = 2;
+    refused(&p, "one loss");
+}
+
+TEST(every_allocation_may_fail) {
+    const program p = chain(32, "squared_error");
+    const int64_t live = ae_alloc_live();
+    ae_context context;
+    ae_trainer *t = NULL;
+    int failures = 0;
+    for (;; failures++) {
+        ae_alloc_fail_after(failures);
+        const ae_status status = program_trainer(&context, &p, &t);
+        ae_alloc_fail_after(-1);
+        if (status == AE_OK)
+            break;
+        CHECK(status == AE_ERR_MEMORY && !t && ae_alloc_live() == live, "allocation %d", failures);
+    }
+    CHECK(failures > 8, "only %d allocations", failures);
+    ae_trainer_free(t);
+}
+
+static bool at_once(void *argument) { return ++*(int *)argument > 0; }
+
+/* Weights are those of before, and the curvature is learnt afresh: two epochs after that are two epochs of a new trainer. */
+TEST(interrupted_steps_leave_nothing) {
+    const program p = chain(64, "squared_error");
+    ae_trainer *t = started(&p), *other = started(&p);
+    ae_context context;
+    ae_epoch_result result;
+    int asked = 0;
+    int64_t n;
+    if (!t || !other)
+        return;
+    double *before = copy_weights(ae_trainer_net(t), NULL, &n);
+    CHECK(ae_trainer_epoch(&context, t, at_once, &asked, &result) == AE_ERR_INTERRUPTED && asked > 0, "not interrupted");
+    double *now = copy_weights(ae_trainer_net(t), NULL, &n);
+    CHECK(!memcmp(before, now, (size_t)n * sizeof *now), "weights have moved");
+    for (int e = 0; e < 2; e++)
+        CHECK(trainer_epoch_loss(t) == trainer_epoch_loss(other), "epoch %d", e);
+    free(before);
+    free(now);
+    ae_trainer_free(t);
+    ae_trainer_free(other);
+}
+
+int main(void) {
+    fill(data, ROWS * COLUMNS, 0, 1);
+    fill(weights, ROWS, 0.5, 1.5);
+    double sum = 0;
+    for (int i = 0; i < ROWS; i++)
+        sum += weights[i];
+    for (int i = 0; i < ROWS; i++)
+        weights[i] *= ROWS / sum;
+    RUN(inverse_multiplies_back);
+    RUN(inverse_of_what_is_not_positive);
+    RUN(steps_by_hand);
+    RUN(bits_of_threads_and_instruction_sets);
+    RUN(refuses_what_it_cannot_train);
+    RUN(every_allocation_may_fail);
+    RUN(interrupted_steps_leave_nothing);
+    return harness_finish("test_kfac");
+}
