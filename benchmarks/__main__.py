@@ -15,6 +15,7 @@ BENCHMARKS = {
     "fit-rows": "benchmarks.fit_rows",
     "defaults": "benchmarks.quality.defaults",
     "mnist-log-loss": "benchmarks.quality.mnist_log_loss",
+    "time-to-error": "benchmarks.quality.time_to_error",
     "linear-pca": "benchmarks.quality.linear_pca",
     "denoising": "benchmarks.quality.denoising",
     "few-labels": "benchmarks.quality.few_labels",

@@ -1,0 +1,135 @@
+"""solver="kfac" from Python. The method itself is followed step by step in tests/c/test_kfac.c."""
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_array_equal
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+
+import autoenc
+from autoenc import (
+    Autoencoder,
+    AutoencoderClassifier,
+    DenoisingAutoencoder,
+    HashingAutoencoder,
+    SparseAutoencoder,
+    VariationalAutoencoder,
+    VectorQuantizedAutoencoder,
+)
+
+COMMON = {"hidden_layer_sizes": (60,), "solver": "kfac", "max_iter": 12, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def X():
+    return (load_digits().data / 16).astype(np.float32)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "log_loss", "poisson"])
+def test_is_ahead_of_first_order_steps_after_as_many_epochs(X, loss):
+    model = Autoencoder(8, loss=loss, **COMMON).fit(X)
+    assert all(late < early for early, late in zip(model.loss_curve_[::3], model.loss_curve_[3::3], strict=False))
+    for solver in ("adamw", "adam", "sgd"):
+        other = Autoencoder(8, loss=loss, **{**COMMON, "solver": solver}).fit(X)
+        assert model.score(X) > other.score(X), solver
+
+
+def test_a_linear_network_is_at_its_optimum_soon(X):
+    """The error of as many principal components cannot be beaten by a linear code."""
+    from sklearn.decomposition import PCA
+
+    pca = PCA(6).fit(X)
+    best = np.square(X - pca.inverse_transform(pca.transform(X))).mean()
+    settings = {"hidden_layer_sizes": (), "precision": "float64", "alpha": 0.0, "max_iter": 60}
+    model = Autoencoder(6, **{**COMMON, **settings}).fit(X)
+    assert best * (1 - 1e-6) < -model.score(X) < 1.001 * best
+
+
+def test_scale_of_data_and_loss_does_not_matter(X):
+    """No number of the method is in the unit of the loss: rows a hundred times as large give errors 1e4 times."""
+    model = Autoencoder(8, alpha=0.0, activation="relu", precision="float64", **COMMON)
+    small, large = model.fit(X).score(X), model.fit(100 * X).score(100 * X)
+    assert large == pytest.approx(1e4 * small, rel=0.3)
+
+
+@pytest.mark.parametrize("kind", ["csr", "float64", "uint8", "pairs", "weights", "validation", "corrupted"])
+def test_goes_with_what_fits_take(X, kind):
+    model, data, arguments = Autoencoder(8, **COMMON), X, {}
+    if kind == "csr":
+        data = sp.csr_array(X)
+    elif kind == "float64":
+        data = X.astype(np.float64)
+    elif kind == "uint8":
+        data = load_digits().data.astype(np.uint8)
+    elif kind == "pairs":
+        arguments = {"X_clean": X[:, ::2]}
+    elif kind == "weights":
+        arguments = {"sample_weight": np.r_[np.zeros(500), np.ones(len(X) - 500)]}
+    elif kind == "validation":
+        model.set_params(early_stopping=True)
+    else:
+        model = DenoisingAutoencoder(8, corruption_level=0.2, **COMMON)
+    model.fit(data, **arguments)
+    assert model.loss_curve_[-1] < 0.5 * model.loss_curve_[0]
+    if kind == "csr":
+        assert_array_equal(model.transform(X), Autoencoder(8, **COMMON).fit(X).transform(X))
+
+
+def test_batch_size_auto(X):
+    """1024 rows at most where others take 256, and never more than there are."""
+    rows = np.tile(X, (20, 1))
+    steps = []
+    Autoencoder(8, **{**COMMON, "max_iter": 1}, callbacks=lambda state: steps.append(state.epoch)).fit(rows)
+    model = Autoencoder(8, **COMMON)
+    assert model._batch_size(len(rows)) == 1024
+    assert model.set_params(solver="adamw")._batch_size(len(rows)) == 256
+    assert model.set_params(solver="kfac")._batch_size(5) == 5
+    assert steps == [1]
+
+
+def test_rate_is_a_factor_of_the_step(X):
+    """At a rate of next to nothing nothing moves."""
+    still = Autoencoder(8, **COMMON, learning_rate="constant", learning_rate_init=1e-9).fit(X)
+    assert still.loss_curve_[-1] == pytest.approx(still.loss_curve_[0], rel=1e-4)
+
+
+def test_saved_and_warm_started(X, tmp_path):
+    model = Autoencoder(8, **COMMON).fit(X)
+    model.save(tmp_path / "model.safetensors")
+    again = autoenc.load(tmp_path / "model.safetensors")
+    assert_array_equal(again.transform(X), model.transform(X))
+    before = model.score(X)
+    model.set_params(warm_start=True, max_iter=8).fit(X)
+    assert model.score(X) > before
+
+
+def test_one_row_and_constant_columns():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        for rows in (np.ones((1, 3)), np.zeros((40, 3)), np.c_[np.ones(40), np.arange(40) % 5, np.zeros(40)]):
+            model = Autoencoder(2, **COMMON).fit(rows)
+            assert np.isfinite(model.reconstruct(rows)).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (VariationalAutoencoder, "solver"),
+        (AutoencoderClassifier, "solver"),
+        (VectorQuantizedAutoencoder, "solver='kfac' does not go with"),
+        (HashingAutoencoder, "solver='kfac' does not go with"),
+        (SparseAutoencoder, "sparsity=.* does not go with solver='kfac'"),
+    ],
+)
+def test_refused_by_networks_of_other_kinds(X, kind, words):
+    y = load_digits().target
+    with pytest.raises(ValueError, match=words):
+        kind(solver="kfac", max_iter=1).fit(X, y)
+
+
+def test_conditions_are_refused(X):
+    with pytest.raises(ValueError, match=r"solver='kfac' does not go with this network: .*allowed: the other solvers"):
+        Autoencoder(8, **COMMON).fit(X, condition=load_digits().target)
