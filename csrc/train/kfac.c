@@ -14,7 +14,8 @@
 #define DAMPING_STEPS 5
 #define FIRST_INVERSES 3          /* steps that invert anew, while the averages are young */
 #define MOST_KEPT 0.95            /* of the averages */
-#define LEAST_SAMPLED 256         /* rows for factors and for the quadratic model: a quarter of the minibatch, at least these */
+#define LEAST_SAMPLED 256         /* rows for the factors: a quarter of the minibatch, at least these */
+#define LEAST_MODELLED 128        /* for the quadratic model: an eighth, at least these */
 #define DAMPING_FALL 0.7737809375 /* by which the damping falls or rises: 0.95 a step */
 #define FIRST_DAMPING 10.0        /* of the mean curvature of a weight */
 #define LEAST_DAMPING 0.05        /* likewise; without it the damping falls until steps fit single minibatches */
@@ -304,10 +305,11 @@ typedef struct kfac_phase {
     ae_kfac *k;
     const pass *pass;
     int workers;
-    int64_t rows; /* of the minibatch */
-    int64_t s;    /* of them, those that curvature is taken of */
-    double kept;  /* of the averages */
-    double root;  /* of the damping, for both factors */
+    int64_t rows;  /* of the minibatch */
+    int64_t s;     /* of them, those that factors are taken of */
+    int64_t model; /* and those of the quadratic model, no more */
+    double kept;   /* of the averages */
+    double root;   /* of the damping, for both factors */
     double l2;
     bool along_last; /* derivatives along the last step too */
     double a, b;     /* the step: a * direction + b * last */
@@ -317,7 +319,7 @@ static void run(const kfac_phase *f, ae_task function, int64_t n) {
     ae_pool_run(f->t->pool, function, (void *)f, n, f->workers);
 }
 
-static int64_t n_blocks(const kfac_phase *f) { return (f->s + ROWS_OF_BLOCK - 1) / ROWS_OF_BLOCK; }
+static int64_t n_blocks(int64_t rows) { return (rows + ROWS_OF_BLOCK - 1) / ROWS_OF_BLOCK; }
 
 /* Roots of the loss's second derivatives by the prediction z, for one row of data and unit scale: of c f'(z) r / width with the link
  * f, the row's weight r and c = 2 for the square, 1 for the others. */
@@ -555,7 +557,7 @@ static void along_task(void *argument, int64_t index, int worker) {
     const ae_trainer *t = f->t;
     const kfac_layer *output = &f->k->layers[f->k->n_layers - 1];
     const ae_value *z = &output->node->binding.out;
-    const int64_t row0 = index * ROWS_OF_BLOCK, row1 = row0 + ROWS_OF_BLOCK < f->s ? row0 + ROWS_OF_BLOCK : f->s;
+    const int64_t row0 = index * ROWS_OF_BLOCK, row1 = row0 + ROWS_OF_BLOCK < f->model ? row0 + ROWS_OF_BLOCK : f->model;
     lap p = lap_begin(t, worker);
     along(f, t, false, row0, row1);
     for (int64_t q = 0; q < output->panels; q++)
@@ -595,7 +597,7 @@ static double joined_dot(const kfac_phase *f, const char *x, int64_t x_stride, c
     const ae_trainer *t = f->t;
     double sum = 0.0;
     for (int64_t q = 0; q < f->k->layers[f->k->n_layers - 1].panels; q++)
-        sum += t->kernels->dot(f->s * AE_PANEL, at(t, x, q * x_stride), at(t, y, q * y_stride));
+        sum += t->kernels->dot(f->model * AE_PANEL, at(t, x, q * x_stride), at(t, y, q * y_stride));
     return sum;
 }
 
@@ -650,7 +652,7 @@ static ae_status learn_curvature(ae_context *context, ae_trainer *t, kfac_phase 
     if (k->steps % FACTOR_STEPS == 0) {
         const double young = 1.0 - 1.0 / (double)(k->steps / FACTOR_STEPS + 1);
         f->kept = young < MOST_KEPT ? young : MOST_KEPT;
-        run(f, sample_task, n_blocks(f));
+        run(f, sample_task, n_blocks(f->s));
         run(f, factor_task, k->n_factor_tasks);
         AE_TRY(train_ask(context, t, stop, stop_argument));
     }
@@ -679,7 +681,7 @@ static double choose_step(kfac_phase *f, const double *dots) {
     const ae_kfac *k = f->k;
     const ae_value *z = &k->layers[k->n_layers - 1].node->binding.out;
     const int64_t stride = k->sampled * AE_PANEL;
-    const double damping = k->damping + f->l2, rows = (double)f->s;
+    const double damping = k->damping + f->l2, rows = (double)f->model;
     const double dd = joined_dot(f, k->along, stride, k->along, stride) / rows + damping * dots[DD];
     f->b = 0.0;
     f->a = -dots[GD] / dd;
@@ -731,11 +733,13 @@ ae_status train_kfac_step(ae_context *context, ae_trainer *t, const pass *p, int
                           void *stop_argument) {
     ae_kfac *k = t->kfac;
     const int64_t quarter = rows / 4 > LEAST_SAMPLED ? rows / 4 : LEAST_SAMPLED;
+    const int64_t eighth = rows / 8 > LEAST_MODELLED ? rows / 8 : LEAST_MODELLED;
     kfac_phase f = {.t = t,
                     .k = k,
                     .pass = p,
                     .rows = rows,
                     .s = quarter < rows ? quarter : rows,
+                    .model = eighth < rows ? eighth : rows,
                     .l2 = t->options.l2,
                     .workers = train_workers(t, 2 * t->net->flops_per_row * (double)rows),
                     .along_last = k->steps > 0};
@@ -744,12 +748,12 @@ ae_status train_kfac_step(ae_context *context, ae_trainer *t, const pass *p, int
     AE_TRY(train_run(context, t, 0, p, from, rows, true, NULL, stop, stop_argument));
     const double before = train_loss(t, 0, (double)rows);
     run(&f, gradient_task, k->n_panel_tasks);
-    run(&f, root_task, n_blocks(&f));
+    run(&f, root_task, n_blocks(f.s));
     AE_TRY(learn_curvature(context, t, &f, stop, stop_argument));
     run(&f, units_task, k->n_product_tasks);
     run(&f, inputs_task, k->n_product_tasks);
     AE_TRY(train_ask(context, t, stop, stop_argument));
-    run(&f, along_task, n_blocks(&f));
+    run(&f, along_task, n_blocks(f.model));
     run(&f, dots_task, k->n_panel_tasks);
     for (int64_t i = 0; i < k->n_panel_tasks; i++)
         for (int j = 0; j < DOTS; j++)
