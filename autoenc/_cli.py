@@ -308,10 +308,13 @@ def _whole(table: Table, columns: Sequence[str], others: Sequence[str], progress
 
 
 def _callback(progress: Progress) -> Callable[[Any], None]:
+    from autoenc._training import FINE_TUNE
+
     def say(state: Any) -> None:
         validation = "" if state.validation_loss is None else f", validation loss {state.validation_loss:.6g}"
         last = state.epoch == state.n_epochs
-        progress.say(f"epoch {state.epoch} of {state.n_epochs}, loss {state.loss:.6g}{validation}", now=last)
+        training = "fine-tuning, " if state.training == FINE_TUNE else ""
+        progress.say(f"{training}epoch {state.epoch} of {state.n_epochs}, loss {state.loss:.6g}{validation}", now=last)
 
     return say
 

@@ -231,6 +231,24 @@ def test_callbacks_go_on_where_they_were(tmp_path):
     assert (tmp_path / "resumed.csv").read_text() == (tmp_path / "whole.csv").read_text()
 
 
+@pytest.mark.parametrize("after", [3, 5, 7, 9])
+def test_the_log_of_two_trainings_is_that_of_an_unbroken_fit(after, tmp_path):
+    """Whichever of them was broken: in a new process the log starts again with the epochs that are in the file."""
+
+    def model(log):
+        callbacks = CSVLogger(tmp_path / log)
+        return AutoencoderClassifier(2, fine_tune_max_iter=4, callbacks=callbacks, **{**COMMON, "max_iter": 4})
+
+    model("whole.csv").fit(X, LABELS)
+    path = tmp_path / "fit.checkpoint"
+    assert killed(model("resumed.csv"), path, after, y=LABELS, checkpoint_every=1) == (after == 9)
+    if after == 7:
+        (tmp_path / "resumed.csv").unlink()
+    model("resumed.csv").fit(X, LABELS, checkpoint=path, resume=True)
+    assert (tmp_path / "resumed.csv").read_text() == (tmp_path / "whole.csv").read_text()
+    assert len((tmp_path / "whole.csv").read_text().splitlines()) == 1 + 4 + 4
+
+
 def test_a_file_of_another_fit_is_refused(tmp_path):
     model, path = FITS["adamw"][0], tmp_path / "fit.checkpoint"
     assert not killed(model, path, 3, checkpoint_every=1)
