@@ -1,6 +1,7 @@
 """Model files: what is saved comes back to the bit, and no file does more than give an estimator or an error."""
 
 import json
+import os
 import pickle
 import signal
 import struct
@@ -59,6 +60,17 @@ def test_folders_are_named(tmp_path):
                 call(folder)
             assert error.value.filename == str(folder)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_pipes_and_devices_are_named_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    model = Autoencoder(2, max_iter=1, random_state=0)
+    for path in (tmp_path / "pipe", *filter(Path.exists, [Path("/dev/zero")])):
+        for call in (autoenc.load, autoenc.load_predictor, lambda at: model.fit(X, checkpoint=at, resume=True)):
+            with pytest.raises(OSError, match="a file is needed, and this is a device, a pipe or a socket") as error:
+                call(path)
+            assert error.value.filename == str(path)
 
 
 def assert_equal(a, b):
