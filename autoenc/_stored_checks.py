@@ -1,6 +1,6 @@
 """What methods take from a network by name, beside what the core checks: refused where a file does without it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from autoenc import _bound, _columns
 from autoenc._archive import damaged
+from autoenc._predictor import parameters
 from autoenc._predictors import codebooks
 from autoenc._spec import Spec
 
@@ -67,7 +68,13 @@ def check_quantizers(spec: Spec, at: str) -> None:
         damaged(f"{at}.kept", "is empty; needed is the node of the numbers of codes")
 
 
-def rehearse(name: str, spec: Spec, values: Mapping[str, NDArray[Any]]) -> None:
+def rehearse(
+    name: str,
+    spec: Spec,
+    coefs: Sequence[NDArray[Any]],
+    intercepts: Sequence[NDArray[Any]],
+    others: Mapping[str, NDArray[Any]],
+) -> None:
     """Builds what is else built at the first row that asks for it, for estimators of the class of that name.
 
     Raises
@@ -76,8 +83,8 @@ def rehearse(name: str, spec: Spec, values: Mapping[str, NDArray[Any]]) -> None:
         Of any kind, where a network is not what it must be.
     """
     if _bound.is_variational(spec):
-        next(_bound.predictors(spec, values, 1, 1, closed=True))
+        next(_bound.predictors(spec, parameters(spec, coefs, intercepts, others), 1, 1, closed=True))
     elif "Variational" in name:
         raise ValueError("it draws no codes, as a variational network does")
     if name == "VectorQuantizedAutoencoder":
-        codebooks(spec, values)
+        codebooks(spec, others)

@@ -12,7 +12,7 @@ from autoenc import _archive, _schemas
 from autoenc._archive import Damaged, Reader
 from autoenc._marginalized_network import MarginalizedPredictor
 from autoenc._outlier_scores import Fitted, OutlierPredictor
-from autoenc._predictor import Predictor, parameters
+from autoenc._predictor import Predictor
 from autoenc._predictors import ClassifierPredictor, HashingPredictor, RegressorPredictor, VectorQuantizedPredictor
 from autoenc._schemas import Stored
 from autoenc._stored_checks import rehearse
@@ -104,7 +104,7 @@ def _network(kind: type[Predictor], *beside: tuple[str, str]) -> Callable[[Store
         learned = {name: stored[attribute] for name, attribute in beside}
         fitted = _fitted(stored)
         predictor = kind(*fitted, n_threads, learned)
-        rehearse(stored.name, fitted.spec, parameters(*fitted))
+        rehearse(stored.name, *fitted)
         return predictor
 
     return make

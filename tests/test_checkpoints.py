@@ -1,5 +1,6 @@
 """Checkpoints: a fit that was killed ends to the bit as one that was not."""
 
+import inspect
 import pickle
 import signal
 import subprocess
@@ -13,12 +14,16 @@ import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 
+import autoenc
 from autoenc import (
     Autoencoder,
     AutoencoderClassifier,
     AutoencoderImputer,
     AutoencoderOutlierDetector,
+    AutoencoderRegressor,
+    ContractiveAutoencoder,
     DenoisingAutoencoder,
+    HashingAutoencoder,
     MarginalizedDenoisingAutoencoder,
     SparseAutoencoder,
     VariationalAutoencoder,
@@ -85,8 +90,20 @@ FITS = {
         AutoencoderClassifier(3, fine_tune_max_iter=4, early_stopping=True, **{**COMMON, "max_iter": 4}),
         {"y": np.where(np.arange(120) % 2, LABELS, -1)},
     ),
+    "regression": (
+        AutoencoderRegressor(3, fine_tune_max_iter=3, **{**COMMON, "max_iter": 3}),
+        {"y": np.where(np.arange(120) % 2, X[:, 0], np.nan), "condition": LABELS},
+    ),
+    "contraction": (ContractiveAutoencoder(3, higher_order_weight=0.1, **COMMON), {"sample_weight": 1.0 + X[:, 0]}),
+    "bits": (HashingAutoencoder(11, **COMMON), {"X_val": X[:20]}),
     "imputer": (AutoencoderImputer(3, **{**COMMON, "max_iter": 4}), {}),
 }
+
+
+def test_every_estimator_with_checkpoints_is_here():
+    estimators = (getattr(autoenc, name) for name in autoenc.__all__ if hasattr(getattr(autoenc, name), "fit"))
+    found = {kind for kind in estimators if "checkpoint" in inspect.signature(kind.fit).parameters}
+    assert {type(model) for model, _ in FITS.values()} == found
 
 
 class Killed(BaseException):

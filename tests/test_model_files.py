@@ -659,10 +659,12 @@ for i in range(n):
             (folder / "culprit").write_bytes(changed)
             raise
         counts["read"] += 1
-        try:  # what was read must not crash when it is used
-            model.score_samples(X)
-        except Exception:
-            pass
+        for method in ("score_samples", "transform", "predict", "sample"):  # no crash, and no KeyError or the like
+            try:
+                if hasattr(model, method):
+                    getattr(model, method)(*(() if method == "sample" else (X,)))
+            except ValueError:
+                pass
 print(json.dumps(counts))
 """
 
