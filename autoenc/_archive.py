@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from autoenc._whole_file import refuse_folder, replacing
+from autoenc._whole_file import refuse_device, refuse_folder, replacing
 
 DTYPES = {
     "BOOL": "bool",
@@ -315,6 +315,7 @@ def opened(path: Any, key: str, what: str) -> Iterator[tuple[Any, list[str], dic
     safetensors = _safetensors()
     name = os.fspath(path)
     refuse_folder(name)
+    refuse_device(name)
     with named(name, what), safetensors.safe_open(name, framework="numpy") as file:
         text = (file.metadata() or {}).get(key)
         if text is None:

@@ -1,7 +1,9 @@
 """The commands of ``python -m autoenc`` but the demonstration: models from tables, and tables from models."""
 
 import argparse
+import inspect
 import json
+import math
 import os
 import re
 import sys
@@ -53,6 +55,16 @@ def _separator(text: str) -> str:
     if len(text) != 1 or not text.isascii() or text.isalnum() or text in '."\r\n+-':
         raise argparse.ArgumentTypeError(f"{text!r} given; one character such as ; or | is needed, or tab")
     return text
+
+
+def _bound(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isnan(value):
+        raise argparse.ArgumentTypeError(f"{text!r} given; a number is needed")
+    return value
 
 
 def add_commands(commands: Any) -> None:
@@ -131,7 +143,7 @@ def add_commands(commands: Any) -> None:
                 "--indices", action="store_true", help="numbers of codes, of VectorQuantizedAutoencoder"
             )
         if name == "score":
-            parser.add_argument("--below", type=float, metavar="SCORE", help="only rows with lower scores")
+            parser.add_argument("--below", type=_bound, metavar="SCORE", help="only rows with lower scores")
             parser.add_argument(
                 "--only-outliers", action="store_true", help="only those, of AutoencoderOutlierDetector"
             )
@@ -217,8 +229,12 @@ def _answers(
 ) -> Iterator[tuple[int, Any, Block]]:
     """Of each block of rows: number of the first, what the model says, the block."""
     name = stored["class"]
+    if chosen.condition is not None and "_spec" not in stored["state"]:
+        raise CommandError(f"--condition {chosen.condition}: {chosen.model} is of {name}, which takes none")
     if name == "AutoencoderImputer":
         model = io.load(chosen.model)
+        if chosen.n_jobs is not None:
+            model.set_params(n_jobs=chosen.n_jobs)
     else:
         model = io.load_predictor(chosen.model, n_jobs=chosen.n_jobs)
     table = _open(chosen)
@@ -290,9 +306,38 @@ def _parameters(chosen: argparse.Namespace, cls: Any) -> dict[str, Any]:
     return out
 
 
+def _check_parameters(model: Any) -> None:
+    """Refuses parameters that no table would suit, before one is read."""
+    try:
+        model._validate_params()
+        values = list(model.get_params(deep=False).values())
+        while values:
+            value = values.pop()
+            if isinstance(value, (list, tuple)):
+                values += value
+            elif hasattr(value, "validate"):  # a part, with parameters of its own
+                value.validate()
+        for check in ("_check_options", "_hidden_layers"):
+            if hasattr(model, check):
+                getattr(model, check)()
+        _check_threads(getattr(model, "n_jobs", None))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _check_threads(n_jobs: Any) -> None:
+    if n_jobs is not None:
+        from autoenc._threads import n_threads  # takes joblib
+
+        try:
+            n_threads(n_jobs)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+
 def _whole(table: Table, columns: Sequence[str], others: Sequence[str], progress: Progress) -> Block:
     """All rows. An array in a file stays where it is."""
-    if isinstance(table, _tables.ArrayTable) and list(columns) == table.names and not others:
+    if isinstance(table, _tables.ArrayTable) and table.n_rows and list(columns) == table.names and not others:
         return Block(table.array, {})
     parts, texts = [], {name: list[str]() for name in others}
     n = 0
@@ -308,10 +353,13 @@ def _whole(table: Table, columns: Sequence[str], others: Sequence[str], progress
 
 
 def _callback(progress: Progress) -> Callable[[Any], None]:
+    from autoenc._training import FINE_TUNE
+
     def say(state: Any) -> None:
         validation = "" if state.validation_loss is None else f", validation loss {state.validation_loss:.6g}"
         last = state.epoch == state.n_epochs
-        progress.say(f"epoch {state.epoch} of {state.n_epochs}, loss {state.loss:.6g}{validation}", now=last)
+        training = "fine-tuning, " if state.training == FINE_TUNE else ""
+        progress.say(f"{training}epoch {state.epoch} of {state.n_epochs}, loss {state.loss:.6g}{validation}", now=last)
 
     return say
 
@@ -331,10 +379,10 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
         raise CommandError(f"--output {chosen.output}: there is no folder {Path(chosen.output).absolute().parent}")
     check_writable(chosen.output)
     model = cls(**_parameters(chosen, cls))
-    try:
-        model._validate_params()
-    except ValueError as error:
-        raise UsageError(f"--param: {error}") from error
+    _check_parameters(model)
+    for option in ("condition", "checkpoint"):
+        if getattr(chosen, option) is not None and option not in inspect.signature(cls.fit).parameters:
+            raise UsageError(f"--{option}: {chosen.estimator} takes none")
     table = _open(chosen)
     taken = [table.column(name) for name in (chosen.label, chosen.condition) if name is not None]
     out = {*taken, *(table.column(name) for name in chosen.ignore)}
@@ -556,6 +604,7 @@ def run(chosen: argparse.Namespace) -> int:
         warnings.showwarning = show
         try:
             _refuse_loss(chosen)
+            _check_threads(getattr(chosen, "n_jobs", None))
             done = chosen.run(chosen)
         except (CommandError, TableError, ValueError, OSError, ImportError, ArithmeticError, MemoryError) as error:
             if isinstance(error, BrokenPipeError):

@@ -366,7 +366,7 @@ def _dense(f: Body, node: Node, x: list[str]) -> str:
 def _activation(f: Body, node: Node, x: list[str]) -> str:
     n = f.widths[node["name"]]
     y = _each(f, node, f"({x[0]})[i]")
-    f.activate(node["fields"]["activation"], y, n)
+    f.activate(node["fields"].get("activation", "identity"), y, n)
     return y
 
 

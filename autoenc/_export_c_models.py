@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from autoenc._export_c import Body, Functions, Source, check_prefix, copied, evaluate
 from autoenc._export_network import of_spec
-from autoenc._export_sources import dtype_of, is_imputer, layers_of, network_of, refuse_draws, source_of
+from autoenc._export_sources import (
+    dtype_of,
+    is_imputer,
+    layers_of,
+    network_of,
+    refuse_draws,
+    source_of,
+    whole_classes,
+)
 from autoenc._marginalized_network import MarginalizedPredictor
 from autoenc._outlier_scores import OutlierPredictor
 from autoenc._predictor import Predictor, parameters
@@ -50,8 +58,9 @@ def _classifier(source: Source, predictor: ClassifierPredictor) -> None:
         "return best;",
     )
     source.function(f"int @predict({made.arguments()})", f.code())
-    if classes.dtype.kind in "biu":
-        kind, labels = "int64_t", ", ".join(_whole(int(c)) for c in classes)
+    whole = whole_classes(classes)
+    if whole is not None:
+        kind, labels = "int64_t", ", ".join(_whole(int(c)) for c in whole)
     else:
         kind, labels = "const char *", ", ".join(_string(str(c)) for c in classes)
     table = "const int64_t " if kind == "int64_t" else "const char *const "

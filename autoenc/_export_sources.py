@@ -74,3 +74,14 @@ def refuse_draws(imputer: Any, into: str) -> None:
             "an AutoencoderImputer fitted with sample_posterior=True fills by weighted draws, which cannot be written "
             f"as {into}; allowed: sample_posterior=False"
         )
+
+
+def whole_classes(classes: NDArray[Any]) -> NDArray[np.int64] | None:
+    """Classes as whole numbers, also those that a table with gaps has as floating-point numbers; None: they are texts,
+    or too large."""
+    if classes.dtype.kind not in "biuf":
+        return None
+    least, most = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+    if not all(float(one).is_integer() and least <= int(one) <= most for one in classes.tolist()):
+        return None
+    return classes.astype(np.int64)

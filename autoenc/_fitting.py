@@ -14,7 +14,7 @@ from autoenc._available import NotWithTheseParameters
 from autoenc._spec import Range, Spec
 from autoenc._start import start_of_output
 from autoenc._threads import n_threads
-from autoenc._training import History, Plan, train
+from autoenc._training import FIT, History, Plan, train
 from autoenc._warn import warn
 from autoenc._watched import Watched
 
@@ -474,11 +474,12 @@ class Fitting(Watched):
         rate: float | None = None,
         given: tuple[Any, Any] = (None, None),
         features: dict[str, Any] | None = None,
+        training: str = FIT,
     ) -> tuple[_core.Trainer, History]:
         """Trains a network from its start, from the estimator's weights or from given ones of some of its layers.
 
         `max_iter` and `rate` stand for those of the parameters, where they are given; `given` and `features` are for
-        scikit-learn's callbacks.
+        scikit-learn's callbacks; `training` is its name, for callbacks.
         """
         n_epochs = int(self.max_iter if max_iter is None else max_iter)
         n = data.rows.X.shape[0]
@@ -507,6 +508,7 @@ class Fitting(Watched):
                     verbose=int(self.verbose),
                     before_epoch=before_epoch,
                     checkpoint=checkpoint,
+                    training=training,
                 )
                 return trainer, train(trainer, plan, self)
         except ValueError as error:

@@ -279,7 +279,7 @@ def _emphasis(b: Builder, net: Network, node: Node, inputs: list[str]) -> str:
 
 KINDS: dict[str, Callable[[Builder, Network, Node, list[str]], str]] = {
     "dense": _dense,
-    "activation": lambda b, net, node, inputs: activate(b, node["fields"]["activation"], inputs[0]),
+    "activation": lambda b, net, node, inputs: activate(b, node["fields"].get("activation", "identity"), inputs[0]),
     "add": _add,
     "subtract": lambda b, net, node, inputs: b.sub(*inputs),
     "multiply": lambda b, net, node, inputs: b.mul(*inputs),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autoenc import _core, _spec, _stored_spec
+from autoenc import _core, _spec, _stored_checks, _stored_spec
 from autoenc._archive import Reader, Writer, damaged
 from autoenc._landmarks import Landmarks
 from autoenc._predictors import HEAD, PROBABILITIES
@@ -470,9 +470,18 @@ def _check_network(state: Mapping[str, Any], at: str) -> None:
     categories = state.get("condition_categories_")
     if categories is not None and len(categories) != spec["n_conditions"]:
         damaged(f"{at}.condition_categories_", f"has {len(categories)} labels; needed are {spec['n_conditions']}")
+    if categories is not None and categories.dtype.kind == "O":
+        damaged(f"{at}.condition_categories_", "has strings without a width")
     spec["categories"] = categories
     if not state["loss_curve_"]:
         damaged(f"{at}.loss_curve_", "is empty")
+    _stored_checks.check_drawing(spec, f"{at}._spec")
+    _stored_checks.check_ranges(spec, _spec.widths((*spec["nodes"], *spec["score_nodes"])), f"{at}._spec")
+
+
+def _check_quantized(state: Mapping[str, Any], at: str) -> None:
+    _check_network(state, at)
+    _stored_checks.check_quantizers(state["_spec"], f"{at}._spec")
 
 
 def _check_marginalized(state: Mapping[str, Any], at: str) -> None:
@@ -508,6 +517,7 @@ def _check_detector(state: Mapping[str, Any], at: str) -> None:
 CHECKS: dict[str, Callable[[Mapping[str, Any], str], None]] = {
     name: _check_network for name, schema in SCHEMAS.items() if "_spec" in schema
 }
+CHECKS["VectorQuantizedAutoencoder"] = _check_quantized
 CHECKS["MarginalizedDenoisingAutoencoder"] = _check_marginalized
 CHECKS["AutoencoderImputer"] = _check_imputer
 CHECKS["AutoencoderOutlierDetector"] = _check_detector

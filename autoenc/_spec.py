@@ -324,7 +324,9 @@ def is_linear(spec: Spec) -> bool:
         and spec["scores"][0]["loss"] == "squared_error"
         and spec["n_conditions"] == 0
         and not spec["kept"]
-        and all(node["kind"] == "dense" and node["fields"]["activation"] == "identity" for node in layers)
+        and all(
+            node["kind"] == "dense" and node["fields"].get("activation", "identity") == "identity" for node in layers
+        )
     )
 
 

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from autoenc import __version__, _archive, _cache, _schemas, _spec
 from autoenc._archive import Damaged, Reader, Writer, damaged
 from autoenc._schemas import FORMAT, KEY, Stored
+from autoenc._stored_checks import rehearse
 
 INNER = ("Imputing", "ImputingVariational", "Member")  # only within others
 OUTER = tuple(name for name in _schemas.SCHEMAS if name not in INNER)
@@ -145,9 +146,9 @@ def _core_of(build: Any, *arguments: Any, **keywords: Any) -> None:
 
 
 def _check_core(estimator: Any) -> None:
-    _core_of(
-        _cache.network, estimator, estimator._spec, estimator.coefs_, estimator.intercepts_, estimator.other_parameters_
-    )
+    learned = estimator._spec, estimator.coefs_, estimator.intercepts_, estimator.other_parameters_
+    _core_of(_cache.network, estimator, *learned)
+    _core_of(rehearse, type(estimator).__name__, *learned)
     for array in estimator.__dict__.get("_optimizer_state", ()):
         if array.dtype != _spec.dtype(estimator._spec):
             raise Damaged(f"_optimizer_state has an array of {array.dtype}")

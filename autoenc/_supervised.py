@@ -32,6 +32,7 @@ from autoenc._predictors import (
     of_standardised,
 )
 from autoenc._spec import Graph, Range, Spec, Stage, Term
+from autoenc._training import FINE_TUNE
 
 LABELS = "labels"
 
@@ -133,6 +134,7 @@ class _Supervised(Autoencoder):
             rate=self.fine_tune_learning_rate_init,
             given=given,
             features=features,
+            training=FINE_TUNE,
         )
         self._forget()
         self._learn(trainer, tuned, history, features)

@@ -309,7 +309,8 @@ class ParquetTable(Table):
                 for name in columns:
                     column = batch.column(name)
                     try:
-                        parts.append(np.asarray(column.cast("float64").to_numpy(zero_copy_only=False)))
+                        # Not "safe": whole numbers beyond 2**53 are rounded, as in the other formats.
+                        parts.append(np.asarray(column.cast("float64", safe=False).to_numpy(zero_copy_only=False)))
                     except (ValueError, NotImplementedError) as error:
                         raise TableError(
                             f"{self.path}: column {name!r} is of type {column.type} and not of numbers "

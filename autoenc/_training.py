@@ -19,6 +19,7 @@ from autoenc.exceptions import DivergenceError
 PLATEAU_FACTOR = 0.5
 PLATEAU_THRESHOLD = 1e-4  # relative
 LINES = 20  # of plain progress at verbose=1
+FIT, FINE_TUNE = "fit", "fine_tune"  # trainings of a fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class EpochState:
         Mean loss of the validation rows.
     learning_rate : float
         The last one of the epoch.
+    training : str
+        "fit", or "fine_tune" in the second training of a classifier or regressor, whose epochs count from 1 again.
     """
 
     estimator: Any
@@ -47,6 +50,7 @@ class EpochState:
     loss: float
     validation_loss: float | None
     learning_rate: float
+    training: str = FIT
 
 
 type_callback = Callable[[EpochState], bool | None]
@@ -66,6 +70,7 @@ class Plan:
     verbose: int = 0
     before_epoch: Callable[[int], None] | None = None  # gets the number of epochs done
     checkpoint: Training | None = None  # where this training goes on from, and is written to
+    training: str = FIT
 
 
 @dataclass(slots=True)
@@ -208,13 +213,14 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
         history.best_epoch, history.converged = stored.best_epoch, stored.converged
         best, scale = stored.best, stored.scale
         (waiting.best, waiting.count), (plateau.best, plateau.count) = stored.waiting, stored.plateau
-        if finished:
-            return history
         for recall in filter(None, (getattr(callback, "recall", None) for callback in plan.callbacks)):
             for i, (loss, rate, *_) in enumerate(history.epochs):
                 validated = history.validation_loss[i] if history.validation_loss else None
-                recall(EpochState(estimator, i + 1, plan.max_iter, loss, validated, rate))
-    progress = Progress(plan.verbose, plan.max_iter, type(estimator).__name__)
+                recall(EpochState(estimator, i + 1, plan.max_iter, loss, validated, rate, plan.training))
+        if finished:
+            return history
+    label = type(estimator).__name__ + (", fine-tuning" if plan.training == FINE_TUNE else "")
+    progress = Progress(plan.verbose, plan.max_iter, label)
     failed = True
     try:
         for epoch in range(len(history.epochs) + 1, plan.max_iter + 1):
@@ -232,7 +238,7 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
                     history.best_epoch = epoch
                 history.validation_loss.append(validation_loss)
             watched = loss if validation_loss is None else validation_loss
-            state = EpochState(estimator, epoch, plan.max_iter, loss, validation_loss, rate)
+            state = EpochState(estimator, epoch, plan.max_iter, loss, validation_loss, rate, plan.training)
             progress.update(state)
             # Every callback is called, whatever the others say.
             stop = [_says_stop(callback(state)) for callback in plan.callbacks]

@@ -15,6 +15,13 @@ def refuse_folder(path: Any) -> None:
         raise IsADirectoryError(errno.EISDIR, "a file is needed, and this is a folder", os.fspath(path))
 
 
+def refuse_device(path: Any) -> None:
+    """Raises OSError for what has no end and no place: to read it may take for ever, and a rename would replace it."""
+    final = os.path.realpath(os.fspath(path))
+    if os.path.lexists(final) and not Path(final).is_file():
+        raise OSError(errno.EINVAL, "a file is needed, and this is a device, a pipe or a socket", os.fspath(path))
+
+
 def _sync_folder(folder: str) -> None:
     """Makes a rename last. Where a folder cannot be opened (Windows), the system does so by itself."""
     with contextlib.suppress(OSError):
@@ -28,10 +35,8 @@ def _sync_folder(folder: str) -> None:
 def _beside(path: Any) -> tuple[str, Path, int]:
     """The file that a path means, and a new empty one in its folder, open."""
     refuse_folder(path)
+    refuse_device(path)
     final = os.path.realpath(os.fspath(path))  # a link stays one
-    if os.path.lexists(final) and not Path(final).is_file():
-        # A rename would put a file in the place of /dev/null.
-        raise OSError(errno.EINVAL, "a file is needed, and this is a device, a pipe or a socket", os.fspath(path))
     folder, name = os.path.split(final)
     # Of the name what leaves room in any alphabet: 255 bytes are all that a name may have.
     temporary = Path(folder) / f".{name[:32]}.{secrets.token_hex(8)}.tmp"

@@ -6,7 +6,8 @@ ends the fit. These keep nothing from one fit to the next, so that an estimator 
 searched over. One that counts over epochs may have a method `recall`, which gets the states of the epochs that were
 done before, where a fit is resumed from a checkpoint in a new process. One that holds something open may have a method
 `training_ended`, which is called behind the last epoch, whatever ended the training, with True where that was an error
-or Ctrl-C. A classifier or regressor has two trainings in a fit, each with epochs from 1. scikit-learn's own callbacks
+or Ctrl-C. A classifier or regressor has two trainings in a fit, each with epochs from 1 and a loss of its own; the
+state's `training` is "fit" in the first and "fine_tune" in the second. scikit-learn's own callbacks
 (`sklearn.callback`, 1.9 and later) are set by ``set_callbacks``.
 
 Examples
@@ -21,17 +22,23 @@ True
 
 import csv
 import math
+import secrets
 from importlib import import_module
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 from autoenc import _checkpoint
-from autoenc._training import EpochState
+from autoenc._training import FIT, EpochState
 
 __all__ = ["CSVLogger", "Checkpoint", "EarlyStopping", "MLflow", "TensorBoard"]
 
 VALUES = ("loss", "validation_loss", "learning_rate")
+
+
+def _curve(prefix: str, name: str, state: EpochState) -> str:
+    """The name of a curve; those of a second training are curves of their own."""
+    return prefix + ("" if state.training == FIT else f"{state.training}/") + name
 
 
 def _check(name: str, value: Any, kind: Any, least: float, what: str) -> None:
@@ -167,9 +174,11 @@ class Checkpoint(_Callback, _checkpoint.Asked):
 
 
 class CSVLogger(_Callback):
-    """Writes a line an epoch: epoch, loss, validation loss, learning rate.
+    """Writes a line an epoch: training, epoch, loss, validation loss, learning rate.
 
-    Each line is in the file as soon as its epoch is over, so that it can be followed, and read after a crash.
+    Each line is in the file as soon as its epoch is over, so that it can be followed, and read after a crash. The
+    training is "fit"; that of the second one of a classifier or regressor, whose epochs count from 1 again and whose
+    loss is another, "fine_tune".
 
     Parameters
     ----------
@@ -190,7 +199,7 @@ class CSVLogger(_Callback):
     ...     log = Path(folder) / "log.csv"
     ...     model = Autoencoder(2, max_iter=3, callbacks=CSVLogger(log), random_state=0).fit(load_iris().data)
     ...     print(log.read_text().splitlines()[0], len(log.read_text().splitlines()))
-    epoch,loss,validation_loss,learning_rate 4
+    training,epoch,loss,validation_loss,learning_rate 4
     """
 
     def __init__(self, path: str | Path, *, append: bool = False) -> None:
@@ -199,13 +208,15 @@ class CSVLogger(_Callback):
 
     def __call__(self, state: EpochState) -> None:
         path = Path(self.path)
-        starts = state.epoch == 1 and not self.append
+        starts = state.epoch == 1 and state.training == FIT and not self.append
         with path.open("w" if starts else "a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             if file.tell() == 0:
-                writer.writerow(("epoch", *VALUES))
-            values = (getattr(state, name) for name in VALUES)
-            writer.writerow((state.epoch, *("" if value is None else repr(float(value)) for value in values)))
+                writer.writerow(("training", "epoch", *VALUES))
+            values = (
+                "" if value is None else repr(float(value)) for value in (getattr(state, name) for name in VALUES)
+            )
+            writer.writerow((state.training, state.epoch, *values))
 
     def recall(self, state: EpochState) -> None:
         """Write an epoch again that was done before the fit was resumed: those after its last checkpoint go.
@@ -229,7 +240,8 @@ class TensorBoard(_Callback):
     log_dir : str or path
         Folder of the run.
     prefix : str, default=""
-        In front of the names of the curves, for instance "fold_1/".
+        In front of the names of the curves, for instance "fold_1/". The second training of a classifier or regressor
+        has curves of its own, "fine_tune/loss" and so on.
     """
 
     def __init__(self, log_dir: str | Path, *, prefix: str = "") -> None:
@@ -242,11 +254,12 @@ class TensorBoard(_Callback):
 
     def __call__(self, state: EpochState) -> None:
         if self._writer is None:
-            self._writer = _summary_writer()(str(self.log_dir))
+            # tensorboardX names files by the second, and would write over that of a training just before.
+            self._writer = _summary_writer()(str(self.log_dir), filename_suffix=f".{secrets.token_hex(4)}")
         for name in VALUES:
             value = getattr(state, name)
             if value is not None:
-                self._writer.add_scalar(self.prefix + name, float(value), state.epoch)
+                self._writer.add_scalar(_curve(self.prefix, name, state), float(value), state.epoch)
         self._writer.flush()
 
     def training_ended(self, failed: bool) -> None:
@@ -282,7 +295,8 @@ class MLflow(_Callback):
     Parameters
     ----------
     prefix : str, default=""
-        In front of the names of the metrics.
+        In front of the names of the metrics. Those of the second training of a classifier or regressor are
+        "fine_tune/loss" and so on.
     """
 
     def __init__(self, *, prefix: str = "") -> None:
@@ -299,7 +313,7 @@ class MLflow(_Callback):
             raise ImportError("MLflow is not installed: pip install mlflow-skinny") from error
         if mlflow.active_run() is None:
             self._run = mlflow.start_run().info.run_id
-        values = {self.prefix + name: getattr(state, name) for name in VALUES}
+        values = {_curve(self.prefix, name, state): getattr(state, name) for name in VALUES}
         mlflow.log_metrics({name: float(v) for name, v in values.items() if v is not None}, step=state.epoch)
 
     def training_ended(self, failed: bool) -> None:

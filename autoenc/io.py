@@ -15,6 +15,7 @@ from autoenc._outlier_scores import Fitted, OutlierPredictor
 from autoenc._predictor import Predictor
 from autoenc._predictors import ClassifierPredictor, HashingPredictor, RegressorPredictor, VectorQuantizedPredictor
 from autoenc._schemas import Stored
+from autoenc._stored_checks import rehearse
 
 __all__ = ["SKOPS_TRUSTED", "load", "load_predictor"]
 
@@ -101,7 +102,10 @@ def load(path: str | os.PathLike[str]) -> Any:
 def _network(kind: type[Predictor], *beside: tuple[str, str]) -> Callable[[Stored, int], Any]:
     def make(stored: Stored, n_threads: int) -> Any:
         learned = {name: stored[attribute] for name, attribute in beside}
-        return kind(*_fitted(stored), n_threads, learned)
+        fitted = _fitted(stored)
+        predictor = kind(*fitted, n_threads, learned)
+        rehearse(stored.name, *fitted)
+        return predictor
 
     return make
 

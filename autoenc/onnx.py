@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from autoenc import __version__, _bound, _onnx_bound
 from autoenc._export_network import Network, compared, input_name, link, no_part, of_spec
-from autoenc._export_sources import dtype_of, is_imputer, layers_of, network_of, refuse_draws, source_of
+from autoenc._export_sources import (
+    dtype_of,
+    is_imputer,
+    layers_of,
+    network_of,
+    refuse_draws,
+    source_of,
+    whole_classes,
+)
 from autoenc._marginalized_network import MarginalizedPredictor
 from autoenc._onnx_nodes import KINDS, Builder, activate, evaluate, losses
 from autoenc._outlier_scores import OutlierPredictor
@@ -152,9 +160,9 @@ def _score(model: _Model, predictor: Predictor) -> None:
 def _classes(model: _Model, predictor: ClassifierPredictor) -> None:
     at, b = _values(model, predictor, [HEAD, PROBABILITIES]), model.builder
     number, classes = b.op("ArgMax", at[HEAD], axis=-1, keepdims=0), predictor.classes
-    whole = classes.dtype.kind in "biu"
-    names = b.constant(classes.astype(np.int64), "labels", np.int64) if whole else b.strings(classes)
-    model.output(b.op("Gather", names, number, axis=0), LABEL, None, np.int64 if whole else str)
+    whole = whole_classes(classes)
+    names = b.strings(classes) if whole is None else b.constant(whole, "labels", np.int64)
+    model.output(b.op("Gather", names, number, axis=0), LABEL, None, str if whole is None else np.int64)
     model.output(at[PROBABILITIES], "probabilities", len(classes))
 
 
@@ -401,8 +409,8 @@ def convert(model: Any, part: str | None = None) -> Any:
         Of opset 17, with a batch axis of any length. Inputs are "x", of the estimator's `precision` (float64 for
         detectors and imputers), and where the fit had them "condition" and, for scores, "x_clean"; of decoders "code".
         Outputs are "code", "reconstruction", "score" (float64), "decision", "prediction", "hash" or "indices", of
-        classifiers "label" and "probabilities". Labels of conditions are one-hot columns, in the order of
-        ``condition_categories_``.
+        classifiers "label" (int64 where classes are numbers) and "probabilities". Labels of conditions are one-hot
+        columns, in the order of ``condition_categories_``.
 
     Raises
     ------

@@ -99,9 +99,33 @@ def test_csv_has_the_curves(X, tmp_path):
     assert all(float(row["learning_rate"]) > 0 for row in rows)
     Autoencoder(2, max_iter=2, callbacks=CSVLogger(path), **QUICK).fit(X)
     assert len(path.read_text().splitlines()) == 3
-    assert path.read_text().splitlines()[1].split(",")[2] == ""
+    assert path.read_text().splitlines()[1].split(",")[3] == ""
     Autoencoder(2, max_iter=2, callbacks=CSVLogger(path, append=True), **QUICK).fit(X)
     assert len(path.read_text().splitlines()) == 5
+
+
+def test_csv_has_both_trainings_of_a_classifier(X, y, tmp_path):
+    path = tmp_path / "log.csv"
+    model = AutoencoderClassifier(2, max_iter=3, fine_tune_max_iter=4, callbacks=CSVLogger(path), **QUICK)
+    for _ in range(2):  # the second fit starts the file again
+        model.fit(X, y)
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [(row["training"], int(row["epoch"])) for row in rows] == [
+            *(("fit", i) for i in (1, 2, 3)),
+            *(("fine_tune", i) for i in (1, 2, 3, 4)),
+        ]
+        assert [float(row["loss"]) for row in rows] == model.loss_curve_ + model.fine_tune_loss_curve_
+
+
+def test_progress_says_which_training_it_is(X, y, capsys):
+    AutoencoderClassifier(2, max_iter=1, fine_tune_max_iter=2, verbose=2, **QUICK).fit(X, y)
+    lines = [line.partition(", loss")[0] for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "[AutoencoderClassifier] epoch 1/1",
+        "[AutoencoderClassifier, fine-tuning] epoch 1/2",
+        "[AutoencoderClassifier, fine-tuning] epoch 2/2",
+    ]
 
 
 def test_callbacks_can_be_cloned_pickled_and_searched(X, tmp_path):
@@ -113,26 +137,42 @@ def test_callbacks_can_be_cloned_pickled_and_searched(X, tmp_path):
     assert [type(callback) for callback in pickle.loads(pickle.dumps(callbacks))] == list(map(type, callbacks))
 
 
-def test_tensorboard(X, tmp_path):
-    tensorboardX = pytest.importorskip("tensorboardX")
-    model = Autoencoder(2, max_iter=3, callbacks=TensorBoard(tmp_path, prefix="a/"), **QUICK).fit(X)
-    (path,) = tmp_path.glob("events.*")
+def curves(folder):
+    """What TensorBoard's files of a run have, by name: steps and values."""
     from tensorboardX.proto import event_pb2
 
     found = {}
-    data = path.read_bytes()
-    while data:  # records: length (8 bytes), checksum (4), event, checksum (4)
-        n = int.from_bytes(data[:8], "little")
-        event = event_pb2.Event.FromString(data[12 : 12 + n])
-        for value in event.summary.value:
-            found.setdefault(value.tag, []).append((event.step, value.simple_value))
-        data = data[16 + n :]
-    assert tensorboardX
+    for path in folder.glob("events.*"):
+        data = path.read_bytes()
+        while data:  # records: length (8 bytes), checksum (4), event, checksum (4)
+            n = int.from_bytes(data[:8], "little")
+            event = event_pb2.Event.FromString(data[12 : 12 + n])
+            for value in event.summary.value:
+                found.setdefault(value.tag, []).append((event.step, value.simple_value))
+            data = data[16 + n :]
+    return found
+
+
+def test_tensorboard(X, tmp_path):
+    pytest.importorskip("tensorboardX")
+    model = Autoencoder(2, max_iter=3, callbacks=TensorBoard(tmp_path, prefix="a/"), **QUICK).fit(X)
+    found = curves(tmp_path)
     assert model.callbacks._writer is None  # closed
     assert [step for step, _ in found["a/loss"]] == [1, 2, 3]
     assert [v for _, v in found["a/loss"]] == [pytest.approx(loss, rel=1e-6) for loss in model.loss_curve_]
     assert "a/learning_rate" in found
     assert "a/validation_loss" not in found
+
+
+def test_tensorboard_has_curves_for_each_training(X, y, tmp_path):
+    pytest.importorskip("tensorboardX")
+    log = TensorBoard(tmp_path)
+    model = AutoencoderClassifier(2, max_iter=2, fine_tune_max_iter=3, callbacks=log, **QUICK).fit(X, y)
+    found = curves(tmp_path)
+    assert set(found) == {"loss", "learning_rate", "fine_tune/loss", "fine_tune/learning_rate"}
+    assert found["loss"] == [(i, pytest.approx(v, rel=1e-6)) for i, v in enumerate(model.loss_curve_, 1)]
+    expected = [(i, pytest.approx(v, rel=1e-6)) for i, v in enumerate(model.fine_tune_loss_curve_, 1)]
+    assert found["fine_tune/loss"] == expected
 
 
 @pytest.mark.parametrize(
@@ -202,6 +242,7 @@ def test_mlflow_ends_the_runs_that_it_started(X, y, runs):
     # One for each training of a classifier.
     AutoencoderClassifier(2, max_iter=2, fine_tune_max_iter=3, callbacks=callback, **QUICK).fit(X, y)
     assert runs.ended[3:] == [("4", "FINISHED"), ("5", "FINISHED")]
+    assert "loss" in runs.logged[-4][2] and all("fine_tune/loss" in metrics for *_, metrics in runs.logged[-3:])
     assert runs.active is None
     # One that was there before stays.
     runs.start_run()

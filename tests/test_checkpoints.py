@@ -1,5 +1,6 @@
 """Checkpoints: a fit that was killed ends to the bit as one that was not."""
 
+import inspect
 import pickle
 import signal
 import subprocess
@@ -13,12 +14,16 @@ import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 
+import autoenc
 from autoenc import (
     Autoencoder,
     AutoencoderClassifier,
     AutoencoderImputer,
     AutoencoderOutlierDetector,
+    AutoencoderRegressor,
+    ContractiveAutoencoder,
     DenoisingAutoencoder,
+    HashingAutoencoder,
     MarginalizedDenoisingAutoencoder,
     SparseAutoencoder,
     VariationalAutoencoder,
@@ -86,8 +91,20 @@ FITS = {
         AutoencoderClassifier(3, fine_tune_max_iter=4, early_stopping=True, **{**COMMON, "max_iter": 4}),
         {"y": np.where(np.arange(120) % 2, LABELS, -1)},
     ),
+    "regression": (
+        AutoencoderRegressor(3, fine_tune_max_iter=3, **{**COMMON, "max_iter": 3}),
+        {"y": np.where(np.arange(120) % 2, X[:, 0], np.nan), "condition": LABELS},
+    ),
+    "contraction": (ContractiveAutoencoder(3, higher_order_weight=0.1, **COMMON), {"sample_weight": 1.0 + X[:, 0]}),
+    "bits": (HashingAutoencoder(11, **COMMON), {"X_val": X[:20]}),
     "imputer": (AutoencoderImputer(3, **{**COMMON, "max_iter": 4}), {}),
 }
+
+
+def test_every_estimator_with_checkpoints_is_here():
+    estimators = (getattr(autoenc, name) for name in autoenc.__all__ if hasattr(getattr(autoenc, name), "fit"))
+    found = {kind for kind in estimators if "checkpoint" in inspect.signature(kind.fit).parameters}
+    assert {type(model) for model, _ in FITS.values()} == found
 
 
 class Killed(BaseException):
@@ -230,6 +247,24 @@ def test_callbacks_go_on_where_they_were(tmp_path):
     assert resumed.n_iter_ == 6
     assert_same(resumed, whole)
     assert (tmp_path / "resumed.csv").read_text() == (tmp_path / "whole.csv").read_text()
+
+
+@pytest.mark.parametrize("after", [3, 5, 7, 9])
+def test_the_log_of_two_trainings_is_that_of_an_unbroken_fit(after, tmp_path):
+    """Whichever of them was broken: in a new process the log starts again with the epochs that are in the file."""
+
+    def model(log):
+        callbacks = CSVLogger(tmp_path / log)
+        return AutoencoderClassifier(2, fine_tune_max_iter=4, callbacks=callbacks, **{**COMMON, "max_iter": 4})
+
+    model("whole.csv").fit(X, LABELS)
+    path = tmp_path / "fit.checkpoint"
+    assert killed(model("resumed.csv"), path, after, y=LABELS, checkpoint_every=1) == (after == 9)
+    if after == 7:
+        (tmp_path / "resumed.csv").unlink()
+    model("resumed.csv").fit(X, LABELS, checkpoint=path, resume=True)
+    assert (tmp_path / "resumed.csv").read_text() == (tmp_path / "whole.csv").read_text()
+    assert len((tmp_path / "whole.csv").read_text().splitlines()) == 1 + 4 + 4
 
 
 def test_a_file_of_another_fit_is_refused(tmp_path):

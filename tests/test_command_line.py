@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -316,6 +317,21 @@ def test_a_broken_row_in_a_later_block(reader, model, csv, tmp_path, capsys, mon
         (["--param", "class_weight={[1]: 2}"], "has a key that is none; allowed are numbers and strings"),
         (["--array", "X"], "--array X goes with an .npz file"),
         (["--param", "alpha=-1"], "The 'alpha' parameter of Autoencoder must be"),
+        (["--seed", "-1"], "train: The 'random_state' parameter of Autoencoder must be"),
+        (["--n-jobs", "0"], "n_jobs=0 has no meaning; allowed: None, 1 to 1024 threads, or a negative whole number"),
+        (["--param", "n_jobs=5000"], "n_jobs=5000 is too large; allowed: None, 1 to 1024 threads"),
+        (["--param", "hidden_layer_sizes=(8, 0)"], "hidden_layer_sizes is (8, 0); allowed are positive whole numbers"),
+        (["--param", "sparsity=TopK(0)"], "The 'k' parameter of TopK must be"),
+        (["--param", "encoder=[Dense(0)]"], "encoder[0]: The 'units' parameter of Dense must be"),
+        (["--param", "solver=lbfgs", "--param", "dropout=0.5"], "dropout=0.5 does not go with solver='lbfgs'"),
+        (
+            ["--estimator", "AutoencoderImputer", "--condition", "kind"],
+            "--condition: AutoencoderImputer takes none",
+        ),
+        (
+            ["--estimator", "AutoencoderOutlierDetector", "--checkpoint", "c"],
+            "--checkpoint: AutoencoderOutlierDetector takes none",
+        ),
         (["--ignore", "colour"], "there is no column 'colour'; there are height, width, depth, weight, kind"),
         (["--estimator", "AutoencoderClassifier"], "needs --label"),
         ([], "line 2: 'a' in column 'kind' is not a number (--ignore leaves a column out)"),
@@ -326,6 +342,32 @@ def test_wrong_arguments_are_named(arguments, message, csv, tmp_path, capsys):
     assert call("train", csv, "-o", tmp_path / "m", *arguments, "--quiet") == status
     captured = capsys.readouterr()
     assert message in captured.err and captured.err.startswith("autoenc train: ") and not captured.out
+
+
+def test_wrong_arguments_of_commands_that_apply_a_model(model, csv, tmp_path, capsys):
+    out = tmp_path / "out.csv"
+    for command in ("encode", "reconstruct", "score"):
+        error = answer(capsys, command, model, csv, "-o", out, "--n-jobs", "0", status=2)["error"]
+        assert error.startswith("n_jobs=0 has no meaning")
+    for wrong in ("nan", "low"):
+        with pytest.raises(SystemExit) as exit:
+            call("score", model, csv, "-o", out, "--below", wrong)
+        assert exit.value.code == 2
+        assert f"--below: '{wrong}' given; a number is needed" in capsys.readouterr().err
+    detector = tmp_path / "detector"
+    train = ("--estimator", "AutoencoderOutlierDetector", "--param", "n_estimators=1", "--ignore", "kind")
+    answer(capsys, "train", csv, "-o", detector, *train)
+    error = answer(capsys, "score", detector, csv, "-o", out, "--condition", "kind", status=1)["error"]
+    assert error == f"--condition kind: {detector} is of AutoencoderOutlierDetector, which takes none"
+    assert not out.exists()
+
+
+def test_threads_of_the_imputer_too(csv, tmp_path, capsys, monkeypatch):
+    model, seen = tmp_path / "model.safetensors", []
+    answer(capsys, "train", csv, "-o", model, "--estimator", "AutoencoderImputer", "--ignore", "kind", *QUICK)
+    monkeypatch.setattr(autoenc.AutoencoderImputer, "transform", lambda self, X: seen.append(self.n_jobs) or X)
+    answer(capsys, "reconstruct", model, csv, "-o", tmp_path / "o.npy", "--n-jobs", "2")
+    assert seen == [2]
 
 
 def test_nothing_that_is_read_is_written_over(model, csv, tmp_path, capsys):
@@ -448,6 +490,59 @@ def test_interrupted_by_hand_it_saves_what_it_has(csv, environment, tmp_path):
     assert autoenc.load(tmp_path / "m").n_iter_ == done["epochs"]
 
 
+@pytest.mark.skipif(not hasattr(signal, "raise_signal") or os.name == "nt", reason="needs POSIX signals")
+def test_interrupted_while_a_table_is_read(model, csv, tmp_path, capsys, monkeypatch):
+    """pandas gives the bare KeyboardInterrupt of Python's own handler as an error of the file."""
+    pandas = pytest.importorskip("pandas")
+
+    class Interrupted:
+        def read(self, n=-1):
+            signal.raise_signal(signal.SIGINT)
+            return ""
+
+        def __iter__(self):
+            return iter(())
+
+    read_csv = pandas.read_csv
+    monkeypatch.setattr(pandas, "read_csv", lambda path, **more: read_csv(Interrupted(), **more))
+    out = tmp_path / "codes.csv"
+    out.write_text("as before")
+    before = signal.getsignal(signal.SIGINT)
+    assert call("encode", model, csv, "-o", out, "--json") == 130
+    assert capsys.readouterr().out == ""
+    assert out.read_text() == "as before" and not list(tmp_path.glob(".*"))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_streams_that_are_closed(model, csv, tmp_path, capsys, monkeypatch):
+    """None of what is for one of them goes into the other."""
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", None)
+        assert call("encode", model, csv) == 0
+        out = capsys.readouterr().out.splitlines()
+        assert out[0] == "c0,c1" and len(out) == 61 and not any("rows" in line for line in out)
+        assert call("encode", model, tmp_path / "nothing.csv") == 1
+        assert capsys.readouterr().out == ""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", None)
+        assert call("encode", model, csv, "--quiet") == 1
+        expected = "autoenc encode: standard output is closed; --output takes a file\n"
+        assert capsys.readouterr().err == expected
+        assert call("encode", model, csv, "--quiet", "-o", tmp_path / "o.csv", "--json") == 0
+        assert call("info", model) == 0
+        assert capsys.readouterr().err == "" and sys.stdout is None
+    assert len((tmp_path / "o.csv").read_text().splitlines()) == 61
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_standard_output_that_is_full(model, environment):
+    command = [sys.executable, "-m", "autoenc", "info", str(model), "--json"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (1, "autoenc: [Errno 28] No space left on device\n")
+
+
 def test_applying_a_model_needs_no_scikit_learn(model, csv, environment):
     script = f"""
 import sys
@@ -507,6 +602,33 @@ def test_numbers_that_pandas_does_not_know(reader, tmp_path, monkeypatch):
     assert [text for block in blocks for text in block.others["b"]] == [*"0123456", "\u0667", *"89"]
     blocks = list(table.blocks(["b"]))
     assert [block.numbers.ravel().tolist() for block in blocks] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "npy", "npz", "parquet"])
+def test_a_table_without_rows_is_named(suffix, model, tmp_path, capsys):
+    data = tmp_path / f"none.{suffix}"
+    if suffix == "csv":
+        data.write_text(",".join(NAMES) + "\n")
+    elif suffix == "parquet":
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pyarrow.table({name: pyarrow.array([], pyarrow.float64()) for name in NAMES}), data)
+    elif suffix == "npy":
+        np.save(data, X[:0])
+    else:
+        np.savez(data, X=X[:0])
+    for command in (("train", data), ("encode", model, data)):
+        error = answer(capsys, *command, "-o", tmp_path / "out.npy", status=1)["error"]
+        assert error == f"{data}: there are no rows"
+    assert not (tmp_path / "out.npy").exists()
+
+
+def test_large_whole_numbers_of_parquet_are_numbers(tmp_path):
+    """Rounded, where float64 does not hold them; in CSV they are, too."""
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {"a": [2**60 + 1, -(2**53) - 1], "b": pyarrow.array([2**64 - 1, 2**53 + 1], pyarrow.uint64())}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    (block,) = _tables.open_table(str(tmp_path / "t.parquet")).blocks(["a", "b"])
+    assert_array_equal(block.numbers, [[2.0**60, 2.0**64], [-(2.0**53), 2.0**53]])
 
 
 def test_a_parquet_file_with_a_name_twice(tmp_path):

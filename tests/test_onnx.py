@@ -101,10 +101,11 @@ def test_pairs(precision):
 def test_predictions_hashes_and_indices(precision):
     X = DIGITS.astype(precision)
     options = small(precision=precision, fine_tune_max_iter=3)
-    for classes in (np.arange(10), np.array(list("abcdefghij"))):
+    for classes in (np.arange(10), np.arange(10.0), np.array(list("abcdefghij"))):
         y = classes[LABELS]
         model = autoenc.AutoencoderClassifier(8, unlabeled_label=None, **options).fit(X[:1000], y[:1000])
         label, probabilities = run(model, "prediction", x=X[1000:])
+        assert label.dtype == (object if classes.dtype.kind == "U" else np.int64)
         assert (label == model.predict(X[1000:])).all()
         assert len(set(label)) > 3
         agree(probabilities, model.predict_proba(X[1000:]), precision)
@@ -291,6 +292,16 @@ def test_estimators_in_pipelines(to_onnx, precision):
     holes = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X).astype(precision)
     model = make_pipeline(autoenc.AutoencoderImputer(4, **options), StandardScaler()).fit(holes)
     agree(run_pipeline(to_onnx, model, holes)[0], model.transform(holes), precision)
+
+
+def test_a_classifier_in_a_pipeline_has_labels_of_each_kind(to_onnx):
+    X = CANCER.astype(np.float32)
+    for y in (KIND, KIND.astype(np.float64), KIND.astype(bool), np.array(["no", "yes"])[KIND]):
+        classifier = autoenc.AutoencoderClassifier(4, unlabeled_label=None, **small(fine_tune_max_iter=3))
+        model = make_pipeline(StandardScaler(), classifier).fit(X[:400], y[:400])
+        label, _ = run_pipeline(to_onnx, model, X[400:], options={"zipmap": False})
+        assert label.dtype == (object if y.dtype.kind == "U" else np.int64)
+        assert (label == model.predict(X[400:])).all() and len(set(label)) == 2
 
 
 def test_pipelines_have_no_condition(to_onnx):

@@ -139,6 +139,7 @@ def test_classifier(tmp_path, precision):
     X = DIGITS.astype(precision)
     for name, classes, kind in (
         ("whole", np.arange(10) - 3, ctypes.c_int64),
+        ("of a table with gaps", np.arange(10) - 3.0, ctypes.c_int64),
         ("text", np.array(["a", "b@c", "R(1.0)", '"', "é", "\\n", "%s", "??/", "", "0"]), ctypes.c_char_p),
     ):
         folder = tmp_path / name
