@@ -26,6 +26,29 @@ def source(X: Any) -> Any:
     return (X.data, X.indices, X.indptr, X.shape) if is_sparse(X) else X
 
 
+def on_host(X: Any, name: str) -> Any:
+    """Arrays of other libraries as NumPy's, in place where they allow it; what is no such array is left alone.
+
+    The core is no code of theirs, so this is so with scikit-learn's ``array_api_dispatch`` too.
+
+    Raises
+    ------
+    TypeError
+        Where NumPy cannot read it: on another device, with a gradient, sparse, of a type that NumPy lacks.
+    """
+    if isinstance(X, np.ndarray) or not (hasattr(X, "__array_namespace__") or hasattr(X, "__dlpack__")):
+        return X
+    try:
+        return np.asarray(X)
+    except Exception as error:
+        kind = f"{type(X).__module__}.{type(X).__qualname__}"
+        raise TypeError(
+            f"{name} is a {kind} that NumPy cannot read ({error}); allowed are dense arrays in main memory, of a type "
+            f"that NumPy has: convert it first, for instance by {name}.detach().cpu().float().numpy() of a tensor of "
+            "PyTorch"
+        ) from error
+
+
 def check_structure(X: Any, name: str) -> None:
     """Refuses what SciPy's conversions and sorting, which trust their input, would crash on."""
     if not is_sparse(X) or len(X.shape) != 2:
@@ -157,7 +180,7 @@ def read_rows(
             X = X.tocsr()
         X = canonical(X if X.dtype == kept else X.astype(kept))
     else:
-        X = np.asarray(X)
+        X = np.asarray(on_host(X, name))
         refuse_text(X, name)
         kept, out = _read_as(X.dtype, precision, name)
         try:

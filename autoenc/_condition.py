@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from autoenc._checks import is_sparse
+from autoenc._checks import is_sparse, on_host
 
 _SHOWN = 10  # labels in a message
 _KINDS = {"b": "i", "i": "i", "u": "i", "U": "U", "S": "S"}  # of labels: those of one kind can be compared
@@ -46,6 +46,7 @@ def labels(condition: Any, name: str = "condition") -> NDArray[Any] | None:
     """
     if is_sparse(condition):
         return None
+    condition = on_host(condition, name)
     try:
         array = np.asarray(condition)
         if array.dtype.kind in "US" and isinstance(condition, (list, tuple)):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight, _get_feature_names, check_array, validate_data
 
 from autoenc import _condition
-from autoenc._checks import FLOATS, canonical, check_finite, check_structure, check_target, refuse_text, source
+from autoenc._checks import FLOATS, canonical, check_finite, check_structure, check_target, on_host, refuse_text, source
 from autoenc._condition import Known
 from autoenc._warn import warn
 
@@ -39,6 +39,7 @@ def as_numbers(X: Any, name: str) -> Any:
 
     What else is no array of numbers is left to later checks.
     """
+    X = on_host(X, name)
     check_structure(X, name)
     if isinstance(X, (list, tuple)):
         try:
@@ -209,7 +210,7 @@ def check_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
     if sample_weight is None:
         return None
     try:
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        weights = _check_sample_weight(on_host(sample_weight, "sample_weight"), X, dtype=np.float64)
     except ValueError as error:
         message = str(error)
         if "at least one non-zero" in message:  # since scikit-learn 1.9, without the parameter's name

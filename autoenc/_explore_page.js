@@ -8,7 +8,7 @@ const AXES = floats(DATA.axes), AT = floats(DATA.points);            // (2, K); 
 const START = AT.slice();
 const element = id => document.getElementById(id);
 const map = element("map"), ink = map.getContext("2d"), MARGIN = 18;
-let picked = 0, dragged = false, threshold = 0;
+let picked = 0, dragged = false, threshold = 0, only = null;  // only: the class that the legend was asked for
 
 const box = [0, 1].map(a => {
   let low = Infinity, high = -Infinity;
@@ -31,14 +31,24 @@ function codeOf(i) {
   return code;
 }
 
+// Ten colours are told apart, so the second ten classes have them again as triangles.
+function mark(pen, x, y, shape, size) {
+  pen.beginPath();
+  if (shape === "triangle") {
+    for (let k = 0; k < 3; k++) pen.lineTo(x + 1.5 * size * Math.sin(2.0944 * k), y - 1.5 * size * Math.cos(2.0944 * k));
+    pen.closePath();
+  } else pen.arc(x, y, size, 0, 2 * Math.PI);
+  pen.fill();
+}
+
 function drawMap() {
   ink.clearRect(0, 0, map.width, map.height);
   for (let i = 0; i < N; i++) {
-    const x = toX(AT[2 * i]), y = toY(AT[2 * i + 1]);
-    ink.globalAlpha = 0.85;
+    const x = toX(AT[2 * i]), y = toY(AT[2 * i + 1]), meant = only === null || DATA.labels[i] === only;
+    ink.globalAlpha = meant ? 0.85 : 0.08;
     ink.fillStyle = DATA.colours[i] || "#3D9BD1";
-    ink.beginPath(); ink.arc(x, y, 3.2, 0, 2 * Math.PI); ink.fill();
-    if (ERRORS[i] > threshold) {
+    mark(ink, x, y, DATA.shapes[i], 3.2);
+    if (ERRORS[i] > threshold && meant) {
       ink.globalAlpha = 1; ink.strokeStyle = "#D55E00"; ink.lineWidth = 1.6;
       ink.beginPath(); ink.arc(x, y, 6.5, 0, 2 * Math.PI); ink.stroke();
     }
@@ -47,6 +57,7 @@ function drawMap() {
   ink.beginPath(); ink.arc(toX(AT[2 * picked]), toY(AT[2 * picked + 1]), 8, 0, 2 * Math.PI); ink.stroke();
 }
 
+const MISSING = [156, 201, 232], SHOWN = Math.min(D, DATA.feature_names.length);
 function picture(values, caption) {
   const [h, w] = DATA.image_shape, c = DATA.image_shape[2] || 1;
   const figure = document.createElement("figure"), canvas = document.createElement("canvas");
@@ -55,11 +66,12 @@ function picture(values, caption) {
   for (let p = 0; p < w * h; p++) for (let q = 0; q < 4; q++) {
     if (q === 3) { image.data[4 * p + 3] = 255; continue; }
     const v = (values[p * c + (c > 1 ? q : 0)] - DATA.range[0]) / (DATA.range[1] - DATA.range[0]);
+    if (Number.isNaN(v)) { image.data[4 * p + q] = MISSING[q]; continue; }
     image.data[4 * p + q] = 255 * Math.min(1, Math.max(0, c > 1 ? v : 1 - v));
   }
   context.putImageData(image, 0, 0);
   const text = document.createElement("figcaption");
-  text.textContent = caption;
+  text.textContent = caption + (values.some(Number.isNaN) ? " (pale blue: missing)" : "");
   figure.append(canvas, text);
   return figure;
 }
@@ -72,14 +84,15 @@ function table(row, decoded) {
     if (i) cell.className = "n";
     head.append(cell);
   }
-  for (let j = 0; j < Math.min(D, 60); j++) {
+  for (let j = 0; j < SHOWN; j++) {
     const line = out.insertRow();
     line.insertCell().textContent = DATA.feature_names[j];
     for (const v of [...(row ? [row[j]] : []), decoded[j]]) {
       const cell = line.insertCell();
-      cell.className = "n"; cell.textContent = Number(v.toPrecision(4));
+      cell.className = "n"; cell.textContent = Number.isNaN(v) ? "missing" : Number(v.toPrecision(4));
     }
   }
+  if (D > SHOWN) out.insertRow().insertCell().textContent = `and ${D - SHOWN} more`;
   return out;
 }
 
@@ -118,7 +131,11 @@ map.addEventListener("pointerdown", event => {
 });
 map.addEventListener("pointermove", event => {
   const [i, x, y] = nearest(event);
-  if (dragged) { AT[2 * picked] = fromX(x); if (!DATA.is_line) AT[2 * picked + 1] = fromY(y); show(picked); }
+  if (dragged) {  // not out of sight
+    AT[2 * picked] = fromX(Math.min(map.width - 8, Math.max(8, x)));
+    if (!DATA.is_line) AT[2 * picked + 1] = fromY(Math.min(map.height - 8, Math.max(8, y)));
+    show(picked);
+  }
   else if (i >= 0 && i !== picked) show(i);
 });
 for (const name of ["pointerup", "pointercancel"]) map.addEventListener(name, () => { dragged = false; });
@@ -153,10 +170,21 @@ element("threshold").addEventListener("input", event => {
   setThreshold(SORTED[i] + (at - i) * (next - SORTED[i]));
 });
 
-for (const [text, colour] of DATA.legend) {
-  const entry = document.createElement("span"), dot = document.createElement("span");
-  dot.className = "dot"; dot.style.background = colour;
+for (const [text, colour, shape] of DATA.legend) {
+  const entry = document.createElement(shape ? "button" : "span"), dot = document.createElement("canvas");
+  dot.width = dot.height = 12;
+  const pen = dot.getContext("2d");
+  pen.fillStyle = colour;
+  mark(pen, 6, shape === "triangle" ? 7 : 6, shape, shape === "triangle" ? 4 : 5);
   entry.append(dot, text);
+  if (shape) {  // a class: the others fade until it is asked for again
+    entry.type = "button"; entry.title = "show this class alone, or all again";
+    entry.addEventListener("click", () => {
+      only = only === text ? null : text;
+      for (const one of element("legend").children) one.setAttribute("aria-pressed", one === entry && only !== null);
+      drawMap();
+    });
+  }
   element("legend").append(entry);
 }
 const below = SORTED.filter(e => e <= DATA.threshold).length;

@@ -48,7 +48,7 @@ class Diagram:
 
 
 class Shown(Diagram):
-    """The same, for estimators with a decoder."""
+    """The same, for estimators with a page."""
 
     def explore(
         self,
@@ -69,7 +69,7 @@ class Shown(Diagram):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
         labels : array-like of shape (n_samples,) or None, default=None
-            Colours: up to 20 classes, or floats for a scale.
+            Up to 20 classes, or floats for a scale.
         image_shape : tuple of int or None, default=None
             (height, width) or (height, width, channels) where rows are images.
         feature_names : list of str or None, default=None

@@ -24,7 +24,7 @@ from autoenc._decorators import fit_context, validate_params
 from autoenc._export import Exportable
 from autoenc._fitting import LEARNING_RATES
 from autoenc._landmarks import Landmarks
-from autoenc._notebook import Diagram
+from autoenc._notebook import Shown
 from autoenc._options import OneOf
 from autoenc._outlier_members import Member, draw_landmarks
 from autoenc._outlier_scores import Fitted, OutlierPredictor, by_member, charbonnier, standardised, widened
@@ -64,7 +64,7 @@ class _Member(NamedTuple):
     neighbor_median: float
 
 
-class AutoencoderOutlierDetector(Diagram, Versioned, Exportable, OutlierMixin, BaseEstimator):
+class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, BaseEstimator):
     """Outliers by the reconstruction error of an ensemble of small autoencoders.
 
     Each member is an `Autoencoder` trained on a bag of rows drawn without replacement [1]_ [2]_, half of the epochs on

@@ -49,7 +49,7 @@ def of_spec(spec: Spec) -> list[Layer]:
     chain = path(nodes, spec["output"])
     layers = [Layer("input", spec["n_features"], "", None, chain[0]["name"])]
     if spec["n_conditions"]:
-        layers[0] = layers[0]._replace(what=f"beside {spec['n_conditions']} of condition")
+        layers[0] = layers[0]._replace(what=f"+{spec['n_conditions']} condition")
     for node in chain[1:]:
         name, kind = node["name"], node["kind"]
         if kind == "dense":
@@ -58,7 +58,7 @@ def of_spec(spec: Spec) -> list[Layer]:
             layers.append(Layer(role, widths[name], "" if what == "identity" else what, node, name))
         elif len(layers) > 1 and kind not in _OF_THE_INPUT:
             last = layers[-1]
-            text = kind.replace("_", " ")
+            text = {"add": "residual"}.get(kind, kind.replace("_", " "))
             if kind == "activation":
                 text = str(node["fields"].get("activation"))
             what = f"{last.what}, {text}" if last.what else text

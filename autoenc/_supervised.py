@@ -18,6 +18,7 @@ from autoenc import _checkpoint, _data, _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._available import AvailableIf, NotWithTheseParameters
 from autoenc._base import MOST
+from autoenc._checks import on_host
 from autoenc._condition import listed
 from autoenc._declare import estimator, first
 from autoenc._decorators import fit_context
@@ -338,7 +339,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         return y, labelled
 
     def _read_labels(self, y: Any, data: FitData, before: dict[str, Any]) -> Labels:
-        y = _check_y(y, multi_output=False, y_numeric=False, estimator=self)
+        y = _check_y(on_host(y, "y"), multi_output=False, y_numeric=False, estimator=self)
         if len(y) != data.rows.X.shape[0]:
             raise ValueError(f"y has {len(y)} entries and X has {data.rows.X.shape[0]} rows; they must be pairs")
         y, labelled = self._labels(y)
@@ -378,7 +379,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         return Labels(targets, labelled)
 
     def _read_validation(self, y: Any, n_rows: int) -> Labels:
-        y = column_or_1d(y)
+        y = column_or_1d(on_host(y, "y_val"))
         if len(y) != n_rows:
             raise ValueError(f"y_val has {len(y)} entries and X_val has {n_rows} rows; they must be pairs")
         if (y.dtype.kind in "biuf") != (self.classes_.dtype.kind in "biuf"):
@@ -535,7 +536,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         float
         """
         check_is_fitted(self)
-        y = column_or_1d(y)
+        y = column_or_1d(on_host(y, "y"))
         check_consistent_length(X, y, sample_weight)
         known = _has_label(y, self._unlabeled)
         if not known.any():
@@ -562,7 +563,7 @@ def _numbers(y: Any) -> NDArray[np.float64]:
     """y of a regression as an array."""
     if sp.issparse(y):
         raise ValueError("y is sparse; allowed are dense arrays of numbers")
-    y = np.asarray(y)
+    y = np.asarray(on_host(y, "y"))
     if y.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: y is {y.dtype}")
     numbers: NDArray[np.float64] = y.astype(np.float64)

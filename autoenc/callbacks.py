@@ -76,6 +76,16 @@ class EarlyStopping(_Callback):
     ------
     ValueError
         Where a parameter is not allowed, and in the fit where `monitor` is "validation_loss" and there is none.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from autoenc import Autoencoder
+    >>> from autoenc.callbacks import EarlyStopping
+    >>> enough = EarlyStopping(monitor="loss", patience=5, min_delta=1e-3, target=0.1)
+    >>> model = Autoencoder(2, max_iter=200, callbacks=enough, random_state=0).fit(load_iris().data)
+    >>> model.n_iter_ < 200 and model.loss_curve_[-1] <= 0.1 < model.loss_curve_[-2]
+    True
     """
 
     def __init__(
@@ -242,6 +252,26 @@ class TensorBoard(_Callback):
     prefix : str, default=""
         In front of the names of the curves, for instance "fold_1/". The second training of a classifier or regressor
         has curves of its own, "fine_tune/loss" and so on.
+
+    Raises
+    ------
+    ImportError
+        In the fit, where neither package is installed.
+
+    Examples
+    --------
+    ``tensorboard --logdir runs`` shows the curves of all folders in ``runs``.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sklearn.datasets import load_iris
+    >>> from autoenc import Autoencoder
+    >>> from autoenc.callbacks import TensorBoard
+    >>> with tempfile.TemporaryDirectory() as runs:
+    ...     board = TensorBoard(Path(runs) / "first")
+    ...     model = Autoencoder(2, max_iter=3, callbacks=board, random_state=0).fit(load_iris().data)
+    ...     [file.name.split(".")[0] for file in (Path(runs) / "first").iterdir()]
+    ['events']
     """
 
     def __init__(self, log_dir: str | Path, *, prefix: str = "") -> None:
@@ -297,6 +327,26 @@ class MLflow(_Callback):
     prefix : str, default=""
         In front of the names of the metrics. Those of the second training of a classifier or regressor are
         "fine_tune/loss" and so on.
+
+    Raises
+    ------
+    ImportError
+        In the fit, where MLflow is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import mlflow
+    >>> from sklearn.datasets import load_iris
+    >>> from autoenc import Autoencoder
+    >>> from autoenc.callbacks import MLflow
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    ...     with mlflow.start_run() as run:
+    ...         model = Autoencoder(2, max_iter=3, callbacks=MLflow(), random_state=0).fit(load_iris().data)
+    ...     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "loss")
+    >>> [metric.value for metric in history] == model.loss_curve_
+    True
     """
 
     def __init__(self, *, prefix: str = "") -> None:

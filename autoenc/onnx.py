@@ -420,6 +420,18 @@ def convert(model: Any, part: str | None = None) -> Any:
         Where the estimator has no such part.
     NotImplementedError
         Where the network has something that cannot be written, which the message names.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from autoenc import AutoencoderClassifier
+    >>> from autoenc.onnx import convert
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = AutoencoderClassifier(max_iter=5, random_state=0).fit(X, y)
+    >>> [one.name for one in convert(model).graph.output]
+    ['label', 'probabilities']
+    >>> [one.name for one in convert(model.predictor(), "reconstruction").graph.input]
+    ['x']
     """
     try:
         import onnx  # noqa: F401
@@ -541,6 +553,22 @@ def register() -> None:
     ------
     ImportError
         Where the package skl2onnx is not installed.
+
+    Examples
+    --------
+    >>> import skl2onnx
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from autoenc import Autoencoder
+    >>> from autoenc.onnx import register
+    >>> register()
+    >>> X, y = load_iris(return_X_y=True)
+    >>> pipe = make_pipeline(StandardScaler(), Autoencoder(2, max_iter=5, random_state=0), LogisticRegression())
+    >>> made = skl2onnx.to_onnx(pipe.fit(X, y), X[:1], options={"zipmap": False})
+    >>> [one.name for one in made.graph.output]
+    ['label', 'probabilities']
     """
     try:
         from skl2onnx import update_registered_converter

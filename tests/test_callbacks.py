@@ -283,6 +283,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from autoenc import Autoencoder
 from autoenc.callbacks import MLflow
+from autoenc.io import SKOPS_TRUSTED
 
 mlflow.set_tracking_uri(sys.argv[1])
 mlflow.sklearn.autolog(log_models=False, log_datasets=False)
@@ -298,6 +299,9 @@ history = client.get_metric_history(run.info.run_id, "net_loss")
 with mlflow.start_run() as run:
     network.set_params(callbacks=None)
     GridSearchCV(pipe, {"autoencoder__n_components": [1, 2]}, cv=2).fit(X, y)
+mlflow.sklearn.save_model(pipe, sys.argv[2], skops_trusted_types=list(SKOPS_TRUSTED), pip_requirements=[])
+loaded = mlflow.sklearn.load_model(sys.argv[2])
+same = bool((loaded.predict_proba(X) == pipe.predict_proba(X)).all())
 best = client.get_run(run.info.run_id).data
 mlflow.sklearn.autolog(disable=True)
 network.set_params(callbacks=MLflow()).fit(X)
@@ -314,13 +318,14 @@ print(json.dumps({
     "still": still,
     "own": [own.info.status, own.data.metrics["loss"]],
     "last": network.loss_curve_[-1],
+    "loaded": same,
 }))
 """
 
 
 def test_mlflow_and_its_autolog(run_python, tmp_path):
     pytest.importorskip("mlflow.sklearn")
-    done = run_python("-c", MLFLOW, f"sqlite:///{tmp_path}/mlflow.db")
+    done = run_python("-c", MLFLOW, f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path / "model"))
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["parameter"] == "2"
@@ -330,6 +335,7 @@ def test_mlflow_and_its_autolog(run_python, tmp_path):
     assert found["score"]
     assert found["cv"]
     assert not found["still"]
+    assert found["loaded"]
     assert found["own"] == ["FINISHED", found["last"]]
 
 

@@ -8,18 +8,20 @@ import json
 import re
 import shutil
 import subprocess
+import warnings
 from importlib import util
 from importlib.resources import files
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_wine
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from autoenc import (
     Autoencoder,
+    AutoencoderImputer,
     AutoencoderOutlierDetector,
     MarginalizedDenoisingAutoencoder,
     SparseAutoencoder,
@@ -51,17 +53,19 @@ def run_javascript(text):
     return json.loads(subprocess.run([node, "-e", script], capture_output=True, text=True, check=True).stdout)
 
 
-def decoded_by_javascript(model, codes):
+def decoded_by_javascript(model, codes, detector=None):
     """Codes through the decoder of the page; weights as decimals, which say float32 exactly."""
     import base64
 
-    layers = decoder(model)
+    layers = decoder(model, detector)
     for layer in layers:
         for key in ("weight", "bias"):
             layer[key] = np.frombuffer(base64.b64decode(layer[key]), "<f4").astype(float).tolist()
+        layer["bias"] = [None if np.isnan(value) else value for value in layer["bias"]]
     script = files("autoenc").joinpath("_explore_decoder.js").read_text(encoding="utf-8")
     given = json.dumps(np.asarray(codes, dtype=float).tolist())
-    call = f"JSON.stringify({given}.map(c => Array.from(decode(layers, c))))"
+    unknown = "for (const l of layers) l.bias = l.bias.map(v => v === null ? NaN : v);"
+    call = f"{unknown}\nJSON.stringify({given}.map(c => Array.from(decode(layers, c))))"
     return np.array(run_javascript(f"{script}\nconst layers = {json.dumps(layers)};\n{call}"))
 
 
@@ -141,7 +145,7 @@ def test_what_the_page_holds(X, tmp_path):
     assert_array_equal(floats(page["codes"]).reshape(50, 3), model.transform(X[numbers]))
     assert_allclose(floats(page["errors"]), -model.score_samples(X[numbers]), rtol=1e-6)
     assert page["labels"] == [str(label) for label in y[numbers]]
-    assert [text for text, _ in page["legend"]] == [str(label) for label in np.unique(y[numbers])]
+    assert [text for text, _, _ in page["legend"]] == [str(label) for label in np.unique(y[numbers])]
     assert page["threshold"] == pytest.approx(np.percentile(-model.score_samples(X[numbers]), 95))
     # The plane of the map: points are codes about their mean, along its axes.
     codes, axes = floats(page["codes"]).reshape(50, 3), floats(page["axes"]).reshape(2, 3)
@@ -183,6 +187,60 @@ def test_pipelines_numbers_and_one_component(X, tmp_path):
     assert page["colours"][-1] == "#FEE838"
 
 
+def test_twenty_classes_look_different(X, tmp_path):
+    model = Autoencoder(2, max_iter=1, random_state=0).fit(X)
+    page = content(model.explore(tmp_path / "page.html", X, labels=np.arange(200) % 20))
+    looks = {tuple(look) for _, *look in page["legend"]}
+    assert len(looks) == 20
+    assert len({colour for colour, _ in looks}) == 10
+    assert [*zip(page["colours"], page["shapes"], strict=True)][:20] == [tuple(look) for _, *look in page["legend"]]
+
+
+@pytest.mark.parametrize("missing", ["error", "mask"])
+def test_a_detector_in_the_units_of_its_columns(missing, tmp_path):
+    import pandas as pd
+
+    table = pd.DataFrame(load_wine().data, columns=load_wine().feature_names)
+    if missing == "mask":
+        table = table.mask(np.random.default_rng(0).random(table.shape) < 0.1)
+        table["ash"] = np.nan
+    detector = AutoencoderOutlierDetector(2, n_estimators=2, missing=missing, max_iter=20, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the empty column
+        detector.fit(table)
+    page = content(detector.explore(tmp_path / "page.html", table))
+    assert page["threshold"] == pytest.approx(-detector.offset_)
+    assert_allclose(floats(page["errors"]), -detector.score_samples(table), rtol=1e-6)
+    assert_array_equal(floats(page["rows"]).reshape(table.shape), table.to_numpy(np.float32))
+    assert page["feature_names"] == list(table.columns)
+    decoded = decoded_by_javascript(detector.estimators_[0], floats(page["codes"]).reshape(-1, 2), detector)
+    # The members read standardised columns, zero where there is nothing.
+    known = np.isfinite(detector.mean_)
+    Z = detector._standardise(detector._check(table))
+    restored = detector.estimators_[0]._run(Z, detector.estimators_[0]._spec["output"], _core.LINKED)
+    expected = restored * detector.scale_[known] + detector.mean_[known]
+    assert_allclose(decoded[:, known].astype(float), expected, rtol=2e-5, atol=1e-5)
+    assert known.sum() == (12 if missing == "mask" else 13)
+    assert (decoded[:, ~known] == None).all()  # noqa: E711 (JSON has no NaN)
+
+
+def test_rows_of_any_kind(X, tmp_path):
+    polars, pyarrow = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    from scipy.sparse import coo_matrix
+
+    model = Autoencoder(2, max_iter=1, random_state=0).fit(X[:, :5])
+    names = [*"abcde"]
+    expected = content(model.explore(tmp_path / "page.html", X[:, :5], max_rows=20))
+    arrow = pyarrow.table({name: X[:, i] for i, name in enumerate(names)})
+    for rows in (X[:, :5].tolist(), coo_matrix(X[:, :5]), polars.DataFrame(X[:, :5], schema=names), arrow):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # fitted without names
+            page = content(model.explore(tmp_path / "page.html", rows, max_rows=20))
+        assert page["rows"] == expected["rows"]
+        assert_allclose(floats(page["codes"]), floats(expected["codes"]), rtol=1e-5)
+        assert page["feature_names"] == (names if hasattr(rows, "columns") else expected["feature_names"])
+
+
 def fitted(kind, X, **parameters):
     return kind(**parameters).set_params(**({"max_iter": 1} if "max_iter" in kind().get_params() else {})).fit(X)
 
@@ -193,7 +251,7 @@ MIXED = ColumnLoss([("a", "squared_error", [0]), ("b", "log_loss", slice(1, None
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda X: fitted(AutoencoderOutlierDetector, X), TypeError, "does not go with AutoencoderOutlierDetector"),
+        (lambda X: fitted(AutoencoderImputer, X), TypeError, "does not go with AutoencoderImputer"),
         (lambda X: fitted(MarginalizedDenoisingAutoencoder, X), TypeError, "which has no inverse_transform; allowed"),
         (lambda X: fitted(Autoencoder, X, decoder=[Dense(5), BatchNorm()]), ValueError, "Autoencoder has a batch_norm"),
         (lambda X: fitted(Autoencoder, X, loss=MIXED), ValueError, "has a loss by column, with a link of its own"),
@@ -217,6 +275,7 @@ def test_wrong_arguments(X, tmp_path):
         ({"labels": np.where(np.arange(200) < 5, np.nan, np.arange(200.0))}, "labels have NaN or infinity"),
         ({"image_shape": (3, 3)}, r"image_shape=\(3, 3\) does not fit 64"),
         ({"max_rows": 0}, "max_rows=0; allowed"),
+        ({"threshold": np.nan}, "threshold=nan; allowed are finite"),
         ({"feature_names": ["a"]}, "feature_names has 1 names"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -282,4 +341,52 @@ def test_in_a_browser(k, X, tmp_path, browser):
     shot = tmp_path / "shot.png"
     page.screenshot(path=shot)
     assert shot.stat().st_size > 10_000
+    page.close()
+
+
+def test_missing_many_classes_and_a_small_window(X, tmp_path, browser):
+    """What is missing is no black pixel; a class can be seen alone; the columns are side by side, or fit a phone."""
+    gaps = np.where(np.random.default_rng(0).random(X.shape) < 0.2, np.nan, X).astype(np.float32)
+    model = Autoencoder(2, missing="mask", max_iter=3, random_state=0).fit(gaps)
+    labels = np.array([f"a long name of class {i:02d}" for i in np.arange(200) % 20])
+    path = model.explore(tmp_path / "page.html", gaps, labels=labels, image_shape=(8, 8))
+    page = browser.new_page(viewport={"width": 1200, "height": 800})
+    said = []
+    page.on("console", lambda message: message.type == "error" and said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(path.as_uri())
+    canvas = "document.querySelectorAll('.pictures canvas')[0]"
+    pixels = page.evaluate(f"Array.from({canvas}.getContext('2d').getImageData(0, 0, 8, 8).data)")
+    pale = (np.reshape(pixels, (64, 4))[:, :3] == [156, 201, 232]).all(axis=1)
+    assert_array_equal(pale, np.isnan(gaps[0]))
+    assert "missing" in page.inner_text(".pictures figure")
+
+    # The side is beside the map, also with a long legend.
+    assert page.evaluate("element('side').getBoundingClientRect().left > map.getBoundingClientRect().right")
+
+    # Alone: at the place of a point of another class there is hardly any ink.
+    ink = "(i => ink.getImageData(Math.round(toX(AT[2*i])), Math.round(toY(AT[2*i+1])), 1, 1).data[3])"
+    page.evaluate("setThreshold(Infinity)")
+    before = page.evaluate(f"{ink}(1)")
+    page.click("text=a long name of class 03")
+    assert page.evaluate("only") == "a long name of class 03"
+    assert page.evaluate(f"{ink}(1)") < before
+    page.click("text=a long name of class 03")
+    assert page.evaluate("only") is None
+    assert page.evaluate(f"{ink}(1)") == before
+
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+    # A point dragged far out stays where it can be seen.
+    page.set_viewport_size({"width": 1200, "height": 800})
+    x, y = page.evaluate("(b => [toX(AT[14]) + b.left, toY(AT[15]) + b.top])(map.getBoundingClientRect())")
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(1190, 790, steps=3)
+    page.mouse.up()
+    at = page.evaluate("[toX(AT[2 * picked]), toY(AT[2 * picked + 1])]")
+    assert 0 <= at[0] <= 620
+    assert 0 <= at[1] <= 560
+    assert said == []
     page.close()

@@ -89,7 +89,7 @@ def test_what_follows_a_layer_stands_below_it(X):
         ("input", 7, ""),
         ("hidden", 6, "gelu, batch norm"),
         ("hidden", 6, "gelu"),
-        ("hidden", 6, "relu, add"),
+        ("hidden", 6, "relu, residual"),
         ("code", 2, ""),
         ("hidden", 4, "gelu"),
         ("output", 7, ""),
@@ -101,7 +101,7 @@ def test_links_conditions_and_ensembles(X):
     layers = _outline.of_estimator(Autoencoder(2, loss="log_loss", max_iter=1).fit(binary)).layers
     assert layers[-1].what == "logistic"
     conditional = Autoencoder(2, max_iter=1).fit(X, condition=X[:, :3])
-    assert _outline.of_estimator(conditional).layers[0].what == "beside 3 of condition"
+    assert _outline.of_estimator(conditional).layers[0].what == "+3 condition"
     detector = AutoencoderOutlierDetector(n_estimators=3, max_iter=1).fit(X)
     ((_, caption),) = networks(detector._repr_html_())
     n = sum(member.n_parameters_ for member in detector.estimators_)

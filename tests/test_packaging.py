@@ -102,6 +102,22 @@ def test_the_readme_states_the_figures_of_the_results(checkout):
     assert not states("64", "135") and not states("1.31", "1.32") and states("0.343", "0.3432")
 
 
+def test_recipe_for_conda_asks_for_what_the_package_declares(checkout):
+    recipe = (checkout / "packaging" / "conda" / "recipe.yaml").read_text(encoding="utf-8")
+    project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))
+
+    def asked(section: str) -> set[str]:
+        text = re.search(rf"^  {section}:\n((?:    .*\n)+)", recipe, re.MULTILINE)[1]
+        return {line.replace(" ", "") for line in re.findall(r"^    - (.*)$", text, re.MULTILINE)}
+
+    declared = project["project"]
+    assert asked("run") == {*declared["dependencies"], f"python{declared['requires-python']}"}
+    assert asked("host") == {*project["build-system"]["requires"], "python", "pip"}
+    assert f'version: "{autoenc.__version__}"' in recipe
+    assert f"summary: {declared['description']}\n" in recipe
+    assert f"license: {declared['license']}\n" in recipe
+
+
 def run(*command: str, cwd: Path) -> None:
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

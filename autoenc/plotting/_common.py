@@ -103,7 +103,8 @@ def names_of(X: Any, n: int, given: Sequence[str] | None) -> list[str]:
         if len(names) != n:
             raise ValueError(f"feature_names has {len(names)} names; there are {n} features")
         return names
-    columns = getattr(X, "columns", None)
+    of_arrow = hasattr(X, "column_names") and not hasattr(X, "iloc")  # whose `columns` are the values
+    columns = X.column_names if of_arrow else getattr(X, "columns", None)
     if columns is not None and len(columns) == n:
         return [str(name) for name in columns]
     return [f"x{i}" for i in range(n)]
