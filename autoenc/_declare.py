@@ -121,9 +121,9 @@ SHARED = {
         (Martens and Grosse 2015, algorithm 2): a few epochs of large minibatches where "adamw" needs many. It trains
         chains of dense layers by squared_error, log_loss or poisson, without dropout, tied weights, penalties other
         than alpha, max_norm, clipping, conditions and missing entries, and keeps three to four further copies of the
-        weights beside two matrices of the width of each layer. "lbfgs" takes all rows at once, one iteration an epoch, until it cannot improve; it excludes what is
-        random or not smooth (dropout, corruption, l1_ratio, max_norm, clipping), and ignores batch_size and learning
-        rates. Up to 65,536 rows it works on a copy in which equal rows are merged, so that weights are the same as
+        weights beside two matrices of the width of each layer. "lbfgs" takes all rows at once, one iteration an epoch,
+        until it cannot improve; it excludes what is random or not smooth (dropout, corruption, l1_ratio, max_norm,
+        clipping), and ignores batch_size and learning rates. Up to 65,536 rows it works on a copy in which equal rows are merged, so that weights are the same as
         repetitions (see `fit`).
     learning_rate_init : float or None, default=None
         The highest learning rate. None: adamw and adam 3e-3, rmsprop 1e-3, adagrad 3e-2, sgd 5e-2, and for kfac 1, a
@@ -150,7 +150,8 @@ SHARED = {
     amsgrad : bool, default=False
         Whether adam and adamw keep the largest second average.
     batch_size : int or "auto", default="auto"
-        Rows of a step. "auto": the power of two nearest n_samples / 16, within 16 and 256, for kfac within 16 and 1024.
+        Rows of a step. "auto": the power of two nearest n_samples / 16, within 16 and 256; for kfac within 16 and
+        1024.
     max_iter : int, default=200
         Epochs.
     tol : float or None, default=None

@@ -32,6 +32,9 @@ WITHOUT_AVX512 = "-DAE_WITHOUT_AVX512"
 LISTS_ISAS = re.compile(r"\bAE_FOR_EACH_VARIANT\b|\bAE_WITHOUT_AVX512\b")
 # Those that ask which BLAS it is.
 BLAS_SOURCES = (CSRC / "math" / "linalg.c", ROOT / "tests" / "c" / "test_linalg.c")
+# Of math, those that are made of vectors as layers are; and of what is compiled once, what runs for each block of rows.
+VECTORS = ("activation", "random", "log_mean_exp", "column_norms", "row_norms", "lanes")
+ONCE_A_BLOCK = ("step", "data", "net", "predictor", "terms", "layers")
 CORE_FLOORS = ("base", "math", "layers", "losses", "optim", "net", "train")
 
 ISA_FLAGS = {
@@ -138,7 +141,7 @@ def compile_jobs(
                     size = ["-Os"] if isa == "ref" and len(isas_of(machine)) > 1 else []
                     # Layers and losses say with vectors what they mean; more unrolling makes them larger, not faster.
                     # In double precision small goes before fast, so that the wheel stays below a megabyte.
-                    if not size and source.parent.name in ("layers", "losses"):
+                    if not size and (source.parent.name in ("layers", "losses") or source.stem in VECTORS):
                         size = ["-O2" if bits == 32 else "-Os"]
                     if not size and bits == 64 and source.parent.name == "math" and source.stem != "gemm":
                         size = ["-Os"]
@@ -148,7 +151,7 @@ def compile_jobs(
         else:
             # Above math these plan, list and call: loops that cost time are in sources with variants.
             plain = source.parent.name in CORE_FLOORS[2:] and not any(flag.startswith("-fsanitize") for flag in flags)
-            chosen = [*flags, "-O2"] if plain else flags
+            chosen = [*flags, "-O2" if source.stem in ONCE_A_BLOCK else "-Os"] if plain else flags
             if without_avx512 and LISTS_ISAS.search(source.read_text(encoding="utf-8")):
                 jobs.append(([*chosen, WITHOUT_AVX512], source, out / f"{stem}.without_avx512.o"))
             else:
