@@ -123,8 +123,8 @@ SHARED = {
         than alpha, max_norm, clipping, conditions and missing entries, and keeps three to four further copies of the
         weights beside two matrices of the width of each layer. "lbfgs" takes all rows at once, one iteration an epoch,
         until it cannot improve; it excludes what is random or not smooth (dropout, corruption, l1_ratio, max_norm,
-        clipping), and ignores batch_size and learning rates. Up to 65,536 rows it works on a copy in which equal rows are merged, so that weights are the same as
-        repetitions (see `fit`).
+        clipping), and ignores batch_size and learning rates. Up to 65,536 rows it works on a copy in which equal rows
+        are merged, so that weights are the same as repetitions (see `fit`).
     learning_rate_init : float or None, default=None
         The highest learning rate. None: adamw and adam 3e-3, rmsprop 1e-3, adagrad 3e-2, sgd 5e-2, and for kfac 1, a
         factor of the steps that it finds.

@@ -5,7 +5,7 @@
 #include "math/functions.h"
 #include "math/gamma.h"
 
-AE_INLINE vec poisson(vec log_rate, vec target, vec parameter, vec *derivative, vec *excess) {
+static AE_NOINLINE vec poisson(vec log_rate, vec target, vec parameter, vec *derivative, vec *excess) {
     (void)parameter, (void)excess;
     const vec zero = v_zero(), one = v_set1((real)1);
     const vec rate = vf_exp(log_rate);
