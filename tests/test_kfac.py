@@ -133,3 +133,40 @@ def test_refused_by_networks_of_other_kinds(X, kind, words):
 def test_conditions_are_refused(X):
     with pytest.raises(ValueError, match=r"solver='kfac' does not go with this network: .*allowed: the other solvers"):
         Autoencoder(8, **COMMON).fit(X, condition=load_digits().target)
+
+
+def test_states_that_cannot_be_are_refused(X):
+    """Of a checkpoint: numbers that no step leaves; curvature that is not finite ends a fit in words."""
+    model = Autoencoder(8, **{**COMMON, "max_iter": 2}).fit(X)
+
+    def trainer():
+        made = model._trainer(model._spec, len(X), 0, n_epochs=9, keep_best=True)
+        made.bind(0, [X])
+        made.initialize()
+        made.epoch()
+        return made
+
+    one, other = trainer(), trainer()
+    state = one.snapshot()
+    damping, steps = state["numbers"][-2:]
+    assert damping > 0 and steps == 15
+    for bad in (
+        (0, steps),
+        (-damping, steps),
+        (np.nan, steps),
+        (np.inf, steps),
+        (damping, 0),
+        (damping, 0.5),
+        (damping, -1),
+    ):
+        with pytest.raises(ValueError, match="numbers of a trainer's state"):
+            other.restore({**state, "numbers": np.r_[state["numbers"][:-2], bad]})
+    assert other.epoch() == one.epoch()
+    for value in (np.nan, np.inf, -np.inf):
+        with pytest.raises(autoenc.DivergenceError):
+            other.restore({**state, "curvature": np.full_like(state["curvature"], value)})
+            for _ in range(3):
+                other.epoch()
+    other.restore(state)
+    one.restore(state)
+    assert other.epoch() == one.epoch()

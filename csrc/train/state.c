@@ -6,9 +6,9 @@
 
 #include "train/kfac.h"
 
-enum { STEP, EPOCH, RATE_SCALE, LAST_RATE, LAST_OBJECTIVE, HAS_BEST, LBFGS_STARTED, KFAC, LBFGS = KFAC + 2 };
+enum { STEP, EPOCH, RATE_SCALE, LAST_RATE, LAST_OBJECTIVE, HAS_BEST, LBFGS_STARTED, LBFGS, KFAC = LBFGS + AE_LBFGS_NUMBERS };
 
-_Static_assert(LBFGS + AE_LBFGS_NUMBERS == AE_TRAINER_NUMBERS, "the numbers of L-BFGS come last");
+_Static_assert(KFAC + 2 == AE_TRAINER_NUMBERS, "the numbers of K-FAC come last");
 
 int ae_trainer_parts(ae_trainer *t, ae_trainer_part *parts) {
     static const char *const states[AE_RULE_MAX_STATE] = {"state_0", "state_1", "state_2"};
@@ -56,7 +56,8 @@ ae_status ae_trainer_restore(ae_context *context, ae_trainer *t, const void *con
     const int n = ae_trainer_parts(t, parts);
     if (!is_count(numbers[STEP]) || !is_count(numbers[EPOCH]) || !(numbers[RATE_SCALE] > 0) || !isfinite(numbers[RATE_SCALE]) ||
         (numbers[HAS_BEST] != 0 && !t->best) || (numbers[LBFGS_STARTED] != 0 && !t->lbfgs) ||
-        (t->kfac && !train_kfac_accepts(numbers + KFAC)) || (t->lbfgs && !ae_lbfgs_accepts(t->lbfgs, numbers + LBFGS)))
+        (t->kfac ? !train_kfac_accepts(numbers + KFAC) : numbers[KFAC] != 0 || numbers[KFAC + 1] != 0) ||
+        (t->lbfgs && !ae_lbfgs_accepts(t->lbfgs, numbers + LBFGS)))
         return ae_fail(context, AE_ERR_VALUE, "the numbers of a trainer's state are not such as one gives");
     for (int i = 0; i < n; i++)
         memcpy(parts[i].data, data[i], parts[i].count * parts[i].size);

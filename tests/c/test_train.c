@@ -244,7 +244,7 @@ TEST(two_stages_are_single_steps_in_turn) {
 
 TEST(fields_of_programs_that_are_refused) {
     static const char *const sentences[] = {"stage 1: reserved is 3; it must be 0", "loss 1: reserved is -1; it must be 0",
-                                            "stage 1: rule -2 is not known", "stage 0: rule 77 is not known"};
+                                            "stage 1: rule -3 is not known", "stage 0: rule 77 is not known"};
     for (int i = 0; i < 4; i++) {
         program p = two_stages(false, -1);
         ae_context context = {AE_OK, ""};
@@ -254,7 +254,7 @@ TEST(fields_of_programs_that_are_refused) {
         else if (i == 1)
             p.loss[1].reserved = -1;
         else
-            p.stage[3 - i].rule = i == 2 ? -2 : 77;
+            p.stage[3 - i].rule = i == 2 ? -3 : 77;
         CHECK(program_trainer(&context, &p, &t) == AE_ERR_VALUE && !t && strstr(context.message, sentences[i]), "'%s'",
               context.message);
     }

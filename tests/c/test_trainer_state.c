@@ -101,8 +101,8 @@ TEST(numbers_that_cannot_be_are_refused) {
     static const struct {
         int at;
         double value;
-    } wrong[] = {{0, -1}, {0, 0.5}, {0, NAN}, {1, 1e300}, {2, 0},  {2, INFINITY}, {5, 1},
-                 {7, 2},  {7, 0.5}, {8, 11},  {8, -1},    {9, 10}, {9, NAN},      {14, 1e9}};
+    } wrong[] = {{0, -1},  {0, 0.5}, {0, NAN}, {1, 1e300}, {2, 0},   {2, INFINITY}, {5, 1},  {7, 2},
+                 {7, 0.5}, {8, 11},  {8, -1},  {9, 10},    {9, NAN}, {14, 1e9},     {15, 1}, {16, 1}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         ae_trainer *t = started(32, NULL, false);
         if (!t)
