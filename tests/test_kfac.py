@@ -163,7 +163,7 @@ def test_states_that_cannot_be_are_refused(X):
             other.restore({**state, "numbers": np.r_[state["numbers"][:-2], bad]})
     assert other.epoch() == one.epoch()
     for value in (np.nan, np.inf, -np.inf):
-        with pytest.raises(autoenc.DivergenceError):
+        with pytest.raises(autoenc._core.DivergenceError):
             other.restore({**state, "curvature": np.full_like(state["curvature"], value)})
             for _ in range(3):
                 other.epoch()
