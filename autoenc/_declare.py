@@ -120,8 +120,9 @@ SHARED = {
         Optimiser. "kfac" takes natural-gradient steps by Kronecker-factored curvature, whose length it finds itself
         (Martens and Grosse 2015, algorithm 2): a few epochs of large minibatches where "adamw" needs many. It trains
         chains of dense layers by squared_error, log_loss or poisson, without dropout, tied weights, penalties other
-        than alpha, max_norm, clipping, conditions and missing entries, and keeps three to four further copies of the
-        weights beside two matrices of the width of each layer. "lbfgs" takes all rows at once, one iteration an epoch,
+        than alpha, max_norm, clipping, conditions and missing entries. It keeps four further copies of the weights and
+        two square matrices for each layer's inputs and units, whose inverses take time by the cube of their widths:
+        for layers and tables of up to some thousand columns. "lbfgs" takes all rows at once, one iteration an epoch,
         until it cannot improve; it excludes what is random or not smooth (dropout, corruption, l1_ratio, max_norm,
         clipping), and ignores batch_size and learning rates. Up to 65,536 rows it works on a copy in which equal rows
         are merged, so that weights are the same as repetitions (see `fit`).

@@ -14,6 +14,7 @@ import numpy as np
 from autoenc import _core, _profile
 from autoenc._checkpoint import Progress as Known
 from autoenc._checkpoint import Training
+from autoenc._spec import SOLVERS
 from autoenc.exceptions import DivergenceError
 
 PLATEAU_FACTOR = 0.5
@@ -166,9 +167,10 @@ def _remedy(epoch: int, done: int, best_epoch: int | None, estimator: Any) -> st
     kept = "the weights of the last complete epoch are kept" if done else "the estimator is unchanged"
     if best_epoch is not None:
         kept = f"the weights of epoch {best_epoch}, the best on the validation rows, are kept"
+    clip = "" if getattr(estimator, "solver", None) in SOLVERS else " set clip_norm,"
     return (
         f"Training diverged in epoch {epoch}: the loss is not finite; {kept}. "
-        f"Lower {rate}, set clip_norm, or scale the features (for instance by StandardScaler)."
+        f"Lower {rate},{clip} or scale the features (for instance by StandardScaler)."
     )
 
 

@@ -115,6 +115,73 @@ def test_one_row_and_constant_columns():
 
 
 @pytest.mark.parametrize(
+    ("rows", "parameters"),
+    [
+        (np.zeros((40, 3)), {}),
+        (np.ones((40, 3)), {"max_iter": 60}),
+        (np.ones((40, 3)), {"loss": "log_loss"}),
+        (np.ones((1, 3)), {"max_iter": 300, "precision": "float64"}),
+        (np.outer(np.arange(50) / 50, [1, 2, 3]), {"hidden_layer_sizes": (), "max_iter": 150}),
+    ],
+    ids=["zeros", "ones", "logits", "one row", "rank one"],
+)
+def test_where_nothing_is_left_to_learn_no_step_is_made(rows, parameters):
+    model = Autoencoder(2, **{**COMMON, "alpha": 0.0, **parameters}).fit(rows)
+    assert np.isfinite(model.loss_curve_).all()
+    assert len(model.loss_curve_) == model.max_iter
+    assert model.loss_curve_[-1] <= model.loss_curve_[0]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-4])
+@pytest.mark.parametrize(
+    "without", [slice(0, 200), slice(800, 1000), slice(1, None)], ids=["first", "amid", "all but one"]
+)
+def test_minibatches_without_weight(X, alpha, without):
+    weights = np.ones(len(X))
+    weights[without] = 0
+    model = Autoencoder(8, **{**COMMON, "batch_size": 100, "shuffle": False, "alpha": alpha, "max_iter": 4})
+    model.fit(X, sample_weight=weights)
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+@pytest.mark.parametrize("value", [3, 100, 1e15])
+def test_rows_without_weight_have_no_say(X, value):
+    """Whatever they hold: the fit is as good as one that has zeros there."""
+    rows, zeros = X.copy(), X.copy()
+    rows[:300], zeros[:300] = value, 0
+    weights = np.r_[np.zeros(300), np.ones(len(X) - 300)]
+    model, other = (Autoencoder(8, **COMMON).fit(Z, sample_weight=weights) for Z in (rows, zeros))
+    assert model.loss_curve_[-1] == pytest.approx(other.loss_curve_[-1], rel=0.02)
+
+
+def test_weights_of_whole_numbers_are_much_like_repetitions(X):
+    """In one minibatch; derivatives are drawn by row, so that the two differ by their noise."""
+    weights = 1 + np.arange(200) % 3
+    settings = {**COMMON, "shuffle": False, "batch_size": 1000, "max_iter": 30, "alpha": 0.0}
+    one = Autoencoder(4, **settings).fit(X[:200], sample_weight=weights)
+    other = Autoencoder(4, **settings).fit(np.repeat(X[:200], weights, axis=0))
+    assert one.loss_curve_[0] == pytest.approx(other.loss_curve_[0], rel=1e-5)
+    assert one.loss_curve_[-1] == pytest.approx(other.loss_curve_[-1], rel=0.1)
+
+
+def test_wide_sparse_rows_give_the_bits_of_dense_ones():
+    rows = sp.random_array((300, 900), density=0.01, format="csr", dtype=np.float32, rng=np.random.default_rng(0))
+    settings = {**COMMON, "hidden_layer_sizes": (), "max_iter": 3}
+    sparse, dense = (Autoencoder(4, **settings).fit(data) for data in (rows, rows.toarray()))
+    assert_array_equal(sparse.coefs_[0], dense.coefs_[0])
+
+
+def test_widths_beyond_memory_are_refused_at_once():
+    with pytest.raises(MemoryError):
+        Autoencoder(2, **{**COMMON, "hidden_layer_sizes": (2**23,)}).fit(np.ones((5, 2)))
+
+
+def test_the_remedy_of_a_divergence_is_one_that_goes_with_it(X):
+    with pytest.raises(autoenc.DivergenceError, match="Lower learning_rate_init .now 1e.30., or scale the features"):
+        Autoencoder(8, **COMMON, learning_rate_init=1e30).fit(X)
+
+
+@pytest.mark.parametrize(
     ("kind", "words"),
     [
         (VariationalAutoencoder, "solver"),

@@ -1,5 +1,6 @@
 #include "train/kfac.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -59,7 +60,8 @@ struct ae_kfac {
     char *roots, *along;   /* [panel][sampled][32]: roots of the loss's curvature; derivatives along the direction */
     char *normal;          /* [worker][width]: draws of a row */
     char *tiles, *scratch; /* by worker: a tile of an average, memory of inversion */
-    size_t tile_bytes, scratch_bytes, normal_bytes;
+    char *weighted;        /* likewise: a panel of inputs by the rows' weights */
+    size_t tile_bytes, scratch_bytes, normal_bytes, weighted_bytes;
     int64_t sampled; /* most rows of the factors and the quadratic model */
     char *state;
     size_t state_reals, real_size;
@@ -129,14 +131,17 @@ static ae_status check_loss(ae_context *context, const ae_trainer *t) {
 static int64_t list_factors(const ae_kfac *k, kfac_task *out) {
     int64_t n = 0;
     for (int l = 0; l < k->n_layers; l++)
-        for (int side = INPUTS; side <= UNITS; side++)
-            for (int64_t q = 0; q < k->layers[l].factor[side].size / AE_PANEL; q++)
-                for (int64_t row = q * AE_PANEL, end; row < k->layers[l].factor[side].size; row = end, n++) {
-                    end = row + AE_TILE_ROWS < k->layers[l].factor[side].size ? row + AE_TILE_ROWS
-                                                                              : k->layers[l].factor[side].size;
-                    if (out)
-                        out[n] = (kfac_task){l, side, q, row, end};
+        for (int side = INPUTS; side <= UNITS; side++) {
+            const int64_t size = k->layers[l].factor[side].size;
+            for (int64_t q = 0; q < size / AE_PANEL; q++) {
+                const int64_t tiles = (size - q * AE_PANEL + AE_TILE_ROWS - 1) / AE_TILE_ROWS;
+                for (int64_t i = 0; out && i < tiles; i++) {
+                    const int64_t row = q * AE_PANEL + i * AE_TILE_ROWS;
+                    out[n + i] = (kfac_task){l, side, q, row, row + AE_TILE_ROWS < size ? row + AE_TILE_ROWS : size};
                 }
+                n += tiles;
+            }
+        }
     return n;
 }
 
@@ -144,11 +149,12 @@ static int64_t list_factors(const ae_kfac *k, kfac_task *out) {
 static int64_t list_blocks(const ae_kfac *k, int64_t most, kfac_task *out) {
     int64_t n = 0;
     for (int l = 0; l < k->n_layers; l++) {
-        const int64_t rows = k->layers[l].rows, step = most ? most : rows;
-        for (int64_t row = 0; row < rows; row += step)
-            for (int64_t q = 0; q < k->layers[l].panels; q++, n++)
-                if (out)
-                    out[n] = (kfac_task){l, 0, q, row, row + step < rows ? row + step : rows};
+        const int64_t rows = k->layers[l].rows, step = most ? most : rows, panels = k->layers[l].panels;
+        for (int64_t i = 0; out && i < (rows + step - 1) / step * panels; i++) {
+            const int64_t row = i / panels * step;
+            out[n + i] = (kfac_task){l, 0, i % panels, row, row + step < rows ? row + step : rows};
+        }
+        n += (rows + step - 1) / step * panels;
     }
     return n;
 }
@@ -178,7 +184,7 @@ static ae_status reserve_memory(ae_context *context, ae_trainer *t, ae_kfac *k) 
     const size_t real = t->net->real_size, workers = (size_t)ae_pool_size(t->pool);
     ae_status status = AE_OK;
     int64_t widest = 0;
-    size_t offset, state_end = 0, dots, roots, along, normal, tiles, scratch, tasks;
+    size_t offset, state_end = 0, dots, roots, along, normal, tiles, scratch, weighted, tasks;
     void *block;
     AE_TRY(ae_alloc(context, &block, (size_t)k->n_layers * LAYER_PARTS, sizeof offset));
     size_t *const offsets = block;
@@ -196,6 +202,7 @@ static ae_status reserve_memory(ae_context *context, ae_trainer *t, ae_kfac *k) 
     k->tile_bytes = AE_TILE_ROWS * AE_PANEL * real;
     k->scratch_bytes = (size_t)AE_SPD_SCRATCH(widest) * real;
     k->normal_bytes = (size_t)out * real;
+    k->weighted_bytes = (size_t)(k->sampled * AE_PANEL) * real;
     if (status == AE_OK)
         status = ae_arena_reserve(&k->memory, context, (size_t)k->n_panel_tasks, DOTS * sizeof(double), &dots);
     if (status == AE_OK)
@@ -208,6 +215,8 @@ static ae_status reserve_memory(ae_context *context, ae_trainer *t, ae_kfac *k) 
         status = ae_arena_reserve(&k->memory, context, workers, k->tile_bytes, &tiles);
     if (status == AE_OK)
         status = ae_arena_reserve(&k->memory, context, workers, k->scratch_bytes, &scratch);
+    if (status == AE_OK)
+        status = ae_arena_reserve(&k->memory, context, workers, k->weighted_bytes, &weighted);
     if (status == AE_OK)
         status = ae_arena_reserve(&k->memory, context, (size_t)(k->n_factor_tasks + k->n_product_tasks + k->n_panel_tasks),
                                   sizeof(kfac_task), &tasks);
@@ -227,6 +236,7 @@ static ae_status reserve_memory(ae_context *context, ae_trainer *t, ae_kfac *k) 
     k->normal = ae_arena_at(&k->memory, normal);
     k->tiles = ae_arena_at(&k->memory, tiles);
     k->scratch = ae_arena_at(&k->memory, scratch);
+    k->weighted = ae_arena_at(&k->memory, weighted);
     k->factor_tasks = ae_arena_at(&k->memory, tasks);
     k->product_tasks = k->factor_tasks + k->n_factor_tasks;
     k->panel_tasks = k->product_tasks + k->n_product_tasks;
@@ -305,11 +315,13 @@ typedef struct kfac_phase {
     ae_kfac *k;
     const pass *pass;
     int workers;
-    int64_t rows;  /* of the minibatch */
-    int64_t s;     /* of them, those that factors are taken of */
-    int64_t model; /* and those of the quadratic model, no more */
-    double kept;   /* of the averages */
-    double root;   /* of the damping, for both factors */
+    int64_t rows;      /* of the minibatch */
+    int64_t s;         /* of them, those that factors are taken of */
+    int64_t model;     /* and those of the quadratic model, no more */
+    double weight;     /* sum of the weights of the s rows */
+    int first_inverse; /* of those that run now */
+    double kept;       /* of the averages */
+    double root;       /* of the damping, for both factors */
     double l2;
     bool along_last; /* derivatives along the last step too */
     double a, b;     /* the step: a * direction + b * last */
@@ -380,16 +392,29 @@ static void bias_row(const kfac_phase *f, const kfac_layer *l, const kfac_task *
     const kfac_factor *a = &l->factor[INPUTS];
     double sums[AE_PANEL] = {0}; /* as many bytes as reals of either precision */
     char *const row = at(t, a->average, (task->panel * a->size + l->inputs) * AE_PANEL);
-    t->kernels->column_sums(0, f->s, panel, sums);
+    if (columns)
+        t->kernels->column_sums(0, f->s, panel, sums);
     for (int c = 0; c < columns; c++)
         ae_real_set(t->net->bits, row, c,
-                    f->kept * ae_real_at(t->net->bits, row, c) +
-                        (1 - f->kept) / (double)f->s * ae_real_at(t->net->bits, sums, c));
+                    f->kept * ae_real_at(t->net->bits, row, c) + (1 - f->kept) / f->weight * ae_real_at(t->net->bits, sums, c));
     if (l->inputs / AE_PANEL == task->panel)
         ae_real_set(t->net->bits, row, l->inputs % AE_PANEL, 1.0);
 }
 
-/* A tile of an average: kept * average + (1 - kept) * mean over the rows of x^T x. */
+/* A panel of inputs, each row times its weight. A row without weight has no say, whatever it holds. */
+static const char *weighted(const kfac_phase *f, const char *panel, int worker) {
+    const ae_trainer *t = f->t;
+    const size_t row = AE_PANEL * t->net->real_size;
+    char *const to = f->k->weighted + (size_t)worker * f->k->weighted_bytes;
+    if (!f->pass->data->row_weight)
+        return panel;
+    memcpy(to, panel, (size_t)f->s * row);
+    for (int64_t r = 0; r < f->s; r++)
+        t->kernels->scale(AE_PANEL, t->row_weight[r], to + (size_t)r * row);
+    return to;
+}
+
+/* A tile of an average: kept * average + (1 - kept) * mean over the rows of x^T x; derivatives have the rows' weights already. */
 static void factor_task(void *argument, int64_t index, int worker) {
     const kfac_phase *f = argument;
     const ae_trainer *t = f->t;
@@ -399,10 +424,13 @@ static void factor_task(void *argument, int64_t index, int worker) {
     const ae_value *value = task->side == INPUTS ? &l->node->binding.in[0] : &l->node->binding.out;
     const char *x = task->side == INPUTS ? value->data : value->gradient;
     const int64_t width = value->shape.width, end = task->row1 < width ? task->row1 : width;
-    const char *along = at(t, x, task->panel * value->stride);
-    char *const tile = f->k->tiles + (size_t)worker * f->k->tile_bytes;
     const int columns = task->panel * AE_PANEL < width ? ae_panel_columns(width, task->panel) : 0;
+    const char *along = at(t, x, task->panel * value->stride);
+    const double share = (1 - f->kept) / (task->side == INPUTS ? f->weight : (double)f->s);
+    char *const tile = f->k->tiles + (size_t)worker * f->k->tile_bytes;
     lap p = lap_begin(t, worker);
+    if (columns && task->side == INPUTS)
+        along = weighted(f, along, worker);
     if (columns && task->row0 < end) {
         for (int64_t from = 0; from < f->s; from += ROWS_AT_ONCE) {
             const int32_t k = (int32_t)(f->s - from < ROWS_AT_ONCE ? f->s - from : ROWS_AT_ONCE);
@@ -418,7 +446,7 @@ static void factor_task(void *argument, int64_t index, int worker) {
             memset(at(t, tile, r * AE_PANEL + columns), 0, (size_t)(AE_PANEL - columns) * t->net->real_size);
         char *const average = at(t, a->average, (task->panel * a->size + task->row0) * AE_PANEL);
         t->kernels->scale((end - task->row0) * AE_PANEL, f->kept, average);
-        t->kernels->axpy((end - task->row0) * AE_PANEL, (1 - f->kept) / (double)f->s, tile, average);
+        t->kernels->axpy((end - task->row0) * AE_PANEL, share, tile, average);
     }
     if (task->side == INPUTS && l->bias >= 0 && l->inputs >= task->row0 && l->inputs < task->row1)
         bias_row(f, l, task, along, columns);
@@ -437,15 +465,15 @@ static double trace(const ae_trainer *t, const kfac_factor *a) {
 static void inverse_task(void *argument, int64_t index, int worker) {
     const kfac_phase *f = argument;
     const ae_trainer *t = f->t;
-    kfac_layer *l = &f->k->layers[index / 2];
-    kfac_factor *a = &l->factor[index % 2];
+    kfac_layer *l = &f->k->layers[(f->first_inverse + index) / 2];
+    kfac_factor *a = &l->factor[(f->first_inverse + index) % 2];
     const double inputs = trace(t, &l->factor[INPUTS]) / (double)l->rows,
                  units = trace(t, &l->factor[UNITS]) / (double)l->units;
     double share = inputs > 0 && units > 0 ? sqrt(inputs / units) : 1.0;
     const int bits = t->net->bits;
     double root = f->root;
     lap p = lap_begin(t, worker);
-    share = index % 2 == INPUTS ? share : 1.0 / share;
+    share = (f->first_inverse + index) % 2 == INPUTS ? share : 1.0 / share;
     a->failed = true;
     for (int i = 0; i < MOST_TRIES && a->failed; i++, root *= 4) {
         for (int64_t q = 0; q < a->size / AE_PANEL; q++) {
@@ -649,27 +677,32 @@ static double mean_curvature(const ae_trainer *t, const ae_kfac *k) {
 static ae_status learn_curvature(ae_context *context, ae_trainer *t, kfac_phase *f, ae_stop stop, void *stop_argument) {
     ae_kfac *k = f->k;
     ae_status status = AE_OK;
-    if (k->steps % FACTOR_STEPS == 0) {
+    if (k->steps % FACTOR_STEPS == 0 && f->weight > 0) {
         const double young = 1.0 - 1.0 / (double)(k->steps / FACTOR_STEPS + 1);
         f->kept = young < MOST_KEPT ? young : MOST_KEPT;
         run(f, sample_task, n_blocks(f->s));
         run(f, factor_task, k->n_factor_tasks);
         AE_TRY(train_ask(context, t, stop, stop_argument));
     }
-    if (k->damping == 0.0) {
+    if (k->steps == 0) {
         k->damping = FIRST_DAMPING * mean_curvature(t, k);
-        if (!(k->damping > 0) || !isfinite(k->damping))
-            return ae_fail(context, AE_ERR_NONFINITE, "the curvature of the loss is %g at the first step; it must be positive",
-                           k->damping);
+        if (!isfinite(k->damping))
+            return ae_fail(context, AE_ERR_NONFINITE, "the curvature of the loss is %g at the first step", k->damping);
+        if (k->damping == 0.0) /* rows without weight: the next minibatch begins */
+            return AE_OK;
     }
     if (k->steps % INVERSE_STEPS == 0 || k->steps < FIRST_INVERSES) {
         f->root = sqrt(k->damping + f->l2);
-        run(f, inverse_task, 2 * k->n_layers);
+        /* Each may take long; asked between as many as run at once. */
+        for (f->first_inverse = 0; f->first_inverse < 2 * k->n_layers; f->first_inverse += f->workers) {
+            const int left = 2 * k->n_layers - f->first_inverse;
+            run(f, inverse_task, left < f->workers ? left : f->workers);
+            AE_TRY(train_ask(context, t, stop, stop_argument));
+        }
         for (int i = 0; i < k->n_layers; i++)
             if (k->layers[i].factor[INPUTS].failed || k->layers[i].factor[UNITS].failed)
                 return ae_fail(context, AE_ERR_NONFINITE, "the curvature of node '%s' cannot be inverted",
                                k->layers[i].node->desc.name);
-        AE_TRY(train_ask(context, t, stop, stop_argument));
     }
 cleanup:
     return status;
@@ -683,7 +716,9 @@ static double choose_step(kfac_phase *f, const double *dots) {
     const int64_t stride = k->sampled * AE_PANEL;
     const double damping = k->damping + f->l2, rows = (double)f->model;
     const double dd = joined_dot(f, k->along, stride, k->along, stride) / rows + damping * dots[DD];
-    f->b = 0.0;
+    f->a = f->b = 0.0;
+    if (dd < DBL_MIN) /* no gradient, no step; NaN goes on to be seen */
+        return 0.0;
     f->a = -dots[GD] / dd;
     if (f->along_last) {
         const double dp = joined_dot(f, k->along, stride, z->gradient, z->stride) / rows + damping * dots[DP];
@@ -720,7 +755,7 @@ static ae_status follow(ae_context *context, ae_trainer *t, const kfac_phase *f,
     const double ratio = status == AE_OK ? change / foretold : -1.0;
     if (ratio > 0.75)
         k->damping *= DAMPING_FALL;
-    else if (!(ratio >= 0.25))
+    else if (foretold != 0.0 && !(ratio >= 0.25))
         k->damping /= DAMPING_FALL;
     const double least = LEAST_DAMPING * mean_curvature(t, k);
     k->damping = k->damping < least ? least : k->damping;
@@ -747,9 +782,13 @@ ae_status train_kfac_step(ae_context *context, ae_trainer *t, const pass *p, int
     ae_status status;
     AE_TRY(train_run(context, t, 0, p, from, rows, true, NULL, stop, stop_argument));
     const double before = train_loss(t, 0, (double)rows);
+    for (int64_t row = 0; row < f.s; row++)
+        f.weight += t->row_weight[row];
     run(&f, gradient_task, k->n_panel_tasks);
     run(&f, root_task, n_blocks(f.s));
     AE_TRY(learn_curvature(context, t, &f, stop, stop_argument));
+    if (k->damping == 0.0)
+        goto cleanup;
     run(&f, units_task, k->n_product_tasks);
     run(&f, inputs_task, k->n_product_tasks);
     AE_TRY(train_ask(context, t, stop, stop_argument));

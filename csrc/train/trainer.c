@@ -382,7 +382,8 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     AE_TRY(ae_pool_new(context, &t->pool, options->n_threads));
     AE_TRY(check_losses(context, t, losses, n_losses));
     AE_TRY(check_stages(context, t, stages, n_stages));
-    AE_TRY(use_pairs(context, t));
+    if (stages[0].rule != AE_KFAC) /* which reads values as they are */
+        AE_TRY(use_pairs(context, t));
     /* Planned for one row first: it tells the bytes of a row, which tell the chunk. */
     AE_TRY(ae_net_plan_rows(context, t->net, 1, true, 1));
     t->whole_only = needs_all_rows(t->net) || stages[0].rule == AE_KFAC;

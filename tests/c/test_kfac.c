@@ -248,9 +248,10 @@ static double step_by_hand(int step, int loss, double l2, double rate, const ae_
         for (int l = 0; l < LAYERS; l++) {
             for (int i = 0; i <= widths[l]; i++)
                 for (int j = 0; j <= widths[l]; j++) {
-                    double sum = 0;
-                    for (int r = 0; r < SAMPLED; r++)
-                        sum += input_of(l, r, i) * input_of(l, r, j) / SAMPLED;
+                    double sum = 0, all = 0;
+                    for (int r = 0; r < SAMPLED; r++, all += weights[r - 1])
+                        sum += weights[r] * input_of(l, r, i) * input_of(l, r, j);
+                    sum /= all;
                     factor_in.of[l][i][j] = kept * factor_in.of[l][i][j] + (1 - kept) * sum;
                 }
             for (int i = 0; i < widths[l + 1]; i++)
