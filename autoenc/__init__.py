@@ -64,15 +64,36 @@ _HOME = {
 }
 
 
+# Public modules, there without an import of their own.
+_MODULES = frozenset(
+    {
+        "callbacks",
+        "contraction",
+        "corruption",
+        "exceptions",
+        "inspection",
+        "io",
+        "layers",
+        "losses",
+        "onnx",
+        "penalties",
+        "plotting",
+        "sparsity",
+    }
+)
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    return sorted(set(globals()) | set(__all__) | _MODULES)

@@ -58,7 +58,7 @@ def check_writable(path: Any) -> None:
 def replacing(path: Any) -> Iterator[Path]:
     """An empty file beside `path` to write to, which takes its place at the end; after an error it is deleted.
 
-    So at any moment the old file or the new one is there, whole.
+    So at any moment the old file or the new one is there, whole. The new one has the permissions of the old.
 
     Raises
     ------
@@ -71,6 +71,8 @@ def replacing(path: Any) -> Iterator[Path]:
     final, temporary, descriptor = _beside(path)
     mode = os.fstat(descriptor).st_mode
     os.close(descriptor)
+    with contextlib.suppress(OSError):
+        mode = Path(final).stat().st_mode  # what was private stays so
     try:
         yield temporary
         with temporary.open("rb+") as file:

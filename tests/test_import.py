@@ -38,6 +38,22 @@ print(" ".join(new))
         assert name not in loaded
 
 
+def test_public_modules_are_there_without_an_import_of_their_own(environment):
+    script = """
+from pathlib import Path
+import autoenc
+folder = Path(autoenc.__file__).parent
+public = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+public = {name for name in public if not name.startswith("_")}
+assert public == autoenc._MODULES, public ^ autoenc._MODULES
+assert public <= set(dir(autoenc))
+for name in public:
+    assert getattr(autoenc, name).__name__ == f"autoenc.{name}"
+print("all")
+"""
+    assert run(script, environment) == "all\n"
+
+
 def test_the_predictor_module_loads_numpy_and_the_extension_only(environment):
     script = """
 import sys

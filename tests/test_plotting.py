@@ -287,6 +287,26 @@ def test_loss_curves(digits, model, detector):
     assert len(LossCurveDisplay.from_estimator(imputer, ax=axes()).lines_["training"].get_ydata()) == 3
 
 
+def test_loss_curves_of_several_estimators_on_the_same_axes():
+    ax = axes()
+    one = LossCurveDisplay.from_predictions([5.0, 3.0], [6.0, 4.0], ax=ax, name="one")
+    other = LossCurveDisplay.from_predictions([4.0, 2.0], ax=ax, name="other", curve_kwargs={"linewidth": 0.5})
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "one: training",
+        "one: validation",
+        "other: training",
+    ]
+    colours = [line.get_color() for line in (*one.lines_.values(), *other.lines_.values())]
+    assert len(set(colours)) == 3
+    assert other.lines_["training"].get_linewidth() == 0.5
+
+
+@pytest.mark.parametrize("threshold", [np.nan, np.inf])
+def test_thresholds_that_are_no_place(threshold):
+    with pytest.raises(ValueError, match=r"threshold=.*allowed are finite numbers"):
+        ErrorDistributionDisplay.from_predictions([1.0, 2.0], threshold=threshold, ax=axes())
+
+
 def test_the_scale_of_losses():
     assert LossCurveDisplay.from_predictions([5.0, 0.1], ax=axes()).ax_.get_yscale() == "log"
     assert LossCurveDisplay.from_predictions([5.0, 1.0], ax=axes()).ax_.get_yscale() == "linear"

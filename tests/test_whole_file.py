@@ -55,6 +55,16 @@ def test_a_link_stays_one_and_permissions_are_those_of_new_files(tmp_path):
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
 
 
+def test_what_was_private_stays_private(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    path.chmod(0o600)
+    with replacing(path) as file:
+        file.write_text("new")
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 def test_errors_name_the_path_that_was_given(tmp_path):
     nowhere = tmp_path / "nowhere" / "a.txt"
     with pytest.raises(FileNotFoundError) as found, replacing(nowhere):

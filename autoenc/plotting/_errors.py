@@ -161,6 +161,8 @@ class ErrorDistributionDisplay(Display):
         threshold = self.threshold
         if threshold is not None and (isinstance(threshold, bool) or not isinstance(threshold, Real)):
             raise TypeError(f"threshold={threshold!r}; allowed are numbers and None")
+        if threshold is not None and not np.isfinite(threshold):
+            raise ValueError(f"threshold={threshold!r}; allowed are finite numbers and None")
         errors = np.asarray(self.errors, dtype=np.float64)
         if errors.ndim != 1 or len(errors) == 0 or not np.isfinite(errors).all():
             raise ValueError(f"errors have shape {errors.shape}; allowed are finite numbers of shape (n_samples,)")

@@ -112,15 +112,26 @@ class LossCurveDisplay(Display):
             curves["validation"] = validation_loss
         return cls(curves).plot(ax, **plot_arguments)
 
-    def plot(self, ax: Any = None, *, scale: str = "auto") -> Self:
-        """Draw.
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        name: str | None = None,
+        scale: str = "auto",
+        curve_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Draw. Several displays on the same axes have colours of their own.
 
         Parameters
         ----------
         ax : Axes, default=None
             Where to draw. None: a new figure.
+        name : str or None, default=None
+            Of the estimator, in front of the titles in the legend.
         scale : {"auto", "linear", "log"}, default="auto"
             Of the loss. "auto": "log" where all losses are positive and the largest is more than 20 times the least.
+        curve_kwargs : dict or None, default=None
+            Of each curve, for matplotlib's ``plot``: ``{"linewidth": 1}``.
 
         Returns
         -------
@@ -133,32 +144,39 @@ class LossCurveDisplay(Display):
             if values.ndim != 1 or len(values) == 0:
                 raise ValueError(f"the curve {title!r} has shape {values.shape}; allowed is (n_epochs,), at least one")
         ax = axes_for(ax, type(self).__name__, (6.4, 3.6))
+        before = len(ax.get_legend_handles_labels()[1])
         for values in self.members:
             ax.plot(np.arange(1, len(values) + 1), values, color=LIGHT, linewidth=0.8, zorder=1)
         self.lines_: dict[str, Any] = {}
         everything = np.concatenate([*curves.values()])
         colours = (BLUE, ORANGE, COLOURS[3], COLOURS[8])
         for i, (title, values) in enumerate(curves.items()):
-            style = {"linestyle": "--" if "validation" in title else "-", "color": colours[i % len(colours)]}
+            style = {
+                "linestyle": "--" if "validation" in title else "-",
+                "color": colours[(before + i) % len(colours)],
+                "marker": "o" if len(values) == 1 else "",
+                "linewidth": 1.8,
+                "label": title if name is None else f"{name}: {title}",
+                **(curve_kwargs or {}),
+            }
             epochs = np.arange(1, len(values) + 1)
-            marker = "o" if len(values) == 1 else ""
-            (self.lines_[title],) = ax.plot(epochs, values, label=title, marker=marker, linewidth=1.8, **style)
+            (self.lines_[title],) = ax.plot(epochs, values, **style)
             if "validation" in title:
                 best = int(np.nanargmin(values))
-                ax.plot(best + 1, values[best], "o", color=style["color"], markersize=6)
+                ax.plot(best + 1, values[best], "o", color=self.lines_[title].get_color(), markersize=6)
                 ax.annotate(
                     f"best: {values[best]:.4g} after {best + 1}",
                     (best + 1, values[best]),
                     xytext=(0, 9),
                     textcoords="offset points",
                     ha="right" if best > len(values) / 2 else "left",
-                    color=style["color"],
+                    color=self.lines_[title].get_color(),
                 )
         wide = bool(np.nanmin(everything) > 0 and np.nanmax(everything) > WIDE * np.nanmin(everything))
         ax.set_yscale("log" if scale == "log" or (scale == "auto" and wide) else "linear")
         ax.set_xlabel("epoch")
         ax.set_ylabel(self.ylabel)
-        if len(curves) > 1 or len(self.members):
+        if len(curves) > 1 or len(self.members) or before or name is not None:
             ax.legend(frameon=False)
         tidy(ax)
         self._keep(ax)
