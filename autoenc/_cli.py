@@ -242,6 +242,8 @@ def _answers(
     others = [] if chosen.condition is None else [table.column(chosen.condition)]
     first = 0
     for block in table.blocks(columns, others):
+        if not len(block.numbers):
+            continue
         given = {}
         if others:
             given["condition"] = _labels(block.others[others[0]], stored["state"].get("condition_categories_"))

@@ -298,7 +298,7 @@ class ParquetTable(Table):
 
         try:
             yield
-        except pyarrow.ArrowException as error:
+        except (pyarrow.ArrowException, OSError) as error:  # damaged pages are an OSError
             raise TableError(f"{self.path} cannot be read as Parquet: {error}") from error
 
     def blocks(self, columns: Sequence[str], others: Sequence[str] = ()) -> Iterator[Block]:

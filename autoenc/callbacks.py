@@ -135,8 +135,8 @@ class Checkpoint(_Callback, _checkpoint.Asked):
     """Writes the state of the fit to a file, from which a fit that was killed goes on.
 
     The same as the arguments `checkpoint`, `checkpoint_every` and `resume` of `fit`, for a fit that gets no arguments:
-    inside a pipeline, or a script that is started again and again. In a search, whose fits would share the file, the
-    last one has it.
+    inside a pipeline, or a script that is started again and again. A search, whose fits share the file, leaves the last
+    one's there, and with `resume` refuses all but the first, as of another fit: it wants none.
 
     Parameters
     ----------
@@ -188,7 +188,8 @@ class CSVLogger(_Callback):
 
     Each line is in the file as soon as its epoch is over, so that it can be followed, and read after a crash. The
     training is "fit"; that of the second one of a classifier or regressor, whose epochs count from 1 again and whose
-    loss is another, "fine_tune".
+    loss is another, "fine_tune". The fits of a search write to the same file, one after the other (with ``n_jobs`` at
+    the same time): the last one is left.
 
     Parameters
     ----------

@@ -622,6 +622,29 @@ def test_a_table_without_rows_is_named(suffix, model, tmp_path, capsys):
     assert not (tmp_path / "out.npy").exists()
 
 
+def test_a_detector_names_a_table_without_rows(csv, tmp_path, capsys):
+    detector, none = tmp_path / "detector.safetensors", tmp_path / "none.csv"
+    train = ("--estimator", "AutoencoderOutlierDetector", "--param", "n_estimators=1", "--ignore", "kind")
+    answer(capsys, "train", csv, "-o", detector, *train)
+    none.write_text(",".join(NAMES) + "\n")
+    assert (
+        answer(capsys, "score", detector, none, "-o", tmp_path / "out.csv", status=1)["error"]
+        == f"{none}: there are no rows"
+    )
+
+
+def test_damaged_pages_of_parquet_name_the_file(model, tmp_path, capsys):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "damaged.parquet"
+    rows = np.random.default_rng(0).random((500, len(NAMES)))
+    parquet.write_table(pyarrow.table(dict(zip(NAMES, rows.T, strict=True))), path, compression="snappy")
+    content = bytearray(path.read_bytes())
+    content[4:204] = bytes(200)
+    path.write_bytes(content)
+    error = answer(capsys, "encode", model, path, "-o", tmp_path / "out.csv", status=1)["error"]
+    assert error.startswith(f"{path} cannot be read as Parquet: ")
+
+
 def test_large_whole_numbers_of_parquet_are_numbers(tmp_path):
     """Rounded, where float64 does not hold them; in CSV they are, too."""
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
