@@ -323,8 +323,9 @@ typedef struct kfac_phase {
     double kept;       /* of the averages */
     double root;       /* of the damping, for both factors */
     double l2;
-    bool along_last; /* derivatives along the last step too */
-    double a, b;     /* the step: a * direction + b * last */
+    bool along_last;  /* derivatives along the last step too */
+    bool looks_ahead; /* the step may be taken back */
+    double a, b;      /* the step: a * direction + b * last */
 } kfac_phase;
 
 static void run(const kfac_phase *f, ae_task function, int64_t n) {
@@ -629,6 +630,20 @@ static double joined_dot(const kfac_phase *f, const char *x, int64_t x_stride, c
     return sum;
 }
 
+/* Copies a panel of the parameters to where the product was, or back. */
+static void exchange(const kfac_phase *f, const kfac_layer *l, int64_t panel, bool back) {
+    const ae_trainer *t = f->t;
+    const int64_t reals = l->inputs * AE_PANEL;
+    char *const kept = at(t, l->product, panel * l->rows * AE_PANEL);
+    char *const weight = at(t, t->net->parameter_base, t->net->parameters[l->weight].offset + panel * reals);
+    memcpy(back ? weight : kept, back ? kept : weight, (size_t)reals * t->net->real_size);
+    if (l->bias >= 0) {
+        char *const bias = at(t, t->net->parameter_base, t->net->parameters[l->bias].offset + panel * AE_PANEL);
+        char *const place = at(t, kept, reals);
+        memcpy(back ? bias : place, back ? place : bias, AE_PANEL * t->net->real_size);
+    }
+}
+
 /* last = a * direction + b * last, which the parameters then take. */
 static void move_task(void *argument, int64_t index, int worker) {
     const kfac_phase *f = argument;
@@ -638,6 +653,8 @@ static void move_task(void *argument, int64_t index, int worker) {
     const int64_t n = l->rows * AE_PANEL, place = task->panel * n, reals = l->inputs * AE_PANEL;
     char *last = at(t, l->last, place);
     lap p = lap_begin(t, worker);
+    if (f->looks_ahead)
+        exchange(f, l, task->panel, false);
     if (f->along_last)
         t->kernels->scale(n, f->b, last);
     else
@@ -652,17 +669,17 @@ static void move_task(void *argument, int64_t index, int worker) {
     lap_end(&p, PROFILE_UPDATE, (int)(l->node - t->net->nodes));
 }
 
-/* Back from where a step led: parameters as before it up to rounding, and no last step. */
+/* Parameters as they were before the step, and no last step. */
 static void back_task(void *argument, int64_t index, int worker) {
-    kfac_phase back = *(const kfac_phase *)argument;
-    const kfac_task *task = &back.k->panel_tasks[index];
-    const kfac_layer *l = &back.k->layers[task->layer];
-    char *last = at(back.t, l->last, task->panel * l->rows * AE_PANEL);
-    back.a = 0.0;
-    back.b = -1.0;
-    back.along_last = true;
-    move_task(&back, index, worker);
-    memset(last, 0, (size_t)(l->rows * AE_PANEL) * back.t->net->real_size);
+    const kfac_phase *f = argument;
+    const ae_trainer *t = f->t;
+    const kfac_task *task = &f->k->panel_tasks[index];
+    const kfac_layer *l = &f->k->layers[task->layer];
+    const size_t real = t->net->real_size;
+    (void)worker;
+    memset(at(t, l->last, task->panel * l->rows * AE_PANEL), 0, (size_t)(l->rows * AE_PANEL) * real);
+    exchange(f, l, task->panel, true);
+    ae_net_pack_tile(t->net, l->weight, task->panel, 0, l->inputs);
 }
 
 static double mean_curvature(const ae_trainer *t, const ae_kfac *k) {
@@ -777,7 +794,8 @@ ae_status train_kfac_step(ae_context *context, ae_trainer *t, const pass *p, int
                     .model = eighth < rows ? eighth : rows,
                     .l2 = t->options.l2,
                     .workers = train_workers(t, 2 * t->net->flops_per_row * (double)rows),
-                    .along_last = k->steps > 0};
+                    .along_last = k->steps > 0,
+                    .looks_ahead = (k->steps + 1) % DAMPING_STEPS == 0};
     double dots[DOTS] = {0};
     ae_status status;
     AE_TRY(train_run(context, t, 0, p, from, rows, true, NULL, stop, stop_argument));
@@ -802,7 +820,7 @@ ae_status train_kfac_step(ae_context *context, ae_trainer *t, const pass *p, int
         return ae_fail(context, AE_ERR_NONFINITE, "the step is not finite");
     run(&f, move_task, k->n_panel_tasks);
     k->steps++;
-    if (k->steps % DAMPING_STEPS == 0) {
+    if (f.looks_ahead) {
         /* l2 / 2 (|w + s|^2 - |w|^2), where |s|^2 takes the biases in as well, which are few. */
         const double square = f.a * f.a * dots[DD] + 2 * f.a * f.b * dots[DP] + f.b * f.b * dots[PP];
         const double penalty = f.l2 * (f.a * dots[WD] + f.b * dots[WP] + 0.5 * square);

@@ -91,7 +91,10 @@ typedef struct matrices {
 static double values[LAYERS + 1][ROWS][WIDEST], deltas[LAYERS + 1][ROWS][WIDEST], changes[2][LAYERS + 1][ROWS][WIDEST];
 static matrices w, gradient, direction, last, factor_in, factor_out, inverse_in, inverse_out;
 
-static double slope(int layer, double y) { return layer == 0 ? 1 - y * y : 1.0; } /* tanh, identity, identity */
+static bool logistic; /* in place of tanh: then the padding of hidden values is not zero */
+
+static double hidden(double x) { return logistic ? 1 / (1 + exp(-x)) : tanh(x); }
+static double slope(int layer, double y) { return layer ? 1.0 : logistic ? y * (1 - y) : 1 - y * y; }
 
 static double forward(const matrices *at, int loss) {
     double total = 0;
@@ -103,7 +106,7 @@ static double forward(const matrices *at, int loss) {
                 double sum = at->of[l][widths[l]][j];
                 for (int i = 0; i < widths[l]; i++)
                     sum += values[l][r][i] * at->of[l][i][j];
-                values[l + 1][r][j] = l == 0 ? tanh(sum) : sum;
+                values[l + 1][r][j] = l == 0 ? hidden(sum) : sum;
             }
         for (int c = 0; c < COLUMNS; c++) {
             const double z = values[LAYERS][r][c], t = data[r * COLUMNS + c];
@@ -341,6 +344,8 @@ static ae_trainer *started(const program *p) {
 TEST(steps_by_hand) {
     for (int loss = 0; loss < 3; loss++) {
         program p = chain(64, losses[loss]);
+        logistic = loss == 1;
+        p.net.node[1].activation = logistic ? AE_LOGISTIC : AE_TANH;
         p.options.l2 = loss == 0 ? 1e-3 : 0.0;
         ae_trainer *t = started(&p);
         if (!t)
@@ -491,6 +496,51 @@ TEST(interrupted_steps_leave_nothing) {
     ae_trainer_free(other);
 }
 
+/* What was learnt is forgotten with an epoch that ends early: what follows is what a trainer does that begins there. */
+TEST(interrupted_later) {
+    const program p = chain(64, "log_loss");
+    ae_trainer *t = started(&p), *other = started(&p);
+    ae_context context;
+    ae_epoch_result result;
+    int asked = 0;
+    if (!t || !other)
+        return;
+    for (int e = 0; e < 7; e++)
+        trainer_epoch_loss(t);
+    CHECK(ae_trainer_epoch(&context, t, at_once, &asked, &result) == AE_ERR_INTERRUPTED, "not interrupted");
+    const ae_net *net = ae_trainer_net(t);
+    memcpy(ae_trainer_net(other)->parameter_base, net->parameter_base, (size_t)net->parameter_reals * net->real_size);
+    ae_net_pack_all(ae_trainer_net(other));
+    ae_trainer_seek(other, 7, 7);
+    ae_trainer_commit(other);
+    for (int e = 0; e < 7; e++)
+        CHECK(trainer_epoch_loss(t) == trainer_epoch_loss(other), "epoch %d", e);
+    ae_trainer_free(t);
+    ae_trainer_free(other);
+}
+
+/* The fifth step, after which the loss is looked at, is made far too long by the schedule. */
+TEST(a_step_out_of_the_numbers_is_taken_back) {
+    for (int bits = 32; bits <= 64; bits += 32) {
+        program p = chain(bits, "squared_error");
+        p.options.schedule = (ae_schedule){
+            .kind = AE_SCHEDULE_STEP, .base = 1, .total_steps = 6, .period = 4, .factor = bits == 32 ? 1e30 : 1e250};
+        ae_trainer *t = started(&p);
+        int64_t n;
+        if (!t)
+            return;
+        for (int e = 0; e < 4; e++)
+            trainer_epoch_loss(t);
+        double *before = copy_weights(ae_trainer_net(t), NULL, &n);
+        trainer_epoch_loss(t);
+        double *after = copy_weights(ae_trainer_net(t), NULL, &n);
+        CHECK(!memcmp(before, after, (size_t)n * sizeof *after), "%d bits: weights have moved", bits);
+        free(before);
+        free(after);
+        ae_trainer_free(t);
+    }
+}
+
 int main(void) {
     fill(data, ROWS * COLUMNS, 0, 1);
     fill(weights, ROWS, 0.5, 1.5);
@@ -506,5 +556,7 @@ int main(void) {
     RUN(refuses_what_it_cannot_train);
     RUN(every_allocation_may_fail);
     RUN(interrupted_steps_leave_nothing);
+    RUN(interrupted_later);
+    RUN(a_step_out_of_the_numbers_is_taken_back);
     return harness_finish("test_kfac");
 }
