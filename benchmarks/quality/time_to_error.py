@@ -43,7 +43,7 @@ class Recipe:
 
 # With the decay of "adam" the objective is that of ours; SGD's is a sum over pixels.
 RECIPES = {
-    "kfac": Recipe("ours", "kfac", 8, 1000, 1.0, 3e-6),
+    "kfac": Recipe("ours", "kfac", 9, 1000, 1.0, 3e-6),
     "adam": Recipe("torch", "Adam", 28, 256, 1e-3, 3e-6),
     "adam-tanh": Recipe("torch", "Adam", 28, 256, 1e-3, 3e-6, "tanh"),
     "adam-relu": Recipe("torch", "Adam", 28, 256, 1e-3, 0.0, "relu"),
