@@ -1,0 +1,60 @@
+/* What the two files of K-FAC share and nobody else sees: kfac_memory.c makes and takes apart, kfac.c steps. */
+#ifndef AE_TRAIN_KFAC_INTERNAL_H
+#define AE_TRAIN_KFAC_INTERNAL_H
+
+#include "train/kfac.h"
+
+#define LEAST_SAMPLED 256 /* rows for the factors: a quarter of the minibatch, at least these */
+#define ROWS_OF_TASK 96   /* of the products between inverses: 96 rows of a thousand columns stay in the second-level cache */
+
+enum { INPUTS, UNITS };
+enum { DD, DP, PP, GD, GP, WD, WP, DOTS };
+
+/* One factor of a layer's curvature. */
+typedef struct kfac_factor {
+    int64_t n, size; /* rows; padded to panels */
+    char *average;   /* panels, [panel][size][32]; only tiles at and below the diagonal */
+    char *inverse;   /* of the damped average; whole */
+    bool failed;
+} kfac_factor;
+
+typedef struct kfac_layer {
+    const ae_node *node;
+    int weight, bias;                    /* parameters; bias -1: none */
+    int64_t inputs, units, rows, panels; /* rows: inputs, and one for the bias */
+    kfac_factor factor[2];
+    /* (rows, units) in panels: gradient, product with one inverse (scratch), direction, last step. */
+    char *gradient, *product, *direction, *last;
+} kfac_layer;
+
+typedef struct kfac_task {
+    int layer, side;
+    int64_t panel, row0, row1;
+} kfac_task;
+
+struct ae_kfac {
+    ae_arena memory;
+    kfac_layer *layers;
+    int n_layers;
+    kfac_task *factor_tasks, *product_tasks, *panel_tasks; /* tiles of averages; blocks of rows by panel; panels */
+    int64_t n_factor_tasks, n_product_tasks, n_panel_tasks;
+    double *dots;          /* [panel task][DOTS] */
+    char *roots, *along;   /* [panel][sampled][32]: roots of the loss's curvature; derivatives along the direction */
+    char *normal;          /* [worker][width]: draws of a row */
+    char *tiles, *scratch; /* by worker: a tile of an average, memory of inversion */
+    char *weighted;        /* likewise: a panel of inputs by the rows' weights */
+    size_t tile_bytes, scratch_bytes, normal_bytes, weighted_bytes;
+    int64_t sampled; /* most rows of the factors and the quadratic model */
+    char *state;
+    size_t state_reals, real_size;
+    double damping; /* 0: not chosen yet */
+    int64_t steps;
+};
+
+static inline int64_t padded(int64_t n) { return ae_panels(n) * AE_PANEL; }
+
+static inline char *at(const ae_trainer *t, const char *base, int64_t reals) {
+    return (char *)base + (size_t)reals * t->net->real_size;
+}
+
+#endif
