@@ -141,7 +141,7 @@ class BaseAutoencoder(
         "random_state": ["random_state"],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
-        "precision": [OneOf({"float32", "float64"})],
+        "precision": [OneOf(set(_spec.PRECISIONS))],
         "n_jobs": [Integral, None],
         "callbacks": [callable, list, tuple, None],
     }
@@ -304,8 +304,9 @@ class BaseAutoencoder(
         linked = _columns.add_links(graph, output)
         score_nodes += graph.cut(n_trained)
         _columns.check_size(graph, len(score_nodes))
+        _spec.take_apart([*graph.nodes, *score_nodes], self.precision)
         return Spec(
-            precision=self.precision,
+            precision=_spec.real_type(self.precision),
             n_features=n_features,
             n_outputs=n_outputs,
             n_components=n_components,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoenc import _condition, _data
+from autoenc import _condition, _data, _spec
 from autoenc._condition import Known
 
 
@@ -45,7 +45,7 @@ class Conditioned:
             )
         columns, known = _data.check_condition(
             condition,
-            precision=self.precision,
+            precision=_spec.real_type(self.precision),
             name=name,
             n_rows=n_rows,
             known=known,

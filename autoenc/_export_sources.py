@@ -9,6 +9,7 @@ from autoenc._export_network import Network, of_spec
 from autoenc._marginalized_network import MarginalizedPredictor, _graph
 from autoenc._outlier_scores import OutlierPredictor
 from autoenc._predictor import Predictor, parameters
+from autoenc._spec import real_type
 
 
 def is_imputer(model: Any) -> bool:
@@ -45,7 +46,7 @@ def dtype_of(source: Any) -> np.dtype[Any]:
         return np.dtype(source._dtype)
     if is_imputer(source):
         network = source.autoencoder_
-        precision = source.precision if network is None else network._spec["precision"]
+        precision = real_type(source.precision) if network is None else network._spec["precision"]
     else:
         precision = source._spec["precision"]
     dtype: np.dtype[Any] = np.dtype(precision)

@@ -132,6 +132,11 @@ class Fitting(Watched):
                     f"{name}={getattr(self, name)!r} does not go with solver={self.solver!r}, which needs "
                     f"{NEEDS[self.solver]}; allowed: {neutral!r}"
                 )
+        if self.solver == "lbfgs" and self.precision == "bfloat16":
+            raise ValueError(
+                "precision='bfloat16' does not go with solver='lbfgs', whose line search needs a loss of more digits; "
+                "allowed: 'high', 'float32', 'float64'"
+            )
         for callback in self._callbacks():
             if not callable(callback):
                 raise ValueError(
@@ -161,7 +166,7 @@ class Fitting(Watched):
         self: Any, X: Any, X_clean: Any, condition: Any, *, reset: bool, name: str = "X", like: Rows | None = None
     ) -> Rows:
         """Rows with their targets and conditions; `like` are the training rows that these belong to."""
-        precision, allow_nan = self.precision, self.missing == "mask"
+        precision, allow_nan = _spec.real_type(self.precision), self.missing == "mask"
         frame = X if X_clean is None else X_clean
         X = _data.check_features(self, X, reset=reset, precision=precision, name=name, allow_nan=allow_nan)
         loss, ranges = self._target_loss(), None if like is None else like.ranges

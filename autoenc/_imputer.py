@@ -15,7 +15,7 @@ from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import Interval, MissingValues
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
-from autoenc import _checkpoint, _core, _data
+from autoenc import _checkpoint, _core, _data, _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._available import AvailableIf, NotWithTheseParameters
 from autoenc._base import MOST
@@ -121,7 +121,7 @@ class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseE
         Determines first weights, order and masks.
     verbose : int, default=0
         As in `Autoencoder`.
-    precision : {"float32", "float64"}, default="float32"
+    precision : {"float32", "float64", "high", "bfloat16"}, default="float32"
         Of the network.
     n_jobs : int or None, default=None
         Threads, as in `Autoencoder`; the result does not depend on it.
@@ -258,7 +258,7 @@ class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseE
     def _standardised(self, X: Any) -> NDArray[Any]:
         """What the network sees."""
         used = self._used()
-        out = np.empty((X.shape[0], len(used)), dtype=self.precision)
+        out = np.empty((X.shape[0], len(used)), dtype=_spec.real_type(self.precision))
         for rows in row_blocks(X):
             with np.errstate(over="ignore"):
                 z = (_dense(X[rows])[:, used] - self.mean_[used]) / self.scale_[used]

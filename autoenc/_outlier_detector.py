@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import check_is_fitted
 
-from autoenc import _core, _data, _outlier_members
+from autoenc import _core, _data, _outlier_members, _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._base import MOST
 from autoenc._decorators import fit_context, validate_params
@@ -125,7 +125,7 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
         ``40 * sqrt(128 / n_features)``, at least 10: a row of a wide table says more, and takes longer.
     random_state : int, RandomState instance or None, default=None
         Determines bags and members.
-    precision : {"float32", "float64"}, default="float32"
+    precision : {"float32", "float64", "high", "bfloat16"}, default="float32"
         Of the members.
     n_jobs : int or None, default=None
         Threads, each with a member or a block of rows at a time; as in `Autoencoder`. The results do not depend on it.
@@ -239,7 +239,7 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
         "batch_size": [Interval(Integral, 1, MOST, closed="both")],
         "max_iter": [OneOf({"auto"}), Interval(Integral, 1, MOST, closed="both")],
         "random_state": ["random_state"],
-        "precision": [OneOf({"float32", "float64"})],
+        "precision": [OneOf(set(_spec.PRECISIONS))],
         "n_jobs": [Integral, None],
     }
 
@@ -463,7 +463,7 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
         if d == 0:
             raise ValueError("X has no value at all: every entry is missing (NaN); at least one must be there")
         codes = self._codes(d)
-        self._dtype = np.dtype(self.precision)
+        self._dtype = np.dtype(_spec.real_type(self.precision))
         distances = np.concatenate(
             [self._distances(Z, 0.0).sum(axis=1) for Z in (self._standardise(X[rows]) for rows in row_blocks(X))]
         )

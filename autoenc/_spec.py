@@ -290,6 +290,25 @@ def compared(nodes: Iterable[Node], terms: Sequence[Term], instead: Mapping[str,
     return copies, out
 
 
+# What `precision` may be: the type of weights and values, and how many bfloat16 numbers stand for a factor in the
+# products of dense layers (csrc/math/bf16.h); 0: the factor itself.
+PRECISIONS = {"float32": ("float32", 0), "float64": ("float64", 0), "high": ("float32", 2), "bfloat16": ("float32", 1)}
+
+
+def real_type(precision: str) -> str:
+    """Type of weights and values."""
+    return PRECISIONS[precision][0]
+
+
+def take_apart(nodes: Iterable[Node], precision: str) -> None:
+    """Lets the products of dense nodes be of that precision."""
+    parts = PRECISIONS[precision][1]
+    for node in nodes:
+        if parts and node["kind"] == "dense":
+            given = (*node["fields"].get("size", ()), 0, 0, 0)[:3]
+            node["fields"]["size"] = (*given, parts)
+
+
 def bits(spec: Spec) -> int:
     return 32 if spec["precision"] == "float32" else 64
 

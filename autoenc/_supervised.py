@@ -671,7 +671,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         return self._standardised(columns)
 
     def _standardised(self, columns: NDArray[np.float64]) -> Labels:
-        targets = ((columns - self._y_mean) / self._y_scale).astype(self.precision)
+        targets = ((columns - self._y_mean) / self._y_scale).astype(_spec.real_type(self.precision))
         return Labels(targets, np.asarray(np.isfinite(columns).any(axis=1)))
 
     def _read_validation(self, y: Any, n_rows: int) -> Labels:

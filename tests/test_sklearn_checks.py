@@ -46,6 +46,8 @@ MINIBATCH = [
         max_iter=20,
     ),
     VariationalAutoencoder(likelihood=ColumnLoss([("first", "poisson", slice(0, 2))]), max_iter=20),
+    Autoencoder(precision="high", max_iter=20),
+    VariationalAutoencoder(precision="bfloat16", max_iter=20),
 ]
 CURVED = [
     Autoencoder(solver="kfac", max_iter=20),

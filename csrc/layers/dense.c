@@ -10,7 +10,9 @@
  *
  * size[0] = 1: without bias: this use starts its sums at zero; a bias of its own stays as it is drawn, zero.
  * size[1] = 1: this use gives its parameters no gradient (a copy of another node's, frozen while that one is trained).
- * size[2] = 1: the rows of W (of a decoder: a latent's vector) are kept at norm one. */
+ * size[2] = 1: the rows of W (of a decoder: a latent's vector) are kept at norm one.
+ * size[3] = 1, 2: the products are of bfloat16 operands in so many parts (math/bf16.h), float precision only; sums over pairs and
+ * the bias stay as they are. */
 #include <string.h>
 
 #include "layers/layer.h"
@@ -34,6 +36,10 @@ static ae_status dense_plan(ae_context *context, ae_layer_plan *plan) {
         if (desc->size[i] < 0 || desc->size[i] > 1)
             return ae_fail(context, AE_ERR_VALUE, "node '%s': size[%d] is %d; it must be 0 or 1", desc->name, i,
                            (int)desc->size[i]);
+    if (desc->size[3] < 0 || desc->size[3] > (AE_BITS == 32 ? 2 : 0))
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': size[3] is %d; it must be 0 to 2 in float and 0 in double precision",
+                       desc->name, (int)desc->size[3]);
+    plan->parts = desc->size[3];
     ae_initializer initializer = ae_initializer_resolve((ae_initializer)desc->initializer, (ae_activation)desc->activation);
     plan->out = (ae_shape){units, plan->in[0].multiplicity};
     plan->n_parameters = 2;
@@ -83,6 +89,83 @@ static void dense_prepare(const ae_binding *binding) {
     table->backward_data = product(binding->out.shape.width, binding->out.stride);
 }
 
+/* ---- products of bfloat16 operands ---- */
+
+#if AE_BITS == 32
+#define IN_PARTS(binding) ((binding)->operands.parts > 0)
+
+/* Rows row0 .. row1 - 1 of a value or gradient as operands: for sums over columns (or `by_rows` NULL), and for sums over rows (or
+ * `sums` NULL). row0 is then a multiple of 32, and row1 too unless it is the last. */
+static void take_apart(const ae_operands *o, const real *panels, int64_t stride, int64_t width, int64_t row0, int64_t row1,
+                       const ae_parts *by_rows, const ae_parts *sums, bool on_left) {
+    for (int64_t p = 0; p < ae_panels(width); p++) {
+        const real *panel = panels + p * stride;
+        if (by_rows)
+            AE_V(ae_bf16_rows)(panel + row0 * AE_PANEL, row1 - row0, ae_parts_at(*by_rows, p * o->step + row0 * AE_PANEL));
+        for (int64_t row = row0; sums && row < row1; row += AE_PANEL) {
+            const int64_t g = row / AE_PANEL;
+            const int height = row1 - row < AE_PANEL ? (int)(row1 - row) : AE_PANEL;
+            ae_bf16 block[2][AE_BF16_BLOCK];
+            const ae_parts pairs = {{block[0], o->parts > 1 ? block[1] : NULL}};
+            if (on_left) {
+                AE_V(ae_bf16_pairs)(panel + row * AE_PANEL, height, pairs);
+                AE_V(ae_bf16_turn_pairs)(pairs, ae_parts_at(*sums, (g * ae_panels(width) + p) * AE_BF16_BLOCK));
+            } else {
+                AE_V(ae_bf16_pairs)(panel + row * AE_PANEL, height, ae_parts_at(*sums, (p * o->blocks + g) * AE_BF16_BLOCK));
+            }
+        }
+    }
+}
+
+/* Rows of `a`, width summed, against all panels of a weight in parts. */
+static void products_of_parts(const ae_operands *o, int64_t row0, int64_t row1, int64_t summed, int64_t n, ae_parts a,
+                              ae_parts b, ae_gemm_start start, const real *bias, real *c, int64_t c_panel) {
+    const ae_bf16_gemm gemm = {ae_panels(summed), o->step, o->parts};
+    for (int64_t q = 0; q < ae_panels(n); q++)
+        AE_V(ae_bf16_product)
+    (&gemm, row1 - row0, ae_parts_at(a, row0 * AE_PANEL), ae_parts_at(b, q * gemm.terms * AE_BF16_BLOCK), start,
+     bias ? bias + q * AE_PANEL : NULL, c + q * c_panel + row0 * AE_PANEL);
+}
+
+static void forward_of_parts(const ae_binding *binding, const ae_block *block, int64_t row0, int64_t row1,
+                             ae_gemm_start start) {
+    const ae_operands *o = &binding->operands;
+    const ae_value *in = &binding->in[0], *out = &binding->out;
+    take_apart(o, in->data, in->stride, in->shape.width, row0, row1, &o->in, block->keep ? &o->in_sums : NULL,
+               !o->delta_on_left);
+    products_of_parts(o, row0, row1, in->shape.width, out->shape.width, o->in, o->weight, start, binding->parameter[BIAS],
+                      out->data, out->stride);
+}
+
+static void backward_of_parts(const ae_binding *binding, int64_t row0, int64_t row1, ae_gemm_start start) {
+    const ae_operands *o = &binding->operands;
+    const ae_value *in = &binding->in[0], *out = &binding->out;
+    take_apart(o, out->gradient, out->stride, out->shape.width, row0, row1, in->gradient ? &o->delta : NULL, &o->delta_sums,
+               o->delta_on_left);
+    if (in->gradient)
+        products_of_parts(o, row0, row1, out->shape.width, in->shape.width, o->delta, o->transposed, start, NULL, in->gradient,
+                          in->stride);
+}
+
+/* A tile of W, over the rows: its rows are columns of the factor on the left. */
+static void weight_tile_of_parts(const ae_operands *o, const ae_tile *tile, int64_t rows, int64_t left_width, bool accumulate,
+                                 real *gradient) {
+    const ae_parts *left = o->delta_on_left ? &o->delta_sums : &o->in_sums;
+    const ae_parts *right = o->delta_on_left ? &o->in_sums : &o->delta_sums;
+    const ae_bf16_gemm gemm = {ae_panels(rows), ae_panels(left_width) * AE_BF16_BLOCK, o->parts};
+    AE_V(ae_bf16_product)
+    (&gemm, tile->row1 - tile->row0, ae_parts_at(*left, tile->row0 * AE_PANEL),
+     ae_parts_at(*right, tile->panel * o->blocks * AE_BF16_BLOCK), accumulate ? AE_START_C : AE_START_ZERO, NULL, gradient);
+}
+#else
+#define IN_PARTS(binding) ((void)(binding), false)
+#define forward_of_parts(binding, block, row0, row1, start) ((void)0)
+#define backward_of_parts(binding, row0, row1, start) ((void)0)
+#define weight_tile_of_parts(operands, tile, rows, left_width, accumulate, gradient) ((void)0)
+#endif
+
+/* ---- the layer ---- */
+
 static void dense_forward(const ae_binding *binding, const ae_block *block) {
     const dense_table *table = binding->table;
     const ae_value *in = &binding->in[0], *out = &binding->out;
@@ -96,13 +179,14 @@ static void dense_forward(const ae_binding *binding, const ae_block *block) {
         AE_V(ae_pairs_product)
     (in->pairs, in->pairs->value, row0, row1, out->shape.width, weight, in->shape.width * AE_PANEL, start, bias, out->data,
      out->stride);
+    else if (IN_PARTS(binding)) forward_of_parts(binding, block, row0, row1, start);
     else if (IS_LONG(&table->forward))
         long_product(&table->forward, row1 - row0, out->shape.width, x, weight, in->shape.width * AE_PANEL, start, bias,
                      (real *)out->data + row0 * AE_PANEL, out->stride);
     for (int64_t q = 0; q < ae_panels(out->shape.width); q++) {
         const int64_t at = q * out->stride + row0 * AE_PANEL;
         real *y = (real *)out->data + at;
-        if (!in->pairs && !IS_LONG(&table->forward))
+        if (!in->pairs && !IN_PARTS(binding) && !IS_LONG(&table->forward))
             AE_V(ae_gemm_rows)
         (&table->forward, row1 - row0, ae_panel_columns(out->shape.width, q), x, weight + q * in->shape.width * AE_PANEL, start,
          bias + q * AE_PANEL, y);
@@ -135,6 +219,10 @@ static void dense_backward_data(const ae_binding *binding, const ae_block *block
             const real *slope = binding->cache ? (const real *)binding->cache + at : NULL;
             AE_V(ae_activation_backward)(activation, (row1 - row0) * AE_PANEL, (const real *)out->data + at, slope, delta + at);
         }
+    if (IN_PARTS(binding) && !in->pairs) {
+        backward_of_parts(binding, row0, row1, start);
+        return;
+    }
     if (!in->gradient)
         return;
     if (in->pairs) {
@@ -195,7 +283,9 @@ static void weight_tile(const ae_binding *binding, const ae_tile *tile, int64_t 
         return;
     }
     along += tile->panel * along_step;
-    if (across_pairs)
+    if (IN_PARTS(binding) && !across_pairs)
+        weight_tile_of_parts(&binding->operands, tile, rows, swap ? out->shape.width : in->shape.width, accumulate, gradient);
+    else if (across_pairs)
         AE_V(ae_pairs_rows)
     (across_pairs, swap ? across_pairs->gradient : across_pairs->value, tile->row0, tile->row1, along, accumulate, gradient);
     else products_of_columns(rows, tile->row1 - tile->row0, columns, across + tile->row0 / AE_PANEL * across_step, across_step,

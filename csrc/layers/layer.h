@@ -27,6 +27,7 @@
 #include "base/status.h"
 #include "base/stop.h"
 #include "math/activation.h"
+#include "math/bf16.h"
 #include "math/pairs.h"
 #include "math/panel.h"
 
@@ -119,6 +120,7 @@ typedef struct ae_layer_plan {
     double flops_per_row, flops_per_pair, flops_per_minibatch;
     ae_constraint constraint[AE_MAX_PARAMETERS]; /* of its own parameters, by slot */
     int64_t most_nonzero; /* the layer can give its value as pairs, at most so many a row; 0: it cannot */
+    int parts; /* its products with its first parameter are of bfloat16 operands (math/bf16.h), in so many parts; 0: they are not */
 } ae_layer_plan;
 
 typedef struct ae_value {
@@ -132,6 +134,21 @@ typedef struct ae_value {
     const ae_pairs *gradient_pairs;
 } ae_value;
 
+/* What products of bfloat16 operands read (math/bf16.h), for layers that planned parts: the parameter, kept by the net, and the
+ * node's input and the gradient of its value, which the layer writes.
+ *
+ * By rows, for sums over columns: number (row, column) at step * panel + 32 * row + column within its panel. For sums over rows, a
+ * block for each panel p and each 32 rows g: as the factor on the right at (p * blocks + g) * AE_BF16_BLOCK, by pairs; as
+ * the factor on the left at g * across_step + p * AE_BF16_BLOCK, turned. */
+typedef struct ae_operands {
+    ae_parts weight, transposed;  /* [panel][block], by pairs */
+    ae_parts in, delta;           /* by rows */
+    ae_parts in_sums, delta_sums; /* for sums over rows; one of them is the factor on the left */
+    int64_t step, blocks;         /* of the node's values; step in numbers */
+    bool delta_on_left;           /* the parameter is the transpose of another node's: delta is, else the input */
+    int parts;                    /* 0: there is nothing here */
+} ae_operands;
+
 /* A node bound to memory; the same for all blocks and tiles. */
 typedef struct ae_binding {
     const ae_node_desc *desc;
@@ -143,6 +160,7 @@ typedef struct ae_binding {
     void *cache;
     void *coupling; /* NULL where nothing is trained */
     void *table;
+    ae_operands operands;
     ae_key key;         /* the node's stream of ops->stream */
     ae_key scoring_key; /* for draws where `sampling`: by sample and column, never by row, so that each row has the same */
 } ae_binding;

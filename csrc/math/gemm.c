@@ -49,9 +49,9 @@ AE_INLINE int64_t offset_of(const int64_t *offsets, int64_t step, int64_t i) { r
  * Rows of A jump from term to term and B is new with every slice, which the prefetchers of the hardware follow badly: while a
  * tile is computed, the same rows of the tile below are asked for, and a share of the slice of B that lies behind this one, in
  * this panel or the next. */
-AE_INLINE void micro(const int mr, const int nv, const int64_t rs, const int64_t cs, const ae_gemm *gemm, const span *s,
-                     int64_t count, const real *restrict a, const real *restrict b, ae_gemm_start start,
-                     const real *restrict bias, real *restrict c) {
+AE_ALWAYS_INLINE void micro(const int mr, const int nv, const int64_t rs, const int64_t cs, const ae_gemm *gemm, const span *s,
+                            int64_t count, const real *restrict a, const real *restrict b, ae_gemm_start start,
+                            const real *restrict bias, real *restrict c) {
     const int64_t term0 = s->term0, term1 = s->term1;
     const int64_t share = (AE_PANEL * AE_PANEL / LINE + count - 1) / count * LINE;
     for (int64_t done = 0; count > 0; count--, done++, a += mr * rs, c += mr * AE_PANEL) {
@@ -132,12 +132,17 @@ typedef void (*micro_kernel)(const ae_gemm *, const span *, int64_t, const real 
     { columns_1_##nv, columns_2_##nv, columns_4_##nv, columns_6_##nv }
 
 #if MR == 12
+#if AE_BITS == 32 /* the only tiles that are wider than half a panel */
 MICRO(1, 1)
 MICRO(2, 1)
 MICRO(4, 1)
 MICRO(6, 1)
 MICRO(8, 1)
 MICRO(12, 1)
+#define NARROW(TABLE) TABLE(1)
+#else
+#define NARROW(TABLE) TABLE(2)
+#endif
 MICRO(1, 2)
 MICRO(2, 2)
 MICRO(4, 2)
@@ -145,8 +150,8 @@ MICRO(6, 2)
 MICRO(8, 2)
 MICRO(12, 2)
 static const int heights[] = {1, 2, 4, 6, 8, 12};
-static const micro_kernel row_kernels[2][6] = {ROW_TABLE(1), ROW_TABLE(2)};
-static const micro_kernel column_kernels[2][6] = {COLUMN_TABLE(1), COLUMN_TABLE(2)};
+static const micro_kernel row_kernels[2][6] = {NARROW(ROW_TABLE), ROW_TABLE(2)};
+static const micro_kernel column_kernels[2][6] = {NARROW(COLUMN_TABLE), COLUMN_TABLE(2)};
 #elif NV == 2
 MICRO(1, 2)
 MICRO(2, 2)
@@ -173,8 +178,8 @@ static const micro_kernel column_kernels[1][2] = {{columns_1_4, columns_2_4}};
 #define N_HEIGHTS ((int)(sizeof heights / sizeof heights[0]))
 
 /* All rows and wanted columns for one slice of the sum. a_row: reals from one row of A to the next. */
-AE_INLINE void tiles(const micro_kernel kernels[][N_HEIGHTS], int64_t a_row, const ae_gemm *gemm, const span *s, int64_t m,
-                     int n, const real *a, const real *b, ae_gemm_start start, const real *bias, real *c) {
+AE_ALWAYS_INLINE void tiles(const micro_kernel kernels[][N_HEIGHTS], int64_t a_row, const ae_gemm *gemm, const span *s,
+                            int64_t m, int n, const real *a, const real *b, ae_gemm_start start, const real *bias, real *c) {
     const int wanted = n > AE_PANEL / 2 ? AE_PANEL : AE_PANEL / 2;
     /* Only float on AVX-512 has tiles wider than half a panel, hence the narrow kernels in row 0 of its table. */
     const int wide = NV * VL > wanted ? 0 : (int)(MR == 12);
@@ -195,8 +200,8 @@ AE_INLINE void tiles(const micro_kernel kernels[][N_HEIGHTS], int64_t a_row, con
 }
 
 /* The sum in slices of about one length, none longer than `most`: a short one would load and store C for little. */
-AE_INLINE void slices(const micro_kernel kernels[][N_HEIGHTS], int64_t a_row, int32_t most, const ae_gemm *gemm, int64_t m,
-                      int n, const real *a, const real *b, ae_gemm_start start, const real *bias, real *c) {
+AE_ALWAYS_INLINE void slices(const micro_kernel kernels[][N_HEIGHTS], int64_t a_row, int32_t most, const ae_gemm *gemm,
+                             int64_t m, int n, const real *a, const real *b, ae_gemm_start start, const real *bias, real *c) {
     if (gemm->terms == 1 && gemm->k_last > most) {
         const int64_t length = gemm->k_last, count = (length + most - 1) / most, step = (length + count - 1) / count;
         for (int64_t from = 0; from < length; from += step) {

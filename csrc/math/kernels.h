@@ -9,6 +9,7 @@
 #include "base/cpu.h"
 #include "base/rng.h"
 #include "math/activation.h"
+#include "math/bf16.h"
 #include "math/blas1.h"
 #include "math/gemm.h"
 
@@ -18,6 +19,9 @@ typedef struct ae_kernels {
     void (*gemm_rows)(const ae_gemm *gemm, int64_t m, int n, const void *a, const void *b, ae_gemm_start start,
                       const void *bias, void *c);
     void (*gemm_columns)(const ae_gemm *gemm, int m, int n, const void *a, const void *b, ae_gemm_start start, void *c);
+    /* math/bf16.h; NULL in double precision */
+    void (*bf16_pairs)(const void *from, int rows, ae_parts to);
+    void (*bf16_transposed_pairs)(const void *from, int rows, ae_parts to);
     /* math/blas1.h */
     double (*dot)(int64_t n, const void *x, const void *y);
     void (*axpy)(int64_t n, double a, const void *x, void *y);

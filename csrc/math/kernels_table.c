@@ -1,5 +1,6 @@
 /* This variant's entries of ae_kernels: the typed functions behind untyped pointers. */
 #include "math/activation.h"
+#include "math/bf16.h"
 #include "math/blas1.h"
 #include "math/gemm.h"
 #include "math/hamming.h"
@@ -17,6 +18,11 @@ static void gemm_rows(const ae_gemm *gemm, int64_t m, int n, const void *a, cons
 static void gemm_columns(const ae_gemm *gemm, int m, int n, const void *a, const void *b, ae_gemm_start start, void *c) {
     AE_V(ae_gemm_columns)(gemm, m, n, a, b, start, c);
 }
+
+#if AE_BITS == 32
+static void bf16_pairs(const void *from, int rows, ae_parts to) { AE_V(ae_bf16_pairs)(from, rows, to); }
+static void bf16_transposed_pairs(const void *from, int rows, ae_parts to) { AE_V(ae_bf16_transposed_pairs)(from, rows, to); }
+#endif
 
 static double dot(int64_t n, const void *x, const void *y) { return AE_V(ae_dot)(n, x, y); }
 static void axpy(int64_t n, double a, const void *x, void *y) { AE_V(ae_axpy)(n, (real)a, x, y); }
@@ -78,6 +84,10 @@ const ae_kernels AE_V(ae_kernels) = {
     .tile_transpose = tile_transpose,
     .gemm_rows = gemm_rows,
     .gemm_columns = gemm_columns,
+#if AE_BITS == 32
+    .bf16_pairs = bf16_pairs,
+    .bf16_transposed_pairs = bf16_transposed_pairs,
+#endif
     .dot = dot,
     .axpy = axpy,
     .scale = scale,

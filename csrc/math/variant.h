@@ -66,7 +66,13 @@ typedef double real;
 #define AE_GLUE(a, b, c) AE_GLUE_(a, b, c)
 #define AE_V(name) AE_GLUE(name, AE_PRECISION, AE_TARGET)
 
-#define AE_INLINE static inline __attribute__((always_inline))
+/* Plain C that is compiled for size keeps one copy of a vector function in each object. */
+#define AE_ALWAYS_INLINE static inline __attribute__((always_inline))
+#if defined(AE_TARGET_REF) && defined(__OPTIMIZE_SIZE__)
+#define AE_INLINE static inline
+#else
+#define AE_INLINE AE_ALWAYS_INLINE
+#endif
 #define AE_NOINLINE __attribute__((noinline))
 
 #endif /* AE_BITS */

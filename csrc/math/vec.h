@@ -23,6 +23,7 @@
  *   u_mul(a, constant, &high, &low)  the 64-bit product in halves
  *   u_to_unit(w)                     (w + 1/2) / 2^32 rounded to real: float uses the upper 23 bits, (w >> 9) + 1/2 over 2^23,
  *                                    so the result is exact and inside (0, 1) in both precisions
+ *   u_low_bf16 u_high_bf16(w)        float only: the bfloat16 number in the lower or the upper half of each word
  */
 #ifndef AE_MATH_VEC_H
 #define AE_MATH_VEC_H

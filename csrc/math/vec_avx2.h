@@ -108,6 +108,8 @@ AE_INLINE void u_mul(uvec a, uint32_t constant, uvec *high, uvec *low) {
     *high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
     *low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
 }
+AE_INLINE vec u_low_bf16(uvec w) { return _mm256_castsi256_ps(_mm256_slli_epi32(w, 16)); }
+AE_INLINE vec u_high_bf16(uvec w) { return _mm256_castsi256_ps(_mm256_and_si256(w, u_set1(0xffff0000u))); }
 AE_INLINE vec u_to_unit(uvec w) {
     return v_mul(v_add(_mm256_cvtepi32_ps(_mm256_srli_epi32(w, 9)), v_set1(0.5f)), v_set1(0x1p-23f));
 }

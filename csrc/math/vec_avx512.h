@@ -108,6 +108,8 @@ AE_INLINE void u_mul(uvec a, uint32_t constant, uvec *high, uvec *low) {
     *high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd);
     *low = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
 }
+AE_INLINE vec u_low_bf16(uvec w) { return _mm512_castsi512_ps(_mm512_slli_epi32(w, 16)); }
+AE_INLINE vec u_high_bf16(uvec w) { return _mm512_castsi512_ps(_mm512_and_si512(w, u_set1(0xffff0000u))); }
 AE_INLINE vec u_to_unit(uvec w) {
     return v_mul(v_add(_mm512_cvtepi32_ps(_mm512_srli_epi32(w, 9)), v_set1(0.5f)), v_set1(0x1p-23f));
 }

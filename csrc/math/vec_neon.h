@@ -86,6 +86,8 @@ AE_INLINE void u_mul(uvec a, uint32_t constant, uvec *high, uvec *low) {
     *low = vuzp1q_u32(first, second);
     *high = vuzp2q_u32(first, second);
 }
+AE_INLINE vec u_low_bf16(uvec w) { return vreinterpretq_f32_u32(vshlq_n_u32(w, 16)); }
+AE_INLINE vec u_high_bf16(uvec w) { return vreinterpretq_f32_u32(vandq_u32(w, vdupq_n_u32(0xffff0000u))); }
 AE_INLINE vec u_to_unit(uvec w) { return v_mul(v_add(vcvtq_f32_u32(vshrq_n_u32(w, 9)), v_set1(0.5f)), v_set1(0x1p-23f)); }
 
 #else

@@ -106,6 +106,10 @@ AE_INLINE void u_mul(uvec a, uint32_t constant, uvec *high, uvec *low) {
     *high = (uint32_t)(product >> 32);
     *low = (uint32_t)product;
 }
+#if AE_BITS == 32
+AE_INLINE vec u_low_bf16(uvec w) { return ae_from_bits(w << 16); }
+AE_INLINE vec u_high_bf16(uvec w) { return ae_from_bits(w & 0xffff0000u); }
+#endif
 AE_INLINE vec u_to_unit(uvec w) {
 #if AE_BITS == 32
     return ((float)(w >> 9) + 0.5f) * 0x1p-23f;

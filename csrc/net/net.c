@@ -183,6 +183,21 @@ static bool needs_transpose(const ae_net *net, const ae_parameter *p) {
     return needs;
 }
 
+/* Memory for what products of bfloat16 operands read. */
+static ae_status lay_out_parts(ae_context *context, ae_net *net, ae_parameter *p) {
+    int64_t numbers;
+    for (int i = 0; i < p->n_uses; i++)
+        if (p->use[i].slot == 0 && net->nodes[p->use[i].node].plan.parts > p->parts)
+            p->parts = net->nodes[p->use[i].node].plan.parts;
+    for (int i = 0; p->parts && i < 2; i++) {
+        p->parts_offset[i] = net->part_numbers;
+        if (!ae_mul_i64(ae_panels(p->request.rows) * ae_panels(p->request.columns), p->parts * AE_BF16_BLOCK, &numbers) ||
+            !ae_add_i64(net->part_numbers, numbers, &net->part_numbers))
+            return ae_fail(context, AE_ERR_OVERFLOW, "'%s': the parameters together do not fit into memory", p->name);
+    }
+    return AE_OK;
+}
+
 /* Offsets of the parameters that go by the rule, or of the others. */
 static ae_status lay_out(ae_context *context, ae_net *net, bool by_rule) {
     ae_status status = AE_OK;
@@ -198,6 +213,7 @@ static ae_status lay_out(ae_context *context, ae_net *net, bool by_rule) {
         p->offset = net->parameter_reals;
         p->transposed_offset = transposed ? net->transposed_reals : -1;
         p->further_offset = net->further_reals;
+        AE_TRY(lay_out_parts(context, net, p));
         if (!ae_add_i64(net->parameter_reals, p->size, &net->parameter_reals) ||
             !ae_add_i64(net->transposed_reals, transposed, &net->transposed_reals) ||
             !ae_mul_i64(p->size, p->n_uses - 1, &further) || !ae_add_i64(net->further_reals, further, &net->further_reals))
@@ -211,7 +227,7 @@ ae_status ae_net_new(ae_context *context, ae_net **out, int bits, ae_isa isa, co
     ae_status status;
     ae_net *net = NULL;
     void *block;
-    size_t offset;
+    size_t offset, parts;
     *out = NULL;
     if (n_nodes < 1 || n_nodes > AE_MAX_NODES)
         return ae_fail(context, AE_ERR_VALUE, "%d nodes; 1 to %d are allowed", n_nodes, AE_MAX_NODES);
@@ -242,7 +258,9 @@ ae_status ae_net_new(ae_context *context, ae_net **out, int bits, ae_isa isa, co
     AE_TRY(lay_out(context, net, false));
     AE_TRY(ae_arena_reserve(&net->weights, context, (size_t)net->parameter_reals, net->real_size, &offset));
     AE_TRY(ae_arena_reserve(&net->weights, context, (size_t)net->transposed_reals, net->real_size, &offset));
+    AE_TRY(ae_arena_reserve(&net->weights, context, (size_t)net->part_numbers, sizeof(ae_bf16), &parts));
     AE_TRY(ae_arena_commit(&net->weights, context));
+    net->part_base = ae_arena_at(&net->weights, parts);
     net->parameter_base = ae_arena_at(&net->weights, 0);
     net->transposed_base = ae_arena_at(&net->weights, offset);
     *out = net;
@@ -292,14 +310,17 @@ void ae_net_use_pairs(ae_net *net, const bool *outside) {
     /* A product with pairs reads the rows of its weight both ways. */
     for (int i = 0; i < net->n_parameters; i++) {
         ae_parameter *p = &net->parameters[i];
-        bool needs = false;
+        bool needs = false, in_parts = false;
         for (int u = 0; u < p->n_uses; u++) {
             const ae_node *user = &net->nodes[p->use[u].node];
             const bool by_pairs = (user->ops->flags & AE_LAYER_READS_PAIRS) && net->nodes[user->desc.inputs[0]].by_pairs;
+            in_parts |= user->plan.parts && !by_pairs;
             needs |= p->use[u].transposed || (user->plan.parameter[p->use[u].slot].wants_transpose && !by_pairs);
         }
         if (!needs)
             p->transposed_offset = -1;
+        if (!in_parts)
+            p->parts = 0;
     }
 }
 
@@ -393,8 +414,32 @@ void ae_net_set_parameter(ae_net *net, int index, const void *row_major) {
         ae_net_pack_tile(net, index, q, 0, p->request.rows);
 }
 
+ae_parts ae_net_parts(const ae_net *net, const ae_parameter *p, bool transposed) {
+    ae_bf16 *first = net->part_base + p->parts_offset[transposed];
+    const int64_t numbers = ae_panels(p->request.rows) * ae_panels(p->request.columns) * AE_BF16_BLOCK;
+    return (ae_parts){{first, p->parts > 1 ? first + numbers : NULL}};
+}
+
+static void pack_parts(const ae_net *net, const ae_parameter *p, int64_t panel, int64_t row0, int64_t row1) {
+    const ae_kernels *kernels = ae_kernels_get(net->bits, net->isa);
+    const ae_parts plain = ae_net_parts(net, p, false), transposed = ae_net_parts(net, p, true);
+    const int64_t rows = p->request.rows;
+    const char *from = net->parameter_base + (size_t)(p->offset + panel * rows * AE_PANEL) * net->real_size;
+    for (int64_t row = row0; row < row1; row += AE_PANEL) {
+        const int height = row1 - row < AE_PANEL ? (int)(row1 - row) : AE_PANEL;
+        const char *block = from + (size_t)(row * AE_PANEL) * net->real_size;
+        kernels->bf16_pairs(block, height, ae_parts_at(plain, (panel * ae_panels(rows) + row / AE_PANEL) * AE_BF16_BLOCK));
+        if (p->transposed_offset >= 0)
+            kernels->bf16_transposed_pairs(
+                block, height,
+                ae_parts_at(transposed, (row / AE_PANEL * ae_panels(p->request.columns) + panel) * AE_BF16_BLOCK));
+    }
+}
+
 void ae_net_pack_tile(const ae_net *net, int index, int64_t panel, int64_t row0, int64_t row1) {
     const ae_parameter *p = &net->parameters[index];
+    if (p->parts)
+        pack_parts(net, p, panel, row0, row1);
     if (p->transposed_offset < 0)
         return;
     const ae_kernels *kernels = ae_kernels_get(net->bits, net->isa);

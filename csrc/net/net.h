@@ -37,6 +37,8 @@ typedef struct ae_parameter {
     int64_t size;              /* reals: panels * rows * 32, padding included */
     int64_t offset;            /* reals from the start of the parameter region; the same in gradients and optimiser state */
     int64_t transposed_offset; /* reals from the start of the region of transposes, or -1 */
+    int parts;                 /* of the packs for products of bfloat16 operands; 0: there are none */
+    int64_t parts_offset[2];   /* numbers from the start of their region: of the parameter, of its transpose; part after part */
     int64_t further_offset;    /* likewise of a region with the gradients of the second and later uses, size reals each */
 } ae_parameter;
 
@@ -63,10 +65,11 @@ typedef struct ae_net {
     int n_nodes, n_parameters;
     ae_node *nodes;
     ae_parameter *parameters;
-    int64_t parameter_reals, transposed_reals, further_reals;
+    int64_t parameter_reals, transposed_reals, further_reals, part_numbers;
     int64_t trained_reals; /* of the parameters that go by the rule: they come first */
-    ae_arena weights;      /* parameters, then transposes */
+    ae_arena weights;      /* parameters, then transposes, then both in parts */
     char *parameter_base, *transposed_base;
+    ae_bf16 *part_base;
     ae_arena values; /* one block for all values, gradients, caches, tables and scratch */
     int64_t row_capacity;
     int64_t scratch_bytes; /* of one worker */
@@ -112,9 +115,9 @@ void ae_net_set_parameter(ae_net *net, int index, const void *row_major);
 void ae_net_unpack(const ae_net *net, int index, const void *region, void *row_major);
 void ae_net_pack(const ae_net *net, int index, const void *row_major, void *region);
 
-/* Rewrites the transpose of rows row0 .. row1 - 1 of one panel of a parameter, after they changed. */
+/* Rewrites the transpose and the parts of rows row0 .. row1 - 1 of one panel of a parameter, after they changed. */
 void ae_net_pack_tile(const ae_net *net, int index, int64_t panel, int64_t row0, int64_t row1);
-/* All transposes. */
+/* All of them. */
 void ae_net_pack_all(const ae_net *net);
 
 /* Prepares backward over nodes first .. last: which values get gradients (those on a way from parameters of the groups in
@@ -124,6 +127,9 @@ void ae_net_bind_range(ae_net *net, int first, int last, uint32_t groups, const 
 /* Nodes first .. last, forward and in reverse, for a block of rows. The scratch of the block is set here. worker: 0 .. n_workers - 1. */
 void ae_net_forward(const ae_net *net, int first, int last, ae_block block, int worker);
 void ae_net_backward(const ae_net *net, int first, int last, ae_block block, int worker);
+
+/* A parameter, or its transpose, in parts. */
+ae_parts ae_net_parts(const ae_net *net, const ae_parameter *parameter, bool transposed);
 
 /* The scratch of a worker. */
 void *ae_net_scratch(const ae_net *net, int worker);

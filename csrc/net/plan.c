@@ -7,6 +7,7 @@
 typedef struct offsets {
     size_t data, gradient, cache, coupling, table;
     size_t integers, reals; /* of pairs */
+    size_t operands[4];     /* in, delta, and both for sums over rows */
 } offsets;
 
 /* Rounded up so that workers do not share cache lines. */
@@ -55,6 +56,46 @@ static void bind_pairs(ae_net *net, ae_node *node, const offsets *o, int64_t row
     node->binding.out.gradient = node->pairs.gradient;
 }
 
+/* Numbers of a panel by rows: its blocks, an odd number of them (cache sets). */
+static int64_t operand_step(int64_t blocks) { return (blocks | 1) * AE_BF16_BLOCK; }
+
+static ae_status reserve_operands(ae_context *context, ae_net *net, ae_node *node, int64_t rows, bool gradients, offsets *o) {
+    ae_status status = AE_OK;
+    const ae_layer_plan *plan = &node->plan;
+    const int64_t blocks = ae_panels(rows), both = ae_panels(plan->in[0].width) + ae_panels(plan->out.width);
+    ae_operands *operands = &node->binding.operands;
+    *operands = (ae_operands){.step = operand_step(blocks), .blocks = blocks};
+    if (!plan->parts || net->nodes[node->desc.inputs[0]].by_pairs)
+        return AE_OK;
+    operands->parts = plan->parts;
+    for (int i = 0; i < (gradients ? 4 : 1); i++) {
+        int64_t numbers;
+        if (!ae_mul_i64(ae_panels(i % 2 ? plan->out.width : plan->in[0].width), operands->step * plan->parts, &numbers))
+            return ae_fail(context, AE_ERR_OVERFLOW, "node '%s': its values in parts do not fit into memory", node->desc.name);
+        AE_TRY(ae_arena_reserve(&net->values, context, (size_t)numbers, sizeof(ae_bf16), &o->operands[i]));
+    }
+    net->value_reals_per_row += (gradients ? 2 * both : ae_panels(plan->in[0].width)) * AE_PANEL * plan->parts *
+                                plan->out.multiplicity * (int64_t)sizeof(ae_bf16) / (int64_t)net->real_size;
+cleanup:
+    return status;
+}
+
+static void bind_operands(ae_net *net, ae_node *node, const offsets *o, bool gradients) {
+    ae_operands *operands = &node->binding.operands;
+    ae_parts *to[4] = {&operands->in, &operands->delta, &operands->in_sums, &operands->delta_sums};
+    if (!operands->parts)
+        return;
+    const ae_parameter *p = &net->parameters[node->parameter[0]];
+    operands->delta_on_left = ae_net_sees_transpose(net, node, 0);
+    operands->weight = ae_net_parts(net, p, operands->delta_on_left);
+    operands->transposed = ae_net_parts(net, p, !operands->delta_on_left);
+    for (int i = 0; i < (gradients ? 4 : 1); i++) {
+        ae_bf16 *first = ae_arena_at(&net->values, o->operands[i]);
+        const int64_t panels = ae_panels(i % 2 ? node->plan.out.width : node->plan.in[0].width);
+        *to[i] = (ae_parts){{first, operands->parts > 1 ? first + panels * operands->step : NULL}};
+    }
+}
+
 static ae_status reserve_node(ae_context *context, ae_net *net, ae_node *node, int64_t rows, bool gradients, offsets *o) {
     ae_status status;
     ae_binding *binding = &node->binding;
@@ -77,6 +118,7 @@ static ae_status reserve_node(ae_context *context, ae_net *net, ae_node *node, i
     if (gradients && plan->coupling_reals)
         AE_TRY(ae_arena_reserve(&net->values, context, (size_t)plan->coupling_reals, net->real_size, &o->coupling));
     AE_TRY(ae_arena_reserve(&net->values, context, (size_t)plan->table_bytes, 1, &o->table));
+    AE_TRY(reserve_operands(context, net, node, value_rows, gradients, o));
     const int copies = has_data(node) + (gradients && node->gradient_by < 0 && !node->by_pairs);
     net->value_reals_per_row +=
         (ae_panels(plan->out.width) * copies + ae_panels(plan->cache_width)) * AE_PANEL * plan->out.multiplicity;
@@ -110,6 +152,7 @@ static void bind_node(ae_net *net, ae_node *node, const offsets *o, bool gradien
         binding->transposed[slot] = swap ? plain : transposed;
         binding->parameter_rows[slot] = node->plan.parameter[slot].rows;
     }
+    bind_operands(net, node, o, gradients);
     if (node->ops->prepare)
         node->ops->prepare(binding);
 }

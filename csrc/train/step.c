@@ -197,7 +197,9 @@ static int64_t block_rows(const ae_trainer *t, int64_t rows, int workers) {
     one = one < least ? least : one > 128 ? 128 : one;
     const int64_t best = all > one ? all : one;
     const int64_t parts = (rows + best * workers - 1) / (best * workers) * workers;
-    return ((rows + parts - 1) / parts + 3) / 4 * 4;
+    /* What sums over rows read in blocks of 32 has one writer for each. */
+    const int64_t multiple = t->net->part_numbers ? AE_PANEL : 4;
+    return ((rows + parts - 1) / parts + multiple - 1) / multiple * multiple;
 }
 
 /* Below this a worker costs more than it gives: some tens of microseconds of arithmetic. */

@@ -338,6 +338,9 @@ static bool wants_gradient(const ae_trainer *t, bool by_rule) {
     return wants;
 }
 
+/* Of the rows of a chunk, so that sums do not show it: lanes of losses, blocks of products in parts. */
+static int64_t row_multiple(const ae_net *net) { return net->part_numbers ? AE_PANEL : AE_LOSS_LANES; }
+
 /* Rows that pass at once: the minibatch, or as many as the budget holds. Some layers need them all, and so does a stage that
  * reads values which an earlier one left. */
 static int64_t choose_chunk(const ae_trainer *t, const ae_stage_desc *stages, int n_stages, int64_t bytes_per_row) {
@@ -353,7 +356,7 @@ static int64_t choose_chunk(const ae_trainer *t, const ae_stage_desc *stages, in
         (double)batch * (double)bytes_per_row < gradient + CHUNK_BYTES)
         return batch;
     int64_t rows = t->options.chunk_rows ? t->options.chunk_rows : CHUNK_BYTES / bytes_per_row;
-    rows -= rows % AE_LOSS_LANES;
+    rows -= rows % row_multiple(t->net);
     rows = rows < 64 && !t->options.chunk_rows ? 64 : rows;
     return rows < batch ? rows : batch;
 }
@@ -379,6 +382,9 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     t->kernels = ae_kernels_get(options->bits, isa);
     t->exact = ae_kernels_get(64, isa);
     AE_TRY(ae_net_new(context, &t->net, options->bits, isa, nodes, n_nodes));
+    if (options->chunk_rows % row_multiple(t->net))
+        AE_TRY(ae_fail(context, AE_ERR_VALUE, "chunk_rows is %lld; products in parts need a multiple of %d",
+                       (long long)options->chunk_rows, AE_PANEL));
     AE_TRY(ae_pool_new(context, &t->pool, options->n_threads));
     AE_TRY(check_losses(context, t, losses, n_losses));
     AE_TRY(check_stages(context, t, stages, n_stages));

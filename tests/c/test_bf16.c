@@ -1,0 +1,362 @@
+/* Products of bfloat16 operands: their definition against every instruction set and against the code for tiles, whose
+ * instructions are defined here; operands; the stated bound. */
+#include <stdlib.h>
+
+#include "harness.h"
+#include "math/amx.h"
+#include "math/bf16.h"
+#include "math/kernels.h"
+#include "math/variant.h"
+#include "numbers.h"
+#include "slow.h"
+
+/* ---- the instructions of tiles, by their description in Intel's manual ---- */
+
+typedef struct tile {
+    int rows, bytes;
+    unsigned char data[16][64];
+} tile;
+
+static tile tiles[8];
+static int tile_faults, tile_releases;
+
+static float flushed(float x) { return fabsf(x) < 0x1p-126f ? copysignf(0.0f, x) : x; }
+static float wide(ae_bf16 x) {
+    const uint32_t bits = (uint32_t)x << 16;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return flushed(f);
+}
+
+static void model_loadconfig(const void *from) {
+    const unsigned char *p = from;
+    tile_faults += p[0] != 1 || p[1] != 0;
+    for (int i = 0; i < 8; i++) {
+        uint16_t bytes;
+        memcpy(&bytes, p + 16 + 2 * i, 2);
+        tiles[i] = (tile){.rows = p[48 + i], .bytes = bytes};
+        tile_faults += tiles[i].rows > 16 || bytes > 64 || (bytes == 0) != (tiles[i].rows == 0);
+    }
+}
+static void model_loadd(int t, const void *from, int64_t stride) {
+    tile_faults += !tiles[t].rows;
+    for (int r = 0; r < tiles[t].rows; r++)
+        memcpy(tiles[t].data[r], (const char *)from + r * stride, (size_t)tiles[t].bytes);
+}
+static void model_stored(int t, void *to, int64_t stride) {
+    tile_faults += !tiles[t].rows;
+    for (int r = 0; r < tiles[t].rows; r++)
+        memcpy((char *)to + r * stride, tiles[t].data[r], (size_t)tiles[t].bytes);
+}
+static void model_zero(int t) {
+    tile_faults += !tiles[t].rows;
+    memset(tiles[t].data, 0, sizeof tiles[t].data);
+}
+static void model_dpbf16ps(int c, int a, int b) {
+    tile_faults += tiles[c].rows != tiles[a].rows || tiles[a].bytes / 4 != tiles[b].rows || tiles[c].bytes != tiles[b].bytes;
+    for (int m = 0; m < tiles[c].rows; m++)
+        for (int n = 0; n < tiles[c].bytes / 4; n++) {
+            float even = 0, odd = 0, sum;
+            for (int k = 0; k < tiles[a].bytes / 4; k++) {
+                ae_bf16 x[2], y[2];
+                memcpy(x, tiles[a].data[m] + 4 * k, 4);
+                memcpy(y, tiles[b].data[k] + 4 * n, 4);
+                even = flushed(fmaf(wide(x[0]), wide(y[0]), even));
+                odd = flushed(fmaf(wide(x[1]), wide(y[1]), odd));
+            }
+            memcpy(&sum, tiles[c].data[m] + 4 * n, 4);
+            sum = flushed(flushed(sum) + flushed(even + odd));
+            memcpy(tiles[c].data[m] + 4 * n, &sum, 4);
+        }
+}
+
+#define AE_AMX_MODEL
+#define _tile_loadconfig model_loadconfig
+#define _tile_loadd model_loadd
+#define _tile_stored model_stored
+#define _tile_zero model_zero
+#define _tile_dpbf16ps model_dpbf16ps
+#define _tile_release() ((void)tile_releases++)
+#include "math/amx.c"
+
+/* ---- the variants ---- */
+
+typedef void (*product_function)(const ae_bf16_gemm *, int64_t, ae_parts, ae_parts, ae_gemm_start, const float *, float *);
+
+#define DECLARE(suffix, bits, isa) DECLARE_##bits(suffix)
+#define DECLARE_32(suffix)                                                                                                    \
+    void ae_bf16_product_by_vectors_##suffix(const ae_bf16_gemm *, int64_t, ae_parts, ae_parts, ae_gemm_start, const float *, \
+                                             float *);                                                                        \
+    void ae_bf16_product_##suffix(const ae_bf16_gemm *, int64_t, ae_parts, ae_parts, ae_gemm_start, const float *, float *);  \
+    void ae_bf16_rows_##suffix(const float *, int64_t, ae_parts);                                                             \
+    void ae_bf16_turn_pairs_##suffix(ae_parts, ae_parts);
+#define DECLARE_64(suffix)
+AE_FOR_EACH_VARIANT(DECLARE)
+
+typedef struct variant {
+    const char *name;
+    ae_isa isa;
+    product_function vectors, chosen;
+    void (*rows)(const float *, int64_t, ae_parts);
+    void (*turn)(ae_parts, ae_parts);
+} variant;
+
+#define LIST(suffix, bits, isa) LIST_##bits(suffix, isa)
+#define LIST_32(suffix, isa)              \
+    {#suffix,                             \
+     isa,                                 \
+     ae_bf16_product_by_vectors_##suffix, \
+     ae_bf16_product_##suffix,            \
+     ae_bf16_rows_##suffix,               \
+     ae_bf16_turn_pairs_##suffix},
+#define LIST_64(suffix, isa)
+static const variant variants[] = {AE_FOR_EACH_VARIANT(LIST){NULL, AE_ISA_REF, NULL, NULL, NULL, NULL}};
+
+/* ---- one product ---- */
+
+enum { MOST_TERMS = 15, MOST_ROWS = 70 };
+
+typedef struct case_of {
+    ae_bf16_gemm gemm;
+    int64_t m;
+    ae_parts a, b; /* no longer than what may be read */
+    float bias[AE_PANEL], before[MOST_ROWS * AE_PANEL], wanted[MOST_ROWS * AE_PANEL];
+    ae_gemm_start start;
+} case_of;
+
+/* Of magnitudes so different that the order of a sum shows; zeros and denormal numbers among them. */
+static ae_bf16 some_number(void) {
+    const uint64_t kind = draw() % 24;
+    const unsigned exponent = kind == 0 ? 0 : kind == 1 ? 30 + (unsigned)(draw() % 40) : 120 + (unsigned)(draw() % 10);
+    return (ae_bf16)((draw() & 1) << 15 | exponent << 7 | (draw() & 0x7f));
+}
+
+static ae_bf16 *some_numbers(int64_t n) {
+    ae_bf16 *p = malloc((size_t)n * sizeof *p);
+    for (int64_t i = 0; i < n; i++)
+        p[i] = some_number();
+    return p;
+}
+
+/* The definition, number by number. */
+static void expect(case_of *c) {
+    static const int left[] = {0, 0, 1}, right[] = {0, 1, 0};
+    for (int64_t r = 0; r < c->m; r++)
+        for (int n = 0; n < AE_PANEL; n++) {
+            float sum = c->start == AE_START_ZERO ? 0 : c->start == AE_START_BIAS ? c->bias[n] : c->before[r * AE_PANEL + n];
+            for (int64_t i = 0; i < c->gemm.terms; i++)
+                for (int p = 0; p < (c->gemm.parts > 1 ? 3 : 1); p++) {
+                    float half[2] = {0, 0};
+                    for (int k = 0; k < AE_PANEL; k++) {
+                        const float x = wide(c->a.part[left[p]][i * c->gemm.a_step + r * AE_PANEL + k]);
+                        const float y = wide(c->b.part[right[p]][i * AE_BF16_BLOCK + (k / 2 * AE_PANEL + n) * 2 + k % 2]);
+                        half[k % 2] = flushed(fmaf(x, y, half[k % 2]));
+                    }
+                    sum = flushed(flushed(sum) + flushed(half[0] + half[1]));
+                }
+            c->wanted[r * AE_PANEL + n] = sum;
+        }
+}
+
+static void compare(const case_of *c, product_function function, const char *name) {
+    float got[(MOST_ROWS + 2) * AE_PANEL];
+    for (int i = 0; i < (MOST_ROWS + 2) * AE_PANEL; i++)
+        got[i] = 12345;
+    memcpy(got + AE_PANEL, c->before, (size_t)(c->m * AE_PANEL) * sizeof(float));
+    function(&c->gemm, c->m, c->a, c->b, c->start, c->start == AE_START_BIAS ? c->bias : NULL, got + AE_PANEL);
+    CHECK(!memcmp(got + AE_PANEL, c->wanted, (size_t)(c->m * AE_PANEL) * sizeof(float)),
+          "%s: %d rows, %d terms, %d parts, start %d: other bits", name, (int)c->m, (int)c->gemm.terms, c->gemm.parts,
+          c->start);
+    CHECK(got[0] == 12345 && got[AE_PANEL - 1] == 12345 && got[(c->m + 1) * AE_PANEL] == 12345, "%s: wrote beside C", name);
+}
+
+TEST(every_set_and_the_tiles_have_the_bits_of_the_definition) {
+    for (int trial = 0; trial < (SLOW ? 20 : 120); trial++) {
+        case_of *c = malloc(sizeof *c);
+        c->m = trial < 70 ? 1 + trial : 1 + (int64_t)(draw() % MOST_ROWS);
+        c->gemm = (ae_bf16_gemm){1 + (int64_t)(draw() % MOST_TERMS), 0, 1 + trial % 2};
+        c->gemm.a_step = c->m * AE_PANEL + 2 * (int64_t)(draw() % 50);
+        c->start = (ae_gemm_start)(trial % 3);
+        for (int i = 0; i < AE_PANEL; i++)
+            c->bias[i] = (float)(draw_unit() - 0.5);
+        for (int i = 0; i < MOST_ROWS * AE_PANEL; i++)
+            c->before[i] = i % 40 ? (float)(draw_unit() - 0.5) : 0x1p-130f;
+        for (int p = 0; p < 2; p++) {
+            const bool there = p < c->gemm.parts;
+            const int64_t terms = c->gemm.terms;
+            c->a.part[p] = there ? some_numbers((terms - 1) * c->gemm.a_step + c->m * AE_PANEL) : NULL;
+            c->b.part[p] = there ? some_numbers(terms * AE_BF16_BLOCK) : NULL;
+        }
+        expect(c);
+        for (const variant *v = variants; v->name; v++)
+            if (ae_cpu_has(v->isa)) {
+                compare(c, v->vectors, v->name);
+                compare(c, v->chosen, v->name);
+            }
+        tile_faults = tile_releases = 0;
+        compare(c, by_tiles, "tiles");
+        CHECK(!tile_faults && tile_releases == 1, "%d wrong uses of tiles, %d releases", tile_faults, tile_releases);
+        for (int p = 0; p < 2; p++) {
+            free(c->a.part[p]);
+            free(c->b.part[p]);
+        }
+        free(c);
+    }
+}
+
+TEST(the_state_of_the_processor_is_put_back) {
+    static ae_bf16 a[AE_PANEL], b[AE_BF16_BLOCK];
+    float c[AE_PANEL] = {0};
+    const ae_bf16_gemm gemm = {1, 0, 1};
+    volatile float smallest = 0x1p-149f;
+    for (const variant *v = variants; v->name; v++)
+        if (ae_cpu_has(v->isa)) {
+            v->chosen(&gemm, 1, (ae_parts){{a, NULL}}, (ae_parts){{b, NULL}}, AE_START_ZERO, NULL, c);
+            CHECK(smallest * 2 == 0x1p-148f, "%s: denormal numbers are zero behind it", v->name);
+        }
+}
+
+/* ---- operands ---- */
+
+/* Nearest, ties to even, by comparing candidates in double. */
+static bool is_nearest(float x, ae_bf16 got) {
+    const uint32_t bits = (uint32_t)got << 16;
+    float at, low, high;
+    memcpy(&at, &bits, 4);
+    if (isnan(x))
+        return isnan(at);
+    if (isinf(x) || isinf(at))
+        return (isinf(x) && at == x) || fabs((double)x) >= 0x1.ffp127;
+    const uint32_t less = bits - 0x10000u, more = bits + 0x10000u;
+    memcpy(&low, &less, 4);
+    memcpy(&high, &more, 4);
+    const double error = fabs((double)x - (double)at);
+    const bool best = (isnan(low) || isinf(low) || (bits & 0x7fffffffu) == 0 || error <= fabs((double)x - (double)low)) &&
+                      (isnan(high) || isinf(high) || error <= fabs((double)x - (double)high));
+    const bool tie = error > 0 && (error == fabs((double)x - (double)low) || error == fabs((double)x - (double)high));
+    return best && (!tie || !(got & 1)) && signbit(at) == signbit(x);
+}
+
+TEST(parts_are_the_nearest_numbers) {
+    for (const variant *v = variants; v->name; v++) {
+        if (!ae_cpu_has(v->isa))
+            continue;
+        for (int trial = 0; trial < 300; trial++) {
+            float x[AE_PANEL];
+            ae_bf16 first[AE_PANEL], second[AE_PANEL], alone[AE_PANEL];
+            for (int i = 0; i < AE_PANEL; i++) {
+                x[i] = (float)anything(32);
+                if (i % 4 == 1) { /* half way */
+                    uint32_t bits = (uint32_t)draw() << 16 | 0x8000u;
+                    memcpy(&x[i], &bits, 4);
+                }
+            }
+            v->rows(x, 1, (ae_parts){{first, second}});
+            v->rows(x, 1, (ae_parts){{alone, NULL}});
+            CHECK(!memcmp(first, alone, sizeof first), "%s: the first part depends on the second", v->name);
+            for (int i = 0; i < AE_PANEL; i++) {
+                const uint32_t bits = (uint32_t)first[i] << 16;
+                float at;
+                memcpy(&at, &bits, 4);
+                CHECK(is_nearest(x[i], first[i]), "%s: %a became %a", v->name, (double)x[i], (double)at);
+                if (isfinite(x[i]) && isfinite(at))
+                    CHECK(is_nearest(x[i] - at, second[i]), "%s: rest of %a", v->name, (double)x[i]);
+            }
+        }
+    }
+}
+
+TEST(layouts_hold_the_same_numbers) {
+    static float x[AE_BF16_BLOCK];
+    static ae_bf16 plain[2][AE_BF16_BLOCK], pairs[2][AE_BF16_BLOCK], turned[2][AE_BF16_BLOCK], across[2][AE_BF16_BLOCK];
+    for (const variant *v = variants; v->name; v++) {
+        const ae_kernels *kernels = ae_cpu_has(v->isa) ? ae_kernels_get(32, v->isa) : NULL;
+        for (int rows = 1; kernels && rows <= AE_PANEL; rows++) {
+            for (int i = 0; i < AE_BF16_BLOCK; i++)
+                x[i] = i < rows * AE_PANEL ? (float)draw_unit() : NAN;
+            memset(plain, 0, sizeof plain);
+            v->rows(x, rows, (ae_parts){{plain[0], plain[1]}});
+            kernels->bf16_pairs(x, rows, (ae_parts){{pairs[0], pairs[1]}});
+            v->turn((ae_parts){{pairs[0], pairs[1]}}, (ae_parts){{turned[0], turned[1]}});
+            kernels->bf16_transposed_pairs(x, rows, (ae_parts){{across[0], across[1]}});
+            bool same = true;
+            for (int p = 0; p < 2; p++)
+                for (int r = 0; r < AE_PANEL; r++)
+                    for (int c = 0; c < AE_PANEL; c++) {
+                        const ae_bf16 one = plain[p][r * AE_PANEL + c];
+                        same &= pairs[p][(r / 2 * AE_PANEL + c) * 2 + r % 2] == one;
+                        same &= turned[p][c * AE_PANEL + r] == one;
+                        same &= across[p][(c / 2 * AE_PANEL + r) * 2 + c % 2] == one;
+                    }
+            CHECK(same, "%s: %d rows", v->name, rows);
+        }
+    }
+}
+
+TEST(sums_are_within_the_bound) {
+    enum { TERMS = 12, N = TERMS * AE_PANEL };
+    static float x[N], y[TERMS][AE_BF16_BLOCK];
+    static ae_bf16 a[2][N], b[2][TERMS * AE_BF16_BLOCK];
+    for (int parts = 1; parts <= 2; parts++)
+        for (const variant *v = variants; v->name; v++) {
+            const ae_kernels *kernels = ae_cpu_has(v->isa) ? ae_kernels_get(32, v->isa) : NULL;
+            if (!kernels)
+                continue;
+            for (int i = 0; i < N; i++)
+                x[i] = (float)(draw_unit() - 0.3);
+            for (int t = 0; t < TERMS; t++) {
+                for (int i = 0; i < AE_BF16_BLOCK; i++)
+                    y[t][i] = (float)(draw_unit() - 0.5);
+                kernels->bf16_pairs(y[t], AE_PANEL,
+                                    ae_parts_at((ae_parts){{b[0], parts > 1 ? b[1] : NULL}}, t * AE_BF16_BLOCK));
+            }
+            const ae_parts left = {{a[0], parts > 1 ? a[1] : NULL}}, right = {{b[0], parts > 1 ? b[1] : NULL}};
+            const ae_bf16_gemm gemm = {TERMS, AE_PANEL, parts};
+            float c[AE_PANEL];
+            v->rows(x, TERMS, left);
+            v->chosen(&gemm, 1, left, right, AE_START_ZERO, NULL, c);
+            double worst = 0;
+            for (int n = 0; n < AE_PANEL; n++) {
+                double sum = 0, size = 0;
+                for (int k = 0; k < N; k++) {
+                    const double one = (double)x[k] * (double)y[k / AE_PANEL][k % AE_PANEL * AE_PANEL + n];
+                    sum += one;
+                    size += fabs(one);
+                }
+                worst = fmax(worst, fabs((double)c[n] - sum) / size);
+            }
+            const double factors = parts == 1 ? 0x1p-7 + 0x1p-16 : 3 * 0x1p-16 + 0x1p-24, rounding = 3 * N * 0x1p-24;
+            CHECK(worst <= factors + rounding, "%s, %d parts: %g", v->name, parts, worst);
+            /* And a second part is worth its work. */
+            CHECK(parts == 1 ? worst > 1e-5 : worst < 1e-6, "%s, %d parts: %g", v->name, parts, worst);
+        }
+}
+
+static long permission;
+static int asked;
+static long ask(void) {
+    asked++;
+    return permission;
+}
+
+TEST(tiles_need_instructions_a_system_that_saves_them_and_its_permission) {
+    const unsigned have = 1u << 22 | 1u << 24;
+    const unsigned long saved = 3ul << 17;
+    permission = 0;
+    CHECK(!ae_amx_permitted(1u << 22, saved, ask) && !ae_amx_permitted(1u << 24, saved, ask), "without instructions");
+    CHECK(!ae_amx_permitted(have, 1ul << 17, ask) && !ae_amx_permitted(have, 1ul << 18, ask), "without a place to save them");
+    CHECK(!asked, "asked for what is not there");
+    CHECK(ae_amx_permitted(have, saved, ask) && asked == 1, "has it all");
+    permission = -1;
+    CHECK(!ae_amx_permitted(have, saved, ask) && asked == 2, "refused by the system");
+}
+
+int main(void) {
+    RUN(every_set_and_the_tiles_have_the_bits_of_the_definition);
+    RUN(the_state_of_the_processor_is_put_back);
+    RUN(parts_are_the_nearest_numbers);
+    RUN(layouts_hold_the_same_numbers);
+    RUN(sums_are_within_the_bound);
+    RUN(tiles_need_instructions_a_system_that_saves_them_and_its_permission);
+    return harness_finish("test_bf16");
+}

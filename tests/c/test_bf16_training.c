@@ -1,0 +1,159 @@
+/* Networks whose dense products are of bfloat16 operands: the same bits by every way, gradients beside those of float products. */
+#include "harness.h"
+#include "slow.h"
+#include "trainers.h"
+
+#define ROWS 165
+#define WIDTH 75
+#define CODE 140
+#define BATCH 100 /* no multiple of 32 */
+
+enum { CHAIN, TIED, SAMPLES, TOP_K, STOPPED, KINDS };
+
+static double x[ROWS * WIDTH];
+
+static program program_of(int kind, int parts, int bits) {
+    program p = {.options = plain_options(bits)};
+    network *net = &p.net;
+    p.options.batch_size = BATCH;
+    const int from = network_input(net, WIDTH, 0);
+    int last;
+    if (kind == TIED) {
+        const int code = network_dense(net, from, 45, AE_LOGISTIC); /* padding of values is not zero */
+        last = network_dense(net, code, WIDTH, AE_IDENTITY);
+        net->node[last].shares = 1 + code;
+        net->node[last].shares_transposed = 1;
+    } else if (kind == SAMPLES) {
+        const int hidden = network_dense(net, from, 33, AE_TANH);
+        const int mean = network_dense(net, hidden, 7, AE_IDENTITY), deviation = network_dense(net, hidden, 7, AE_IDENTITY);
+        const int sample = network_add(net, "gaussian_sample", NULL, 2, mean, deviation);
+        net->node[sample].multiplicity = 3;
+        last = network_dense(net, network_dense(net, sample, 40, AE_GELU), WIDTH, AE_IDENTITY);
+    } else if (kind == TOP_K) {
+        const int top = network_add(net, "top_k", NULL, 1, network_dense(net, from, CODE, AE_IDENTITY));
+        net->node[top].size[0] = 9;
+        net->node[top].size[1] = 1;
+        last = network_dense(net, top, WIDTH, AE_IDENTITY);
+    } else {
+        const int hidden = network_dense(net, from, 64, AE_RELU), code = network_dense(net, hidden, 5, AE_IDENTITY);
+        last = network_dense(net, network_dense(net, code, 50, AE_SILU), WIDTH, AE_IDENTITY);
+    }
+    for (int i = 0; i < net->n; i++)
+        if (net->node[i].kind == ae_layer_find("dense"))
+            net->node[i].size[3] = parts;
+    if (kind == STOPPED)
+        net->node[1].size[1] = 1;
+    program_loss(&p, "squared_error", last, from, 1);
+    program_stage(&p, "adam");
+    return p;
+}
+
+static double *trained(const program *p, double *loss, int64_t *n) {
+    const ae_data data = dense_data(x, AE_F64, ROWS, WIDTH);
+    ae_trainer *t = trainer_started(p, &data, 1, NULL);
+    if (!t)
+        return NULL;
+    for (int e = 0; e < 3; e++)
+        trainer_epoch(t);
+    *loss = trainer_loss(t, ROWS);
+    double *weights = copy_weights(ae_trainer_net(t), NULL, n);
+    ae_trainer_free(t);
+    return weights;
+}
+
+/* Instruction sets, threads, chunks of a minibatch. */
+TEST(every_way_has_the_same_bits) {
+    fill(x, ROWS * WIDTH, -1, 1);
+    for (int kind = 0; kind < KINDS; kind++)
+        for (int parts = 1; parts <= 2; parts++) {
+            double wanted_loss = 0, loss = 0;
+            int64_t n = 0, count = 0;
+            setenv("AUTOENC_ISA", usable_isas()[SANITIZED], 1);
+            program p = program_of(kind, parts, 32);
+            double *wanted = trained(&p, &wanted_loss, &n);
+            for (const char *const *isa = usable_isas() + SANITIZED; *isa; isa++)
+                for (int way = 0; way < 4; way++) {
+                    setenv("AUTOENC_ISA", *isa, 1);
+                    p = program_of(kind, parts, 32);
+                    p.options.n_threads = way == 1 ? 3 : way == 3 ? 2 : 1;
+                    p.options.chunk_rows = way >= 2 && kind != TOP_K ? 32 : 0;
+                    double *got = trained(&p, &loss, &count);
+                    bool same = wanted && got && count == n && loss == wanted_loss && isfinite(loss);
+                    for (int64_t i = 0; same && i < n; i++)
+                        same = got[i] == wanted[i];
+                    CHECK(same, "%s, kind %d, %d parts, way %d: other bits", *isa, kind, parts, way);
+                    free(got);
+                }
+            free(wanted);
+        }
+    unsetenv("AUTOENC_ISA");
+}
+
+/* The gradient of all rows at the first weights, by parameter. */
+static double *gradient_of(int kind, int parts, int bits, double *loss, int64_t *n) {
+    const ae_data data = dense_data(x, AE_F64, ROWS, WIDTH);
+    ae_context context;
+    const void *region;
+    program p = program_of(kind, parts, bits);
+    p.options.batch_size = ROWS;
+    p.options.clip_norm = 1e30; /* keeps the gradient */
+    ae_trainer *t = trainer_started(&p, &data, 1, NULL);
+    if (!t)
+        return NULL;
+    CHECK(ae_trainer_gradient(&context, t, 0, true, loss, &region) == AE_OK, "%s", context.message);
+    double *g = copy_weights(ae_trainer_net(t), region, n);
+    ae_trainer_free(t);
+    return g;
+}
+
+/* Without float's own rounding, which is below that of the parts, what differs is within the roundings of the factors. */
+TEST(gradients_are_those_of_float_products_within_their_rounding) {
+    fill(x, ROWS * WIDTH, -1, 1);
+    for (int kind = 0; kind < KINDS; kind++) {
+        double loss[3] = {0}, distance[3] = {0}, size = 0;
+        int64_t n = 0;
+        double *exact = gradient_of(kind, 0, 32, &loss[0], &n);
+        for (int parts = 1; parts <= 2 && exact; parts++) {
+            double *g = gradient_of(kind, parts, 32, &loss[parts], &n);
+            size = 0;
+            for (int64_t i = 0; g && i < n; i++) {
+                distance[parts] += (g[i] - exact[i]) * (g[i] - exact[i]);
+                size += exact[i] * exact[i];
+            }
+            distance[parts] = sqrt(distance[parts] / size);
+            free(g);
+        }
+        free(exact);
+        /* Where two latents are about as large, rounding chooses the other. */
+        CHECK(distance[1] > 1e-4 && distance[1] < (kind == TOP_K ? 6e-2 : 3e-2), "kind %d: one part is %g away", kind,
+              distance[1]);
+        CHECK(distance[2] > 0 && distance[2] < 1e-4, "kind %d: two parts are %g away", kind, distance[2]);
+        CHECK(fabs(loss[1] - loss[0]) < 1e-2 * loss[0] && fabs(loss[2] - loss[0]) < 1e-5 * loss[0], "kind %d: %g, %g, %g", kind,
+              loss[0], loss[1], loss[2]);
+    }
+}
+
+TEST(what_cannot_be_is_refused) {
+    static const struct {
+        int parts, bits;
+        int64_t chunk;
+        const char *says;
+    } wrong[] = {
+        {3, 32, 0, "size[3] is 3"}, {-1, 32, 0, "size[3] is -1"}, {1, 64, 0, "size[3] is 1"}, {1, 32, 40, "multiple of 32"}};
+    for (int i = 0; i < 4; i++) {
+        ae_context context;
+        ae_trainer *t = NULL;
+        program p = program_of(CHAIN, wrong[i].parts, wrong[i].bits);
+        p.options.chunk_rows = wrong[i].chunk;
+        CHECK(program_trainer(&context, &p, &t) == AE_ERR_VALUE && !t && strstr(context.message, wrong[i].says), "%s",
+              context.message);
+        ae_trainer_free(t);
+    }
+}
+
+int main(void) {
+    RUN(every_way_has_the_same_bits);
+    RUN(gradients_are_those_of_float_products_within_their_rounding);
+    RUN(what_cannot_be_is_refused);
+    return harness_finish("test_bf16_training");
+}
