@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from benchmarks import report
-from benchmarks.peers import PEERS, load_trainer
+from benchmarks.peers import FLOAT32, PEERS, load_trainer
 from benchmarks.runner import choose, measure, say
 from benchmarks.workloads import WORKLOADS, Workload
 
@@ -104,13 +104,13 @@ def _section(workload: Workload, peers: Sequence[str], outcome: Outcome, roof: f
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks steps", description=DESCRIPTION)
     parser.add_argument("--workloads", help=f"comma-separated, of {', '.join(WORKLOADS)} (default: all)")
-    parser.add_argument("--peers", help=f"comma-separated, of {', '.join(PEERS)} (default: all)")
+    parser.add_argument("--peers", help=f"comma-separated, of {', '.join(PEERS)} (default: those in float32)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--roof", type=float, help="GFLOP/s to take fractions of (default: measured by sgemm)")
     parser.add_argument("--write", action="store_true", help="also write the tables to benchmarks/RESULTS.md")
     options = parser.parse_args(arguments)
     workloads = choose(options.workloads, list(WORKLOADS), "workload")
-    peers = choose(options.peers, list(PEERS), "peer")
+    peers = choose(options.peers or ",".join(FLOAT32), list(PEERS), "peer")
     facts = report.circumstances(["steps", *arguments])
     if options.rounds < 1:
         parser.error(f"--rounds must be at least 1; got {options.rounds}")

@@ -53,7 +53,12 @@ PEERS = {
     "torch-compile": ("benchmarks.peers.torch_peer", "CompiledTrainer"),
     "jax": ("benchmarks.peers.jax_peer", "ScanTrainer"),
     "sklearn": ("benchmarks.peers.sklearn_peer", "MLPTrainer"),
+    "ours-high": ("benchmarks.peers.ours", "HighTrainer"),
+    "ours-bf16": ("benchmarks.peers.ours", "BFloat16Trainer"),
+    "torch-medium": ("benchmarks.peers.torch_peer", "MediumTrainer"),
+    "torch-bf16": ("benchmarks.peers.torch_peer", "AutocastTrainer"),
 }
+FLOAT32 = ("ours", "torch", "torch-compile", "jax", "sklearn")  # the others round factors of products
 
 # Distributions whose versions go into a report.
 DISTRIBUTIONS = ("autoenc", "numpy", "scipy", "scikit-learn", "torch", "onnxruntime", "jax", "jaxlib", "pyod")

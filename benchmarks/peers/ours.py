@@ -47,6 +47,8 @@ class OursTrainer:
     another seed.
     """
 
+    precision = "float32"
+
     def __init__(
         self,
         network: Network | Variational | TopK,
@@ -66,7 +68,7 @@ class OursTrainer:
             "learning_rate": schedule,
             "alpha": 0.0,
             "batch_size": batch_size,
-            "precision": "float32",
+            "precision": self.precision,
             "n_jobs": 2,
             "random_state": seed,
             "shuffle": True,
@@ -86,3 +88,15 @@ class OursTrainer:
     @property
     def note(self) -> str:
         return ""
+
+
+class HighTrainer(OursTrainer):
+    """Factors of dense products in two bfloat16 parts."""
+
+    precision = "high"
+
+
+class BFloat16Trainer(OursTrainer):
+    """Factors of dense products in one bfloat16 part."""
+
+    precision = "bfloat16"

@@ -50,6 +50,8 @@ class EagerTrainer:
     """A plain training loop: rows gathered by a permutation, gradients set to None, the faster variant of Adam."""
 
     compiled = False
+    matmul_precision = "highest"
+    autocast = False
 
     def __init__(
         self,
@@ -62,6 +64,7 @@ class EagerTrainer:
         seed: int = 0,
     ) -> None:
         torch.set_num_threads(2)
+        torch.set_float32_matmul_precision(self.matmul_precision)
         torch.manual_seed(seed)
         self._x = X if sp.issparse(X) else torch.from_numpy(X)
         self._batch_size = batch_size
@@ -79,7 +82,9 @@ class EagerTrainer:
 
     def _step(self, x: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
         optimizer.zero_grad(set_to_none=True)
-        self._objective(x).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+            objective = self._objective(x)
+        objective.backward()
         optimizer.step()
 
     def _fastest_adam(self) -> dict[str, Any]:
@@ -132,3 +137,15 @@ class CompiledTrainer(EagerTrainer):
     """The same loop; network and loss, forward and backward, go through ``torch.compile``."""
 
     compiled = True
+
+
+class MediumTrainer(EagerTrainer):
+    """Products by bfloat16 factors, where the machine has instructions for them."""
+
+    matmul_precision = "medium"
+
+
+class AutocastTrainer(EagerTrainer):
+    """Layers in bfloat16, parameters and the update in float32."""
+
+    autocast = True
