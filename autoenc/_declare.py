@@ -45,9 +45,13 @@ SHARED = {
         Of the reconstruction. "auto" is the link of the loss: logistic for log_loss, exp for poisson, softmax for
         multinomial, identity for the others. A loss with a link allows no other, several links only "auto".
     loss : str or ColumnLoss, default="squared_error"
-        What is minimised: "squared_error", "absolute_error", "huber", "log_cosh", "correntropy", "log_loss", "poisson"
-        or "multinomial"; mean over features and rows, without a factor 1/2. log_loss needs data in [0, 1], poisson and
-        multinomial nonnegative data. For mixed tables an `autoenc.losses.ColumnLoss` gives columns losses of their own.
+        What is minimised, as a mean over features and rows. Of the error d of an entry: "squared_error" ``d ** 2``
+        (without a factor 1/2), "absolute_error" ``|d|``, "huber" ``d ** 2 / 2`` up to ``|d| = huber_delta`` and
+        ``huber_delta * (|d| - huber_delta / 2)`` beyond, "log_cosh" ``log(cosh(d))``, "correntropy"
+        ``2 s ** 2 * (1 - exp(-d ** 2 / (2 s ** 2)))`` with s `correntropy_sigma`. Of an entry x and what is restored,
+        r: "log_loss" ``-x log r - (1 - x) log(1 - r)`` for x in [0, 1], "poisson" ``r - x + x log(x / r)``, half the
+        deviance, and "multinomial" ``-x log r`` with r a softmax over the row, both for x of at least 0. Logarithms are
+        natural. For mixed tables an `autoenc.losses.ColumnLoss` gives columns losses of their own.
     huber_delta : float, default=1.0
         Error from which huber grows linearly.
     correntropy_sigma : float, default=1.0

@@ -47,14 +47,16 @@ class HashingAutoencoder(Autoencoder):
         Bits of the code.
     method : {"noise", "bernoulli", "straight_through"}, default="noise"
         How bits are trained, since a step has no gradient. "noise": in training a bit is a logistic unit whose input
-        has normal noise, through which only units far from the middle carry information [1]_. "bernoulli": a bit drawn
-        with the unit's probability. "straight_through": the bit itself. Both of the latter pass the gradient as if the
-        unit had given its probability [2]_. Fitted codes are bits with each.
+        has normal noise, through which only units far from the middle carry information [1]_ (there each row keeps its
+        noise, here it is drawn anew at each step). "bernoulli": a bit drawn with the unit's probability.
+        "straight_through": the bit itself. Both of the latter pass the gradient as if the unit had given its
+        probability ([2]_, section 4, there for drawn bits). Fitted codes are bits with each.
     noise_std : float, default=4.0
         Standard deviation of the noise of "noise".
     balance_weight : float, default=1e-3
         Weight, in the unit of the loss, of a penalty on bits that are mostly 0 or mostly 1: the sum over bits of the
-        Kullback-Leibler divergence between a half and the mean of the bit's probability over the minibatch.
+        Kullback-Leibler divergence ``-log(4 m (1 - m)) / 2`` of the mean m of the bit's probability over the minibatch
+        from a half.
     <reconstruction>
     <penalties>
     <layers>

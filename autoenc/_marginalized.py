@@ -171,9 +171,10 @@ class MarginalizedDenoisingAutoencoder(
 
     A layer learns the linear map that best restores rows of which each feature was set to zero with probability
     `corruption_level`. Over infinitely many such corruptions of every row the least-squares solution has a closed form
-    that needs the sums of products of features only [1]_. The layer's output is tanh of the map, applied to rows as
-    they are, and the next layer learns from it in the same way. The learned features, and the input beside them, are
-    for a linear model.
+    that needs the sums of products of features only [1]_: ``W = P (Q + alpha I)^-1`` with P and Q the expected sums of
+    ``x c'`` and ``c c'`` over rows x and corrupted rows c, which have a constant one beside them. The layer's output is
+    tanh of the map, applied to rows as they are, and the next layer learns from it in the same way. The learned
+    features, and the input beside them, are for a linear model.
 
     All layers are as wide as X. With more than `n_pivots` features the first layer follows the paper's extension for
     high-dimensional data: features are divided at random into groups of at most `n_pivots`, each group restores
@@ -232,7 +233,7 @@ class MarginalizedDenoisingAutoencoder(
     References
     ----------
     .. [1] Chen, M., Xu, Z., Weinberger, K. Q. and Sha, F. (2012). Marginalized denoising autoencoders for domain
-       adaptation. Proceedings of the 29th International Conference on Machine Learning, 1627-1634.
+       adaptation. Proceedings of the 29th International Conference on Machine Learning. arXiv:1206.4683.
 
     Examples
     --------

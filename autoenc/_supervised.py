@@ -248,8 +248,8 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
     """Classifier that learns its features from all rows and the classes from those that have a label.
 
     An autoencoder is fitted to all rows; then its encoder, with a softmax layer behind the code, is fine-tuned on the
-    labelled rows by cross-entropy [1]_. With few labels among many rows the features are better than the labels alone
-    could make them.
+    labelled rows by cross-entropy (a sum over classes and a mean over rows, in nats) [1]_. With few labels among many
+    rows the features are better than the labels alone could make them.
 
     Parameters
     ----------
@@ -581,7 +581,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
     """Regressor that learns its features from all rows and the numbers from those that have one.
 
     An autoencoder is fitted to all rows; then its encoder, with a linear layer behind the code, is fine-tuned on the
-    rows whose y is known by squared error, with y standardised inside [1]_.
+    rows whose y is known by squared error (a mean over the columns of y), with y standardised inside [1]_.
 
     Parameters
     ----------

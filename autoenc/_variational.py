@@ -48,14 +48,17 @@ class VariationalAutoencoder(BaseAutoencoder):
         gives one for each entry. Both stay within e^-10 and e^10. A number above what the codes can explain lets
         the codes die: 1.0 does so on data in [0, 1].
     objective : {"elbo", "iwae", "beta_tc", "factor", "mmd"}, default="elbo"
-        "iwae": the importance weighted bound of `n_importance_samples` draws [3]_; of one draw it is "elbo", with a
-        warning. "beta_tc": `beta` weighs the total
-        correlation of the components alone [4]_. "factor": the same by a discriminator [5]_. "mmd": the codes of all
-        rows together are drawn to the prior, those of single rows are not [6]_.
+        "iwae": the importance weighted bound of `n_importance_samples` draws ([3]_, equation 8); of one draw it is
+        "elbo", with a warning. "beta_tc": of the three parts of the divergence `beta` weighs the total correlation of
+        the components alone ([4]_, equation 4, by minibatch-weighted sampling), so that 1 is "elbo". "factor": the
+        whole divergence and `beta` times the total correlation beside it, the gamma of [5]_, which is ``beta - 1`` of
+        "beta_tc"; a discriminator of two layers of 128 units estimates it. "mmd": in the place of the divergence
+        `beta` times the squared maximum mean discrepancy between the codes of a minibatch and the prior, the lambda of
+        [6]_ (algorithm 2): the codes of all rows together are drawn to the prior, those of single rows are not.
     n_importance_samples : int, default=1
         Draws from each row's code in a training step; of "elbo" and "iwae", which are the same where it is 1.
     beta : float, default=1.0
-        Weight of the divergence from the prior; relative to nats [7]_.
+        Weight of the divergence from the prior, in nats, beside the negative log-likelihood, summed over features [7]_.
     beta_schedule : {"linear", "cyclical"}, callable or None, default=None
         Factor of beta by epoch: "linear" rises to 1 over the first half of max_iter, "cyclical" does so in each of four
         cycles [8]_. A callable gets the share of epochs done, from 0 to 1, and answers the factor. Passes of
@@ -84,9 +87,10 @@ class VariationalAutoencoder(BaseAutoencoder):
 
     Notes
     -----
-    Losses are in nats without the constants of the likelihood. Those of validation rows are taken at the means of the
-    codes. With X_clean the bound is on the likelihood of X_clean, and the code is inferred from X. The parameters of a
-    discriminator and of a prior are in `other_parameters_`.
+    Losses are in nats. Those of "poisson" and "multinomial", and of normal likelihoods whose `noise_variance` is a
+    number, leave out what does not depend on the network; `elbo`, `log_likelihood` and scores have it. Losses of
+    validation rows are taken at the means of the codes. With X_clean the bound is on the likelihood of X_clean, and the
+    code is inferred from X. The parameters of a discriminator and of a prior are in `other_parameters_`.
 
     References
     ----------
@@ -394,8 +398,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         steps : int, default=10
             Points of the path, with both ends; at least 2.
         method : {"linear", "spherical"}, default="linear"
-            "spherical" turns from one code to the other at a constant angular speed (White 2016), which keeps to the
-            distance from the origin at which codes of many components lie.
+            "spherical" turns from one code to the other at a constant angular speed (White 2016, reference [11] of the
+            class), which keeps to the distance from the origin at which codes of many components lie.
         condition : label or array-like of shape (n_conditions,), default=None
             What is known about all of them, where the fit had it.
 
@@ -459,8 +463,8 @@ class VariationalAutoencoder(BaseAutoencoder):
     ) -> NDArray[np.float64]:
         """Logarithm of each row's likelihood, in nats, by importance sampling from its code.
 
-        Burda et al. 2016. A lower bound in expectation, which rises to the likelihood with the number of
-        draws. They are the same in each call and for each row.
+        The bound of Burda et al. 2016 (equation 8) with many draws: in expectation below the logarithm of the
+        likelihood, to which it rises with their number. They are the same in each call and for each row.
 
         Parameters
         ----------
@@ -522,7 +526,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         return super().score(X, X_clean=X_clean, condition=condition, sample_weight=sample_weight)
 
     def feature_errors(self, X: Any, *, X_clean: Any = None, condition: Any = None) -> NDArray[Any]:
-        """Terms of the negative log-likelihood by feature, at the means of the codes and without constants.
+        """Terms of the negative log-likelihood by feature, at the means of the codes.
 
         Parameters
         ----------
@@ -537,6 +541,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         -------
         ndarray of shape (n_samples, n_outputs)
             Squared errors where the likelihood is normal and `noise_variance` a number or "shared". With "learned" a
-            term is negative where the density is above 1.
+            term is negative where the density is above 1. For "poisson" and "multinomial" without what does not depend
+            on the network.
         """
         return super().feature_errors(X, X_clean=X_clean, condition=condition)

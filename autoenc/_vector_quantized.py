@@ -29,7 +29,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
 
     The encoder's output, the embedding, is replaced by the nearest vector of a codebook [1]_. The decoder sees that
     vector alone; its gradient passes to the encoder as if nothing had been replaced. The vectors are moving averages of
-    the embeddings assigned to them, the other way of [1]_; those that hardly any row uses start anew at an embedding
+    the embeddings assigned to them ([1]_, appendix A.1); those that hardly any row uses start anew at an embedding
     of the minibatch [2]_. A row is then a few whole numbers (`encode_indices`), and can be restored from them
     (`decode_indices`).
 
@@ -65,8 +65,8 @@ class VectorQuantizedAutoencoder(Autoencoder):
     code_usage_ : ndarray of shape (n_codebooks, n_codes)
         Share of the fit's rows (by their weights) that have each code.
     perplexity_ : ndarray of shape (n_codebooks,)
-        Number of equally used codes with the entropy of `code_usage_`: 1 where all rows have one code, `n_codes` where
-        all codes are used alike.
+        Number of equally used codes with the entropy of `code_usage_`, ``exp(-sum p log p)``: 1 where all rows have one
+        code, `n_codes` where all codes are used alike.
     <learned>
 
     See Also

@@ -28,8 +28,8 @@ class Contraction(Part):
     decoder, which gets the condition as well, is not. With ``missing="mask"`` an entry that is missing counts as the
     zero that the encoder reads in its place.
 
-    With ``higher_order_weight`` the curvature is penalised too, as the mean of ``|J(x) - J(x + e)|^2`` over Gaussian
-    ``e`` [2]_.
+    With ``higher_order_weight`` the curvature is penalised too, as the mean of ``|J(x) - J(x + e)|^2``, a squared
+    Frobenius norm, over ``n_samples`` draws of normal noise ``e`` of deviation ``std`` in each entry [2]_.
 
     Parameters
     ----------

@@ -31,8 +31,9 @@ class ColumnLoss(BaseEstimator):
             "squared_error", "absolute_error", "huber", "log_cosh" and "correntropy" for numbers (with the estimator's
             `huber_delta` and `correntropy_sigma`); "log_loss" for values in [0, 1], each by itself; "categorical" for
             the one-hot columns of one variable, or the probabilities of its classes, by the cross-entropy of a softmax
-            over them; "poisson" and "negative_binomial" for counts, the latter with a dispersion that the network gives
-            for each entry [1]_; "multinomial" for counts of which only the shares are modelled. VariationalAutoencoder
+            over them; "poisson" and "negative_binomial" for counts, the latter of variance ``m + m ** 2 / q`` at the
+            mean m, with a q that the network gives for each entry [1]_; "multinomial" for counts of which only the
+            shares are modelled. VariationalAutoencoder
             takes those that are likelihoods: "squared_error" (normal, with the estimator's `noise_variance`),
             "log_loss", "categorical", "poisson", "negative_binomial", "multinomial".
         columns : str, int, array-like of them, slice, array-like of bool, or callable

@@ -61,8 +61,9 @@ class Orthogonality(Penalty):
 class Decorrelation(Penalty):
     """Penalty on covariances between the components of the code.
 
-    The term is ``weight * 1/2 * sum of the squares of the covariances of different components`` over a minibatch [1]_.
-    It acts in training only: the loss of held-out rows does not contain it.
+    The term is ``weight * 1/2 * sum over i != j of C_ij^2`` with the covariances C of the components i and j over a
+    minibatch, sums of products divided by its rows ([1]_, equations 1 and 2). It acts in training only: the loss of
+    held-out rows does not contain it.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 /* A pseudorandom bijection of 0 .. n - 1, computed and not stored: memory does not grow with the rows.
  * A Feistel network over the smallest sufficient number of bits (halves of unequal width, so the domain is below 2n,
  * but never under two bits), walked along its cycle until it lands inside 0 .. n - 1 (Black and Rogaway 2002, "Ciphers
- * with arbitrary finite domains", section 3). Thread safe. */
+ * with arbitrary finite domains", the second method). Thread safe. */
 #ifndef AE_BASE_PERMUTATION_H
 #define AE_BASE_PERMUTATION_H
 

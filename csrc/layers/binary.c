@@ -1,7 +1,7 @@
 /* Bits from logits: a (rows, n) -> (rows, n). At rest the output is 1 where a > 0, else 0. While training size[0] says how:
  *
  *     0  noisy logistic: 1 / (1 + exp(-(a + s e))), e ~ N(0, 1), s = value[0] >= 0. Under noise only far logits carry information,
- *        so they move away from zero (Salakhutdinov and Hinton 2009, section 3, who add the noise to a code's inputs)
+ *        so they move away from zero (Salakhutdinov and Hinton 2009, where each training case keeps its noise)
  *     1  a Bernoulli draw with P(1) = 1 / (1 + exp(-a)), and for the gradient the slope of that probability
  *     2  the bits themselves, with the same gradient: straight-through estimators (Bengio et al. 2013, section 4)
  *

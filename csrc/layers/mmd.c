@@ -1,5 +1,6 @@
 /* Maximum mean discrepancy between the codes of a minibatch and as many draws e from N(0, I) (WAE-MMD: Tolstikhin et al. 2018,
- * section 3; InfoVAE: Zhao et al. 2019): z (rows, d) -> (rows, 1), whose mean over the B rows is the unbiased estimate
+ * algorithm 2, kernel: section 4; InfoVAE: Zhao et al. 2019): z (rows, d) -> (rows, 1), whose mean over the B rows is the unbiased
+ * estimate
  *
  *     sum_{i != j} (k(z_i, z_j) + k(e_i, e_j)) / (B (B - 1)) - 2 sum_{i, j} k(z_i, e_j) / B^2
  *

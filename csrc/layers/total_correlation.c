@@ -1,5 +1,5 @@
 /* The three parts of the divergence of a variational network, estimated over the minibatch (beta-TCVAE: Chen et al. 2018, eq. 2 and
- * section 4): z, mean, log-variance (rows, d) -> (rows, 3), whose means over the rows are
+ * section 3): z, mean, log-variance (rows, d) -> (rows, 3), whose means over the rows are
  *
  *     0  mutual information of index and code    log q(z|x) - log q(z)
  *     1  total correlation                       log q(z) - sum_c log q(z_c)
@@ -9,7 +9,7 @@
  * minibatch where those are more). size[0]: how q is estimated from the B rows of the minibatch, q(z_i) = sum_j w_ij q(z_i|x_j)
  * and likewise by column:
  *
- *     0  minibatch-weighted sampling (eq. 5): w = 1 / (N B)
+ *     0  minibatch-weighted sampling (section 3.1): w = 1 / (N B)
  *     1  minibatch-stratified sampling (appendix C.2), with M = B - 1: w = 1 / N for j = i, (N - M) / (N M) for the row after i
  *        (after the last the first), 1 / M elsewhere
  *
