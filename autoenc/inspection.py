@@ -16,7 +16,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from autoenc import _core, _outline, _predictor, _spec
-from autoenc._whole_file import replacing
+from autoenc._whole_file import check_path, replacing
 from autoenc.plotting._common import COLOURS, check_count, check_image_shape, dense, names_of, place, read_labels
 from autoenc.plotting._latent import MOST_LABELS, codes_of, plane
 
@@ -102,6 +102,7 @@ def explore(
     ...     page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     True
     """
+    check_path(path)
     found = place(estimator, X, "fit", "explore", ALLOWED)
     seen = found.X.tocsr() if hasattr(found.X, "tocsr") else found.X
     n_rows = _num_samples(seen)
