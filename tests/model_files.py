@@ -201,7 +201,11 @@ if __name__ == "__main__":  # writes the files that later releases must read: on
         pipeline.fit(ROWS, X[:, 0] if name == "maxabs" else LABELS)
         save(pipeline, folder / f"{name}.safetensors")
         np.savez_compressed(folder / f"{name}.npz", **said(pipeline))
-    for name in () if sys.argv[1] == "format_2" else ("plain", "conditions", "vamp", "product", "classes", "number", "pivots", "top-k"):
+    for name in (
+        ()
+        if sys.argv[1] == "format_2"
+        else ("plain", "conditions", "vamp", "product", "classes", "number", "pivots", "top-k")
+    ):
         model = fitted(name)
         model.save(folder / f"{name}.safetensors")
         np.savez_compressed(
