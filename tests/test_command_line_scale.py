@@ -115,8 +115,8 @@ def test_passes_over_more_than_one_block(tmp_path, monkeypatch):
     for kind, scaler in (("standard", StandardScaler()), ("minmax", MinMaxScaler())):
         found, scaled = _cli_rows.scaled(kind, rows.copy(), NAMES, tmp_path)
         expected = scaler.fit_transform(rows)
-        np.testing.assert_allclose(found.scale_, scaler.scale_, rtol=1e-12)
-        np.testing.assert_allclose(scaled, expected, rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(found.scale_, scaler.scale_, rtol=1e-10)  # the sums have another order
+        np.testing.assert_allclose(scaled, expected, rtol=1e-7, atol=1e-7)
 
 
 def test_many_rows_go_to_disk(tmp_path, monkeypatch):
