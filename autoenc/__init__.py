@@ -26,6 +26,7 @@ __all__ = [
     "__version__",
     "load",
     "load_predictor",
+    "save",
 ]
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from autoenc._variational import VariationalAutoencoder
     from autoenc._vector_quantized import VectorQuantizedAutoencoder
     from autoenc.exceptions import DivergenceError
-    from autoenc.io import load, load_predictor
+    from autoenc.io import load, load_predictor, save
 
 _HOME = {
     "Autoencoder": "autoenc._autoencoder",
@@ -61,6 +62,7 @@ _HOME = {
     "VectorQuantizedAutoencoder": "autoenc._vector_quantized",
     "load": "autoenc.io",
     "load_predictor": "autoenc.io",
+    "save": "autoenc.io",
 }
 
 

@@ -6,6 +6,7 @@
 import argparse
 import contextlib
 import io
+import json
 import os
 import signal
 import sys
@@ -25,28 +26,51 @@ def _positive(text: str) -> int:
     return value
 
 
-def _interrupt(*_: Any) -> NoReturn:
-    raise KeyboardInterrupt
+INTERRUPTED = 128 + signal.SIGINT  # the status of a command that Ctrl-C has ended
 
 
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C raises an instance.
+class _Signals:
+    """Ctrl-C, and a request to end (SIGTERM, or SIGHUP of a terminal that is closed), raise KeyboardInterrupt.
 
-    Python's own handler raises the bare class, which pandas before Python 3.12 loses while it reads: it then says that
-    the file could not be read, which is an error like any other.
+    An instance of it: Python's own handler raises the bare class, which pandas before Python 3.12 loses while it reads:
+    it then says that the file could not be read, which is an error like any other. What is being written is deleted on
+    the way out. A signal that the caller ignores or handles stays as it is.
     """
-    try:
-        handles = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        if handles:
-            signal.signal(signal.SIGINT, _interrupt)
-    except ValueError:  # not in the main thread
-        handles = False
-    try:
-        yield
-    finally:
-        if handles:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def __init__(self) -> None:
+        self.status: int = INTERRUPTED
+        self._before: dict[int, Any] = {}
+
+    def _interrupt(self, number: int, _: Any) -> NoReturn:
+        self.status = 128 + number
+        raise KeyboardInterrupt
+
+    def __enter__(self) -> "_Signals":
+        usual = {signal.SIGINT: signal.default_int_handler}
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number is None or signal.getsignal(number) is not usual.get(number, signal.SIG_DFL):
+                continue
+            with contextlib.suppress(ValueError):  # not in the main thread
+                self._before[number] = signal.signal(number, self._interrupt)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _parser_class(arguments: Sequence[str]) -> type[argparse.ArgumentParser]:
+    """What says on standard output, too, what is wrong with the arguments where --json is one of them."""
+    wanted = any(len(text) > 2 and "--json".startswith(text) for text in arguments)
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            if wanted:
+                print(json.dumps({"error": message}), flush=True)
+            super().error(message)
+
+    return Parser
 
 
 class _Nowhere(io.TextIOBase):
@@ -67,12 +91,12 @@ def _open_streams() -> Iterator[None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit status: 0 done, 1 failed, 2 wrong arguments, 130 interrupted."""
-    parser = argparse.ArgumentParser(
+    """Runs one command; the exit status: 0 done, 1 failed, 2 wrong arguments, 130 interrupted, 143 told to end."""
+    parser = _parser_class(sys.argv[1:] if arguments is None else arguments)(
         prog="python -m autoenc",
         description="Autoencoders as scikit-learn estimators.",
-        epilog="Exit status: 0 done, 1 failed (a message says why), 2 wrong arguments, 130 interrupted. "
-        "COMMAND --help says more.",
+        epilog="Exit status: 0 done, 1 failed (a message says why), 2 wrong arguments, 130 interrupted (Ctrl-C), 143 "
+        "told to end (SIGTERM). COMMAND --help says more.",
     )
     parser.add_argument("--version", action="version", version=f"autoenc {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
@@ -90,12 +114,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _guarded(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence[str] | None) -> int:
+    signals = _Signals()
     try:
-        with _interruptible():
-            return _run(parser, commands, arguments)
+        with signals:
+            status = _run(parser, commands, arguments)
+            return signals.status if status == INTERRUPTED else status
     except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return 130
+        print("\ninterrupted" if signals.status == INTERRUPTED else "\ntold to end", file=sys.stderr)
+        return signals.status
     except OSError as error:
         # Standard output takes no more: its disk is full, or the reader has gone, as `head` does without a word.
         if not isinstance(error, BrokenPipeError):

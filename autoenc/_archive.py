@@ -6,14 +6,13 @@ Written whole or not at all, read without running anything: see ``docs/files.md`
 import contextlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoenc._whole_file import refuse_device, refuse_folder, replacing
+from autoenc._whole_file import check_path, refuse_device, refuse_folder, replacing
 
 DTYPES = {
     "BOOL": "bool",
@@ -312,8 +311,8 @@ def named(name: str, what: str) -> Iterator[None]:
 @contextlib.contextmanager
 def opened(path: Any, key: str, what: str) -> Iterator[tuple[Any, list[str], dict[str, Any]]]:
     """The file, the names of its arrays and its configuration; errors as of `named`."""
+    name = check_path(path)
     safetensors = _safetensors()
-    name = os.fspath(path)
     refuse_folder(name)
     refuse_device(name)
     with named(name, what), safetensors.safe_open(name, framework="numpy") as file:

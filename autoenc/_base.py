@@ -590,7 +590,8 @@ class BaseAutoencoder(
             values = core.values(X, at[node], what, -1, self._masks)
             if values is not None:
                 return values
-        _data.check_finite(X, self._spec["precision"], "X", allow_nan=self._masks)
+        names = getattr(self, "feature_names_in_", None)
+        _data.check_finite(X, self._spec["precision"], "X", allow_nan=self._masks, names=names)
         return self._run(X, node, what, condition=self._check_condition(condition, X.shape[0]))
 
     def transform(self, X: Any, *, condition: Any = None) -> NDArray[Any]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from autoenc import __version__, _archive
 from autoenc._archive import Reader, Writer, damaged
 from autoenc._checks import is_sparse
-from autoenc._whole_file import refuse_folder
+from autoenc._whole_file import check_path, refuse_folder
 
 File = str | os.PathLike[str]
 
@@ -135,7 +135,7 @@ class Checkpoints:
     def __init__(self, estimator: Any, path: Any, every: Any, resume: bool) -> None:
         if not isinstance(every, Integral) or isinstance(every, bool) or every < 1:
             raise ValueError(f"checkpoint_every is {every!r}; it must be a whole number of epochs, at least 1")
-        self.path = os.fspath(path)
+        self.path = check_path(path, "checkpoint")
         self.every = int(every)
         self._class = type(estimator).__name__
         self._parameters = _parameters(estimator)

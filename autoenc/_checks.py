@@ -127,8 +127,14 @@ def refuse_text(X: Any, name: str) -> None:
         )
 
 
-def check_finite(X: Any, precision: str, name: str, *, allow_nan: bool | None = None) -> None:
-    """Refuses what is not finite; NaN is let through where `allow_nan`. None: no parameter would allow it here."""
+ALLOWING = "; missing='mask' allows NaN, and an imputer before this estimator fills it"
+
+
+def check_finite(X: Any, precision: str, name: str, *, allow_nan: bool | None = None, names: Any = None) -> None:
+    """Refuses what is not finite; NaN is let through where `allow_nan`. None: no parameter would allow it here.
+
+    `names`: those of the columns, where they are known.
+    """
     values = X.data if is_sparse(X) else X
     if values.dtype == np.uint8:
         return
@@ -141,14 +147,15 @@ def check_finite(X: Any, precision: str, name: str, *, allow_nan: bool | None = 
     if found is None:
         return
     row, column, value = found
+    place = f"row {row}, column {column}" + ("" if names is None else f" ({str(names[column])!r})")
     if np.isfinite(value):
         raise ValueError(
-            f"Input {name} contains {value!r} at row {row}, column {column}, which is infinity in float32; "
+            f"Input {name} contains {value!r} at {place}, which is infinity in float32; "
             "scale the column or set precision='float64'."
         )
     what = "NaN" if np.isnan(value) else "infinity"
-    remedy = "; missing='mask' allows NaN" if what == "NaN" and allow_nan is not None else ""
-    raise ValueError(f"Input {name} contains {what} at row {row}, column {column}; every value must be finite{remedy}.")
+    remedy = ALLOWING if what == "NaN" and allow_nan is not None else ""
+    raise ValueError(f"Input {name} contains {what} at {place}; every value must be finite{remedy}.")
 
 
 def _read_as(dtype: np.dtype[Any], precision: str, name: str) -> tuple[np.dtype[Any], np.dtype[Any]]:

@@ -16,11 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoenc import _archive, _schemas, _tables, io
+from autoenc import _archive, _cli_rows, _schemas, _stored_scalers, _tables, io
+from autoenc._checks import check_finite
 from autoenc._tables import Block, Sink, Table, TableError
 from autoenc._whole_file import check_writable
 
 FORMATS = {"onnx": "to_onnx", "c": "to_c"}  # methods of estimators that write other files
+SCALING = ("AutoencoderOutlierDetector", "AutoencoderImputer")  # scale columns by themselves
+PREDICTING = ("AutoencoderClassifier", "AutoencoderRegressor", "AutoencoderOutlierDetector")
+ADVICE = ", for instance by StandardScaler in a pipeline."  # at the end of a warning, for those who write Python
 SECONDS = 1.0  # between two lines of progress
 
 
@@ -103,13 +107,21 @@ def add_commands(commands: Any) -> None:
         "fit an estimator to a table and save it",
         train,
         description="Fits an estimator to a table and saves it. Every column must be of numbers, but those left out. "
-        "Columns are taken as they are (AutoencoderOutlierDetector and AutoencoderImputer scale them by themselves): "
-        "scale them first where their units differ. An .npy file is mapped into memory, the others are read whole.",
+        "Columns are taken as they are, unless --scale says how to scale them first (AutoencoderOutlierDetector and "
+        "AutoencoderImputer scale them by themselves). An .npy file is mapped into memory. Rows of other files beyond "
+        "a gibibyte, and scaled rows of a mapped one, lie in a nameless file in the folder of MODEL meanwhile.",
     )
     table(parser, model=False)
     parser.add_argument("-o", "--output", required=True, metavar="MODEL", help="the file to write")
     parser.add_argument(
         "--estimator", default="Autoencoder", metavar="CLASS", help="a class of autoenc (default: Autoencoder)"
+    )
+    parser.add_argument(
+        "--scale",
+        choices=["none", *_cli_rows.SCALERS],
+        default="none",
+        help="scale columns first, to mean 0 and deviation 1, or to 0 to 1. The model keeps how: the other commands, "
+        "and exported models, take and give rows in their own units (default: %(default)s)",
     )
     parser.add_argument("--n-components", type=int, metavar="N", help="width of the code")
     parser.add_argument(
@@ -132,6 +144,11 @@ def add_commands(commands: Any) -> None:
             reconstruct,
         ),
         ("score", "scores of rows, higher for ordinary ones, and which are outliers", score),
+        (
+            "predict",
+            "labels or numbers of AutoencoderClassifier and AutoencoderRegressor, 1 or -1 of detectors",
+            predict,
+        ),
     ):
         parser = command(name, text, run)
         table(parser, model=True)
@@ -141,6 +158,10 @@ def add_commands(commands: Any) -> None:
         if name == "encode":
             parser.add_argument(
                 "--indices", action="store_true", help="numbers of codes, of VectorQuantizedAutoencoder"
+            )
+        if name == "predict":
+            parser.add_argument(
+                "--probabilities", action="store_true", help="also one column for each class, of AutoencoderClassifier"
             )
         if name == "score":
             parser.add_argument("--below", type=_bound, metavar="SCORE", help="only rows with lower scores")
@@ -155,7 +176,14 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("-o", "--output", required=True, metavar="FILE")
     parser.add_argument("--format", choices=sorted(FORMATS), required=True)
-    parser.add_argument("--part", metavar="PART", help="of ONNX: encoder (default), decoder, reconstruction or score")
+    parser.add_argument(
+        "--part",
+        metavar="PART",
+        help="of ONNX. Autoencoders: encoder (the default), decoder, reconstruction, score, of HashingAutoencoder also "
+        "hash, of VectorQuantizedAutoencoder also indices, of MarginalizedDenoisingAutoencoder no decoder. "
+        "AutoencoderClassifier, AutoencoderRegressor: prediction (the default) and the same four. "
+        "AutoencoderOutlierDetector: score (the default), decision, prediction. AutoencoderImputer: reconstruction",
+    )
     parser.add_argument("--prefix", metavar="NAME", help="of C: what its functions begin with (default: model)")
 
 
@@ -179,17 +207,24 @@ def _open(chosen: argparse.Namespace) -> Table:
 def _configuration(path: str) -> dict[str, Any]:
     """What the header of a model says, of which the class and the names are used here."""
     with _archive.opened(path, _schemas.KEY, "a model of autoenc") as (_, _, configuration):
-        _archive.check_format(configuration, _schemas.FORMAT, "a model")
+        _archive.check_format(configuration, _stored_scalers.FORMAT, "a model")
         found = configuration["estimator"]
         if not isinstance(found["class"], str) or not isinstance(found["state"], dict):
             raise _archive.Damaged("it has no class and no state")
-        return dict(found)
+        before = configuration.get(_stored_scalers.PIPELINE, {}).get("before")
+        named = before[0] if before else found  # names of columns are where rows come in
+        return {**found, "names": named["state"].get("feature_names_in_", {}), "scaled": bool(before)}
+
+
+def _names(stored: dict[str, Any]) -> list[str]:
+    """Of the columns that a model was trained on, where it knows them."""
+    names = stored["names"].get("strings") if isinstance(stored["names"], dict) else None
+    return list(names or [])
 
 
 def _features(stored: dict[str, Any], table: Table, chosen: argparse.Namespace) -> list[str]:
     """Columns that the model takes: by name where it knows names and the table has some, else all that are left."""
-    names = stored["state"].get("feature_names_in_", {})
-    names = names.get("strings") if isinstance(names, dict) else None
+    names = _names(stored)
     if table.named and names:
         missing = [name for name in names if name not in table.names]
         if missing:
@@ -231,7 +266,10 @@ def _answers(
     name = stored["class"]
     if chosen.condition is not None and "_spec" not in stored["state"]:
         raise CommandError(f"--condition {chosen.condition}: {chosen.model} is of {name}, which takes none")
+    model: Any
     if name == "AutoencoderImputer":
+        if stored["scaled"]:
+            raise CommandError(f"{chosen.model} is an AutoencoderImputer behind scalers, which autoenc.load reads")
         model = io.load(chosen.model)
         if chosen.n_jobs is not None:
             model.set_params(n_jobs=chosen.n_jobs)
@@ -337,21 +375,33 @@ def _check_threads(n_jobs: Any) -> None:
             raise UsageError(str(error)) from error
 
 
-def _whole(table: Table, columns: Sequence[str], others: Sequence[str], progress: Progress) -> Block:
+def _whole(table: Table, columns: Sequence[str], others: Sequence[str], progress: Progress, folder: Path) -> Block:
     """All rows. An array in a file stays where it is."""
     if isinstance(table, _tables.ArrayTable) and table.n_rows and list(columns) == table.names and not others:
         return Block(table.array, {})
-    parts, texts = [], {name: list[str]() for name in others}
-    n = 0
-    for block in table.blocks(columns, others):
-        parts.append(block.numbers)
-        for name, text in block.others.items():
-            texts[name] += text
-        n += len(block.numbers)
-        progress.say(f"{n} rows read")
-    if not n:
-        raise CommandError(f"{table.path}: there are no rows")
-    return Block(np.concatenate(parts), texts)
+    texts = {name: list[str]() for name in others}
+    with _cli_rows.Gathered(folder) as rows:
+        for block in table.blocks(columns, others):
+            rows.add(block.numbers)
+            for name, text in block.others.items():
+                texts[name] += text
+            progress.say(f"{rows.n} rows read")
+        if not rows.n:
+            raise CommandError(f"{table.path}: there are no rows")
+        return Block(rows.array(), texts)
+
+
+def _scaled(
+    chosen: argparse.Namespace, model: Any, table: Table, columns: Sequence[str], X: NDArray[Any], folder: Path
+) -> tuple[Any, NDArray[Any]]:
+    """The scaler that --scale asks for, and scaled rows."""
+    try:
+        if X.dtype in (np.float32, np.float64):  # by row and column, which the scaler's own check does not name
+            allowed = model.missing == "mask" if hasattr(model, "missing") else None
+            check_finite(X, "float64", "X", allow_nan=allowed)
+        return _cli_rows.scaled(chosen.scale, X, list(columns) if table.named else None, folder)
+    except (ValueError, TypeError) as error:
+        raise _placed(table, 0, error) from error
 
 
 def _callback(progress: Progress) -> Callable[[Any], None]:
@@ -377,8 +427,11 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     if supervised and chosen.label is None:
         raise UsageError(f"{chosen.estimator} needs --label, the column of y")
     _archive.check_installed()
-    if not Path(chosen.output).absolute().parent.is_dir():
-        raise CommandError(f"--output {chosen.output}: there is no folder {Path(chosen.output).absolute().parent}")
+    folder = Path(chosen.output).absolute().parent
+    if not folder.is_dir():
+        raise CommandError(f"--output {chosen.output}: there is no folder {folder}")
+    if chosen.scale != "none" and chosen.estimator in SCALING:
+        raise UsageError(f"--scale {chosen.scale}: {chosen.estimator} scales columns by itself; allowed: none")
     check_writable(chosen.output)
     model = cls(**_parameters(chosen, cls))
     _check_parameters(model)
@@ -391,7 +444,7 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     columns = [name for name in table.names if name not in out]
     if not columns:
         raise CommandError(f"{table.path}: no column is left")
-    rows = _whole(table, columns, taken, progress)
+    rows = _whole(table, columns, taken, progress, folder)
     X, given = rows.numbers, {}
     if chosen.condition is not None:
         given["condition"] = _labels(rows.others[table.column(chosen.condition)])
@@ -407,6 +460,9 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     elif chosen.resume:
         raise UsageError("--resume needs --checkpoint")
     progress.say(f"{X.shape[0]} rows of {X.shape[1]} columns; training {chosen.estimator}", now=True)
+    scaler = None
+    if chosen.scale != "none":
+        scaler, X = _scaled(chosen, model, table, columns, X, folder)
     reports = "callbacks" in cls._get_param_names()
     if reports:
         model.set_params(callbacks=_callback(progress))
@@ -419,13 +475,19 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
         network = getattr(model, "autoencoder_", None)
         if network is not None:
             network.set_params(callbacks=None)
-    if table.named:
+    if table.named and scaler is None:
         model.feature_names_in_ = np.array(columns, dtype=object)
-    model.save(chosen.output)
+    if scaler is not None:
+        from sklearn.pipeline import make_pipeline
+
+        io.save(make_pipeline(scaler, model), chosen.output)
+    else:
+        model.save(chosen.output)
     curve = getattr(model, "loss_curve_", None)
     done = {
         "model": chosen.output,
         "estimator": chosen.estimator,
+        "scale": chosen.scale,
         "rows": int(X.shape[0]),
         "features": int(X.shape[1]),
         "epochs": None if not hasattr(model, "n_iter_") else int(model.n_iter_),
@@ -463,10 +525,9 @@ def reconstruct(chosen: argparse.Namespace) -> dict[str, Any]:
     fills = _configuration(chosen.model)["class"] == "AutoencoderImputer"
 
     def names(stored: dict[str, Any]) -> Sequence[str] | None:
-        found = stored["state"].get("feature_names_in_")
-        if not isinstance(found, dict) or fills:
+        known = _names(stored)
+        if not known or fills:
             return None  # columns without values are dropped, and marks may stand behind them
-        known = list(found["strings"])
         n = stored["state"].get("_spec", {}).get("n_outputs", len(known))
         return known if n == len(known) else None
 
@@ -507,8 +568,7 @@ def score(chosen: argparse.Namespace) -> dict[str, Any]:
                 columns += [("outlier", outlier.astype(np.int64)), ("feature", shown)]
             yield [(name, part[kept]) for name, part in columns]
 
-    found = stored["state"].get("feature_names_in_")
-    names = list(found["strings"]) if isinstance(found, dict) else []
+    names = _names(stored)
     if detects and chosen.output is not None and chosen.output.lower().endswith(".npy"):
         raise CommandError(
             "--output: an .npy file has numbers alone, and there are names of features; use .csv or .parquet"
@@ -519,9 +579,52 @@ def score(chosen: argparse.Namespace) -> dict[str, Any]:
     return {**done, "outliers": n_outliers} if detects else done
 
 
+def predict(chosen: argparse.Namespace) -> dict[str, Any]:
+    progress = Progress(chosen.quiet)
+    stored = _configuration(chosen.model)
+    name = stored["class"]
+    if name not in PREDICTING:
+        raise CommandError(f"{chosen.model} is of {name}, which predicts nothing; needed is {', '.join(PREDICTING)}")
+    if chosen.probabilities and name != "AutoencoderClassifier":
+        raise CommandError(f"--probabilities is for AutoencoderClassifier; {chosen.model} is of {name}")
+
+    def call(model: Any, X: NDArray[Any], given: dict[str, Any]) -> list[tuple[str, NDArray[Any]]]:
+        said = np.asarray(model.predict(X, **given))
+        if name == "AutoencoderRegressor":
+            return [
+                ("prediction" + (str(i) if said.ndim > 1 else ""), part) for i, part in enumerate(np.atleast_2d(said.T))
+            ]
+        if said.dtype.kind not in "biuf" and is_array:
+            raise CommandError(
+                "--output: an .npy file has numbers alone, and the labels are texts; use .csv or .parquet"
+            )
+        columns = [("label", said if said.dtype.kind in "biuf" else said.astype(object))]
+        if chosen.probabilities:
+            shares = model.predict_proba(X, **given)
+            columns += [(f"probability of {label}", part) for label, part in zip(model.classes, shares.T, strict=True)]
+        return columns
+
+    is_array = chosen.output is not None and chosen.output.lower().endswith(".npy")
+    n = _write(chosen, (columns for _, columns, _ in _answers(chosen, stored, call, progress)), None)
+    progress.say(f"{n} rows", now=True)
+    return {"model": chosen.model, "output": chosen.output, "rows": n, "seconds": progress.seconds}
+
+
+def _scaling(before: Any) -> list[dict[str, Any]]:
+    """What scalers do, for people and programs."""
+    found = []
+    for scaler in before:
+        learned = {key: value for key, value in vars(scaler).items() if key in ("mean_", "center_", "scale_", "min_")}
+        numbers = {key: np.asarray(value).tolist() for key, value in learned.items() if value is not None}
+        found.append({"scaler": repr(scaler), **numbers})
+    return found
+
+
 def info(chosen: argparse.Namespace) -> dict[str, Any]:
     stored = _configuration(chosen.model)
-    model = io.load(chosen.model)  # all of it is checked
+    whole: Any = io.load(chosen.model)  # all of it is checked
+    model = whole[-1] if stored["scaled"] else whole
+    before = [step for _, step in whole.steps[:-1]] if stored["scaled"] else []
     with _archive.opened(chosen.model, _schemas.KEY, "a model of autoenc") as (_, _, configuration):
         written = configuration.get("autoenc")
     spec = getattr(model, "_spec", None)
@@ -534,7 +637,8 @@ def info(chosen: argparse.Namespace) -> dict[str, Any]:
         "estimator": stored["class"],
         "repr": repr(model),
         "features": int(model.n_features_in_),
-        "feature_names": list(map(str, getattr(model, "feature_names_in_", []))) or None,
+        "feature_names": list(map(str, _names(stored))) or None,
+        "scaling": _scaling(before) or None,
         "components": None if spec is None else spec["n_components"],
         "outputs": None if spec is None else spec["n_outputs"],
         "precision": model.precision,
@@ -548,6 +652,8 @@ def info(chosen: argparse.Namespace) -> dict[str, Any]:
         for key in ("model", "bytes", "format", "autoenc", "repr", "features", "components", "outputs", "precision"):
             if done[key] is not None:
                 print(f"{key:12} {_shown(str(done[key]))}")
+        for scaler in before:
+            print(f"{'scaling':12} {_shown(repr(scaler))}")
         if weights is not None:
             print(f"{'parameters':12} {weights}")
         for layer in done["layers"] or ():
@@ -562,7 +668,8 @@ def export(chosen: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(f"--prefix {chosen.prefix} goes with --format c; ONNX has no names of functions")
     if chosen.part is not None and chosen.format != "onnx":
         raise UsageError(f"--part {chosen.part} goes with --format onnx; a C file has a function for each part")
-    model = io.load(chosen.model)
+    # Rows of a pipeline in their own units, which its predictor knows.
+    model: Any = (io.load_predictor if _configuration(chosen.model)["scaled"] else io.load)(chosen.model)
     write = getattr(model, FORMATS[chosen.format], None)
     if write is None:
         raise CommandError(f"{type(model).__name__} has no {FORMATS[chosen.format]} in this release of autoenc")
@@ -592,13 +699,17 @@ def _refuse_loss(chosen: argparse.Namespace) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Runs a command; 0, or 1 where something is wrong with files, or 2 with arguments.
 
-    Ctrl-C in a fit leaves the model as of its last complete epoch, which is saved; the status is 130 all the same.
+    Ctrl-C, or SIGTERM, in a fit leaves the model as of its last complete epoch, which is saved; the status is 130 all
+    the same.
     """
     chosen.interrupted = False
 
     def show(message: Any, category: Any, *_: Any, **__: Any) -> None:
-        chosen.interrupted |= str(message).startswith("fitting was interrupted")
-        print(f"autoenc: warning: {_shown(str(message))}", file=sys.stderr)
+        text = str(message)
+        chosen.interrupted |= text.startswith("fitting was interrupted")
+        if text.endswith(ADVICE):
+            text = f"{text.removesuffix(ADVICE)}: --scale standard or --scale minmax does, and the model keeps how."
+        print(f"autoenc: warning: {_shown(text)}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)

@@ -97,7 +97,8 @@ def check_features(
         raise _named(name, str(error).replace("X has ", f"{name} has ")) from error
     checked = canonical(checked)
     if finite:
-        check_finite(checked, precision, name, allow_nan=allow_nan)
+        names = getattr(estimator, "feature_names_in_", None)
+        check_finite(checked, precision, name, allow_nan=allow_nan, names=names if name == "X" else None)
     return checked
 
 

@@ -3,7 +3,7 @@
 from os import PathLike
 from typing import Any
 
-from autoenc._whole_file import replacing
+from autoenc._whole_file import check_path, replacing
 
 
 class Exportable:
@@ -48,6 +48,8 @@ class Exportable:
         """
         from autoenc.onnx import convert
 
+        if path is not None:
+            check_path(path)
         model = convert(self, part)
         if path is not None:
             with replacing(path) as file:
@@ -110,6 +112,8 @@ class Exportable:
         """
         from autoenc._export_c_models import write
 
+        if path is not None:
+            check_path(path)
         text = write(self, prefix)
         if path is not None:
             with replacing(path) as file:

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from autoenc import __version__, _bound
 from autoenc import _export_functions as functions
+from autoenc._export_c_scaled import behind
 from autoenc._export_network import Network, compared, input_name, link, no_handler, size, value
 from autoenc._export_sources import network_of
 from autoenc._predictor import Predictor
+from autoenc._scaling import Scaling
 from autoenc._spec import Node, Spec, Term
 
 PANELS = {32: (64, 32, 16, 8), 64: (32, 16, 8)}  # widths of dense layers' panels, by bits of a real
@@ -75,8 +77,10 @@ def check_prefix(prefix: Any) -> str:
 class Source:
     """A C file in the making."""
 
-    def __init__(self, prefix: str, dtype: Any) -> None:
+    def __init__(self, prefix: str, dtype: Any, scaling: Scaling | None = None) -> None:
         self.prefix = prefix
+        self.scaling = scaling  # of rows; they are of doubles where there is one
+        self.columns: Any = slice(None)  # of a row: those that a reconstruction has
         self.dtype = np.dtype(dtype)
         self.bits = 8 * self.dtype.itemsize
         self.macros: list[tuple[str, int | str, str]] = []  # name, value, comment
@@ -87,6 +91,7 @@ class Source:
         self._functions: list[str] = []  # in the order in which they need each other
         self._used: set[str] = set()
         self._bodies: list[str] = []
+        self._inside: list[str] = []  # names of functions that others go around
 
     # ---- text ----
 
@@ -187,12 +192,23 @@ class Source:
 
     def function(self, prototype: str, code: str) -> None:
         """Adds a public function."""
+        if self.scaling is not None:
+            for name in self._inside:  # of scaled rows, as they are here
+                code = code.replace(f"@{name}(", f"@scaled_{name}(")
+            found = behind(self, self.scaling, self.columns, prototype)
+            if found is not None:
+                inside, outside, around = found
+                self._bodies.append(self.text(f"\n{inside} {{\n{code}}}"))
+                self._inside.append(outside.partition("@")[2].partition("(")[0])
+                prototype, code = outside, around
         self.prototypes.append(prototype)
         self._bodies.append(self.text(f"\n{prototype} {{\n{code}}}"))
 
     def finish(self, title: str) -> str:
         """The whole file."""
         upper = self.prefix.upper()
+        if self.scaling is not None:
+            self.stack += 16 * max(int(value) for name, value, _ in self.macros if name in ("N_FEATURES", "N_OUTPUTS"))
         macros = [*self.macros, ("STACK_BYTES", self.stack, "at most, of the arrays of one call")]
         lines = [
             f"/* {title}",

@@ -15,6 +15,7 @@ from autoenc._export_sources import (
     layers_of,
     network_of,
     refuse_draws,
+    scaling_of,
     source_of,
     whole_classes,
 )
@@ -117,6 +118,7 @@ def _vector_quantized(source: Source, predictor: VectorQuantizedPredictor) -> No
 def _marginalized(source: Source, predictor: MarginalizedPredictor) -> None:
     net, last = layers_of(predictor, len(predictor._coefs), "tanh", joined=predictor._joined)
     width, pivots = net.widths()[last], predictor._pivots
+    source.columns = pivots
     source.macros += [
         ("N_FEATURES", predictor.n_features_in, "numbers of a row x"),
         ("N_COMPONENTS", width, "of its features"),
@@ -356,8 +358,9 @@ WRITERS: list[tuple[type, Callable[[Source, Any], None]]] = [
 def write(model: Any, prefix: str) -> str:
     """A fitted estimator, or a predictor, as the text of a C file."""
     check_prefix(prefix)
-    found = source_of(model)
-    source = Source(prefix, dtype_of(found))
+    inner, scaling = scaling_of(model)
+    found = source_of(inner)
+    source = Source(prefix, dtype_of(found), scaling)
     if is_imputer(found):
         _imputer(source, found)
     else:

@@ -9,12 +9,19 @@ from autoenc._export_network import Network, of_spec
 from autoenc._marginalized_network import MarginalizedPredictor, _graph
 from autoenc._outlier_scores import OutlierPredictor
 from autoenc._predictor import Predictor, parameters
+from autoenc._scaled_predictor import ScaledPredictor
+from autoenc._scaling import Scaling
 from autoenc._spec import real_type
 
 
 def is_imputer(model: Any) -> bool:
     """By a parameter, since its class would be imported with scikit-learn, which predictors do without."""
     return hasattr(model, "add_indicator")
+
+
+def scaling_of(model: Any) -> tuple[Any, Scaling | None]:
+    """A model without the scalers before it, and those."""
+    return (model.predictor, model.scaling) if isinstance(model, ScaledPredictor) else (model, None)
 
 
 def source_of(model: Any) -> Any:

@@ -69,7 +69,7 @@ class Shown(Diagram):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
         labels : array-like of shape (n_samples,) or None, default=None
-            Up to 20 classes, or floats for a scale.
+            Up to 20 classes, or floats for a scale; None or NaN for rows without one.
         image_shape : tuple of int or None, default=None
             (height, width) or (height, width, channels) where rows are images.
         feature_names : list of str or None, default=None

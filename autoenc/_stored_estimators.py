@@ -8,10 +8,13 @@ import sklearn
 from sklearn.utils._metadata_requests import SIMPLE_METHODS
 from sklearn.utils.validation import check_is_fitted
 
-from autoenc import __version__, _archive, _cache, _schemas, _spec
+from autoenc import __version__, _archive, _cache, _schemas, _spec, _stored_scalers
 from autoenc._archive import Damaged, Reader, Writer, damaged
+from autoenc._scaling import SCALERS
 from autoenc._schemas import FORMAT, KEY, Stored
 from autoenc._stored_checks import rehearse
+from autoenc._stored_scalers import PIPELINE, StoredPipeline
+from autoenc._whole_file import check_path
 
 INNER = ("Imputing", "ImputingVariational", "Member")  # only within others
 OUTER = tuple(name for name in _schemas.SCHEMAS if name not in INNER)
@@ -64,6 +67,19 @@ def _made(cls: Any, parameters: Mapping[str, Any], at: str) -> Any:
 # ---- writing ----
 
 
+def _attributes(estimator: Any, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What an estimator has learned, and what `set_output` and its kin have said."""
+    attributes = {key: value for key, value in vars(estimator).items() if key not in parameters}
+    beside = {}
+    output = attributes.pop("_sklearn_output_config", None)
+    if output is not None:
+        beside["output"] = dict(output)
+    requests = attributes.pop("_metadata_request", None)
+    if requests is not None:
+        beside["requests"] = {method: asked for method, asked in requests._serialize().items() if asked}
+    return attributes, beside
+
+
 def _write(estimator: Any, at: str, writer: Writer) -> dict[str, Any]:
     name = type(estimator).__name__
     if classes().get(name) is not type(estimator):
@@ -73,14 +89,7 @@ def _write(estimator: Any, at: str, writer: Writer) -> dict[str, Any]:
     check_is_fitted(estimator)
     estimator._validate_params()
     parameters = estimator.get_params(deep=False)
-    attributes = {key: value for key, value in vars(estimator).items() if key not in parameters}
-    beside = {}
-    output = attributes.pop("_sklearn_output_config", None)
-    if output is not None:
-        beside["output"] = dict(output)
-    requests = attributes.pop("_metadata_request", None)
-    if requests is not None:
-        beside["requests"] = {method: asked for method, asked in requests._serialize().items() if asked}
+    attributes, beside = _attributes(estimator, parameters)
     prefix = f"{at}." if at else ""
     return {
         "class": name,
@@ -90,10 +99,68 @@ def _write(estimator: Any, at: str, writer: Writer) -> dict[str, Any]:
     }
 
 
-def save(estimator: Any, path: Any) -> None:
-    """Writes a fitted estimator to a file, see `autoenc.io`."""
+def _scalers() -> dict[str, Any]:
+    """Those that may go before an estimator in a file."""
+    from sklearn import preprocessing
+
+    return {name: getattr(preprocessing, name) for name in SCALERS}
+
+
+def _write_pipeline(pipeline: Any, writer: Writer) -> dict[str, Any]:
+    """What a file says of a pipeline but its last step."""
+    for name in ("memory", "transform_input"):
+        value = getattr(pipeline, name, None)
+        if value is not None:
+            raise ValueError(f"{name} of the pipeline is {value!r}; a model file holds pipelines with {name}=None")
+    before = []
+    for i, (name, scaler) in enumerate(pipeline.steps[:-1]):
+        kind = type(scaler).__name__
+        if _scalers().get(kind) is not type(scaler):
+            raise ValueError(
+                f"step {name!r} of the pipeline is {scaler!r}; before an estimator of autoenc a model file holds "
+                f"{', '.join(SCALERS)}. skops and pickle keep others (docs/files.md)"
+            )
+        check_is_fitted(scaler)
+        parameters = scaler.get_params(deep=False)
+        usual = type(scaler)().get_params(deep=False)
+        attributes, beside = _attributes(scaler, parameters)
+        at = f"{PIPELINE}.{i}"
+        before.append(
+            {
+                "name": name,
+                "class": kind,
+                "parameters": {k: writer.encode(v, f"{at}.{k}") for k, v in parameters.items() if v != usual[k]},
+                "state": _stored_scalers.write_state(kind, attributes, at, writer),
+                **beside,
+            }
+        )
+    return {"before": before, "name": pipeline.steps[-1][0], "verbose": bool(pipeline.verbose)}
+
+
+def save(model: Any, path: Any) -> None:
+    """Writes a fitted estimator, or a pipeline of scalers and one, to a file; see `autoenc.io`."""
+    from sklearn.pipeline import Pipeline
+
+    check_path(path)
     writer = Writer(part, _write)
-    configuration = {"format": FORMAT, "autoenc": __version__, "estimator": _write(estimator, "", writer)}
+    if type(model) is not Pipeline:
+        configuration = {"format": FORMAT, "autoenc": __version__, "estimator": _write(model, "", writer)}
+        _archive.write(path, KEY, configuration, writer.tensors)
+        return
+    before = _write_pipeline(model, writer)
+    last = model.steps[-1][1]
+    spec = getattr(last, "_spec", None)
+    if spec is not None and (spec["clean"] or spec["n_outputs"] != spec["n_features"]):
+        raise ValueError(
+            f"step {model.steps[-1][0]!r} of the pipeline was fitted to pairs, X_clean, whose units the scalers before "
+            "it do not know; allowed: saving that step alone"
+        )
+    configuration = {
+        "format": _stored_scalers.FORMAT,
+        "autoenc": __version__,
+        PIPELINE: before,
+        "estimator": _write(last, "", writer),
+    }
     _archive.write(path, KEY, configuration, writer.tensors)
 
 
@@ -111,6 +178,16 @@ def _requests(estimator: Any, raw: Any, at: str) -> None:
             ask(**asked)
 
 
+def _say_beside(estimator: Any, stored: Stored, at: str) -> None:
+    output = stored.beside.get("output")
+    if output is not None:
+        if not isinstance(output, dict) or not all(isinstance(v, str) for v in output.values()):
+            damaged(at, f"has the output {output!r}")
+        estimator._sklearn_output_config = output
+    if "requests" in stored.beside:
+        _requests(estimator, stored.beside["requests"], at)
+
+
 def _build(stored: Stored, at: str) -> Any:
     estimator = _made(classes()[stored.name], stored.parameters, at)
     try:
@@ -123,13 +200,7 @@ def _build(stored: Stored, at: str) -> Any:
         elif isinstance(value, list) and value and isinstance(value[0], Stored):
             stored[key] = [_build(one, f"{at}.{key}.{i}") for i, one in enumerate(value)]
     estimator.__dict__.update(stored)
-    output = stored.beside.get("output")
-    if output is not None:
-        if not isinstance(output, dict) or not all(isinstance(v, str) for v in output.values()):
-            damaged(at, f"has the output {output!r}")
-        estimator._sklearn_output_config = output
-    if "requests" in stored.beside:
-        _requests(estimator, stored.beside["requests"], at)
+    _say_beside(estimator, stored, at)
     if "_spec" in stored:
         _check_core(estimator)
     elif stored.name == "MarginalizedDenoisingAutoencoder":
@@ -154,11 +225,32 @@ def _check_core(estimator: Any) -> None:
             raise Damaged(f"_optimizer_state has an array of {array.dtype}")
 
 
+def _build_pipeline(pipeline: StoredPipeline, estimator: Any) -> Any:
+    from sklearn.pipeline import Pipeline
+
+    steps = []
+    for i, stored in enumerate(pipeline.before):
+        at = f"{PIPELINE}.{i}"
+        scaler = _made(_scalers()[stored.name], stored.parameters, at)
+        try:
+            scaler._validate_params()
+        except ValueError as error:
+            raise Damaged(str(error)) from error
+        scaler.__dict__.update(stored)
+        _say_beside(scaler, stored, at)
+        steps.append(scaler)
+    return Pipeline(list(zip(pipeline.names, [*steps, estimator], strict=True)), verbose=pipeline.verbose)
+
+
 def load(path: Any) -> Any:
-    """The estimator of a file, see `autoenc.io`."""
+    """The estimator of a file, or the pipeline; see `autoenc.io`."""
     with _archive.opened(path, KEY, "a model of autoenc") as (file, names, configuration):
-        _archive.check_format(configuration, FORMAT, "a model")
+        _archive.check_format(configuration, _stored_scalers.FORMAT, "a model")
         reader = Reader(file, names, _make_part)
+        pipeline = _stored_scalers.read(configuration, reader)
         stored = _schemas.read_estimator(configuration.get("estimator"), "", reader, OUTER)
         reader.finish()
-        return _build(stored, "estimator")
+        if pipeline is None:
+            return _build(stored, "estimator")
+        _stored_scalers.check_width(pipeline, stored)
+        return _build_pipeline(pipeline, _build(stored, "estimator"))

@@ -9,6 +9,27 @@ from pathlib import Path
 from typing import Any
 
 
+def check_path(path: Any, name: str = "path") -> str:
+    """The path as text; refuses what is none, by the name of the parameter.
+
+    Raises
+    ------
+    TypeError
+        Where it is of another type, bytes included.
+    ValueError
+        Where it has a zero character, which no system allows.
+    """
+    try:
+        text = os.fspath(path)
+    except TypeError:
+        text = None
+    if not isinstance(text, str):
+        raise TypeError(f"{name} is {path!r}; allowed are str and path-like objects, such as pathlib.Path")
+    if "\0" in text:
+        raise ValueError(f"{name} is {text!r}; allowed are names without a zero character")
+    return text
+
+
 def refuse_folder(path: Any) -> None:
     """Raises IsADirectoryError with the path as it was given; what the system says names another one, or none."""
     if not os.fspath(path) or Path(path).is_dir():
@@ -32,26 +53,41 @@ def _sync_folder(folder: str) -> None:
             os.close(descriptor)
 
 
-def _beside(path: Any) -> tuple[str, Path, int]:
-    """The file that a path means, and a new empty one in its folder, open."""
+def _beside(path: Any) -> tuple[str, Path]:
+    """The file that a path means, and a name for a new one in its folder."""
+    check_path(path)
     refuse_folder(path)
     refuse_device(path)
     final = os.path.realpath(os.fspath(path))  # a link stays one
     folder, name = os.path.split(final)
     # Of the name what leaves room in any alphabet: 255 bytes are all that a name may have.
-    temporary = Path(folder) / f".{name[:32]}.{secrets.token_hex(8)}.tmp"
-    # As open() makes files: with the permissions that the process gives to new ones.
+    return final, Path(folder) / f".{name[:32]}.{secrets.token_hex(8)}.tmp"
+
+
+def _create(temporary: Path, path: Any) -> int:
+    """Makes the new file; its permissions, which are those that the process gives to new ones, as of open()."""
     try:
-        return final, temporary, os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except OSError as error:
         raise type(error)(error.errno, os.strerror(error.errno or 0), os.fspath(path)) from error
+    try:
+        return os.fstat(descriptor).st_mode
+    finally:
+        os.close(descriptor)
+
+
+def _delete(temporary: Path) -> None:
+    with contextlib.suppress(OSError):
+        temporary.unlink()
 
 
 def check_writable(path: Any) -> None:
     """Raises what `replacing` would where no file can be made, before there is anything to write."""
-    _, temporary, descriptor = _beside(path)
-    os.close(descriptor)
-    temporary.unlink()
+    _, temporary = _beside(path)
+    try:
+        _create(temporary, path)
+    finally:
+        _delete(temporary)
 
 
 @contextlib.contextmanager
@@ -68,19 +104,17 @@ def replacing(path: Any) -> Iterator[Path]:
         Where a file cannot be made or written there; with `path` as the name where the folder is not to be had. Where
         `path` is a device, a pipe or a socket.
     """
-    final, temporary, descriptor = _beside(path)
-    mode = os.fstat(descriptor).st_mode
-    os.close(descriptor)
-    with contextlib.suppress(OSError):
-        mode = Path(final).stat().st_mode  # what was private stays so
-    try:
+    final, temporary = _beside(path)
+    try:  # from before there is a file: Ctrl-C may come at any moment
+        mode = _create(temporary, path)
+        with contextlib.suppress(OSError):
+            mode = Path(final).stat().st_mode  # what was private stays so
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(mode)  # a writer may have put a file of its own, for the owner alone, there
         temporary.replace(final)
     except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        _delete(temporary)
         raise
     _sync_folder(str(Path(final).parent))

@@ -30,6 +30,7 @@ from typing import Any
 
 from autoenc import _checkpoint
 from autoenc._training import FIT, EpochState
+from autoenc._whole_file import check_path
 
 __all__ = ["CSVLogger", "Checkpoint", "EarlyStopping", "MLflow", "TensorBoard"]
 
@@ -175,6 +176,7 @@ class Checkpoint(_Callback, _checkpoint.Asked):
         _check("every", every, Integral, 1, "whole numbers of epochs from 1")
         if not isinstance(resume, bool):
             raise ValueError(f"resume={resume!r}; allowed are True and False")
+        check_path(path)
         self.path = path
         self.every = every
         self.resume = resume
@@ -214,6 +216,7 @@ class CSVLogger(_Callback):
     """
 
     def __init__(self, path: str | Path, *, append: bool = False) -> None:
+        check_path(path)
         self.path = path
         self.append = append
 
@@ -276,6 +279,7 @@ class TensorBoard(_Callback):
     """
 
     def __init__(self, log_dir: str | Path, *, prefix: str = "") -> None:
+        check_path(log_dir, "log_dir")
         self.log_dir = log_dir
         self.prefix = prefix
         self._writer: Any = None

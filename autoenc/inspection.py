@@ -16,14 +16,25 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from autoenc import _core, _outline, _predictor, _spec
-from autoenc._whole_file import replacing
-from autoenc.plotting._common import COLOURS, check_count, check_image_shape, dense, names_of, place, read_labels
+from autoenc._whole_file import check_path, replacing
+from autoenc.plotting._common import (
+    COLOURS,
+    LIGHT,
+    as_labels,
+    check_count,
+    check_image_shape,
+    dense,
+    names_of,
+    place,
+    read_labels,
+)
 from autoenc.plotting._latent import MOST_LABELS, codes_of, plane
 
 __all__ = ["explore"]
 
 MOST_BYTES = 4_000_000  # of the rows
 MOST_WEIGHTS = 2_000_000  # of the decoder
+UNLABELLED = "unlabelled"  # rows whose label is None or NaN
 SHAPES = ("circle", "triangle")  # each with every colour
 SCALE = ("#00224E", "#35456C", "#666970", "#948E77", "#C8B866", "#FEE838")  # of matplotlib's cividis, from low to high
 ALLOWED = (
@@ -62,7 +73,8 @@ def explore(
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Rows.
     labels : array-like of shape (n_samples,) or None, default=None
-        Up to 20 classes (ten colours for circles, the same for triangles), or floats for a scale.
+        Up to 20 classes (ten colours for circles, the same for triangles), or floats for a scale. Rows whose label is
+        None or NaN are "unlabelled", in grey.
     image_shape : tuple of int or None, default=None
         (height, width) or (height, width, channels) where rows are images.
     feature_names : list of str or None, default=None
@@ -102,6 +114,7 @@ def explore(
     ...     page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     True
     """
+    check_path(path)
     found = place(estimator, X, "fit", "explore", ALLOWED)
     seen = found.X.tocsr() if hasattr(found.X, "tocsr") else found.X
     n_rows = _num_samples(seen)
@@ -117,7 +130,7 @@ def explore(
     rows = _safe_indexing(seen, chosen)
     codes, errors = page.of(rows)
     points, axes, _ = plane(codes)
-    marks = _labels(None if labels is None else np.asarray(labels)[chosen])
+    marks = _labels(None if labels is None else as_labels(labels)[chosen])
     values = dense(rows).astype(np.float32)
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     if threshold is None:
@@ -286,7 +299,27 @@ def _labels(labels: NDArray[Any] | None) -> _Labels:
     """Classes have ten colours, and after those the same ten with another shape; floats have a scale."""
     if labels is None:
         return _Labels()  # all alike
-    labels, values = read_labels(labels, len(labels), "rows")
+    n_rows = len(labels)
+    labels, values, known = read_labels(labels, n_rows, "rows")
+    marks = _marks(labels, values)
+    if known.all():
+        return marks
+    places = np.cumsum(known) - 1
+
+    def spread(given: list[str] | None, other: str) -> list[str]:
+        return [given[at] if is_known and given else other for at, is_known in zip(places, known, strict=True)]
+
+    shape = SHAPES[0] if marks.shapes else None
+    return _Labels(
+        spread(marks.colours, LIGHT),
+        spread(marks.shapes, SHAPES[0]) if marks.shapes else [],
+        [*marks.legend, (UNLABELLED, LIGHT, shape)],
+        spread(marks.texts, UNLABELLED),
+    )
+
+
+def _marks(labels: NDArray[Any], values: NDArray[Any]) -> _Labels:
+    """The same for rows that all have a label."""
     if labels.dtype.kind == "f" and len(values) > MOST_LABELS:
         low, high = float(values[0]), float(values[-1])
         stops = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in SCALE], dtype=np.float64)

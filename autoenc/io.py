@@ -1,4 +1,4 @@
-"""Model files: `load` and `load_predictor` read what ``estimator.save(path)`` has written.
+"""Model files: `load` and `load_predictor` read what ``estimator.save(path)`` or `save` has written.
 
 A file is safetensors, with all that is not an array in one JSON string; ``docs/files.md`` describes the format and says
 what a file can do and what it cannot. Needs the package safetensors (``python -m pip install "autoenc[io]"``).
@@ -6,18 +6,30 @@ what a file can do and what it cannot. Needs the package safetensors (``python -
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from autoenc import _archive, _schemas
+from autoenc import _archive, _schemas, _stored_scalers
 from autoenc._archive import Damaged, Reader
 from autoenc._marginalized_network import MarginalizedPredictor
 from autoenc._outlier_scores import Fitted, OutlierPredictor
 from autoenc._predictor import Predictor
 from autoenc._predictors import ClassifierPredictor, HashingPredictor, RegressorPredictor, VectorQuantizedPredictor
+from autoenc._scaled_predictor import ScaledPredictor
 from autoenc._schemas import Stored
 from autoenc._stored_checks import rehearse
 
-__all__ = ["SKOPS_TRUSTED", "load", "load_predictor"]
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+    from autoenc._base import BaseAutoencoder
+    from autoenc._imputer import AutoencoderImputer
+    from autoenc._marginalized import MarginalizedDenoisingAutoencoder
+    from autoenc._outlier_detector import AutoencoderOutlierDetector
+
+__all__ = ["SKOPS_TRUSTED", "load", "load_predictor", "save"]
+
+Path = str | os.PathLike[str]
+T = TypeVar("T")
 
 # What `skops.io.load(path, trusted=SKOPS_TRUSTED)` is to trust for any estimator of this package.
 SKOPS_TRUSTED = (
@@ -52,27 +64,96 @@ SKOPS_TRUSTED = (
 )
 
 
-def load(path: str | os.PathLike[str]) -> Any:
-    """Read an estimator that was saved.
+def save(model: Any, path: Path) -> None:
+    """Write a fitted estimator, or a pipeline of scalers and one, to a file that `load` and `load_predictor` read.
+
+    Parameters
+    ----------
+    model : estimator or sklearn.pipeline.Pipeline
+        A fitted estimator of this package, as ``model.save(path)``, or a fitted pipeline whose last step is one and
+        whose other steps are `StandardScaler`, `MinMaxScaler`, `MaxAbsScaler` or `RobustScaler` of scikit-learn.
+    path : str or path-like
+        The file, ``.safetensors`` by custom. It is written whole or not at all.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        Before `fit`.
+    ValueError
+        Where a step is something else, or a parameter is not data, such as a callable; the message names it. Where the
+        last step was fitted to pairs, whose units the scalers do not know.
+    TypeError
+        Where the path is none.
+    OSError
+        Where the file cannot be written.
+    ImportError
+        Where safetensors is not installed.
+
+    See Also
+    --------
+    load : Reads it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import autoenc
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> X = load_wine().data
+    >>> pipe = make_pipeline(StandardScaler(), autoenc.Autoencoder(2, max_iter=5, random_state=0)).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     autoenc.save(pipe, Path(folder) / "wine.safetensors")
+    ...     again = autoenc.load(Path(folder) / "wine.safetensors")
+    >>> bool((again.transform(X) == pipe.transform(X)).all())
+    True
+    """
+    from autoenc import _stored_estimators
+
+    _stored_estimators.save(model, path)
+
+
+@overload
+def load(
+    path: Path, expected: None = None
+) -> (
+    "BaseAutoencoder | MarginalizedDenoisingAutoencoder | AutoencoderImputer | AutoencoderOutlierDetector | Pipeline"
+): ...
+
+
+@overload
+def load(path: Path, expected: type[T]) -> T: ...
+
+
+def load(path: Path, expected: type[T] | None = None) -> Any:
+    """Read an estimator, or a pipeline, that was saved.
 
     Every method answers with the same bits as that of the estimator that was saved, and training goes on where its
     training could. Nothing of the file is run, no other file is opened, and the shape of every array is checked before
-    there is memory for it: a file from anywhere gives an estimator of this package, or an error.
+    there is memory for it: a file from anywhere gives an estimator of this package, alone or behind scalers of
+    scikit-learn, or an error.
 
     Parameters
     ----------
     path : str or path-like
-        A file that ``estimator.save(path)`` has written, in this release or an earlier one.
+        A file that ``estimator.save(path)`` or `save` has written, in this release or an earlier one.
+    expected : type, default=None
+        The class that the file is to be of, or a base of it: another one is an error, and type checkers know what they
+        have. None: any.
 
     Returns
     -------
-    estimator
+    estimator or sklearn.pipeline.Pipeline
         Of the class that it was.
 
     Raises
     ------
     ValueError
-        Where the file is damaged, is something else, or was written in the format of a later release.
+        Where the file is damaged, is something else, or was written in the format of a later release, and where it is
+        of another class than `expected`.
+    TypeError
+        Where the path is none, or `expected` is no class.
     OSError
         Where it cannot be read.
     ImportError
@@ -91,12 +172,17 @@ def load(path: str | os.PathLike[str]) -> Any:
     >>> model = autoenc.Autoencoder(2, max_iter=5, random_state=0).fit(load_iris().data)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     model.save(Path(folder) / "iris.safetensors")
-    ...     autoenc.load(Path(folder) / "iris.safetensors")
+    ...     autoenc.load(Path(folder) / "iris.safetensors", autoenc.Autoencoder)
     Autoencoder(max_iter=5, random_state=0)
     """
     from autoenc import _stored_estimators
 
-    return _stored_estimators.load(path)
+    if expected is not None and not isinstance(expected, type):
+        raise TypeError(f"expected is {expected!r}; allowed are None and classes, such as autoenc.Autoencoder")
+    found = _stored_estimators.load(path)
+    if expected is not None and not isinstance(found, expected):
+        raise ValueError(f"{os.fspath(path)} holds {type(found).__name__}; expected is {expected.__name__}")
+    return found
 
 
 def _network(kind: type[Predictor], *beside: tuple[str, str]) -> Callable[[Stored, int], Any]:
@@ -146,7 +232,7 @@ _MAKERS: dict[str, Callable[[Stored, int], Any]] = {
 }
 
 
-def load_predictor(path: str | os.PathLike[str], *, n_jobs: int | None = 1) -> Any:
+def load_predictor(path: Path, *, n_jobs: int | None = 1) -> Any:
     """Read what predicts of an estimator that was saved, without scikit-learn and SciPy.
 
     The same as ``autoenc.load(path).predictor()``, and as strict. It needs NumPy, safetensors and the extension.
@@ -154,14 +240,16 @@ def load_predictor(path: str | os.PathLike[str], *, n_jobs: int | None = 1) -> A
     Parameters
     ----------
     path : str or path-like
-        A file that ``estimator.save(path)`` has written. Any estimator but AutoencoderImputer, which has no predictor.
+        A file that ``estimator.save(path)`` or `save` has written. Any estimator but AutoencoderImputer, which has no
+        predictor.
     n_jobs : int or None, default=1
         Threads of a call, as the parameter of the same name; other values than 1 need joblib.
 
     Returns
     -------
-    Predictor, OutlierPredictor or MarginalizedPredictor
-        As ``estimator.predictor()`` gives it.
+    Predictor, OutlierPredictor, MarginalizedPredictor or ScaledPredictor
+        As ``estimator.predictor()`` gives it; of a pipeline what takes rows as its scalers do, and gives
+        reconstructions in their units.
 
     Raises
     ------
@@ -192,16 +280,20 @@ def load_predictor(path: str | os.PathLike[str], *, n_jobs: int | None = 1) -> A
 
         threads = n_threads(n_jobs)
     with _archive.opened(path, _schemas.KEY, "a model of autoenc") as (file, names, configuration):
-        _archive.check_format(configuration, _schemas.FORMAT, "a model")
+        _archive.check_format(configuration, _stored_scalers.FORMAT, "a model")
         raw = configuration.get("estimator")
         if isinstance(raw, dict) and raw.get("class") == "AutoencoderImputer":
             raise Damaged("AutoencoderImputer has no predictor; autoenc.load reads it")
         reader = Reader(file, names)
+        pipeline = _stored_scalers.read(configuration, reader)
         stored = _schemas.read_estimator(raw, "", reader, tuple(_MAKERS))
         reader.finish()
+        if pipeline is not None:
+            _stored_scalers.check_width(pipeline, stored)
         try:
-            return _MAKERS[stored.name](stored, threads)
+            predictor = _MAKERS[stored.name](stored, threads)
         except Damaged:
             raise
         except (ValueError, OverflowError, RuntimeError) as error:
             raise Damaged(f"the network cannot be built: {error}") from error
+        return predictor if pipeline is None else ScaledPredictor(predictor, pipeline.scaling())

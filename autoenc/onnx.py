@@ -19,6 +19,7 @@ from autoenc._export_sources import (
     layers_of,
     network_of,
     refuse_draws,
+    scaling_of,
     source_of,
     whole_classes,
 )
@@ -34,6 +35,7 @@ from autoenc._predictors import (
     RegressorPredictor,
     VectorQuantizedPredictor,
 )
+from autoenc._scaling import Scaling
 from autoenc._spec import Spec
 
 __all__ = ["convert", "register"]
@@ -54,15 +56,20 @@ class _Port(NamedTuple):
 class _Model:
     """A model in the making."""
 
-    def __init__(self, dtype: Any, outside: Any = None) -> None:
+    def __init__(self, dtype: Any, outside: Any = None, scaling: Scaling | None = None) -> None:
+        self._scaling = scaling  # of rows; they are float64 where there is one
         self.builder = Builder(dtype)
         self.inputs: list[_Port] = []
         self.outputs: list[_Port] = []
+        self.columns: Any = slice(None)  # of a row: those that a reconstruction has
         self._outside = outside  # what floating-point numbers are to callers; None: as they are in here
 
     def input(self, name: str, columns: int, dtype: Any = None) -> str:
         dtype = self.builder.dtype if dtype is None else dtype
         self.builder.name(name)
+        if self._scaling is not None and name == "x":
+            self.inputs.append(_Port(name, np.float64, columns))
+            return self.builder.cast(_scaled(self.builder.doubles(), self._scaling, name), dtype)
         self.inputs.append(_Port(name, dtype if self._outside is None else self._outside, columns))
         return name if self._outside is None else self.builder.cast(name, dtype)
 
@@ -70,6 +77,9 @@ class _Model:
         from onnx import helper
 
         dtype = self.builder.dtype if dtype is None else dtype
+        if self._scaling is not None and name == "reconstruction":
+            d = self.builder.doubles()
+            value, dtype = _unscaled(d, self._scaling, d.cast(value, np.float64), self.columns), np.float64
         if self._outside is not None and dtype is not str and np.dtype(dtype).kind == "f":
             value, dtype = self.builder.cast(value, self._outside), self._outside
         self.builder.name(name)
@@ -99,6 +109,31 @@ class _Model:
         )
         helper.set_model_props(model, dict(metadata))
         return model
+
+
+# ---- scalers before a network ----
+
+
+def _scaled(d: Builder, scaling: Scaling, x: str) -> str:
+    """`Scaling.apply`."""
+    for step in scaling.steps:
+        first, second = ("Mul", "Add") if step.kind == "MinMaxScaler" else ("Sub", "Div")
+        factors = (step.scale, step.shift) if step.kind == "MinMaxScaler" else (step.shift, step.scale)
+        for op, values in zip((first, second), factors, strict=True):
+            x = x if values is None else d.op(op, x, d.constant(values.astype(np.float64)))
+        if step.clip is not None:
+            x = d.op("Max", d.op("Min", x, d.constant(step.clip[1])), d.constant(step.clip[0]))
+    return x
+
+
+def _unscaled(d: Builder, scaling: Scaling, x: str, columns: Any) -> str:
+    """`Scaling.undo`."""
+    for step in reversed(scaling.steps):
+        first, second = ("Sub", "Div") if step.kind == "MinMaxScaler" else ("Mul", "Add")
+        factors = (step.shift, step.scale) if step.kind == "MinMaxScaler" else (step.scale, step.shift)
+        for op, values in zip((first, second), factors, strict=True):
+            x = x if values is None else d.op(op, x, d.constant(values[columns].astype(np.float64)))
+    return x
 
 
 # ---- networks ----
@@ -204,6 +239,7 @@ def _first_layer(model: _Model, predictor: MarginalizedPredictor) -> dict[str, s
 
 
 def _marginalized_reconstruction(model: _Model, predictor: MarginalizedPredictor) -> None:
+    model.columns = predictor._pivots
     model.output(_first_layer(model, predictor)["layer_0"], "reconstruction", len(predictor._intercepts[0]))
 
 
@@ -442,12 +478,13 @@ def convert(model: Any, part: str | None = None) -> Any:
 
 def _convert(model: Any, part: str | None, outside: Any = None) -> Any:
     """The same; `outside`: the type of all floating-point inputs and outputs."""
-    source = source_of(model)
+    inner, scaling = scaling_of(model)
+    source = source_of(inner)
     parts = _parts(source)
     part = next(iter(parts)) if part is None else part
     if part not in parts:
         no_part(model, part, parts)
-    made = _Model(dtype_of(source), outside)
+    made = _Model(dtype_of(source), outside, scaling)
     parts[part](made, source)
     name = type(model).__name__
     doc = f"The {part} of a fitted {name} of autoenc {__version__}."

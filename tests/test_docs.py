@@ -22,7 +22,7 @@ ELSEWHERE = {"deployment.md", "pictures.md"}
 
 MODULES = ("callbacks", "contraction", "corruption", "inspection", "io", "layers", "losses", "onnx", "penalties")
 MODULES += ("plotting", "sparsity")
-COMMANDS = {"train", "encode", "reconstruct", "score", "info", "export"}
+COMMANDS = {"train", "encode", "reconstruct", "score", "predict", "info", "export"}
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(((?!https?:|mailto:|#)[^)#\s]+)(#[^)\s]+)?\)")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_files import COMMON, KINDS, LABELS, X, answers, fitted
+from model_files import COMMON, KINDS, LABELS, X, answers, fitted, said
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -25,8 +25,8 @@ from autoenc import (
     AutoencoderOutlierDetector,
     SparseAutoencoder,
     VariationalAutoencoder,
-    _schemas,
     _stored_estimators,
+    _stored_scalers,
     _stored_spec,
 )
 from autoenc.losses import ColumnLoss
@@ -399,7 +399,7 @@ def at(configuration, *keys):
 
 SPEC = ("estimator", "state", "_spec")
 HOSTILE = {
-    "a later format": (lambda c: c.update(format=2), r"is a model of format 2, written by autoenc '[\d.]+', and this"),
+    "a later format": (lambda c: c.update(format=3), r"is a model of format 3, written by autoenc '[\d.]+', and this"),
     "no format": (lambda c: c.pop("format"), "format None"),
     "another class": (lambda c: c["estimator"].update({"class": "os.system"}), "is of the class 'os.system'; allowed"),
     "an inner class": (lambda c: c["estimator"].update({"class": "Member"}), "is of the class 'Member'"),
@@ -736,6 +736,16 @@ def test_files_of_format_1_stay_readable(file):
             assert_array_equal(values, known[method])
 
 
+@pytest.mark.parametrize("file", sorted(KEPT.glob("format_2/*.safetensors")), ids=lambda file: file.stem)
+def test_files_of_format_2_stay_readable(file):
+    known = np.load(file.with_suffix(".npz"))
+    for model in (autoenc.load(file), autoenc.load_predictor(file)):
+        found = said(model)
+        assert set(found) == set(known)
+        for method in known:
+            assert_array_equal(found[method], known[method])
+
+
 def test_there_are_files_of_every_format():
-    for number in range(1, _schemas.FORMAT + 1):
+    for number in range(1, _stored_scalers.FORMAT + 1):
         assert len(list(KEPT.glob(f"format_{number}/*.safetensors"))) >= 5

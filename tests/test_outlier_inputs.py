@@ -52,7 +52,9 @@ def test_without_nan_missing_changes_nothing(X):
 
 
 def test_nan_is_refused_where_nothing_says_that_it_may_be_there(X, holes):
-    with pytest.raises(ValueError, match=r"X contains NaN at row 0, column \d; .*missing='mask' allows NaN"):
+    with pytest.raises(
+        ValueError, match=r"X contains NaN at row 0, column \d; .*missing='mask' allows NaN, and an imputer"
+    ):
         fit(holes)
     plain = fit(X).set_params(missing="mask")
     with pytest.raises(ValueError, match="NaN"):

@@ -1,5 +1,8 @@
 """Names and labels in pictures as a user's data has them: long, many, with dollar signs, underscores or gaps."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
@@ -9,6 +12,7 @@ from autoenc.inspection import explore
 
 pytest.importorskip("matplotlib")
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from autoenc.plotting import (
@@ -98,21 +102,72 @@ def test_long_names_and_many_rows_do_not_overlap(n_rows, iris):
         assert ax.get_window_extent(renderer).width > 0.35 * whole.width
 
 
+GAPS = np.arange(150) < 5
+
+
+@pytest.mark.parametrize(
+    ("labels", "texts"),
+    [
+        (np.where(GAPS, np.nan, 1.0), ["1"]),  # no 1.0, which it is for the gaps alone
+        (np.where(GAPS, np.nan, 1.5), ["1.5"]),
+        (np.where(GAPS, None, np.arange(150) % 3), ["0", "1", "2"]),
+        (np.where(GAPS, None, np.where(np.arange(150) % 2, "left", "right")), ["left", "right"]),
+        ([None if gap else "a" for gap in GAPS], ["a"]),
+        ([float("nan") if gap else "nan" for gap in GAPS], ["nan"]),  # a text is one
+        (np.full(150, np.nan), []),
+        (np.full(150, None), []),
+    ],
+)
+def test_rows_without_a_label_are_grey(labels, texts, model, iris, tmp_path, figure):
+    gaps = int(GAPS.sum()) if texts else 150
+    display = LatentSpaceDisplay.from_estimator(model, iris, labels, ax=figure.subplots())
+    assert len(display.points_[0].get_offsets()) == gaps
+    assert len(display.points_) == 1 + len(texts)
+    assert to_hex(display.points_[0].get_facecolor()[0]).upper() == "#BBBBBB"
+    shown = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert shown[0] == "unlabelled" and (len(shown) == 1 or shown[1:] == texts)
+    found = ErrorDistributionDisplay.from_estimator(model, iris, labels, ax=Figure().subplots())
+    assert list(found.counts_)[-1] == f"unlabelled ({gaps} rows)" and len(found.counts_) == 1 + len(texts)
+    assert sum(count.sum() for count in found.counts_.values()) == 150
+    page = explore(model, tmp_path / "page.html", iris, labels=labels).read_text()
+    content = json.loads(re.search(r'"labels": (\[.*?\])', page)[1])
+    assert [one == "unlabelled" for one in content] == [bool(gap) for gap in GAPS] if texts else [True] * 150
+    assert [text for text, *_ in json.loads(re.search(r'"legend": (\[.*?\]\])', page)[1])] == [*texts, "unlabelled"]
+
+
+def test_numbers_with_gaps_have_a_scale(model, iris, tmp_path, figure):
+    labels = np.where(GAPS, np.nan, iris.to_numpy()[:, 0] if hasattr(iris, "to_numpy") else np.asarray(iris)[:, 0])
+    display = LatentSpaceDisplay.from_estimator(model, iris, labels, ax=figure.subplots())
+    assert [len(points.get_offsets()) for points in display.points_] == [5, 145]
+    assert display.points_[1].get_array().min() == np.nanmin(labels)
+    page = explore(model, tmp_path / "page.html", iris, labels=labels).read_text()
+    legend = json.loads(re.search(r'"legend": (\[.*?\]\])', page)[1])
+    assert legend[-1] == ["unlabelled", "#BBBBBB", None] and len(legend) == 3
+
+
+def test_gaps_of_pandas(model, iris, figure):
+    pandas = pytest.importorskip("pandas")
+    values = np.where(GAPS, None, np.where(np.arange(150) % 2, "left", "right"))
+    for labels in (pandas.Series(values), pandas.array(values, dtype="string"), pandas.Categorical(values)):
+        display = LatentSpaceDisplay.from_estimator(model, iris, labels, ax=figure.subplots())
+        assert [len(points.get_offsets()) for points in display.points_] == [5, 73, 72]
+
+
 @pytest.mark.parametrize(
     ("labels", "error", "message"),
     [
-        (np.where(np.arange(150) < 5, np.nan, 1.0), ValueError, "labels have NaN or infinity"),
-        (np.where(np.arange(150) < 5, np.nan, 1.0).astype(object), ValueError, "labels have NaN or infinity"),
-        (np.where(np.arange(150) < 5, None, "a"), TypeError, "labels have values of several kinds"),
+        (np.where(GAPS, np.inf, 1.0), ValueError, "labels have infinity; allowed are finite numbers"),
+        (np.array([1, "a", None] * 50, dtype=object), TypeError, "labels have values of several kinds"),
     ],
 )
-def test_labels_with_gaps(labels, error, message, model, iris, tmp_path, figure):
-    with pytest.raises(error, match=message):
-        LatentSpaceDisplay.from_estimator(model, iris, labels, ax=figure.subplots())
-    with pytest.raises(error, match=message):
-        ErrorDistributionDisplay.from_estimator(model, iris, labels, ax=figure.subplots())
-    with pytest.raises(error, match=message):
-        explore(model, tmp_path / "page.html", iris, labels=labels)
+def test_labels_that_cannot_be(labels, error, message, model, iris, tmp_path, figure):
+    for draw in (
+        lambda: LatentSpaceDisplay.from_estimator(model, iris, labels, ax=figure.subplots()),
+        lambda: ErrorDistributionDisplay.from_estimator(model, iris, labels, ax=figure.subplots()),
+        lambda: explore(model, tmp_path / "page.html", iris, labels=labels),
+    ):
+        with pytest.raises(error, match=message):
+            draw()
 
 
 @pytest.mark.parametrize("components", ["ab", 1, (0.5, 1), (True, 0), (0, 0), (0,), (0, 1, 1), (0, 2)])

@@ -541,7 +541,7 @@ def test_the_package_loads_without_matplotlib(run_python):
             "different values; at most 20",
         ),
         (lambda X: LatentSpaceDisplay.from_predictions(X * np.nan), ValueError, "not finite"),
-        (lambda X: LatentSpaceDisplay.from_predictions(X, y=X[:, 0] * np.nan), ValueError, "labels have NaN"),
+        (lambda X: LatentSpaceDisplay.from_predictions(X, y=X[:, 0] * np.inf), ValueError, "labels have infinity"),
         (lambda X: ReconstructionDisplay.from_predictions(X, X[:2]), ValueError, "tables of different shapes"),
         (
             lambda X: ReconstructionDisplay.from_predictions(X, X, image_shape=(7, 9)),

@@ -1,7 +1,8 @@
 """What the displays share: colours, axes, images, and the autoencoder within what a user passes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,12 +76,15 @@ def place(estimator: Any, X: Any, method: str, what: str, allowed: str) -> Place
             X = None if X is None else before.transform(X)
             back = getattr(before, "inverse_transform", None)
     if isinstance(model, type) or not hasattr(model, "fit"):
-        raise TypeError(f"{what} needs a fitted estimator of autoenc; got {model!r}")
+        raise TypeError(
+            f"{what} needs a fitted estimator of autoenc; got {model!r}. {allowed[:1].upper()}{allowed[1:]}"
+        )
     check_is_fitted(model)
     try:
         getattr(model, method)
     except AttributeError:
-        raise TypeError(f"{what} does not go with {type(model).__name__}, which has no {method}; {allowed}") from None
+        has = "is another kind of model" if method.startswith("_") else f"has no {method}"
+        raise TypeError(f"{what} does not go with {type(model).__name__}, which {has}; {allowed}") from None
     return Place(model, X, back)
 
 
@@ -110,21 +114,57 @@ def names_of(X: Any, n: int, given: Sequence[str] | None) -> list[str]:
     return [f"x{i}" for i in range(n)]
 
 
-def read_labels(given: Any, n: int, of: str) -> tuple[Array, Array]:
-    """Labels of n rows, and which there are, in order."""
-    labels = np.asarray(given)
+def _is_missing(value: Any) -> bool:
+    """None, NaN, and what pandas has in their place."""
+    try:
+        return value is None or bool(value != value)
+    except (TypeError, ValueError):  # pandas.NA, of which nothing is known, not even this
+        return True
+
+
+def as_labels(given: Any) -> Array:
+    """Labels as an array. Of a list NumPy would make texts of the gaps between texts."""
+    if not isinstance(given, (list, tuple)):
+        return np.asarray(given)
+    labels = np.asarray(given, dtype=object)
+    return labels if labels.ndim != 1 or any(map(_is_missing, labels)) else np.asarray(given)
+
+
+def read_labels(given: Any, n: int, of: str) -> tuple[Array, Array, Array]:
+    """Labels of those of n rows that have one, which there are, in order, and where the rows are."""
+    labels = as_labels(given)
     if labels.shape != (n,):
         raise ValueError(f"labels have shape {labels.shape}; there are {n} {of}, so allowed is ({n},)")
+    known = np.array([not _is_missing(value) for value in labels.tolist()], dtype=bool)
+    gaps, labels = not known.all(), labels[known]
+    if labels.dtype.kind == "O" and labels.size and all(isinstance(one, (Real, np.bool_)) for one in labels):
+        labels = np.array(labels.tolist())
     try:
         values = np.unique(labels)
     except TypeError:
         raise TypeError(
-            "labels have values of several kinds, which have no order; allowed are numbers or strings alone"
+            "labels have values of several kinds, which have no order; allowed are numbers or strings alone, and None "
+            "or NaN where there is none"
         ) from None
-    numbers = labels.dtype.kind == "f" or (labels.dtype.kind == "O" and any(value != value for value in values))
-    if numbers and not np.isfinite(labels.astype(np.float64)).all():
-        raise ValueError("labels have NaN or infinity; allowed are finite numbers and strings")
-    return labels, values
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise ValueError("labels have infinity; allowed are finite numbers and strings, and None or NaN for none")
+    if gaps and labels.dtype.kind == "f" and (values % 1 == 0).all() and (abs(values) < 2**53).all():
+        labels, values = labels.astype(np.int64), values.astype(np.int64)  # they are no whole numbers for the gaps
+    return labels, values, known
+
+
+def styled(name: str, given: Any, artist: Any = None, **usual: Any) -> dict[str, Any]:
+    """Keywords for matplotlib: the usual ones, and those of the user, which win, also by another name of the same."""
+    if given is None:
+        given = {}
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+        raise TypeError(f"{name}={given!r}; allowed are None and a dict of matplotlib's keywords")
+    if artist is not None and given:
+        names = import_module("matplotlib.cbook").normalize_kwargs
+        given, usual = names(dict(given), artist), names(usual, artist)
+    if "c" in given or "colors" in given:
+        usual.pop("color", None)
+    return {**usual, **given}
 
 
 def plain(text: Any) -> str:
@@ -173,12 +213,18 @@ def mosaic(grid: ArrayLike, shape: tuple[int, ...]) -> tuple[Array, int]:
     return out, gap
 
 
-def draw_mosaic(ax: Any, grid: Array, shape: tuple[int, ...], cmap: Any, vmin: Any, vmax: Any) -> tuple[Any, int]:
+def draw_mosaic(
+    ax: Any, grid: Array, shape: tuple[int, ...], cmap: Any, vmin: Any, vmax: Any, given: Any = None
+) -> tuple[Any, int]:
     """Draws the images into axes without ticks; the artist and the gap."""
     matplotlib = require_matplotlib("a picture")
     whole, gap = mosaic(grid, shape)
-    colours = (matplotlib.colormaps[cmap] if isinstance(cmap, str) else cmap).with_extremes(bad="#DEDEDE")
-    image = ax.imshow(whole, cmap=colours, vmin=vmin, vmax=vmax, interpolation="nearest", aspect="equal")
+    style = styled("image_kwargs", given, cmap=cmap, vmin=vmin, vmax=vmax, interpolation="nearest", aspect="equal")
+    if "norm" in style:  # which has ends of its own
+        del style["vmin"], style["vmax"]
+    cmap = style["cmap"]
+    style["cmap"] = (matplotlib.colormaps[cmap] if isinstance(cmap, str) else cmap).with_extremes(bad="#DEDEDE")
+    image = ax.imshow(whole, **style)
     ax.set(xticks=[], yticks=[])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)

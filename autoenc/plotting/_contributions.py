@@ -20,6 +20,7 @@ from autoenc.plotting._common import (
     names_of,
     place,
     plain,
+    styled,
     tidy,
     width_of,
 )
@@ -183,7 +184,15 @@ class FeatureContributionDisplay(Display):
         display = cls(contributions, feature_names=feature_names, values=values, image_shape=image_shape)
         return display.plot(ax, **plot_arguments)
 
-    def plot(self, ax: Any = None, *, max_features: int = 12) -> Self:
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        max_features: int = 12,
+        bar_kwargs: Any = None,
+        line_kwargs: Any = None,
+        image_kwargs: Any = None,
+    ) -> Self:
         """Draw.
 
         Parameters
@@ -192,6 +201,12 @@ class FeatureContributionDisplay(Display):
             Where to draw. None: a new figure.
         max_features : int, default=12
             Bars at most; the sum of the others is a bar of its own.
+        bar_kwargs : dict or None, default=None
+            Of the bars, for matplotlib's ``barh``: ``{"height": 0.5}``.
+        line_kwargs : dict or None, default=None
+            Of the marks of the means, for matplotlib's ``vlines``: ``{"color": "black"}``.
+        image_kwargs : dict or None, default=None
+            Of images, for matplotlib's ``imshow``.
 
         Returns
         -------
@@ -202,15 +217,17 @@ class FeatureContributionDisplay(Display):
             raise ValueError(f"contributions have shape {terms.shape}; allowed is (n_features,), those of one row")
         self.bars_, self.image_ = None, None
         if self.image_shape is not None:
-            ax = self._plot_images(ax, terms)
+            ax = self._plot_images(ax, terms, image_kwargs)
         else:
-            ax = self._plot_bars(ax, terms, check_count("max_features", max_features))
+            ax = self._plot_bars(ax, terms, check_count("max_features", max_features), bar_kwargs, line_kwargs)
         if self.title:
             ax.set_title(self.title, fontsize="medium", loc="left")
         self._keep(ax)
         return self
 
-    def _plot_bars(self, ax: Any, terms: Array, most: int) -> Any:
+    def _plot_bars(self, ax: Any, terms: Array, most: int, bars: Any, marks: Any) -> Any:
+        from matplotlib import collections, patches
+
         d = len(terms)
         names = names_of(None, d, self.feature_names)
         order = np.argsort(-terms, kind="stable")
@@ -223,11 +240,14 @@ class FeatureContributionDisplay(Display):
         ax = axes_for(ax, type(self).__name__, (max(6.4, 3.9 + width_of(labels)), 0.3 * len(lengths) + 1.0))
         y = np.arange(len(lengths))
         colours = [BLUE] * len(shown) + [LIGHT] * (len(shown) < d)
-        self.bars_ = ax.barh(y, lengths, color=colours, height=0.7)
+        style = styled("bar_kwargs", bars, patches.Rectangle, color=colours, height=0.7)
+        self.bars_ = ax.barh(y, lengths, **style)
         if self.typical is not None:
             typical = np.asarray(self.typical)[shown]
             at = np.arange(len(shown))
-            ax.vlines(typical, at - 0.42, at + 0.42, color=ORANGE, linewidth=2.2, label="mean of all rows")
+            kind = collections.LineCollection
+            style = styled("line_kwargs", marks, kind, color=ORANGE, linewidth=2.2, label="mean of all rows")
+            ax.vlines(typical, at - 0.42, at + 0.42, **style)
             ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 0.99))
         ax.set_yticks(y, [plain(label) for label in labels])
         ax.set_ylim(len(lengths) - 0.5, -0.5)
@@ -237,7 +257,7 @@ class FeatureContributionDisplay(Display):
         tidy(ax)
         return ax
 
-    def _plot_images(self, ax: Any, terms: Array) -> Any:
+    def _plot_images(self, ax: Any, terms: Array, given: Any) -> Any:
         shape = check_image_shape(self.image_shape, len(terms))
         largest = float(terms.max()) or 1.0
         images = [terms / largest]
@@ -248,6 +268,6 @@ class FeatureContributionDisplay(Display):
             images.insert(0, (values - values.min()) / span)
             titles.insert(0, "row")
         ax = axes_for(ax, type(self).__name__, (2.4 * len(images) + 0.3, 2.4 * shape[0] / shape[1] + 0.7), "compressed")
-        self.image_, gap = draw_mosaic(ax, np.stack(images)[np.newaxis], shape, "gray_r", 0.0, 1.0)
+        self.image_, gap = draw_mosaic(ax, np.stack(images)[np.newaxis], shape, "gray_r", 0.0, 1.0, given)
         ax.set_xticks((shape[1] - 1) / 2 + np.arange(len(images)) * (shape[1] + gap), titles)
         return ax

@@ -17,6 +17,7 @@ from autoenc.plotting._common import (
     place,
     plain,
     read_labels,
+    styled,
     tidy,
 )
 
@@ -139,7 +140,9 @@ class ErrorDistributionDisplay(Display):
         """
         return cls(errors, labels=y, threshold=threshold).plot(ax, **plot_arguments)
 
-    def plot(self, ax: Any = None, *, bins: int = 40, scale: str = "auto") -> Self:
+    def plot(
+        self, ax: Any = None, *, bins: int = 40, scale: str = "auto", bar_kwargs: Any = None, line_kwargs: Any = None
+    ) -> Self:
         """Draw.
 
         Parameters
@@ -150,6 +153,10 @@ class ErrorDistributionDisplay(Display):
             Of the histogram.
         scale : {"auto", "linear", "log"}, default="auto"
             Of the errors. "auto": "log" where all are positive and the largest is more than 50 times the median.
+        bar_kwargs : dict or None, default=None
+            Of the filled bars, for matplotlib's ``stairs``: ``{"alpha": 0.2}``.
+        line_kwargs : dict or None, default=None
+            Of the threshold, for matplotlib's ``axvline``: ``{"color": "red"}``.
 
         Returns
         -------
@@ -175,20 +182,24 @@ class ErrorDistributionDisplay(Display):
         low, high = float(errors.min()), float(errors.max())
         if high <= low:
             low, high = low - 0.5, low + 0.5
+        from matplotlib import lines, patches
+
         self.bins_ = np.geomspace(low, high, bins + 1) if logarithmic else np.linspace(low, high, bins + 1)
         self.counts_: dict[str, Array] = {}
         colours = (BLUE, ORANGE, *COLOURS[2:])
         for i, (title, values) in enumerate(groups.items()):
             self.counts_[title] = np.histogram(values, self.bins_)[0]
-            ax.stairs(
-                self.counts_[title],
-                self.bins_,
+            style = styled(
+                "bar_kwargs",
+                bar_kwargs,
+                patches.StepPatch,
                 fill=True,
                 alpha=0.45,
                 color=colours[i % len(colours)],
-                hatch=("", "///", "...", "xx", "--", "\\\\")[i] if len(groups) > 1 else None,
+                hatch=("", "///", "...", "xx", "--", "\\\\", "++")[i] if len(groups) > 1 else None,
                 label=plain(title) or None,
             )
+            ax.stairs(self.counts_[title], self.bins_, **style)
             ax.stairs(self.counts_[title], self.bins_, color=colours[i % len(colours)], linewidth=1.4)
         if logarithmic:
             ax.set_xscale("log")
@@ -196,7 +207,10 @@ class ErrorDistributionDisplay(Display):
         if self.threshold is not None:
             above = float((errors > self.threshold).mean())
             label = f"threshold {self.threshold:.4g}: {above:.1%} of the rows above"
-            self.threshold_ = ax.axvline(self.threshold, color=INK, linestyle="--", linewidth=1.6, label=label)
+            style = styled(
+                "line_kwargs", line_kwargs, lines.Line2D, color=INK, linestyle="--", linewidth=1.6, label=label
+            )
+            self.threshold_ = ax.axvline(self.threshold, **style)
         ax.set_xlabel(self.xlabel)
         ax.set_ylabel("rows")
         if len(groups) > 1 or self.threshold is not None:
@@ -209,7 +223,9 @@ class ErrorDistributionDisplay(Display):
     def _groups(self, errors: Array) -> dict[str, Array]:
         if self.labels is None:
             return {"": errors}
-        labels, values = read_labels(self.labels, len(errors), "errors")
+        labels, values, known = read_labels(self.labels, len(errors), "errors")
         if len(values) > MOST_CLASSES:
             raise ValueError(f"labels have {len(values)} different values; at most {MOST_CLASSES} histograms fit")
-        return {f"{value} ({(labels == value).sum()} rows)": errors[labels == value] for value in values}
+        labelled = errors[known]
+        groups = {f"{value} ({(labels == value).sum()} rows)": labelled[labels == value] for value in values}
+        return groups if known.all() else {**groups, f"unlabelled ({(~known).sum()} rows)": errors[~known]}

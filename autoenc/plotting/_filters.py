@@ -18,6 +18,7 @@ from autoenc.plotting._common import (
     names_of,
     plain,
     require_matplotlib,
+    styled,
 )
 
 ALLOWED = (
@@ -170,7 +171,7 @@ class FilterDisplay(Display):
         names = None if image_shape is not None else names_of(None, filters.shape[1], feature_names)
         return cls(filters, image_shape=image_shape, feature_names=names).plot(ax, **plot_arguments)
 
-    def plot(self, ax: Any = None, *, cmap: Any = None, scale: str = "each") -> Self:
+    def plot(self, ax: Any = None, *, cmap: Any = None, scale: str = "each", image_kwargs: Any = None) -> Self:
         """Draw.
 
         Parameters
@@ -181,6 +182,8 @@ class FilterDisplay(Display):
             None: "gray" for images, in which zero is grey, "PuOr" for tables, in which it is white.
         scale : {"each", "common"}, default="each"
             Whether each image has a scale of its own. Zero is in the middle of it either way. Tables have a common one.
+        image_kwargs : dict or None, default=None
+            Of the image, for matplotlib's ``imshow``: ``{"interpolation": "bilinear"}``.
 
         Returns
         -------
@@ -192,7 +195,7 @@ class FilterDisplay(Display):
         n, d = filters.shape
         largest = float(np.abs(filters).max()) or 1.0
         if self.image_shape is None:
-            return self._plot_table(ax, filters, largest, cmap or "PuOr")
+            return self._plot_table(ax, filters, largest, cmap or "PuOr", image_kwargs)
         shape = check_image_shape(self.image_shape, d)
         n_columns = int(np.ceil(np.sqrt(n)))
         n_rows = -(-n // n_columns)
@@ -204,18 +207,21 @@ class FilterDisplay(Display):
         grid[:n] = scaled
         size = (0.62 * n_columns + 0.3, 0.62 * n_rows * shape[0] / shape[1] + 0.3)
         ax = axes_for(ax, type(self).__name__, size, "compressed")
-        self.image_, _ = draw_mosaic(ax, grid.reshape(n_rows, n_columns, d), shape, cmap or "gray", -1.0, 1.0)
+        images = grid.reshape(n_rows, n_columns, d)
+        self.image_, _ = draw_mosaic(ax, images, shape, cmap or "gray", -1.0, 1.0, image_kwargs)
         self._keep(ax)
         return self
 
-    def _plot_table(self, ax: Any, filters: Array, largest: float, cmap: Any) -> Self:
+    def _plot_table(self, ax: Any, filters: Array, largest: float, cmap: Any, given: Any) -> Self:
         require_matplotlib(type(self).__name__)
         n, d = filters.shape
         size = (min(0.32 * n + 2.6, 14.0), min(0.26 * d + 1.2, 14.0))
         ax = axes_for(ax, type(self).__name__, size)
-        self.image_ = ax.imshow(
-            filters.T, cmap=cmap, vmin=-largest, vmax=largest, aspect="auto", interpolation="nearest"
-        )
+        style = {"cmap": cmap, "vmin": -largest, "vmax": largest, "aspect": "auto", "interpolation": "nearest"}
+        style = styled("image_kwargs", given, **style)
+        if "norm" in style:  # which has ends of its own
+            del style["vmin"], style["vmax"]
+        self.image_ = ax.imshow(filters.T, **style)
         ax.figure.colorbar(self.image_, ax=ax, label="weight")
         names = self.feature_names if self.feature_names is not None else [f"x{i}" for i in range(d)]
         shown = range(d) if d <= 40 else np.linspace(0, d - 1, 40).astype(int)

@@ -5,7 +5,20 @@ from typing import Any, Self
 
 import numpy as np
 
-from autoenc.plotting._common import COLOURS, MARKERS, Array, Display, axes_for, dense, place, plain, read_labels, tidy
+from autoenc.plotting._common import (
+    COLOURS,
+    LIGHT,
+    MARKERS,
+    Array,
+    Display,
+    axes_for,
+    dense,
+    place,
+    plain,
+    read_labels,
+    styled,
+    tidy,
+)
 
 ALLOWED = (
     "allowed are estimators whose transform gives codes: the autoencoders (of an imputer the network `autoencoder_`)"
@@ -51,14 +64,15 @@ class LatentSpaceDisplay(Display):
     codes : ndarray of shape (n_samples, n_components)
         Codes.
     labels : array-like of shape (n_samples,) or None, default=None
-        Classes, or numbers: floats of more than 20 values are drawn by a colour scale.
+        Classes, or numbers: floats of more than 20 values are drawn by a colour scale. Rows whose label is None or NaN
+        are "unlabelled", in light grey behind the others.
 
     Attributes
     ----------
     ax_, figure_ : Axes, Figure
         Where it was drawn.
     points_ : list of PathCollection
-        One for each class.
+        One for each class, and before them one for the rows without a label, where there are some.
 
     Examples
     --------
@@ -132,7 +146,15 @@ class LatentSpaceDisplay(Display):
         """
         return cls(dense(codes), labels=y).plot(ax, **plot_arguments)
 
-    def plot(self, ax: Any = None, *, size: float | None = None, alpha: float = 0.9, cmap: Any = "cividis") -> Self:
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        size: float | None = None,
+        alpha: float = 0.9,
+        cmap: Any = "cividis",
+        scatter_kwargs: Any = None,
+    ) -> Self:
         """Draw.
 
         Parameters
@@ -145,6 +167,8 @@ class LatentSpaceDisplay(Display):
             Opacity.
         cmap : str or Colormap, default="cividis"
             Of numbers.
+        scatter_kwargs : dict or None, default=None
+            Of the points, for matplotlib's ``scatter``: ``{"edgecolors": "black"}``.
 
         Returns
         -------
@@ -160,16 +184,27 @@ class LatentSpaceDisplay(Display):
         self.points_: list[Any] = []
         if self.labels is None:
             area = float(np.clip(20_000 / len(at), 6, 30)) if size is None else size
-            self.points_.append(ax.scatter(*at.T, s=area, color=COLOURS[1], alpha=alpha, linewidths=0))
+            style = self._style(scatter_kwargs, s=area, color=COLOURS[1], alpha=alpha, linewidths=0)
+            self.points_.append(ax.scatter(*at.T, **style))
         else:
-            labels, values = read_labels(self.labels, len(at), "codes")
+            labels, values, known = read_labels(self.labels, len(at), "codes")
+            if not known.all():
+                area = float(np.clip(20_000 / len(at), 6, 30)) if size is None else size
+                style = self._style(scatter_kwargs, s=area, alpha=alpha, linewidths=0)
+                style = {key: value for key, value in style.items() if key not in ("c", "cmap", "norm", "facecolor")}
+                style.update(color=LIGHT, marker="o", label="unlabelled", zorder=0.9)
+                self.points_.append(ax.scatter(*at[~known].T, **style))
+                at = at[known]
             if labels.dtype.kind == "f" and len(values) > MOST_LABELS:
                 area = float(np.clip(20_000 / len(at), 6, 30)) if size is None else size
-                points = ax.scatter(*at.T, s=area, c=labels, cmap=cmap, alpha=alpha, linewidths=0)
+                style = self._style(scatter_kwargs, s=area, c=labels, cmap=cmap, alpha=alpha, linewidths=0)
+                points = ax.scatter(*at.T, **style)
                 ax.figure.colorbar(points, ax=ax, label="label")
+                if self.points_:
+                    ax.legend(frameon=False)
                 self.points_.append(points)
             else:
-                self._plot_classes(ax, at, labels, list(values), size, alpha)
+                self._plot_classes(ax, at, labels, list(values), size, alpha, scatter_kwargs)
         ax.set_xlabel(names[0])
         ax.set_ylabel(names[1])
         if codes.shape[1] == 1:
@@ -180,8 +215,14 @@ class LatentSpaceDisplay(Display):
         self._keep(ax)
         return self
 
+    @staticmethod
+    def _style(given: Any, **usual: Any) -> dict[str, Any]:
+        from matplotlib.collections import PathCollection
+
+        return styled("scatter_kwargs", given, PathCollection, **usual)
+
     def _plot_classes(
-        self, ax: Any, at: Array, labels: Array, values: Sequence[Any], size: float | None, alpha: float
+        self, ax: Any, at: Array, labels: Array, values: Sequence[Any], size: float | None, alpha: float, given: Any
     ) -> None:
         if len(values) > MOST_LABELS:
             raise ValueError(
@@ -190,11 +231,11 @@ class LatentSpaceDisplay(Display):
             )
         texts = [str(value) for value in values]
         glyphs = all(len(text) == 1 and text.isascii() and text.isalnum() for text in texts)
-        area = float(np.clip(30_000 / len(at), 14, 44)) if size is None else size
+        area = float(np.clip(30_000 / max(1, len(at)), 14, 44)) if size is None else size
         for i, (value, text) in enumerate(zip(values, texts, strict=True)):
             marker = f"${text}$" if glyphs else MARKERS[(i // len(COLOURS) + i) % len(MARKERS)]
-            points = ax.scatter(
-                *at[labels == value].T,
+            style = self._style(
+                given,
                 s=area,
                 marker=marker,
                 color=COLOURS[i % len(COLOURS)],
@@ -202,8 +243,12 @@ class LatentSpaceDisplay(Display):
                 linewidths=0.4 if glyphs else 0,
                 label=plain(text),
             )
-            self.points_.append(points)
+            self.points_.append(ax.scatter(*at[labels == value].T, **style))
+        unlabelled = len(self.points_) - len(texts)
+        if glyphs and unlabelled:
+            ax.legend(self.points_[:1], ["unlabelled"], frameon=False)
         if not glyphs:
+            texts = [*["unlabelled"] * unlabelled, *texts]
             outside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if len(values) > 6 else {"loc": "best"}
             # Handed over, for matplotlib leaves out names with an underscore in front.
             ax.legend(self.points_, [plain(text) for text in texts], frameon=False, **outside)

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from autoenc.plotting._common import BLUE, COLOURS, LIGHT, ORANGE, Display, axes_for, inner, tidy
+from autoenc.plotting._common import BLUE, COLOURS, LIGHT, ORANGE, Display, axes_for, inner, styled, tidy
 
 ALLOWED = "allowed are estimators that are trained by epochs: all but the marginalized one, whose solution is closed"
 WIDE = 20.0  # ratio of the largest to the least loss from which the scale is logarithmic
@@ -144,6 +144,8 @@ class LossCurveDisplay(Display):
             if values.ndim != 1 or len(values) == 0:
                 raise ValueError(f"the curve {title!r} has shape {values.shape}; allowed is (n_epochs,), at least one")
         ax = axes_for(ax, type(self).__name__, (6.4, 3.6))
+        from matplotlib.lines import Line2D
+
         before = len(ax.get_legend_handles_labels()[1])
         for values in self.members:
             ax.plot(np.arange(1, len(values) + 1), values, color=LIGHT, linewidth=0.8, zorder=1)
@@ -151,14 +153,14 @@ class LossCurveDisplay(Display):
         everything = np.concatenate([*curves.values()])
         colours = (BLUE, ORANGE, COLOURS[3], COLOURS[8])
         for i, (title, values) in enumerate(curves.items()):
-            style = {
+            style: dict[str, Any] = {
                 "linestyle": "--" if "validation" in title else "-",
                 "color": colours[(before + i) % len(colours)],
                 "marker": "o" if len(values) == 1 else "",
                 "linewidth": 1.8,
                 "label": title if name is None else f"{name}: {title}",
-                **(curve_kwargs or {}),
             }
+            style = styled("curve_kwargs", curve_kwargs, Line2D, **style)
             epochs = np.arange(1, len(values) + 1)
             (self.lines_[title],) = ax.plot(epochs, values, **style)
             if "validation" in title:

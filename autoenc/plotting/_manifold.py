@@ -1,6 +1,7 @@
 """What a grid of codes decodes to."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from numbers import Integral
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from autoenc.plotting._common import (
     names_of,
     place,
     plain,
+    styled,
 )
 from autoenc.plotting._latent import codes_of
 
@@ -198,7 +200,16 @@ class ManifoldDisplay(Display):
         display = cls(decoded, first, second, image_shape=image_shape, feature_names=feature_names)
         return display.plot(ax, **plot_arguments)
 
-    def plot(self, ax: Any = None, *, feature: int | str | None = None, cmap: Any = None) -> Self:
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        feature: int | str | None = None,
+        cmap: Any = None,
+        image_kwargs: Any = None,
+        scatter_kwargs: Any = None,
+        line_kwargs: Any = None,
+    ) -> Self:
         """Draw.
 
         Parameters
@@ -210,6 +221,12 @@ class ManifoldDisplay(Display):
             absolute value.
         cmap : str or Colormap or None, default=None
             Of images without colours "gray_r", of a feature "cividis", where None.
+        image_kwargs : dict or None, default=None
+            Of images, for matplotlib's ``imshow``, or of a feature's colours, for ``pcolormesh``.
+        scatter_kwargs : dict or None, default=None
+            Of the codes over those colours, for matplotlib's ``scatter``: ``{"s": 4}``.
+        line_kwargs : dict or None, default=None
+            Of a feature over a code of one component, for matplotlib's ``plot``.
 
         Returns
         -------
@@ -226,13 +243,23 @@ class ManifoldDisplay(Display):
             shape = check_image_shape(self.image_shape, decoded.shape[2])
             ax = axes_for(ax, type(self).__name__, (6.0, 6.0 * len(second) / len(first) + 0.4), "compressed")
             # The second component grows upwards, as on a scatter.
-            self.image_, gap = draw_mosaic(ax, decoded[::-1], shape, cmap or "gray_r", None, None)
+            self.image_, gap = draw_mosaic(ax, decoded[::-1], shape, cmap or "gray_r", None, None, image_kwargs)
             self._ticks(ax.set_xticks, first, (shape[1] - 1) / 2, shape[1] + gap)
             if len(second) > 1:
                 self._ticks(ax.set_yticks, second[::-1], (shape[0] - 1) / 2, shape[0] + gap)
         else:
             ax = axes_for(ax, type(self).__name__, (6.4, 5.2))
-            self._plot_feature(ax, decoded, first, second, feature, cmap or "cividis")
+            at, name = self._feature(decoded, feature)
+            if len(second) == 1:
+                style = styled("line_kwargs", line_kwargs, import_module("matplotlib.lines").Line2D, color="#0072B2")
+                (self.image_,) = ax.plot(first, decoded[0, :, at], **style)
+                ax.set_ylabel(f"decoded {name}")
+                ax.spines[["top", "right"]].set_visible(False)
+            else:
+                style = styled("image_kwargs", image_kwargs, cmap=cmap or "cividis", shading="gouraud")
+                self.image_ = ax.pcolormesh(first, second, decoded[:, :, at], **style)
+                ax.figure.colorbar(self.image_, ax=ax, label=f"decoded {name}")
+                self._plot_codes(ax, first, second, scatter_kwargs)
         numbers = [int(i) + 1 for i in self.components]
         ax.set_xlabel(f"component {numbers[0]} of the code")
         if len(second) > 1:
@@ -246,7 +273,8 @@ class ManifoldDisplay(Display):
         decimals = max(0, 1 - int(np.floor(np.log10(span))))
         put(start + step * shown, [f"{round(values[i], decimals) + 0.0:.{decimals}f}" for i in shown])
 
-    def _plot_feature(self, ax: Any, decoded: Array, first: Array, second: Array, feature: Any, cmap: Any) -> None:
+    def _feature(self, decoded: Array, feature: Any) -> tuple[int, str]:
+        """Number and name of the one that is shown."""
         d = decoded.shape[2]
         names = list(self.feature_names) if self.feature_names is not None else [f"x{i}" for i in range(d)]
         if feature is None:
@@ -260,14 +288,12 @@ class ManifoldDisplay(Display):
             if not 0 <= int(feature) < d:
                 raise ValueError(f"feature={feature!r}; allowed are numbers from 0 to {d - 1} and names")
             at = int(feature)
-        if len(second) == 1:
-            (self.image_,) = ax.plot(first, decoded[0, :, at], color="#0072B2")
-            ax.set_ylabel(f"decoded {plain(names[at])}")
-            ax.spines[["top", "right"]].set_visible(False)
+        return at, plain(names[at])
+
+    def _plot_codes(self, ax: Any, first: Array, second: Array, given: Any) -> None:
+        if self.codes is None:
             return
-        self.image_ = ax.pcolormesh(first, second, decoded[:, :, at], cmap=cmap, shading="gouraud")
-        ax.figure.colorbar(self.image_, ax=ax, label=f"decoded {plain(names[at])}")
-        if self.codes is not None:
-            codes = dense(self.codes)
-            ax.scatter(*codes.T, s=9, color="white", edgecolors="#222222", linewidths=0.5)
-            ax.set(xlim=(first[0], first[-1]), ylim=(second[0], second[-1]))
+        kind = import_module("matplotlib.collections").PathCollection
+        style = styled("scatter_kwargs", given, kind, s=9, color="white", edgecolors="#222222", linewidths=0.5)
+        ax.scatter(*dense(self.codes).T, **style)
+        ax.set(xlim=(first[0], first[-1]), ylim=(second[0], second[-1]))

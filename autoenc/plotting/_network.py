@@ -7,7 +7,19 @@ import numpy as np
 
 from autoenc import _outline, _predictor, _spec
 from autoenc._outline import Layer
-from autoenc.plotting._common import BLUE, INK, ORANGE, Array, Display, axes_for, check_count, dense, inner, place
+from autoenc.plotting._common import (
+    BLUE,
+    INK,
+    ORANGE,
+    Array,
+    Display,
+    axes_for,
+    check_count,
+    dense,
+    inner,
+    place,
+    styled,
+)
 
 ALLOWED = (
     "allowed are single networks: the autoencoders but the marginalized one, `estimators_[0]` of a detector, "
@@ -133,7 +145,15 @@ class NetworkDisplay(Display):
         """
         return cls(layers).plot(ax, **plot_arguments)
 
-    def plot(self, ax: Any = None, *, max_units: int = 16, max_connections: int = 400) -> Self:
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        max_units: int = 16,
+        max_connections: int = 400,
+        scatter_kwargs: Any = None,
+        line_kwargs: Any = None,
+    ) -> Self:
         """Draw.
 
         Parameters
@@ -144,6 +164,10 @@ class NetworkDisplay(Display):
             Units of a layer that are drawn: of wider ones the first and the last, with dots between them.
         max_connections : int, default=400
             Of a pair of layers: the strongest.
+        scatter_kwargs : dict or None, default=None
+            Of the units, for matplotlib's ``scatter``: ``{"s": 40}``.
+        line_kwargs : dict or None, default=None
+            Of the connections, for matplotlib's ``LineCollection``: ``{"linewidths": 0.3}``.
 
         Returns
         -------
@@ -168,10 +192,11 @@ class NetworkDisplay(Display):
                                  np.column_stack([np.full(len(b), float(i)), y[b]])], axis=1)  # fmt: skip
                 colours = np.array([to_rgba(BLUE if w > 0 else ORANGE) for w in weights[a, b]]).reshape(-1, 4)
                 colours[:, 3] = 0.04 + 0.7 * strength[a, b] ** 1.5
-                lines_drawn = LineCollection(list(ends), colors=colours, linewidths=0.8, zorder=1)
+                style = styled("line_kwargs", line_kwargs, LineCollection, edgecolors=colours, linewidths=0.8, zorder=1)
+                lines_drawn = LineCollection(list(ends), **style)
                 ax.add_collection(lines_drawn)
                 self.connections_.append(lines_drawn)
-            self.units_.append(self._draw_units(ax, i, layer, shown, y, to_rgba))
+            self.units_.append(self._draw_units(ax, i, layer, shown, y, scatter_kwargs))
             if layer.width > most:
                 ax.text(i, 0.0, "⋮", ha="center", va="center", fontsize=14, color=INK, zorder=4)
             before = shown, y
@@ -185,10 +210,12 @@ class NetworkDisplay(Display):
         self._keep(ax)
         return self
 
-    def _draw_units(self, ax: Any, i: int, layer: Drawn, shown: Array, y: Array, to_rgba: Any) -> Any:
+    def _draw_units(self, ax: Any, i: int, layer: Drawn, shown: Array, y: Array, given: Any) -> Any:
+        from matplotlib.collections import PathCollection
+        from matplotlib.colors import to_rgba
+
         faces = np.tile(to_rgba("white"), (len(shown), 1))
         rims = np.tile(to_rgba(INK), (len(shown), 1))
-        ax.scatter(np.full(len(y), i), y, s=95, color="white", linewidths=0, zorder=2)  # hides the connections
         if layer.values is not None:
             values = np.asarray(layer.values, dtype=np.float64)[shown]
             whole = np.abs(np.asarray(layer.values, dtype=np.float64))
@@ -196,7 +223,12 @@ class NetworkDisplay(Display):
             faces = np.tile(to_rgba(INK), (len(shown), 1))
             faces[:, 3] = np.nan_to_num(np.abs(values) / (scale or 1.0))
             rims[values < 0] = to_rgba(ORANGE)
-        return ax.scatter(np.full(len(y), i), y, s=95, facecolors=faces, edgecolors=rims, linewidths=1.3, zorder=3)
+        usual = {"s": 95, "facecolors": faces, "edgecolors": rims, "linewidths": 1.3, "zorder": 3}
+        style = styled("scatter_kwargs", given, PathCollection, **usual)
+        x = np.full(len(y), i)
+        beneath = {key: style[key] for key in ("s", "marker") if key in style}  # hides the connections
+        ax.scatter(x, y, **beneath, color="white", linewidths=0, zorder=2)
+        return ax.scatter(x, y, **style)
 
 
 def _places(width: int, most: int) -> tuple[Array, Array]:

@@ -22,6 +22,7 @@ from autoenc.plotting._common import (
     place,
     plain,
     spread_rows,
+    styled,
     tidy,
     width_of,
 )
@@ -200,6 +201,8 @@ class ReconstructionDisplay(Display):
         vmin: float | None = None,
         vmax: float | None = None,
         max_features: int = 20,
+        image_kwargs: Any = None,
+        line_kwargs: Any = None,
     ) -> Self:
         """Draw.
 
@@ -213,6 +216,10 @@ class ReconstructionDisplay(Display):
             Ends of its scale. None: the least and the largest value of the originals.
         max_features : int, default=20
             Of tables: the features that differ most from the originals, relative to their range, in their order.
+        image_kwargs : dict or None, default=None
+            Of images, for matplotlib's ``imshow``: ``{"interpolation": "bilinear"}``.
+        line_kwargs : dict or None, default=None
+            Of the points of tables, for matplotlib's ``plot``: ``{"markersize": 8}``.
 
         Returns
         -------
@@ -233,26 +240,28 @@ class ReconstructionDisplay(Display):
             shape = check_image_shape(self.image_shape, d)
             width, height = 0.8 * n + 1.5, (0.8 * len(tables) + 0.3) * shape[0] / shape[1]
             ax = axes_for(ax, type(self).__name__, (min(width, 14.0), min(height, 14.0)), "compressed")
-            self._plot_images(ax, tables, shape, cmap, vmin, vmax)
+            self._plot_images(ax, tables, shape, cmap, vmin, vmax, image_kwargs)
         else:
             shown = min(d, check_count("max_features", max_features))
             beside = max(2.0, 0.2 + width_of([str(name) for name in self.feature_names or ()]))
             ax = axes_for(ax, type(self).__name__, (min(1.1 * n + beside, 14.0), 0.3 * shown + 1.2))
-            self._plot_table(ax, tables, shown)
+            self._plot_table(ax, tables, shown, line_kwargs)
         self._keep(ax)
         return self
 
     def _plot_images(
-        self, ax: Any, tables: dict[str, Array], shape: tuple[int, ...], cmap: Any, vmin: Any, vmax: Any
+        self, ax: Any, tables: dict[str, Array], shape: tuple[int, ...], cmap: Any, vmin: Any, vmax: Any, given: Any
     ) -> None:
         first = next(iter(tables.values()))
         low = float(np.nanmin(first)) if vmin is None else vmin
         high = float(np.nanmax(first)) if vmax is None else vmax
-        self.image_, gap = draw_mosaic(ax, np.stack(list(tables.values())), shape, cmap, low, high)
+        self.image_, gap = draw_mosaic(ax, np.stack(list(tables.values())), shape, cmap, low, high, given)
         at = (shape[0] - 1) / 2 + np.arange(len(tables)) * (shape[0] + gap)
         ax.set_yticks(at, [plain(title) for title in tables])
 
-    def _plot_table(self, ax: Any, tables: dict[str, Array], n_shown: int) -> None:
+    def _plot_table(self, ax: Any, tables: dict[str, Array], n_shown: int, given: Any) -> None:
+        from matplotlib.lines import Line2D
+
         stack = np.stack([values.astype(np.float64) for values in tables.values()])
         n, d = stack.shape[1:]
         low, high = np.nanmin(stack, axis=(0, 1)), np.nanmax(stack, axis=(0, 1))
@@ -276,9 +285,8 @@ class ReconstructionDisplay(Display):
             elif k > 0:
                 style["markerfacecolor"] = "none"
             flat = np.broadcast_to(y, x[k].shape).ravel()
-            (points,) = ax.plot(
-                x[k].ravel(), flat, linestyle="none", markersize=5.5, label=plain(title), zorder=2 + k, **style
-            )
+            style.update(linestyle="none", markersize=5.5, label=plain(title), zorder=2 + k)
+            (points,) = ax.plot(x[k].ravel(), flat, **styled("line_kwargs", given, Line2D, **style))
             self.points_.append(points)
         ax.set_yticks(y, [plain(names[i]) for i in chosen])
         ax.set_ylim(len(chosen) - 0.5, -0.5)

@@ -1,0 +1,170 @@
+"""Fitted scalers before an estimator, as files of pipelines have them. NumPy and the extension only."""
+
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from autoenc._archive import Damaged, Reader, Writer, damaged
+from autoenc._scaling import SCALERS, Scaling, Step
+from autoenc._schemas import BESIDE, FEATURES, Array, Kind, Maybe, Number, Schema, Sizes, Stored
+from autoenc._stored_spec import listed
+
+FORMAT = 2  # of files with a pipeline; those of an estimator alone are of format 1
+PIPELINE = "pipeline"
+MOST = 16  # scalers of a pipeline
+
+
+class Counts(Kind):
+    """A number of rows, or one for each column."""
+
+    def read(self, raw: Any, at: str, reader: Reader, sizes: Sizes) -> Any:
+        if isinstance(raw, dict) and "array" in raw:
+            return Array("iuf", "d").read(raw, at, reader, sizes)
+        return Number().read(raw, at, reader, sizes)
+
+
+class Factors(Array):
+    """What columns are divided by, or multiplied with: NaN of those without any value."""
+
+    def read(self, raw: Any, at: str, reader: Reader, sizes: Sizes) -> Any:
+        array = super().read(raw, at, reader, sizes)
+        if array.dtype.itemsize < 4 or not ((np.isfinite(array) & (array != 0.0)) | np.isnan(array)).all():
+            damaged(at, f"has {array.dtype} numbers of which one is zero or infinite")
+        return array
+
+
+class Shifts(Array):
+    """What columns are moved by."""
+
+    def read(self, raw: Any, at: str, reader: Reader, sizes: Sizes) -> Any:
+        array = super().read(raw, at, reader, sizes)
+        if array.dtype.itemsize < 4 or np.isinf(array).any():
+            damaged(at, f"has {array.dtype} numbers of which one is infinite")
+        return array
+
+
+_SHIFTS, _FACTORS, _NUMBERS = Shifts("f", "d"), Factors("f", "d"), Array("f", "d")
+_SCHEMAS: dict[str, Schema] = {
+    "StandardScaler": {
+        **FEATURES,
+        "n_samples_seen_": Counts(),
+        "mean_": Maybe(_SHIFTS),
+        "var_": Maybe(_NUMBERS),
+        "scale_": Maybe(_FACTORS),
+    },
+    "MinMaxScaler": {
+        **FEATURES,
+        "n_samples_seen_": Counts(),
+        "min_": _SHIFTS,
+        "scale_": _FACTORS,
+        **dict.fromkeys(("data_min_", "data_max_", "data_range_"), _NUMBERS),
+    },
+    "MaxAbsScaler": {**FEATURES, "n_samples_seen_": Counts(), "max_abs_": _NUMBERS, "scale_": _FACTORS},
+    "RobustScaler": {**FEATURES, "center_": Maybe(_SHIFTS), "scale_": Maybe(_FACTORS)},
+}
+_PARAMETERS = {
+    "StandardScaler": {"copy": 0, "with_mean": 0, "with_std": 0},
+    "MinMaxScaler": {"copy": 0, "clip": 0, "feature_range": 2},
+    "MaxAbsScaler": {"copy": 0, "clip": 0},
+    "RobustScaler": {"copy": 0, "with_centering": 0, "with_scaling": 0, "unit_variance": 0, "quantile_range": 2},
+}  # those that there are, with the number of their numbers: 0 of flags
+
+
+def write_state(name: str, attributes: Mapping[str, Any], at: str, writer: Writer) -> dict[str, Any]:
+    """What a scaler has learned, as JSON has it.
+
+    Raises
+    ------
+    ValueError
+        Where it has learned something that a file has no place for.
+    """
+    schema = _SCHEMAS[name]
+    more = [key for key in attributes if key not in schema]
+    if more:
+        raise ValueError(f"{at} has the attribute {more[0]!r}, for which a model file has no place; delete it")
+    return {
+        key: kind.write(attributes[key], f"{at}.{key}", writer) for key, kind in schema.items() if key in attributes
+    }
+
+
+def _parameters(name: str, raw: Any, at: str, reader: Reader) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        damaged(at, "has parameters that are not an object")
+    out: dict[str, Any] = {}
+    for key, value in raw.items():
+        n = _PARAMETERS[name].get(key)
+        if n is None:
+            damaged(f"{at}.{key}", f"is no parameter of {name}")
+        found = out[key] = reader.decode(value, f"{at}.{key}")
+        if n == 0 and not isinstance(found, bool):
+            damaged(f"{at}.{key}", f"is {found!r}; allowed: true, false")
+        if n and not (
+            isinstance(found, (list, tuple))
+            and len(found) == n
+            and all(isinstance(one, Real) and not isinstance(one, bool) and abs(float(one)) < np.inf for one in found)
+            and found[0] < found[1]
+        ):
+            damaged(f"{at}.{key}", f"is {found!r}; allowed are two numbers, the lower one first")
+    return out
+
+
+class StoredPipeline:
+    """What a file says of a pipeline, but for its last step."""
+
+    def __init__(self, names: list[str], before: list[Stored], verbose: bool) -> None:
+        self.names, self.before, self.verbose = names, before, verbose
+
+    def scaling(self) -> Scaling:
+        return Scaling([Step.of(one.name, one.parameters, one) for one in self.before])
+
+
+def read(configuration: Mapping[str, Any], reader: Reader) -> StoredPipeline | None:
+    """What goes before the estimator of a file; None: nothing does."""
+    raw = configuration.get(PIPELINE)
+    if (raw is None) != (configuration["format"] < FORMAT):
+        raise Damaged(f"it is of format {configuration['format']} and has {'no' if raw is None else 'a'} pipeline")
+    if raw is None:
+        return None
+    if not isinstance(raw, dict) or set(raw) != {"before", "name", "verbose"} or not isinstance(raw["verbose"], bool):
+        damaged(PIPELINE, "does not have before, name and verbose")
+    names, before = [], []
+    for i, one in enumerate(listed(raw["before"], f"{PIPELINE}.before")):
+        at = f"{PIPELINE}.{i}"
+        keys = {"name", "class", "parameters", "state"}
+        if i >= MOST or not isinstance(one, dict) or not keys <= set(one) <= {*keys, *BESIDE}:
+            damaged(at, f"is no scaler with a name, a class, parameters and a state, or one of more than {MOST}")
+        kind, state = one["class"], one["state"]
+        if not isinstance(kind, str) or kind not in SCALERS:
+            damaged(at, f"is of the class {kind!r}; allowed are {', '.join(SCALERS)}")
+        schema, sizes = _SCHEMAS[kind], Sizes()
+        if not isinstance(state, dict) or set(state) - set(schema):
+            damaged(at, f"does not have the attributes of {kind}: {', '.join(schema)}")
+        missing = [key for key, part in schema.items() if part.required and key not in state]
+        if missing:
+            damaged(f"{at}.{missing[0]}", "is missing")
+        learned = {k: part.read(state[k], f"{at}.{k}", reader, sizes) for k, part in schema.items() if k in state}
+        stored = Stored(kind, learned)
+        stored.parameters = _parameters(kind, one["parameters"], at, reader)
+        stored.beside = {key: one[key] for key in BESIDE if key in one}
+        if kind == "StandardScaler" and stored.parameters.get("with_mean", True) and learned["mean_"] is None:
+            damaged(f"{at}.mean_", "is null, and the columns are to be centred")
+        before.append(stored)
+        names.append(one["name"])
+    names.append(raw["name"])
+    if not all(isinstance(name, str) and name and "__" not in name for name in names):
+        damaged(PIPELINE, f"has steps of the names {names!r}; allowed are texts without __")
+    if len(set(names)) != len(names):
+        damaged(PIPELINE, "has two steps of one name")
+    return StoredPipeline(names, before, raw["verbose"])
+
+
+def check_width(pipeline: StoredPipeline, estimator: Mapping[str, Any]) -> None:
+    """All steps are about the same columns, and the reconstruction is too."""
+    d = estimator["n_features_in_"]
+    for i, one in enumerate(pipeline.before):
+        if one["n_features_in_"] != d:
+            damaged(f"{PIPELINE}.{i}", f"is of {one['n_features_in_']} columns; the estimator has {d}")
+    if "_spec" in estimator and (estimator["_spec"]["clean"] or estimator["_spec"]["n_outputs"] != d):
+        damaged(PIPELINE, "goes before an estimator of pairs, whose reconstructions have units of their own")

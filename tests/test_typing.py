@@ -1,0 +1,50 @@
+"""What type checkers make of the lines of the README and of the pages in docs/, and of what a file gives."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("mypy")
+
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LOADED = """
+import autoenc
+from autoenc import Autoencoder, AutoencoderOutlierDetector
+
+reveal_type(autoenc.load("a", Autoencoder))
+reveal_type(autoenc.load("a", AutoencoderOutlierDetector).predict)
+reveal_type(autoenc.load("a"))
+autoenc.load("a", 3)
+"""
+# Without types of their own, or not installed where the tests run.
+UNTYPED = ("sklearn", "scipy", "skops", "matplotlib", "pandas", "onnx", "onnxruntime", "skl2onnx", "torch", "keras")
+UNTYPED += ("pyod", "mlflow", "safetensors", "tqdm")
+
+
+def check(folder, environment):
+    (folder / "mypy.ini").write_text(
+        f"[mypy]\nstrict = True\n[mypy-{','.join(f'{name}.*' for name in UNTYPED)}]\nignore_missing_imports = True\n"
+    )
+    command = [sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "--cache-dir", str(folder / "cache")]
+    files = sorted(file.name for file in folder.glob("*.py"))
+    return subprocess.run([*command, *files], capture_output=True, text=True, cwd=folder, env=environment).stdout
+
+
+@pytest.mark.slow
+def test_pages_and_files_are_typed(checkout, environment, tmp_path):
+    pages = [checkout / "README.md", *sorted((checkout / "docs").glob("*.md"))]
+    for page in pages:
+        found = BLOCK.findall(page.read_text(encoding="utf-8"))
+        if found:
+            (tmp_path / f"{page.stem}.py").write_text("\n".join(found), encoding="utf-8")
+    (tmp_path / "loaded.py").write_text(LOADED)
+    environment = {**environment, "MYPYPATH": str(checkout)}
+    lines = check(tmp_path, environment).splitlines()
+    assert [line for line in lines if "error" in line and not line.startswith("loaded.py")] == lines[-1:]
+    loaded = [line.partition(" ")[2] for line in lines if line.startswith("loaded.py")]
+    assert loaded[0] == 'note: Revealed type is "autoenc._autoencoder.Autoencoder"'
+    assert "def (X: Any) ->" in loaded[1]
+    assert "autoenc._base.BaseAutoencoder | autoenc._marginalized." in loaded[2]
+    assert loaded[3].startswith("error: No overload variant of")
