@@ -2,10 +2,9 @@
 
 from functools import partial
 from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
@@ -14,7 +13,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import _check_y, check_consistent_length, check_is_fitted, column_or_1d
 
-from autoenc import _checkpoint, _data, _spec
+from autoenc import _checkpoint, _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._available import AvailableIf, NotWithTheseParameters
 from autoenc._base import MOST
@@ -23,6 +22,7 @@ from autoenc._condition import listed
 from autoenc._declare import estimator, first
 from autoenc._decorators import fit_context
 from autoenc._fitting import FEATURES, LEARNING_RATES, FitData, Rows
+from autoenc._labels import Labels, finite_columns, has_label, numbers, weights_of
 from autoenc._options import OneOf
 from autoenc._predictors import (
     HEAD,
@@ -36,13 +36,6 @@ from autoenc._spec import Graph, Range, Spec, Stage, Term
 from autoenc._training import FINE_TUNE
 
 LABELS = "labels"
-
-
-class Labels(NamedTuple):
-    """What the head is to say, as the core reads it."""
-
-    targets: NDArray[Any]  # (rows, columns of the head)
-    known: NDArray[np.bool_]  # rows that have some
 
 
 @estimator
@@ -328,7 +321,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         none = self.unlabeled_label
-        labelled = _has_label(y, none)
+        labelled = has_label(y, none)
         if not labelled.all() and {-1, 1} == set(unique_labels(y).tolist()) and none == -1:
             raise ValueError(
                 "y has the labels -1 and 1, and unlabeled_label=-1 says that -1 means no label; with two classes -1 "
@@ -384,7 +377,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
             raise ValueError(f"y_val has {len(y)} entries and X_val has {n_rows} rows; they must be pairs")
         if (y.dtype.kind in "biuf") != (self.classes_.dtype.kind in "biuf"):
             raise ValueError(f"y_val is of type {y.dtype} and y of {self.classes_.dtype}; they must have labels alike")
-        labelled = _has_label(y, self._unlabeled)
+        labelled = has_label(y, self._unlabeled)
         unknown = np.setdiff1d(y[labelled], self.classes_)
         if len(unknown):
             raise ValueError(f"y_val has labels that y has not: {listed(unknown)}; allowed are {listed(self.classes_)}")
@@ -538,42 +531,13 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         check_is_fitted(self)
         y = column_or_1d(on_host(y, "y"))
         check_consistent_length(X, y, sample_weight)
-        known = _has_label(y, self._unlabeled)
+        known = has_label(y, self._unlabeled)
         if not known.any():
             raise ValueError(
                 f"no row of y has a label: all are unlabeled_label={self._unlabeled!r}; at least one must have one"
             )
-        weight = _weights_of(known, sample_weight, X)
+        weight = weights_of(known, sample_weight, X)
         return float(accuracy_score(y[known], self.predict(X, condition=condition)[known], sample_weight=weight))
-
-
-def _has_label(y: NDArray[Any], unlabeled: Any) -> NDArray[np.bool_]:
-    """Which rows have a label; labels of another kind than `unlabeled` all are some."""
-    if unlabeled is not None and isinstance(unlabeled, str) == (y.dtype.kind in "UO"):
-        return np.asarray(y != unlabeled, dtype=bool)
-    return np.ones(len(y), bool)
-
-
-def _weights_of(known: NDArray[np.bool_], sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
-    weights = _data.check_weights(sample_weight, X)
-    return None if weights is None else weights[known]
-
-
-def _numbers(y: Any) -> NDArray[np.float64]:
-    """y of a regression as an array."""
-    if sp.issparse(y):
-        raise ValueError("y is sparse; allowed are dense arrays of numbers")
-    y = np.asarray(on_host(y, "y"))
-    if y.dtype.kind == "c":
-        raise ValueError(f"Complex data not supported: y is {y.dtype}")
-    numbers: NDArray[np.float64] = y.astype(np.float64)
-    return numbers
-
-
-def _finite_columns(y: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-    if np.isinf(y).any():
-        raise ValueError(f"Input {name} contains infinity; every value must be finite, or NaN for none.")
-    return y.reshape(len(y), -1)
 
 
 @estimator
@@ -652,11 +616,11 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
     def _read_labels(self, y: Any, data: FitData, before: dict[str, Any]) -> Labels:
         if y is None:
             _check_y(y, estimator=self)
-        y = _numbers(y)
+        y = numbers(y)
         n = data.rows.X.shape[0]
         if y.ndim not in (1, 2) or len(y) != n:
             raise ValueError(f"y has shape {y.shape} and X has {n} rows; allowed are one or more columns of rows")
-        columns = _finite_columns(y, "y")
+        columns = finite_columns(y, "y")
         if np.isnan(columns).all(axis=0).any():
             raise ValueError("a column of y has no value at all: all are NaN; at least one must be known")
         self._flat = y.ndim == 1
@@ -675,11 +639,11 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         return Labels(targets, np.asarray(np.isfinite(columns).any(axis=1)))
 
     def _read_validation(self, y: Any, n_rows: int) -> Labels:
-        y = _numbers(y)
+        y = numbers(y)
         shape = (n_rows,) if self._flat else (n_rows, len(self._y_mean))
         if y.shape != shape:
             raise ValueError(f"y_val has shape {y.shape}; the {n_rows} rows of X_val and y need {shape}")
-        return self._standardised(_finite_columns(y, "y_val"))
+        return self._standardised(finite_columns(y, "y_val"))
 
     def fit(  # type: ignore[override]  # y is needed: there is no learning from labels without
         self,
@@ -792,10 +756,10 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         float
         """
         check_is_fitted(self)
-        y = _numbers(y)
+        y = numbers(y)
         check_consistent_length(X, y, sample_weight)
         known = np.isfinite(y.reshape(len(y), -1)).all(axis=1)
         if not known.any():
             raise ValueError("no row of y has all its values: at least one must be without NaN")
-        weight = _weights_of(known, sample_weight, X)
+        weight = weights_of(known, sample_weight, X)
         return float(r2_score(y[known], self.predict(X, condition=condition)[known], sample_weight=weight))

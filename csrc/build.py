@@ -241,8 +241,9 @@ def build_programs(kind: str, arguments: argparse.Namespace) -> list[Path]:
         programs = [p for p in programs if re.search(arguments.only, p.stem)]
         if not programs:
             raise SystemExit(f"no {kind} program matches {arguments.only!r}")
-    if arguments.sanitize:
-        flags.append("-O0")  # compiles five times as fast, and it is the core that runs long
+    if kind == "test":
+        # -O2 compiles in two thirds of the time of -O3, -O0 with sanitizers in a third; it is the core that runs long.
+        flags.append("-O0" if arguments.sanitize else "-O2")
     objects += compiled(shared, flags)
     own = compiled(programs, flags)
 

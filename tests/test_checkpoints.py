@@ -1,6 +1,7 @@
 """Checkpoints: a fit that was killed ends to the bit as one that was not."""
 
 import inspect
+import os
 import pickle
 import signal
 import subprocess
@@ -184,15 +185,31 @@ def test_a_random_seed_is_that_of_the_file(tmp_path):
     assert clone(model).fit(X).loss_curve_[:4] != seen
 
 
-CHILD = """
-import pickle, sys
+# Each attempt is a process of its own, forked before anything has been trained: to import takes longer than to train.
+# It is waited for on demand, so that its number is nobody else's when it is killed.
+ATTEMPTS = """
+import os, pickle, sys, traceback
 sys.path.insert(0, sys.argv[1])
 from test_checkpoints import SLOW, ROWS
-model = SLOW[sys.argv[2]]
-print("ready", flush=True)
-model.fit(ROWS, checkpoint=sys.argv[3], checkpoint_every=1, resume=True)
-with open(sys.argv[4], "wb") as file:
-    pickle.dump(model, file)
+
+def attempt():
+    model = SLOW[sys.argv[2]]
+    model.fit(ROWS, checkpoint=sys.argv[3], checkpoint_every=1, resume=True)
+    with open(sys.argv[4], "wb") as file:
+        pickle.dump(model, file)
+
+while sys.stdin.readline():
+    child = os.fork()
+    if child == 0:
+        try:
+            attempt()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    print(child, flush=True)
+    sys.stdin.readline()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 ROWS = np.random.default_rng(1).random((3000, 40)).astype(np.float32)
 SLOW = {
@@ -211,22 +228,22 @@ def test_killed_at_random_moments(name, tmp_path, environment):
     path, result = tmp_path / "fit.checkpoint", tmp_path / "result.pickle"
     rng = np.random.default_rng(0)
     kills = 0
-    for _ in range(40):
-        child = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", CHILD, HERE, name, str(path), str(result)],
-            stdout=subprocess.PIPE,
-            env=environment,
-        )
-        assert child.stdout.readline() == b"ready\n"
-        if kills < 3:
-            time.sleep(rng.random())
-            child.kill()
-        child.wait()
-        child.stdout.close()
-        if child.returncode == 0:
-            break
-        assert child.returncode == -signal.SIGKILL
-        kills += 1
+    command = [sys.executable, "-W", "ignore", "-c", ATTEMPTS, HERE, name, str(path), str(result)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment
+    ) as attempts:
+        for _ in range(40):
+            attempts.stdin.write("begin\n")
+            child = int(attempts.stdout.readline())
+            if kills < 3:
+                time.sleep(rng.random())
+                os.kill(child, signal.SIGKILL)
+            attempts.stdin.write("wait\n")
+            code = int(attempts.stdout.readline())
+            if code == 0:
+                break
+            assert code == -signal.SIGKILL
+            kills += 1
     assert kills >= 1 and result.exists()
     assert_same(pickle.loads(result.read_bytes()), whole)
 

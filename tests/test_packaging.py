@@ -118,6 +118,22 @@ def test_recipe_for_conda_asks_for_what_the_package_declares(checkout):
     assert f"license: {declared['license']}\n" in recipe
 
 
+def test_citation_is_that_of_the_readme(checkout):
+    """CITATION.cff (version 1.2.0 of the format) is flat enough to be read line by line."""
+    text = (checkout / "CITATION.cff").read_text(encoding="utf-8")
+    declared = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    values = dict(re.findall(r'^([a-z-]+): "?(.*?)"?$', text, re.MULTILINE))
+    assert set(values) == {"cff-version", "message", "type", "title", "version", "license"}
+    assert (values["cff-version"], values["type"]) == ("1.2.0", "software")
+    assert (values["version"], values["license"]) == (autoenc.__version__, declared["license"])
+    assert re.findall(r"^  - name: (.*)$", text, re.MULTILINE) == [one["name"] for one in declared["authors"]]
+    assert re.findall(r"^  - (?!name: )(.*)$", text, re.MULTILINE) == declared["keywords"]
+    (author,) = declared["authors"]
+    readme = (checkout / "README.md").read_text(encoding="utf-8")
+    cited = re.search(r"^To cite it: (.*?) \(\d{4}\)\. (.*), version (\d+\.\d+\.\d+)\.", readme, re.MULTILINE)
+    assert cited.groups() == (author["name"], values["title"], values["version"])
+
+
 def run(*command: str, cwd: Path) -> None:
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

@@ -104,13 +104,50 @@ def test_times_are_within_the_fit(case, threads, taken):
     assert 0 < known <= seconds * (1 + 1e-6) <= wall
 
 
-def test_stages_are_most_of_a_fit_whose_work_is_arithmetic(taken):
-    """Of several fits the best: what else the machine does between two stages only takes away."""
-    X = np.random.default_rng(0).normal(size=(256, 300))
-    model = Autoencoder(20, hidden_layer_sizes=(300,), batch_size=128, max_iter=4, random_state=0, n_jobs=1)
-    for _ in range(5):
-        model.fit(X)
-    assert max(sum(r[3] for r in rows) / seconds for _, _, seconds, _, rows in taken) > 0.8
+# Panels of 32 columns of each node with weights, and what is called otherwise, in 9 steps of three epochs.
+NETWORK = {"encoder_0": 1, "code": 1, "decoder_0": 1, "reconstruction": 2}
+CALLS = {
+    "dense": (NETWORK, {"loss squared_error": 9, "evaluation": 3}),
+    "late": (
+        {**NETWORK, "encoder_1": 1, "decoder_1": 1},
+        {
+            "loss squared_error": 9,
+            "coupling encoder_1": 18,
+            "coupling decoder_1": 18,
+            "norms, limits": 18,
+            "assigned": 9,
+        },
+    ),
+    "top_k": (
+        {"code": 2, "reconstruction": 2},
+        {"loss squared_error": 9, "forward code_selected": 9, "backward code_selected": 9, "assigned": 9},
+    ),
+    "csr": (NETWORK, {"loss multinomial": 9}),
+    # The loss is looked at again after the fifth step. Ten tiles of averages in every other step, four pairs of
+    # inverses in each of the first three; in all steps two products of five panels and the derivatives along it.
+    "kfac": (
+        NETWORK,
+        {
+            **dict.fromkeys(("gather", "loss squared_error", "sums of losses"), 10),
+            **{f"forward {node}": 10 for node in NETWORK},
+            **{f"update {node}": 9 * panels for node, panels in NETWORK.items()},
+            **{"curvature": 5 * 10, "inverses": 3 * 8, "direction": 9 * (2 * 5 + 1)},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CALLS)
+def test_every_stage_is_called_as_often_as_there_is_work_for_it(case, taken):
+    fitted(case)
+    (account,) = taken
+    nodes, others = CALLS[case]
+    calls = {"gather": 9, "sums of losses": 9, "pairs by column": 9, "snapshot": 3}
+    for node, panels in nodes.items():
+        # Weights and biases are tasks of their own, panel by panel.
+        calls |= {f"forward {node}": 9, f"backward {node}": 9}
+        calls |= {f"weights {node}": 9 * 2 * panels, f"update {node}": 9 * 2 * panels}
+    assert {f"{r[0]} {r[1]}".strip(): r[2] for r in account[4]} == calls | others
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -237,32 +237,32 @@ static ae_gemm product(int64_t summed, int64_t a_stride) {
     return (ae_gemm){terms, AE_PANEL, ae_panel_columns(summed, terms - 1), NULL, NULL, a_stride, AE_PANEL * AE_PANEL};
 }
 
-static void units_task(void *argument, int64_t index, int worker) {
-    const kfac_phase *f = argument;
+/* A block of (rows, units) in panels: a b, over `summed` columns of a; panels of a have a_rows rows, those of b b_rows. */
+static void multiply(const kfac_phase *f, int64_t index, int worker, int64_t summed, const char *a, int64_t a_rows,
+                     const char *b, int64_t b_rows, char *to) {
     const ae_trainer *t = f->t;
     const kfac_task *task = &f->k->product_tasks[index];
     const kfac_layer *l = &f->k->layers[task->layer];
-    const ae_gemm gemm = product(l->units, l->rows * AE_PANEL);
+    const ae_gemm gemm = product(summed, a_rows * AE_PANEL);
     lap p = lap_begin(t, worker);
     t->kernels->gemm_rows(&gemm, task->row1 - task->row0, ae_panel_columns(l->units, task->panel),
-                          at(t, l->gradient, task->row0 * AE_PANEL),
-                          at(t, l->factor[UNITS].inverse, task->panel * l->factor[UNITS].size * AE_PANEL), AE_START_ZERO, NULL,
-                          at(t, l->product, (task->panel * l->rows + task->row0) * AE_PANEL));
+                          at(t, a, task->row0 * AE_PANEL), at(t, b, task->panel * b_rows * AE_PANEL), AE_START_ZERO, NULL,
+                          at(t, to, (task->panel * l->rows + task->row0) * AE_PANEL));
     lap_end(&p, PROFILE_DIRECTION, 0);
+}
+
+static void units_task(void *argument, int64_t index, int worker) {
+    const kfac_phase *f = argument;
+    const kfac_layer *l = &f->k->layers[f->k->product_tasks[index].layer];
+    const kfac_factor *units = &l->factor[UNITS];
+    multiply(f, index, worker, l->units, l->gradient, l->rows, units->inverse, units->size, l->product);
 }
 
 static void inputs_task(void *argument, int64_t index, int worker) {
     const kfac_phase *f = argument;
-    const ae_trainer *t = f->t;
-    const kfac_task *task = &f->k->product_tasks[index];
-    const kfac_layer *l = &f->k->layers[task->layer];
-    const ae_gemm gemm = product(l->rows, l->factor[INPUTS].size * AE_PANEL);
-    lap p = lap_begin(t, worker);
-    t->kernels->gemm_rows(&gemm, task->row1 - task->row0, ae_panel_columns(l->units, task->panel),
-                          at(t, l->factor[INPUTS].inverse, task->row0 * AE_PANEL),
-                          at(t, l->product, task->panel * l->rows * AE_PANEL), AE_START_ZERO, NULL,
-                          at(t, l->direction, (task->panel * l->rows + task->row0) * AE_PANEL));
-    lap_end(&p, PROFILE_DIRECTION, 0);
+    const kfac_layer *l = &f->k->layers[f->k->product_tasks[index].layer];
+    const kfac_factor *inputs = &l->factor[INPUTS];
+    multiply(f, index, worker, l->rows, inputs->inverse, inputs->size, l->product, l->rows, l->direction);
 }
 
 /* Derivatives of all values along a change v of the parameters, for rows row0 .. row1 - 1, where gradients lie otherwise. */

@@ -5,6 +5,7 @@
 #include <float.h>
 
 #include "harness.h"
+#include "math/spd.h"
 #include "networks.h"
 
 typedef struct lone_layer {
@@ -20,20 +21,10 @@ typedef struct lone_layer {
     ae_context context;
 } lone_layer;
 
-static inline double lone_get(int bits, const void *at, int64_t i) {
-    return bits == 32 ? (double)((const float *)at)[i] : ((const double *)at)[i];
-}
-static inline void lone_put(int bits, void *at, int64_t i, double x) {
-    if (bits == 32)
-        ((float *)at)[i] = (float)x;
-    else
-        ((double *)at)[i] = x;
-}
-
 static inline void *lone_memory(lone_layer *l, int64_t reals, double filled_with) {
     void *block = malloc((size_t)(reals > 0 ? reals : 1) * 8);
     for (int64_t i = 0; i < reals; i++)
-        lone_put(l->bits, block, i, filled_with);
+        ae_real_set(l->bits, block, i, filled_with);
     return l->memory[l->n_memory++] = block;
 }
 
@@ -76,14 +67,14 @@ static inline void lone_free(lone_layer *l) {
 static inline void lone_write(const lone_layer *l, const ae_value *value, void *panels, const double *from) {
     for (int64_t r = 0; r < l->rows * value->shape.multiplicity; r++)
         for (int64_t c = 0; c < value->shape.width; c++)
-            lone_put(l->bits, panels, c / AE_PANEL * value->stride + r * AE_PANEL + c % AE_PANEL,
-                     from[r * value->shape.width + c]);
+            ae_real_set(l->bits, panels, c / AE_PANEL * value->stride + r * AE_PANEL + c % AE_PANEL,
+                        from[r * value->shape.width + c]);
 }
 static inline void lone_read(const lone_layer *l, const ae_value *value, const void *panels, double *to) {
     for (int64_t r = 0; r < l->rows * value->shape.multiplicity; r++)
         for (int64_t c = 0; c < value->shape.width; c++)
             to[r * value->shape.width + c] =
-                lone_get(l->bits, panels, c / AE_PANEL * value->stride + r * AE_PANEL + c % AE_PANEL);
+                ae_real_at(l->bits, panels, c / AE_PANEL * value->stride + r * AE_PANEL + c % AE_PANEL);
 }
 
 /* Forward in blocks of `block` rows, `couple` before it where backward follows; x and out row-major. */
@@ -115,7 +106,7 @@ static inline void lone_backward(lone_layer *l, const double *d, bool accumulate
     double padding = 0;
     for (int64_t r = 0; r < l->rows; r++)
         for (int64_t c = in->shape.width; c < ae_panels(in->shape.width) * AE_PANEL; c++)
-            padding += fabs(lone_get(l->bits, in->gradient, c / AE_PANEL * in->stride + r * AE_PANEL + c % AE_PANEL));
+            padding += fabs(ae_real_at(l->bits, in->gradient, c / AE_PANEL * in->stride + r * AE_PANEL + c % AE_PANEL));
     CHECK(padding == 0, "%s: padding of the gradient is not zero", l->ops->name);
 }
 
@@ -127,7 +118,7 @@ static inline void lone_weights(lone_layer *l, int slot, double *to) {
         const ae_tile tile = {slot, false, p, 0, 1};
         l->ops->backward_weights(&l->binding, &tile, l->rows * l->plan.out.multiplicity, false, panel);
         for (int j = 0; j < AE_PANEL; j++) {
-            const double value = lone_get(l->bits, panel, j);
+            const double value = ae_real_at(l->bits, panel, j);
             if (p * AE_PANEL + j < columns)
                 to[p * AE_PANEL + j] = value;
             else
@@ -137,7 +128,7 @@ static inline void lone_weights(lone_layer *l, int slot, double *to) {
 }
 static inline void lone_assign(lone_layer *l, int slot, const double *from) {
     for (int64_t c = 0; c < l->plan.parameter[slot].columns; c++)
-        lone_put(l->bits, l->binding.parameter[slot], c, from[c]);
+        ae_real_set(l->bits, l->binding.parameter[slot], c, from[c]);
 }
 
 static inline int lone_isas(ae_isa *isas) {

@@ -2,6 +2,7 @@
  * for any number of threads and any instruction set, and what it refuses. */
 #include "math/spd.h"
 #include "math/random.h"
+#include "slow.h"
 #include "trainers.h"
 
 /* ---- inverse ---- */
@@ -77,7 +78,7 @@ enum {
     HIDDEN = 34,
     CODE = 3,
     LAYERS = 3,
-    STEPS = 120,
+    STEPS = SANITIZED ? 41 : 120,
     WIDEST = COLUMNS + 1
 };
 
@@ -220,8 +221,11 @@ static double mean_curvature(void) {
     return sum / n;
 }
 
-/* One step of the method, as the head of train/kfac.h has it; the draws are the core's. */
-static double step_by_hand(int step, int loss, double l2, double rate, const ae_kernels *kernels, uint64_t seed) {
+/* The quadratic model in the plane of direction and last step, and its minimum. */
+static struct { double dd, dp, pp, gd, gp, a, b; } model;
+
+/* One step of the method, as the head of train/kfac.h has it, up to the length; the draws are the core's. The loss before it. */
+static double choose_by_hand(int step, int loss, double l2, const ae_kernels *kernels, uint64_t seed) {
     const double before = forward(&w, loss);
     for (int r = 0; r < ROWS; r++)
         for (int c = 0; c < COLUMNS; c++) {
@@ -292,31 +296,47 @@ static double step_by_hand(int step, int loss, double l2, double rate, const ae_
     along(&direction, changes[0]);
     along(&last, changes[1]);
     const double all = damping + l2;
-    const double dd = curved(loss, 0, 0) + all * dot(&direction, &direction, true), gd = dot(&gradient, &direction, true);
-    const double dp = curved(loss, 0, 1) + all * dot(&direction, &last, true), gp = dot(&gradient, &last, true);
-    const double pp = curved(loss, 1, 1) + all * dot(&last, &last, true);
-    double a = -gd / dd, b = 0;
+    model.dd = curved(loss, 0, 0) + all * dot(&direction, &direction, true);
+    model.dp = curved(loss, 0, 1) + all * dot(&direction, &last, true);
+    model.pp = curved(loss, 1, 1) + all * dot(&last, &last, true);
+    model.gd = dot(&gradient, &direction, true);
+    model.gp = dot(&gradient, &last, true);
+    model.b = 0;
     if (step > 0) {
-        b = (dp * gd - dd * gp) / (dd * pp - dp * dp);
-        b = b < 0 ? 0 : b > 1 ? 1 : b;
-        a = -(gd + b * dp) / dd;
+        model.b = (model.dp * model.gd - model.dd * model.gp) / (model.dd * model.pp - model.dp * model.dp);
+        model.b = model.b < 0 ? 0 : model.b > 1 ? 1 : model.b;
     }
-    a *= rate;
-    b *= rate;
-    const double foretold = (a * a * dd + 2 * a * b * dp + b * b * pp) / 2 + a * gd + b * gp;
-    const double square = dot(&w, &w, false);
+    model.a = -(model.gd + model.b * model.dp) / model.dd;
+    return before;
+}
+
+static double ratio; /* of what the last move brought to what was foretold of it */
+
+static void move_by_hand(double rate, double before, int loss, double l2) {
+    const double a = rate * model.a, b = rate * model.b, square = dot(&w, &w, false);
+    const double foretold = (a * a * model.dd + 2 * a * b * model.dp + b * b * model.pp) / 2 + a * model.gd + b * model.gp;
     for (int l = 0; l < LAYERS; l++)
         for (int i = 0; i <= widths[l]; i++)
             for (int j = 0; j < widths[l + 1]; j++) {
                 last.of[l][i][j] = a * direction.of[l][i][j] + b * last.of[l][i][j];
                 w.of[l][i][j] += last.of[l][i][j];
             }
-    if ((step + 1) % 5 == 0) {
-        const double change = forward(&w, loss) - before + l2 / 2 * (dot(&w, &w, false) - square);
-        const double ratio = change / foretold, factor = pow(0.95, 5);
-        damping *= ratio > 0.75 ? factor : ratio < 0.25 ? 1 / factor : 1.0;
-        damping = fmax(damping, 0.05 * mean_curvature());
-    }
+    /* With the squares of the steps of biases, which are few. */
+    const double of_biases = dot(&last, &last, true) - dot(&last, &last, false);
+    ratio = (forward(&w, loss) - before + l2 / 2 * (dot(&w, &w, false) - square + of_biases)) / foretold;
+}
+
+static void follow_by_hand(void) {
+    const double factor = pow(0.95, 5);
+    damping *= ratio > 0.75 ? factor : ratio < 0.25 ? 1 / factor : 1.0;
+    damping = fmax(damping, 0.05 * mean_curvature());
+}
+
+static double step_by_hand(int step, int loss, double l2, double rate, const ae_kernels *kernels, uint64_t seed) {
+    const double before = choose_by_hand(step, loss, l2, kernels, seed);
+    move_by_hand(rate, before, loss, l2);
+    if ((step + 1) % 5 == 0)
+        follow_by_hand();
     return before;
 }
 
@@ -341,6 +361,20 @@ static ae_trainer *started(const program *p) {
     return trainer_started(p, &source, 1, weights);
 }
 
+/* From the weights of a network. */
+static void begin_by_hand(const ae_net *net) {
+    int64_t n;
+    double *now = copy_weights(net, NULL, &n);
+    memset(&factor_in, 0, sizeof factor_in);
+    memset(&factor_out, 0, sizeof factor_out);
+    memset(&last, 0, sizeof last);
+    for (int l = 0, at = 0; l < LAYERS; l++)
+        for (int i = 0; i <= widths[l]; i++)
+            for (int j = 0; j < widths[l + 1]; j++)
+                w.of[l][i][j] = now[at++];
+    free(now);
+}
+
 TEST(steps_by_hand) {
     for (int loss = 0; loss < 3; loss++) {
         program p = chain(64, losses[loss]);
@@ -351,16 +385,7 @@ TEST(steps_by_hand) {
         if (!t)
             return;
         const ae_net *net = ae_trainer_net(t);
-        int64_t n;
-        double *now = copy_weights(net, NULL, &n);
-        memset(&factor_in, 0, sizeof factor_in);
-        memset(&factor_out, 0, sizeof factor_out);
-        memset(&last, 0, sizeof last);
-        for (int l = 0, at = 0; l < LAYERS; l++)
-            for (int i = 0; i <= widths[l]; i++)
-                for (int j = 0; j < widths[l + 1]; j++)
-                    w.of[l][i][j] = now[at++];
-        free(now);
+        begin_by_hand(net);
         /* Long enough for the damping to fall to its least; of the weights rounding grows on the way, since a linear code leaves
          * directions without curvature. */
         for (int step = 0; step < STEPS; step++) {
@@ -372,7 +397,8 @@ TEST(steps_by_hand) {
             if (step != 40)
                 continue;
             double worst = 0;
-            now = copy_weights(net, NULL, &n);
+            int64_t n;
+            double *now = copy_weights(net, NULL, &n);
             for (int l = 0, at = 0; l < LAYERS; l++)
                 for (int i = 0; i <= widths[l]; i++)
                     for (int j = 0; j < widths[l + 1]; j++, at++)
@@ -380,7 +406,7 @@ TEST(steps_by_hand) {
             CHECK(worst < 1e-8, "%s: weights differ by %g", losses[loss], worst);
             free(now);
         }
-        CHECK(damping <= 0.0525 * mean_curvature(), "%s: damping %g of the curvature", losses[loss],
+        CHECK(SANITIZED || damping <= 0.0525 * mean_curvature(), "%s: damping %g of the curvature", losses[loss],
               damping / mean_curvature());
         ae_trainer_free(t);
     }
@@ -390,7 +416,7 @@ TEST(bits_of_threads_and_instruction_sets) {
     for (int bits = 32; bits <= 64; bits += 32) {
         double *reference = NULL;
         int64_t n;
-        for (const char *const *isa = usable_isas(); *isa; isa++)
+        for (const char *const *isa = usable_isas() + SANITIZED; *isa; isa++)
             for (int threads = 1; threads <= 3; threads++) {
                 program p = chain(bits, "log_loss");
                 p.options.n_threads = threads;
@@ -541,6 +567,196 @@ TEST(a_step_out_of_the_numbers_is_taken_back) {
     }
 }
 
+/* ---- damping ---- */
+
+enum { DAMPING = AE_TRAINER_NUMBERS - 2 }; /* among the numbers of a trainer's state */
+
+static void set_damping(ae_trainer *t, double value) {
+    ae_trainer_part parts[AE_TRAINER_PARTS];
+    double numbers[AE_TRAINER_NUMBERS];
+    void *data_of[AE_TRAINER_PARTS];
+    ae_context context = {AE_OK, ""};
+    const int n = ae_trainer_parts(t, parts);
+    for (int i = 0; i < n; i++) {
+        data_of[i] = malloc(parts[i].count * parts[i].size);
+        memcpy(data_of[i], parts[i].data, parts[i].count * parts[i].size);
+    }
+    ae_trainer_numbers(t, numbers);
+    numbers[DAMPING] = value;
+    CHECK(ae_trainer_restore(&context, t, (const void *const *)data_of, numbers) == AE_OK, "%s", context.message);
+    for (int i = 0; i < n; i++)
+        free(data_of[i]);
+}
+
+/* The ratio if the fifth step were made at a rate; `from` is where it begins. */
+static double ratio_at(double rate, const matrices *from, const matrices *step, double before, double l2) {
+    w = *from;
+    last = *step;
+    move_by_hand(rate, before, 0, l2);
+    return ratio;
+}
+
+/* The rate of the fifth step is sought so that the ratio lies on this side or that of a limit: at twice the best rate nothing is
+ * foretold, and just beyond it the ratio climbs from far below zero. With a penalty, both parts of it are much of the change. */
+TEST(damping_rises_and_falls_at_the_limits_of_the_ratio) {
+    static const struct {
+        double ratio, factor;
+    } cases[] = {{0.74, 1}, {0.76, 0.7737809375}, {0.24, 1 / 0.7737809375}, {0.26, 1}};
+    static matrices from, step;
+    logistic = false;
+    for (int i = 0; i < 8; i += SANITIZED ? 7 : 1) {
+        const double aim = cases[i % 4].ratio, l2 = i < 4 ? 0.0 : 0.005;
+        program p = chain(64, "squared_error");
+        p.options.schedule.base = 0.4;
+        p.options.l2 = l2;
+        ae_trainer *t = started(&p);
+        if (!t)
+            return;
+        const ae_kernels *kernels = ae_kernels_get(64, ae_trainer_net(t)->isa);
+        begin_by_hand(ae_trainer_net(t));
+        for (int s = 0; s < 4; s++) {
+            trainer_epoch_loss(t);
+            step_by_hand(s, 0, l2, 0.4, kernels, p.options.seed);
+        }
+        damping = 5 * mean_curvature();
+        set_damping(t, damping);
+        const double before = choose_by_hand(4, 0, l2, kernels, p.options.seed), kept = damping;
+        from = w;
+        step = last;
+        double low = 2.05, high = low;
+        CHECK(model.b > 0.1 && ratio_at(low, &from, &step, before, l2) < aim, "b %g, ratio %g", model.b, ratio);
+        while (high < 8 && ratio_at(high, &from, &step, before, l2) < aim)
+            high += 0.1;
+        for (int halving = 0; halving < 14; halving++) {
+            const double middle = (low + high) / 2;
+            *(ratio_at(middle, &from, &step, before, l2) < aim ? &low : &high) = middle;
+        }
+        CHECK(fabs(ratio_at(low, &from, &step, before, l2) - aim) < 0.004, "rate %g: ratio %g", low, ratio);
+        ae_trainer_scale_rate(t, low / 0.4);
+        trainer_epoch_loss(t);
+        double numbers[AE_TRAINER_NUMBERS];
+        ae_trainer_numbers(t, numbers);
+        CHECK(fabs(numbers[DAMPING] / kept - cases[i % 4].factor) < 1e-6, "l2 %g, ratio %g at rate %g: damping times %g", l2,
+              ratio, low, numbers[DAMPING] / kept);
+        ae_trainer_free(t);
+    }
+}
+
+/* ---- out of the ordinary ---- */
+
+/* Where the curvature of a trainer's state has what, in reals; see part_place of train/kfac_memory.c. */
+static int64_t first_of(int part) {
+    int64_t inputs = 0, units = 0;
+    for (int l = 0; l < LAYERS; l++) {
+        inputs += (int64_t)pow((double)ae_panels(widths[l] + 1) * AE_PANEL, 2);
+        units += (int64_t)pow((double)ae_panels(widths[l + 1]) * AE_PANEL, 2);
+    }
+    return part < 2 ? part * inputs : 2 * inputs + (part - 2) * units;
+}
+
+static double *curvature_of(ae_trainer *t) {
+    ae_trainer_part parts[AE_TRAINER_PARTS];
+    const int n = ae_trainer_parts(t, parts);
+    CHECK(!strcmp(parts[n - 1].name, "curvature"), "%s", parts[n - 1].name);
+    return (double *)parts[n - 1].data;
+}
+
+/* The first factor gets one negative eigenvalue, which so many times four the root of the damping makes positive. */
+TEST(inversions_are_tried_again_with_four_times_the_damping) {
+    enum { SIZE = 64, UNITS_SIZE = 64 };
+    const double negative = -0.3, share = sqrt((COLUMNS + negative) / (COLUMNS + 1));
+    const program p = chain(64, "squared_error");
+    for (int tries = 1; tries <= 9; tries++) {
+        ae_trainer *t = started(&p);
+        ae_context context = {AE_OK, ""};
+        ae_epoch_result result;
+        if (!t)
+            return;
+        trainer_epoch_loss(t);
+        double *const inputs = curvature_of(t), *const inverted = inputs + first_of(1), *const units = inputs + first_of(2);
+        memset(inputs, 0, SIZE * SIZE * sizeof *inputs);
+        memset(units, 0, UNITS_SIZE * UNITS_SIZE * sizeof *units);
+        for (int i = 0; i <= COLUMNS; i++)
+            inputs[in_panels(SIZE, i, i)] = i ? 1 : negative;
+        for (int i = 0; i < HIDDEN; i++)
+            units[in_panels(UNITS_SIZE, i, i)] = 1;
+        const double root = -2 * negative / share / pow(4, tries - 1);
+        set_damping(t, root * root);
+        const ae_status status = ae_trainer_epoch(&context, t, NULL, NULL, &result);
+        if (tries == 9) {
+            CHECK(status == AE_ERR_NONFINITE && !strcmp(context.message, "the curvature of node 'dense1' cannot be inverted"),
+                  "status %d: %s", (int)status, context.message);
+        } else {
+            CHECK(status == AE_OK, "%d tries: %s", tries, context.message);
+            for (int i = 0; i < 2; i++) {
+                const double expected = 1 / ((i ? 1 : negative) - 2 * negative);
+                CHECK(fabs(inverted[in_panels(SIZE, i, i)] / expected - 1) < 1e-12, "%d tries: %g, by hand %g", tries,
+                      inverted[in_panels(SIZE, i, i)], expected);
+            }
+        }
+        ae_trainer_free(t);
+    }
+}
+
+TEST(a_step_that_is_no_number_is_refused) {
+    const program p = chain(64, "squared_error");
+    for (int which = 0; which < 2; which++) {
+        ae_trainer *t = started(&p);
+        ae_context context = {AE_OK, ""};
+        ae_epoch_result result;
+        int64_t n;
+        if (!t)
+            return;
+        for (int s = 0; s < 3; s++)
+            trainer_epoch_loss(t);
+        double *before = copy_weights(ae_trainer_net(t), NULL, &n);
+        curvature_of(t)[first_of(1)] = which ? INFINITY : NAN; /* of an inverse, which the fourth step does not make anew */
+        CHECK(ae_trainer_epoch(&context, t, NULL, NULL, &result) == AE_ERR_NONFINITE, "no error");
+        CHECK(!strcmp(context.message, "the step is not finite"), "%s", context.message);
+        double *after = copy_weights(ae_trainer_net(t), NULL, &n);
+        CHECK(!memcmp(before, after, (size_t)n * sizeof *after), "weights have moved");
+        free(before);
+        free(after);
+        ae_trainer_free(t);
+    }
+}
+
+/* Of a single weight direction and last step are the same line, and the quadratic model along both has no one minimum. */
+TEST(one_weight_goes_straight_to_its_minimum) {
+    program p = {.options = plain_options(64)};
+    const int in = network_input(&p.net, 1, 0), out = network_dense(&p.net, in, 1, AE_IDENTITY);
+    const ae_data source = dense_data(data, AE_F64, ROWS, 1);
+    double curvature = 0, slope_of_loss = 0;
+    p.net.node[out].size[0] = 1; /* no bias */
+    program_loss(&p, "squared_error", out, in, 1);
+    program_stage(&p, NULL);
+    p.stage[0].rule = AE_KFAC;
+    p.options.batch_size = ROWS;
+    p.options.schedule.base = 1;
+    ae_trainer *t = trainer_started(&p, &source, 1, NULL);
+    if (!t)
+        return;
+    for (int r = 0; r < ROWS; r++) {
+        slope_of_loss += 2 * data[r] * data[r] / ROWS;
+        curvature += r < MODELLED ? 2 * data[r] * data[r] / MODELLED : 0.0;
+    }
+    trainer_epoch_loss(t);
+    for (int s = 1; s < 60; s++) {
+        double numbers[AE_TRAINER_NUMBERS];
+        int64_t n;
+        ae_trainer_numbers(t, numbers);
+        double *before = copy_weights(ae_trainer_net(t), NULL, &n);
+        trainer_epoch_loss(t);
+        double *after = copy_weights(ae_trainer_net(t), NULL, &n);
+        const double expected = -(*before - 1) * slope_of_loss / (curvature + numbers[DAMPING]);
+        CHECK(fabs(*after - *before - expected) < 1e-6 * fabs(expected) + 1e-15, "step %d: %g, by hand %g", s, *after - *before,
+              expected);
+        free(before);
+        free(after);
+    }
+    ae_trainer_free(t);
+}
+
 int main(void) {
     fill(data, ROWS * COLUMNS, 0, 1);
     fill(weights, ROWS, 0.5, 1.5);
@@ -558,5 +774,9 @@ int main(void) {
     RUN(interrupted_steps_leave_nothing);
     RUN(interrupted_later);
     RUN(a_step_out_of_the_numbers_is_taken_back);
+    RUN(damping_rises_and_falls_at_the_limits_of_the_ratio);
+    RUN(inversions_are_tried_again_with_four_times_the_damping);
+    RUN(a_step_that_is_no_number_is_refused);
+    RUN(one_weight_goes_straight_to_its_minimum);
     return harness_finish("test_kfac");
 }
