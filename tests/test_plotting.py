@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits, load_iris
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
+from sklearn.utils.fixes import parse_version
 
 import autoenc
 from autoenc import (
@@ -160,6 +161,8 @@ DRAWN = {
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_pictures(name):
+    if name == "network" and parse_version(matplotlib.__version__) < parse_version("3.11"):
+        pytest.skip("matplotlib before 3.11 gives two lines of text less room, which moves all of the network")
     found = coarse(DRAWN[name](axes()))
     path = PICTURES / f"{name}.png"
     if os.environ.get("AUTOENC_WRITE_PICTURES"):
