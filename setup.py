@@ -54,8 +54,8 @@ def shared_library_flags(sanitize: str) -> list[str]:
     if sys.platform == "darwin":
         return ["-bundle", "-undefined", "dynamic_lookup"]
     if sys.platform == "win32":
-        # The functions of Python come from its DLL, by the import library beside it; those of the compiler's own libraries
-        # go into the module, which then needs nothing but Python and what Windows has.
+        # The functions of Python come from its DLL, by the import library beside it; those of the compiler's own
+        # libraries go into the module, which then needs nothing but Python and what Windows has.
         libraries = Path(sys.base_prefix) / "libs"
         name = f"python{sys.version_info.major}{sys.version_info.minor}"
         return ["-shared", "-static", "-Wl,-s", f"-L{libraries}", f"-l{name}"]

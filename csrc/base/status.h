@@ -28,6 +28,7 @@ typedef struct ae_context {
 #else
 #define AE_PRINTF(format_at, args_at) __attribute__((format(printf, format_at, args_at)))
 #endif
+
 /* Records status and message in context (which may be NULL) and returns status: `return ae_fail(context, ...)`. */
 ae_status ae_fail(ae_context *context, ae_status status, const char *format, ...) AE_PRINTF(3, 4);
 
