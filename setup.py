@@ -2,7 +2,7 @@
 
 Environment variables:
 
-CC                 the compiler (default: cc)
+CC                 the compiler (default: cc; on Windows gcc, of MinGW-w64)
 AUTOENC_BLAS       "scipy" (default: the OpenBLAS that SciPy ships, found at run time) or "openblas" (pkg-config)
 AUTOENC_SANITIZE   a value of -fsanitize, e.g. "address,undefined"; the runtime library must then be preloaded
 AUTOENC_WERROR     "1": all warnings, as errors
@@ -35,12 +35,17 @@ def load_build_description():
 
 
 def compiler() -> list[str]:
-    cc = shlex.split(os.environ.get("CC") or "cc")
+    windows = sys.platform == "win32"
+    # Of a Windows path the backslashes stay; one with spaces is put between quotes.
+    words = shlex.split(os.environ.get("CC") or ("gcc" if windows else "cc"), posix=not windows)
+    cc = [word.strip('"') for word in words] if windows else words
     if shutil.which(cc[0]) is None:
         raise SystemExit(
             f"autoenc is compiled from C, and there is no compiler {cc[0]!r} on this machine. Install one (Debian, "
-            "Ubuntu: apt install gcc libc6-dev; Fedora: dnf install gcc; macOS: xcode-select --install) or name "
-            "yours in the environment variable CC."
+            "Ubuntu: apt install gcc libc6-dev; Fedora: dnf install gcc; macOS: xcode-select --install; Windows: "
+            "MinGW-w64, e.g. pacman -S mingw-w64-ucrt-x86_64-gcc in MSYS2, with its folder bin in PATH; Microsoft's "
+            "compiler does not know the GNU C that the sources are written in) or name yours in the environment "
+            "variable CC."
         )
     return cc
 
@@ -48,6 +53,12 @@ def compiler() -> list[str]:
 def shared_library_flags(sanitize: str) -> list[str]:
     if sys.platform == "darwin":
         return ["-bundle", "-undefined", "dynamic_lookup"]
+    if sys.platform == "win32":
+        # The functions of Python come from its DLL, by the import library beside it; those of the compiler's own
+        # libraries go into the module, which then needs nothing but Python and what Windows has.
+        libraries = Path(sys.base_prefix) / "libs"
+        name = f"python{sys.version_info.major}{sys.version_info.minor}"
+        return ["-shared", "-static", "-Wl,-s", f"-L{libraries}", f"-l{name}"]
     flags = ["-shared", "-Wl,-z,relro", "-Wl,-z,noexecstack"]
     # Line numbers serve profilers and sanitizers; in a wheel they would be most of its size.
     keep = sanitize or os.environ.get("AUTOENC_SYMBOLS")
@@ -73,9 +84,9 @@ class BuildCore(build_ext):
         machine = platform.machine()
         sanitize = os.environ.get("AUTOENC_SANITIZE", "")
         blas_compile, blas_link = build.blas_flags(os.environ.get("AUTOENC_BLAS") or "scipy")
-        flags = [*build.CFLAGS, *build.sanitize_flags(sanitize)]
+        flags = [*build.compile_flags(cc), *build.sanitize_flags(sanitize)]
         if os.environ.get("AUTOENC_WERROR"):
-            flags += [*build.WARNINGS, "-Werror"]
+            flags += build.warning_flags(cc)
         paths = sysconfig.get_paths()
         includes = dict.fromkeys([paths["include"], paths["platinclude"], numpy.get_include()])
         if not any((Path(folder) / "Python.h").is_file() for folder in includes):
@@ -85,6 +96,8 @@ class BuildCore(build_ext):
             )
         # Nothing hot is there: small before fast, so that the wheel stays below a megabyte.
         python_flags = [*flags, "-Os", *(f"-isystem{path}" for path in includes)]
+        if sys.platform == "win32":
+            python_flags.append("-DMS_WIN64=")  # Python's headers find it out from Microsoft's compiler only
 
         def compile_into_cache(sources: list[Path], chosen: list[str]) -> list[str]:
             tag = hashlib.sha256(repr((cc, chosen, machine)).encode()).hexdigest()[:12]
@@ -104,7 +117,7 @@ class BuildCore(build_ext):
         objects = [*compile_into_cache(build.core_sources(), flags), *compile_into_cache(sources, python_flags)]
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
-        link = [*cc, *shared_library_flags(sanitize), *build.sanitize_flags(sanitize), *objects, *blas_link]
+        link = [*cc, *build.sanitize_flags(sanitize), *objects, *blas_link, *shared_library_flags(sanitize)]
         subprocess.run([*link, "-lm", "-lpthread", "-o", str(target)], check=True)
 
 

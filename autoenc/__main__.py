@@ -5,6 +5,7 @@
 
 import argparse
 import contextlib
+import errno
 import io
 import json
 import os
@@ -123,8 +124,9 @@ def _guarded(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence
         print("\ninterrupted" if signals.status == INTERRUPTED else "\ntold to end", file=sys.stderr)
         return signals.status
     except OSError as error:
-        # Standard output takes no more: its disk is full, or the reader has gone, as `head` does without a word.
-        if not isinstance(error, BrokenPipeError):
+        # Standard output takes no more: its disk is full, or the reader has gone, as `head` does without a word (which
+        # Windows calls an invalid argument).
+        if not isinstance(error, BrokenPipeError) and not (os.name == "nt" and error.errno == errno.EINVAL):
             print(f"autoenc: {error}", file=sys.stderr)
         with contextlib.suppress(OSError):  # what is left in the buffer must not fail at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

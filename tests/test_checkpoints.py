@@ -503,7 +503,7 @@ from test_checkpoints import FITS, X, assert_same, clone
 model = FITS["adamw"][0]
 def callback(state):
     if state.epoch == 3:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 stopped = clone(model).set_params(callbacks=callback).fit(X, checkpoint={str(path)!r}, checkpoint_every=1)
 assert stopped.n_iter_ < 6
 assert_same(clone(model).fit(X, checkpoint={str(path)!r}, resume=True), clone(model).fit(X))

@@ -3,12 +3,14 @@
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has commands for a POSIX shell")
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 def test_examples(checkout, tmp_path, monkeypatch):
     for package in ("onnx", "onnxruntime", "skl2onnx"):

@@ -3,7 +3,6 @@
 import json
 import os
 import pickle
-import signal
 import struct
 import subprocess
 import sys
@@ -271,6 +270,7 @@ def test_without_safetensors(models, path, monkeypatch):
 # ---- all or nothing ----
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there, and permissions are others")
 def test_a_file_gets_the_permissions_of_new_files_and_a_link_stays_one(models, tmp_path):
     real, link, plain = tmp_path / "real.safetensors", tmp_path / "link.safetensors", tmp_path / "plain"
     plain.write_bytes(b"")
@@ -320,7 +320,7 @@ while True:
         child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment)
         assert child.stdout.readline() == "ready\n"
         time.sleep(0.05 * rng.random())
-        child.send_signal(signal.SIGKILL)
+        child.kill()
         child.wait()
         child.stdout.close()
         assert path.stat().st_size == size

@@ -9,7 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__unix__) || defined(__APPLE__)
+#if defined(_WIN32)
+#define WIN32_LEAN_AND_MEAN
+#include <malloc.h>
+#include <windows.h>
+#elif defined(__unix__) || defined(__APPLE__)
 #include <sys/mman.h>
 #endif
 
@@ -26,7 +30,7 @@
 #else
 #define ASAN_POISON_MEMORY_REGION(address, size) ((void)0)
 #define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)0)
-#if defined(MAP_ANONYMOUS)
+#if defined(MAP_ANONYMOUS) || defined(_WIN32)
 #define AE_MAPPED_BLOCKS 1
 #endif
 #endif
@@ -65,9 +69,54 @@ static bool told_to_fail(void) {
     return false;
 }
 
-static char *block_from_library(size_t bytes) {
+/* ---- what the system gives ---- */
+
+#if defined(_WIN32)
+
+static void *aligned_new(size_t bytes) { return _aligned_malloc(bytes, AE_ALIGNMENT); }
+static void aligned_free(void *start) { _aligned_free(start); }
+static void *pages_new(size_t bytes) { return VirtualAlloc(NULL, bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE); }
+static void advise_huge(void *block, size_t bytes) { (void)block, (void)bytes; }
+
+static void pages_free(void *start, size_t bytes) {
+    (void)bytes;
+    (void)VirtualFree(start, 0, MEM_RELEASE);
+}
+
+#else
+
+static void *aligned_new(size_t bytes) {
     void *start;
-    if (posix_memalign(&start, AE_ALIGNMENT, AE_ALIGNMENT + bytes) != 0)
+    return posix_memalign(&start, AE_ALIGNMENT, bytes) == 0 ? start : NULL;
+}
+
+static void aligned_free(void *start) { free(start); }
+
+#if defined(AE_MAPPED_BLOCKS)
+static void *pages_new(size_t bytes) {
+    void *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return start == MAP_FAILED ? NULL : start;
+}
+
+static void pages_free(void *start, size_t bytes) { (void)munmap(start, bytes); }
+
+/* Advice: where the system declines, small pages do the same. Only whole huge pages, not the rest of the mapping. */
+static void advise_huge(void *block, size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+    (void)madvise(block, (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+#else
+    (void)block, (void)bytes;
+#endif
+}
+#endif
+
+#endif
+
+/* ---- blocks ---- */
+
+static char *block_from_library(size_t bytes) {
+    void *start = aligned_new(AE_ALIGNMENT + bytes);
+    if (start == NULL)
         return NULL;
     char *block = (char *)start + AE_ALIGNMENT;
     memset(start, 0, AE_ALIGNMENT + bytes);
@@ -79,16 +128,12 @@ static char *block_from_library(size_t bytes) {
 #if defined(AE_MAPPED_BLOCKS)
 static char *block_from_system(size_t bytes) {
     size_t mapped = bytes + 2 * HUGE_PAGE;
-    void *start = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (start == MAP_FAILED)
+    void *start = pages_new(mapped);
+    if (start == NULL)
         return NULL;
     uintptr_t boundary = ((uintptr_t)start + AE_ALIGNMENT + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
     char *block = (char *)start + (boundary - (uintptr_t)start);
-#if defined(MADV_HUGEPAGE)
-    /* Advice: where the system declines, small pages do the same. Only whole huge pages, not the rest of the mapping.
-     */
-    (void)madvise(block, (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
-#endif
+    advise_huge(block, bytes);
     header *head = (header *)(void *)(block - AE_ALIGNMENT);
     head->start = start;
     head->mapped = mapped;
@@ -127,11 +172,11 @@ void ae_free(void *block) {
     atomic_fetch_sub_explicit(&live_blocks, 1, memory_order_relaxed);
 #if defined(AE_MAPPED_BLOCKS)
     if (head->mapped != 0) {
-        (void)munmap(head->start, head->mapped);
+        pages_free(head->start, head->mapped);
         return;
     }
 #endif
-    free(head->start);
+    aligned_free(head->start);
 }
 
 bool ae_mul_size(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }

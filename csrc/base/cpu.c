@@ -1,13 +1,17 @@
 #include "base/cpu.h"
 
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
+
+#if !defined(_WIN32)
 #include <unistd.h>
+#endif
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <cpuid.h>
 #endif
+
+#include "base/environment.h"
 
 #define MASK(isa) (1u << (isa))
 #define KNOWN (1u << 31)
@@ -81,7 +85,8 @@ bool ae_cpu_has(ae_isa isa) {
 
 ae_status ae_isa_select(ae_context *context, ae_isa *out) {
     const size_t n_build = sizeof in_build / sizeof in_build[0];
-    const char *wish = getenv("AUTOENC_ISA");
+    char room[AE_ENVIRONMENT_ROOM];
+    const char *wish = ae_environment("AUTOENC_ISA", room);
     *out = AE_ISA_REF;
     if (wish == NULL || wish[0] == '\0') {
         for (size_t i = 0; i < n_build; i++) {
@@ -108,6 +113,33 @@ ae_status ae_isa_select(ae_context *context, ae_isa *out) {
     return ae_fail(context, AE_ERR_VALUE, "AUTOENC_ISA='%.40s' is not known; use 'ref', 'avx2', 'avx512' or 'neon'", wish);
 }
 
+#if defined(_WIN32)
+
+static long ask_l2_bytes(void) {
+    SYSTEM_LOGICAL_PROCESSOR_INFORMATION all[512]; /* a few for each of the 64 processors of a group */
+    DWORD bytes = sizeof all;
+    if (GetLogicalProcessorInformation(all, &bytes)) {
+        for (size_t i = 0; i < bytes / sizeof all[0]; i++) {
+            if (all[i].Relationship == RelationCache && all[i].Cache.Level == 2 && all[i].Cache.Size > 0)
+                return (long)all[i].Cache.Size;
+        }
+    }
+    return 1L << 20;
+}
+
+/* The system lists all processors for it, and it is asked for each step: kept. Racing threads store the same value. */
+long ae_cpu_l2_bytes(void) {
+    static atomic_long kept;
+    long bytes = atomic_load_explicit(&kept, memory_order_relaxed);
+    if (bytes == 0) {
+        bytes = ask_l2_bytes();
+        atomic_store_explicit(&kept, bytes, memory_order_relaxed);
+    }
+    return bytes;
+}
+
+#else
+
 long ae_cpu_l2_bytes(void) {
 #if defined(_SC_LEVEL2_CACHE_SIZE)
     long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
@@ -116,3 +148,5 @@ long ae_cpu_l2_bytes(void) {
 #endif
     return 1L << 20;
 }
+
+#endif

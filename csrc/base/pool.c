@@ -15,19 +15,20 @@
  * processor therefore leaves it, before it takes a task. */
 #include "base/pool.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <time.h>
-#include <unistd.h>
 
 #if defined(__linux__)
 #include <sched.h>
 #endif
+#if !defined(_WIN32)
+#include <unistd.h>
+#endif
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/fpstate.h"
+#include "base/thread.h"
 
 #define ACTIVE_ONE ((uint64_t)1)
 #define ACTIVE_MASK ((uint64_t)0xffff)
@@ -45,9 +46,9 @@
 typedef struct worker {
     ae_pool *pool;
     int index;
-    pthread_t thread;
-    pthread_mutex_t mutex;
-    pthread_cond_t wake;
+    ae_thread thread;
+    ae_mutex mutex;
+    ae_condition wake;
     int64_t moved_at;
     OWN_LINE atomic_int asleep; /* written under the mutex */
 } worker;
@@ -66,12 +67,12 @@ struct ae_pool {
     int n_parts;
     part *parts; /* (size) */
     int size;
-    int64_t spin;          /* nanoseconds */
-    unsigned process;      /* value of `forks` in the process that made the pool */
-    int n_started;         /* threads in workers[1 .. n_started] */
-    worker **workers;      /* (size); entry 0, the caller, is NULL */
-    pthread_mutex_t mutex; /* the caller waiting for the last worker */
-    pthread_cond_t all_left;
+    int64_t spin;     /* nanoseconds */
+    unsigned process; /* value of `forks` in the process that made the pool */
+    int n_started;    /* threads in workers[1 .. n_started] */
+    worker **workers; /* (size); entry 0, the caller, is NULL */
+    ae_mutex mutex;   /* the caller waiting for the last worker */
+    ae_condition all_left;
     OWN_LINE atomic_int caller_asleep;
 };
 
@@ -88,7 +89,7 @@ static ae_status watch_forks(ae_context *context) {
     static atomic_bool watching;
     if (atomic_load(&watching))
         return AE_OK;
-    if (pthread_atfork(NULL, NULL, count_fork) != 0)
+    if (ae_thread_at_fork(count_fork) != 0)
         return ae_fail(context, AE_ERR_MEMORY, "could not register a fork handler");
     atomic_store(&watching, true);
     return AE_OK;
@@ -102,8 +103,15 @@ static int n_processors(void) {
     if (sched_getaffinity(0, sizeof set, &set) == 0)
         return CPU_COUNT(&set);
 #endif
+#if defined(_WIN32)
+    DWORD_PTR ours, all;
+    if (GetProcessAffinityMask(GetCurrentProcess(), &ours, &all) && ours != 0)
+        return __builtin_popcountll(ours);
+    return AE_POOL_MAX_THREADS;
+#else
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     return online > 0 && online < AE_POOL_MAX_THREADS ? (int)online : AE_POOL_MAX_THREADS;
+#endif
 }
 
 static inline void pause_a_little(void) {
@@ -112,12 +120,6 @@ static inline void pause_a_little(void) {
 #elif defined(__aarch64__)
     __asm__ volatile("isb");
 #endif
-}
-
-static int64_t now(void) {
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
 static int this_cpu(void) {
@@ -135,7 +137,7 @@ static void leave_processor_of_caller(worker *me) {
     const int cpu = this_cpu();
     if (me->pool->spin == 0 || cpu < 0 || cpu != atomic_load_explicit(&me->pool->caller_cpu, memory_order_relaxed))
         return;
-    const int64_t time = now();
+    const int64_t time = ae_nanoseconds();
     cpu_set_t allowed, others;
     if (time - me->moved_at < BETWEEN_MOVES || sched_getaffinity(0, sizeof allowed, &allowed) != 0)
         return;
@@ -157,7 +159,7 @@ static bool is_spinning(const ae_pool *pool, int64_t *until) {
         *until = 1;
         return true;
     }
-    const int64_t time = now();
+    const int64_t time = ae_nanoseconds();
     if (*until == 1)
         *until = time + pool->spin;
     return time < *until;
@@ -185,22 +187,22 @@ static uint64_t wait_for_work(worker *me, uint64_t served) {
             }
         }
         /* Woken up too late for the phase it was woken for, the thread spins again: the next one is probably near. */
-        (void)pthread_mutex_lock(&me->mutex);
+        ae_mutex_lock(&me->mutex);
         atomic_store(&me->asleep, 1);
         while (atomic_load(&me->asleep) && !is_wanted(atomic_load(&pool->state), me->index, served))
-            (void)pthread_cond_wait(&me->wake, &me->mutex);
+            ae_condition_wait(&me->wake, &me->mutex);
         atomic_store(&me->asleep, 0);
-        (void)pthread_mutex_unlock(&me->mutex);
+        ae_mutex_unlock(&me->mutex);
     }
 }
 
 static void wake_worker(worker *it) {
     if (!atomic_load(&it->asleep))
         return;
-    (void)pthread_mutex_lock(&it->mutex);
+    ae_mutex_lock(&it->mutex);
     atomic_store(&it->asleep, 0);
-    (void)pthread_cond_signal(&it->wake);
-    (void)pthread_mutex_unlock(&it->mutex);
+    ae_condition_signal(&it->wake);
+    ae_mutex_unlock(&it->mutex);
 }
 
 static void work(ae_pool *pool, int index) {
@@ -227,19 +229,19 @@ static void leave(ae_pool *pool) {
     uint64_t before = atomic_fetch_sub(&pool->state, ACTIVE_ONE);
     if ((before & ACTIVE_MASK) != 1 || limit_of(before) != 0 || !atomic_load(&pool->caller_asleep))
         return;
-    (void)pthread_mutex_lock(&pool->mutex);
-    (void)pthread_cond_signal(&pool->all_left);
-    (void)pthread_mutex_unlock(&pool->mutex);
+    ae_mutex_lock(&pool->mutex);
+    ae_condition_signal(&pool->all_left);
+    ae_mutex_unlock(&pool->mutex);
 }
 
-static void *worker_main(void *argument) {
+static AE_THREAD_MAIN worker_main(void *argument) {
     worker *me = argument;
     ae_pool *pool = me->pool;
     uint64_t served = 0;
     for (;;) {
         uint64_t state = wait_for_work(me, served);
         if (limit_of(state) == LIMIT_STOP)
-            return NULL;
+            return 0;
         leave_processor_of_caller(me);
         if (!atomic_compare_exchange_weak_explicit(&pool->state, &state, state + ACTIVE_ONE, memory_order_acq_rel,
                                                    memory_order_relaxed))
@@ -251,12 +253,7 @@ static void *worker_main(void *argument) {
 }
 
 static ae_status start_thread(ae_context *context, worker *it) {
-    /* Signals stay with the threads of the host program: Python handles Ctrl-C in its main thread. */
-    sigset_t all, before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&it->thread, NULL, worker_main, it);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    const int error = ae_thread_start(&it->thread, worker_main, it);
     if (error != 0)
         return ae_fail(context, AE_ERR_MEMORY, "could not start thread %d of a pool (error %d)", it->index + 1, error);
     return AE_OK;
@@ -270,8 +267,8 @@ static ae_status add_worker(ae_context *context, ae_pool *pool, int index) {
     worker *it = block;
     it->pool = pool;
     it->index = index;
-    (void)pthread_mutex_init(&it->mutex, NULL);
-    (void)pthread_cond_init(&it->wake, NULL);
+    ae_mutex_init(&it->mutex);
+    ae_condition_init(&it->wake);
     pool->workers[index] = it;
     AE_TRY(start_thread(context, it));
     pool->n_started = index;
@@ -292,8 +289,8 @@ ae_status ae_pool_new(ae_context *context, ae_pool **out, int n_threads) {
     pool->size = n_threads;
     pool->spin = n_threads <= n_processors() ? SPIN_NANOSECONDS : 0;
     pool->process = ae_pool_forks();
-    (void)pthread_mutex_init(&pool->mutex, NULL);
-    (void)pthread_cond_init(&pool->all_left, NULL);
+    ae_mutex_init(&pool->mutex);
+    ae_condition_init(&pool->all_left);
     AE_TRY(ae_alloc(context, &block, (size_t)n_threads, sizeof *pool->workers));
     pool->workers = block;
     AE_TRY(ae_alloc(context, &block, (size_t)n_threads, sizeof *pool->parts));
@@ -321,15 +318,15 @@ void ae_pool_free(ae_pool *pool) {
         worker *it = pool->workers[i];
         if (own) {
             if (i <= pool->n_started)
-                (void)pthread_join(it->thread, NULL);
-            (void)pthread_cond_destroy(&it->wake);
-            (void)pthread_mutex_destroy(&it->mutex);
+                ae_thread_join(it->thread);
+            ae_condition_destroy(&it->wake);
+            ae_mutex_destroy(&it->mutex);
         }
         ae_free(it);
     }
     if (own) {
-        (void)pthread_cond_destroy(&pool->all_left);
-        (void)pthread_mutex_destroy(&pool->mutex);
+        ae_condition_destroy(&pool->all_left);
+        ae_mutex_destroy(&pool->mutex);
     }
     ae_free(pool->workers);
     ae_free(pool->parts);
@@ -355,12 +352,12 @@ static void wait_for_workers(ae_pool *pool) {
             pause_a_little();
         }
     }
-    (void)pthread_mutex_lock(&pool->mutex);
+    ae_mutex_lock(&pool->mutex);
     atomic_store(&pool->caller_asleep, 1);
     while ((atomic_load(&pool->state) & ACTIVE_MASK) != 0)
-        (void)pthread_cond_wait(&pool->all_left, &pool->mutex);
+        ae_condition_wait(&pool->all_left, &pool->mutex);
     atomic_store(&pool->caller_asleep, 0);
-    (void)pthread_mutex_unlock(&pool->mutex);
+    ae_mutex_unlock(&pool->mutex);
 }
 
 /* The parts are in place. */

@@ -22,10 +22,11 @@ typedef struct ae_context {
     char message[320];
 } ae_context;
 
-#if defined(__GNUC__)
-#define AE_PRINTF(format_at, args_at) __attribute__((format(printf, format_at, args_at)))
+#if defined(__MINGW32__)
+#include <stdio.h> /* which of two kinds of printf there is in this build for Windows */
+#define AE_PRINTF(format_at, args_at) __attribute__((format(__MINGW_PRINTF_FORMAT, format_at, args_at)))
 #else
-#define AE_PRINTF(format_at, args_at)
+#define AE_PRINTF(format_at, args_at) __attribute__((format(printf, format_at, args_at)))
 #endif
 
 /* Records status and message in context (which may be NULL) and returns status: `return ae_fail(context, ...)`. */

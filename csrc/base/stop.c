@@ -1,15 +1,10 @@
-#define _POSIX_C_SOURCE 199309L
 #include "base/stop.h"
 
-#include <time.h>
+#include "base/clock.h"
 
 #define ASK_EVERY 0.05 /* seconds */
 
-double ae_clock(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
+double ae_clock(void) { return 1e-9 * (double)ae_nanoseconds(); }
 
 ae_status ae_ask(ae_context *context, ae_asking *asking) {
     if (!asking || !asking->stop)

@@ -3,13 +3,10 @@
 #define AE_BENCH_BENCH_H
 
 #include <math.h>
-#include <time.h>
 
-static inline double bench_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+#include "base/clock.h"
+
+static inline double bench_now(void) { return 1e-9 * (double)ae_nanoseconds(); }
 
 /* Seconds of one call of work(argument): the best of `rounds` timings, each over as many calls as fill `least` seconds, one or
  * more. The best, since others on the machine can only take away; short rounds find a moment in which nobody does. */

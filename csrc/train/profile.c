@@ -1,9 +1,9 @@
 #include "train/profile.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/environment.h"
 #include "base/stop.h"
 #include "math/gemm.h"
 #include "train/laps.h"
@@ -38,7 +38,8 @@ static ae_status measure_roof(ae_context *context, const ae_trainer *t, double *
 }
 
 ae_status profile_new(ae_context *context, ae_trainer *t) {
-    const char *wanted = getenv("AUTOENC_PROFILE");
+    char room[AE_ENVIRONMENT_ROOM];
+    const char *wanted = ae_environment("AUTOENC_PROFILE", room);
     const int n_nodes = t->net->n_nodes;
     ae_status status = AE_OK;
     void *block;

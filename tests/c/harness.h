@@ -8,6 +8,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#if defined(_WIN32)
+#include <stdlib.h>
+
+static inline int setenv(const char *name, const char *value, int overwrite) {
+    return overwrite || !getenv(name) ? _putenv_s(name, value) : 0;
+}
+static inline int unsetenv(const char *name) { return _putenv_s(name, ""); }
+#endif
+
 static long harness_checks, harness_failures;
 
 #define TEST(name) static void name(void)

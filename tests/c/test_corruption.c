@@ -232,7 +232,7 @@ TEST(what_stays_as_it_is) {
             for (int64_t r = 0; r < w.rows; r++)
                 for (int64_t c = 0; c < WIDTH; c++) {
                     const double y = walk_get(&w, 1, r, c);
-                    missing += isnan(y);
+                    missing += isnan(y) != 0;
                     CHECK(!isnan(y) || c == 3, "%s: column %d", kinds[kind], (int)c);
                     changed += !isnan(y) && y != x[r * WIDTH + c];
                 }

@@ -523,7 +523,7 @@ TEST(log_mean_exp_of_infinities) {
         for (int i = 0, rest = choice; i < 5; i++, rest /= 6) {
             t[i] = from[rest % 6];
             n_low += t[i] == -INFINITY;
-            n_missing += isnan(t[i]);
+            n_missing += isnan(t[i]) != 0;
             sum += expl(-(long double)t[i]);
         }
         const double want = (double)-logl(sum / 5);
