@@ -211,9 +211,10 @@ def _configuration(path: str) -> dict[str, Any]:
         found = configuration["estimator"]
         if not isinstance(found["class"], str) or not isinstance(found["state"], dict):
             raise _archive.Damaged("it has no class and no state")
-        before = configuration.get(_stored_scalers.PIPELINE, {}).get("before")
+        pipeline = configuration.get(_stored_scalers.PIPELINE)
+        before = [] if pipeline is None else pipeline["before"]
         named = before[0] if before else found  # names of columns are where rows come in
-        return {**found, "names": named["state"].get("feature_names_in_", {}), "scaled": bool(before)}
+        return {**found, "names": named["state"].get("feature_names_in_", {}), "piped": pipeline is not None}
 
 
 def _names(stored: dict[str, Any]) -> list[str]:
@@ -268,8 +269,8 @@ def _answers(
         raise CommandError(f"--condition {chosen.condition}: {chosen.model} is of {name}, which takes none")
     model: Any
     if name == "AutoencoderImputer":
-        if stored["scaled"]:
-            raise CommandError(f"{chosen.model} is an AutoencoderImputer behind scalers, which autoenc.load reads")
+        if stored["piped"]:
+            raise CommandError(f"{chosen.model} is an AutoencoderImputer in a pipeline, which autoenc.load reads")
         model = io.load(chosen.model)
         if chosen.n_jobs is not None:
             model.set_params(n_jobs=chosen.n_jobs)
@@ -615,7 +616,11 @@ def _scaling(before: Any) -> list[dict[str, Any]]:
     found = []
     for scaler in before:
         learned = {key: value for key, value in vars(scaler).items() if key in ("mean_", "center_", "scale_", "min_")}
-        numbers = {key: np.asarray(value).tolist() for key, value in learned.items() if value is not None}
+        numbers = {
+            key: [one if math.isfinite(one) else None for one in value.tolist()]  # JSON has no NaN
+            for key, value in learned.items()
+            if value is not None
+        }
         found.append({"scaler": repr(scaler), **numbers})
     return found
 
@@ -623,8 +628,8 @@ def _scaling(before: Any) -> list[dict[str, Any]]:
 def info(chosen: argparse.Namespace) -> dict[str, Any]:
     stored = _configuration(chosen.model)
     whole: Any = io.load(chosen.model)  # all of it is checked
-    model = whole[-1] if stored["scaled"] else whole
-    before = [step for _, step in whole.steps[:-1]] if stored["scaled"] else []
+    model = whole[-1] if stored["piped"] else whole
+    before = [step for _, step in whole.steps[:-1]] if stored["piped"] else []
     with _archive.opened(chosen.model, _schemas.KEY, "a model of autoenc") as (_, _, configuration):
         written = configuration.get("autoenc")
     spec = getattr(model, "_spec", None)
@@ -669,7 +674,7 @@ def export(chosen: argparse.Namespace) -> dict[str, Any]:
     if chosen.part is not None and chosen.format != "onnx":
         raise UsageError(f"--part {chosen.part} goes with --format onnx; a C file has a function for each part")
     # Rows of a pipeline in their own units, which its predictor knows.
-    model: Any = (io.load_predictor if _configuration(chosen.model)["scaled"] else io.load)(chosen.model)
+    model: Any = (io.load_predictor if _configuration(chosen.model)["piped"] else io.load)(chosen.model)
     write = getattr(model, FORMATS[chosen.format], None)
     if write is None:
         raise CommandError(f"{type(model).__name__} has no {FORMATS[chosen.format]} in this release of autoenc")

@@ -79,7 +79,9 @@ class ScaledPredictor(Exportable):
         return type(self), (self.predictor, self.scaling)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(step.kind for step in self.scaling.steps)}, {self.predictor!r})"
+        return (
+            f"{type(self).__name__}({', '.join([*(step.kind for step in self.scaling.steps), repr(self.predictor)])})"
+        )
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *dir(self.predictor)})

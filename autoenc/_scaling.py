@@ -9,6 +9,11 @@ from numpy.typing import NDArray
 from autoenc._checks import is_sparse
 
 SCALERS = ("MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler")
+# Parameters that say whether something that was learned is used, in the order of the operations.
+FLAGS = {
+    "StandardScaler": (("with_mean", "mean_"), ("with_std", "scale_")),
+    "RobustScaler": (("with_centering", "center_"), ("with_scaling", "scale_")),
+}
 
 
 class Step(NamedTuple):
@@ -23,10 +28,10 @@ class Step(NamedTuple):
     def of(cls, kind: str, parameters: Mapping[str, Any], learned: Mapping[str, Any]) -> Self:
         """From parameters that are not the default, and attributes, of a scaler of that class."""
         clip, shift, scale = None, None, learned["scale_"]
-        if kind == "StandardScaler":
-            shift = learned["mean_"] if parameters.get("with_mean", True) else None
-        elif kind == "RobustScaler":
-            shift = learned["center_"]
+        if kind in FLAGS:  # what the flags say now: they may have been set after the fit
+            moves, divides = FLAGS[kind]
+            shift = learned[moves[1]] if parameters.get(moves[0], True) else None
+            scale = scale if parameters.get(divides[0], True) else None
         elif kind == "MinMaxScaler":
             shift = learned["min_"]
             clip = parameters.get("feature_range", (0, 1))

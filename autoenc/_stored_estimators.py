@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from autoenc import __version__, _archive, _cache, _schemas, _spec, _stored_scalers
 from autoenc._archive import Damaged, Reader, Writer, damaged
-from autoenc._scaling import SCALERS
+from autoenc._scaling import FLAGS, SCALERS
 from autoenc._schemas import FORMAT, KEY, Stored
 from autoenc._stored_checks import rehearse
 from autoenc._stored_scalers import PIPELINE, StoredPipeline
@@ -112,6 +112,11 @@ def _write_pipeline(pipeline: Any, writer: Writer) -> dict[str, Any]:
         value = getattr(pipeline, name, None)
         if value is not None:
             raise ValueError(f"{name} of the pipeline is {value!r}; a model file holds pipelines with {name}=None")
+    if len(pipeline.steps) > _stored_scalers.MOST + 1:
+        raise ValueError(
+            f"the pipeline has {len(pipeline.steps) - 1} steps before the last; a model file holds up to "
+            f"{_stored_scalers.MOST}"
+        )
     before = []
     for i, (name, scaler) in enumerate(pipeline.steps[:-1]):
         kind = type(scaler).__name__
@@ -125,6 +130,12 @@ def _write_pipeline(pipeline: Any, writer: Writer) -> dict[str, Any]:
         usual = type(scaler)().get_params(deep=False)
         attributes, beside = _attributes(scaler, parameters)
         at = f"{PIPELINE}.{i}"
+        for flag, key in FLAGS.get(kind, ()):
+            if parameters[flag] and attributes[key] is None:
+                raise ValueError(
+                    f"step {name!r} of the pipeline has {flag}=True, and was fitted with False: {key} is None; "
+                    f"set {flag}=False, or fit again"
+                )
         before.append(
             {
                 "name": name,

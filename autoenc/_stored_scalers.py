@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from autoenc._archive import Damaged, Reader, Writer, damaged
-from autoenc._scaling import SCALERS, Scaling, Step
+from autoenc._scaling import FLAGS, SCALERS, Scaling, Step
 from autoenc._schemas import BESIDE, FEATURES, Array, Kind, Maybe, Number, Schema, Sizes, Stored
 from autoenc._stored_spec import listed
 
@@ -148,8 +148,9 @@ def read(configuration: Mapping[str, Any], reader: Reader) -> StoredPipeline | N
         stored = Stored(kind, learned)
         stored.parameters = _parameters(kind, one["parameters"], at, reader)
         stored.beside = {key: one[key] for key in BESIDE if key in one}
-        if kind == "StandardScaler" and stored.parameters.get("with_mean", True) and learned["mean_"] is None:
-            damaged(f"{at}.mean_", "is null, and the columns are to be centred")
+        for flag, key in FLAGS.get(kind, ()):
+            if stored.parameters.get(flag, True) and learned[key] is None:
+                damaged(f"{at}.{key}", f"is null, and {flag} is true")
         before.append(stored)
         names.append(one["name"])
     names.append(raw["name"])

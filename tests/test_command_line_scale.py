@@ -227,7 +227,17 @@ def test_help_names_the_part_of_each_estimator(capsys):
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 
 
+@pytest.fixture
+def heard():
+    """Signals as a shell leaves them: under nohup one of them is ignored."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @posix
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
 def test_told_to_end_it_leaves_nothing_behind(name, status, csv, tmp_path, capsys, monkeypatch):
     """As Ctrl-C, with a status of its own; while rows are being written."""
@@ -270,3 +280,22 @@ def test_told_to_end_in_a_fit_it_saves_what_it_has(csv, environment, tmp_path):
     assert done["interrupted"] and 0 < done["epochs"] < 1000000
     assert autoenc.load(tmp_path / "m")[-1].n_iter_ == done["epochs"]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["data.csv", "m"]
+
+
+@pytest.mark.filterwarnings("ignore:the standard deviations of the columns")
+def test_a_pipeline_of_one_step(tmp_path, capsys):
+    path = tmp_path / "one.safetensors"
+    autoenc.save(make_pipeline(autoenc.Autoencoder(**SMALL)).fit(X), path)
+    assert repr(autoenc.load_predictor(path)) == "ScaledPredictor(Predictor(4 -> 2 -> 4))"
+    done = answer(capsys, "info", path)
+    assert done["estimator"] == "Autoencoder" and done["scaling"] is None
+    answer(capsys, "export", path, "--format", "c", "-o", tmp_path / "one.c")
+    assert "_encode" in (tmp_path / "one.c").read_text()
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in divide", "ignore:the standard deviations")
+def test_columns_without_values_are_null_in_json(tmp_path, capsys):
+    holes = np.where(np.arange(4) == 1, np.nan, X)
+    path = tmp_path / "holes.safetensors"
+    autoenc.save(make_pipeline(StandardScaler(), autoenc.Autoencoder(missing="mask", **SMALL)).fit(holes), path)
+    assert answer(capsys, "info", path)["scaling"][0]["mean_"][1] is None

@@ -398,3 +398,29 @@ def test_as_onnx(scalers, estimator, path):
 def test_nothing_of_this_is_imported_early(run_python):
     done = run_python("-c", "import sys, autoenc; print('sklearn' in sys.modules, 'numpy' in sys.modules)")
     assert done.stdout.split() == ["False", "False"], (done.stderr, sys.version)
+
+
+@pytest.mark.parametrize(
+    ("scaler", "flag"),
+    [(StandardScaler, "with_std"), (StandardScaler, "with_mean"), (RobustScaler, "with_scaling")]
+    + [(RobustScaler, "with_centering")],
+)
+def test_flags_set_after_the_fit(scaler, flag, path):
+    pipe = make_pipeline(scaler(), Autoencoder(2, **SMALL)).fit(X)
+    pipe[0].set_params(**{flag: False})
+    autoenc.save(pipe, path)
+    assert_array_equal(autoenc.load_predictor(path)(X), pipe.transform(X))
+    pipe = make_pipeline(scaler(**{flag: False}), Autoencoder(2, **SMALL)).fit(X)
+    pipe[0].set_params(**{flag: True})
+    if flag == "with_mean":  # the mean is learned all the same
+        autoenc.save(pipe, path)
+        assert_array_equal(autoenc.load_predictor(path)(X), pipe.transform(X))
+        return
+    with pytest.raises(ValueError, match=f"has {flag}=True, and was fitted with False"):
+        autoenc.save(pipe, path)
+
+
+def test_no_more_scalers_are_saved_than_are_read(path):
+    with pytest.raises(ValueError, match="has 17 steps before the last; a model file holds up to 16"):
+        autoenc.save(make_pipeline(*(MaxAbsScaler() for _ in range(17)), Autoencoder(2, **SMALL)).fit(X), path)
+    assert not path.exists()

@@ -5,7 +5,8 @@
  * panel to the next. Weights (inputs, units) and activations (rows, features) are both kept so. It serves all three
  * products of a layer without packing: an operand that is broadcast reads a few rows that lie together, an operand that
  * is streamed reads whole cache lines in order, and elementwise work runs over contiguous memory. Columns beyond width
- * are padding: zero in weights and gradients, finite in activations, never read as the summed index of a product.
+ * are padding: zero in weights and gradients, finite in activations, never read as the summed index of a product of reals
+ * (those of bfloat16 parts read it, against zeros).
  * For activations the stride is padded so that it is no multiple of a large power of two (cache sets). */
 #ifndef AE_MATH_PANEL_H
 #define AE_MATH_PANEL_H
