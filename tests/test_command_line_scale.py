@@ -294,6 +294,7 @@ def test_a_pipeline_of_one_step(tmp_path, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in divide", "ignore:the standard deviations")
+@pytest.mark.filterwarnings("ignore:X has no observed value:UserWarning")
 def test_columns_without_values_are_null_in_json(tmp_path, capsys):
     holes = np.where(np.arange(4) == 1, np.nan, X)
     path = tmp_path / "holes.safetensors"
