@@ -236,7 +236,7 @@ def test_killed_at_random_moments(name, tmp_path, environment):
             attempts.stdin.write("begin\n")
             child = int(attempts.stdout.readline())
             if kills < 3:
-                time.sleep(rng.random())
+                time.sleep(0.25 * rng.random())  # a fit takes half a second or more
                 os.kill(child, signal.SIGKILL)
             attempts.stdin.write("wait\n")
             code = int(attempts.stdout.readline())
