@@ -81,6 +81,7 @@ class Predictor(Exportable):
 
     Made by ``estimator.predictor()``. It holds a copy of the weights, so later changes of the estimator do not reach
     it, and its results have the same bits as the estimator's. It can be pickled, and used by several threads at once.
+    Columns are known by position, not by name.
 
     Calling it is `transform`.
 

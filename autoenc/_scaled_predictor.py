@@ -36,7 +36,8 @@ class ScaledPredictor(Exportable):
     Made by `autoenc.load_predictor` of the file of a pipeline. It has the methods of the predictor of its estimator,
     which are those of the pipeline with `reconstruct` and its kin beside them. Codes, scores and contributions are
     what the estimator says of scaled rows. Results have the bits of the pipeline's for float64 rows, and with
-    scikit-learn 1.9 for float32 rows; earlier releases round those otherwise. Calling it is `transform`.
+    scikit-learn 1.9 for float32 rows; earlier releases round those otherwise. Columns are known by position, not by
+    name. Calling it is `transform`.
 
     Parameters
     ----------

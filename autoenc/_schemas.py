@@ -531,13 +531,22 @@ def write_state(name: str, attributes: Mapping[str, Any], at: str, writer: Write
     ValueError
         Where it has learned something that a file has no place for.
     """
-    schema = SCHEMAS[name]
+    return written(SCHEMAS[name], name, attributes, f"{at}." if at else "", writer)
+
+
+def written(schema: Schema, what: str, attributes: Mapping[str, Any], prefix: str, writer: Writer) -> dict[str, Any]:
+    """Attributes as a schema has them, JSON of what is no array; arrays go to the writer under prefix and name.
+
+    Raises
+    ------
+    ValueError
+        Where there is one that the schema does not know; `what` has it.
+    """
     more = [key for key in attributes if key not in schema]
     if more:
         raise ValueError(
-            f"{name} has the attribute {more[0]!r}, for which a model file has no place; delete it before saving"
+            f"{what} has the attribute {more[0]!r}, for which a model file has no place; delete it before saving"
         )
-    prefix = f"{at}." if at else ""
     return {key: kind.write(attributes[key], prefix + key, writer) for key, kind in schema.items() if key in attributes}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from autoenc._archive import Damaged, Reader, Writer, damaged
 from autoenc._scaling import FLAGS, SCALERS, Scaling, Step
-from autoenc._schemas import BESIDE, FEATURES, Array, Kind, Maybe, Number, Schema, Sizes, Stored
+from autoenc._schemas import BESIDE, FEATURES, Array, Kind, Maybe, Number, Schema, Sizes, Stored, written
 from autoenc._stored_spec import listed
 
 FORMAT = 2  # of files with a pipeline; those of an estimator alone are of format 1
@@ -80,13 +80,7 @@ def write_state(name: str, attributes: Mapping[str, Any], at: str, writer: Write
     ValueError
         Where it has learned something that a file has no place for.
     """
-    schema = _SCHEMAS[name]
-    more = [key for key in attributes if key not in schema]
-    if more:
-        raise ValueError(f"{at} has the attribute {more[0]!r}, for which a model file has no place; delete it")
-    return {
-        key: kind.write(attributes[key], f"{at}.{key}", writer) for key, kind in schema.items() if key in attributes
-    }
+    return written(_SCHEMAS[name], at, attributes, f"{at}.", writer)
 
 
 def _parameters(name: str, raw: Any, at: str, reader: Reader) -> dict[str, Any]:

@@ -215,7 +215,7 @@ ROWS = np.random.default_rng(1).random((3000, 40)).astype(np.float32)
 SLOW = {
     "adamw": SparseAutoencoder(200, k=8, max_iter=40, random_state=0, early_stopping=True, n_jobs=2),
     "lbfgs": Autoencoder(8, hidden_layer_sizes=(100,), solver="lbfgs", max_iter=60, random_state=0, n_jobs=2),
-    "codebooks": VectorQuantizedAutoencoder(8, n_codes=64, max_iter=40, random_state=0, n_jobs=2),
+    "codebooks": VectorQuantizedAutoencoder(8, n_codes=64, max_iter=80, random_state=0, n_jobs=2),
 }
 
 
@@ -236,7 +236,7 @@ def test_killed_at_random_moments(name, tmp_path, environment):
             attempts.stdin.write("begin\n")
             child = int(attempts.stdout.readline())
             if kills < 3:
-                time.sleep(0.25 * rng.random())  # a fit takes half a second or more
+                time.sleep(0.25 * rng.random())  # a fit takes twice as long on a quiet machine
                 os.kill(child, signal.SIGKILL)
             attempts.stdin.write("wait\n")
             code = int(attempts.stdout.readline())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_lines import KIND, NAMES, QUICK, answer, call, write_csv
 from numpy.testing import assert_array_equal
 
 import autoenc
@@ -21,18 +22,11 @@ from autoenc.sparsity import TopK
 pytestmark = pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 
 X = np.random.default_rng(0).normal(size=(60, 4))
-NAMES = ["height", "width", "depth", "weight"]
-KIND = np.array(["a", "b", "c"])[np.arange(60) % 3]
-QUICK = ("--n-components", "2", "--param", "max_iter=3", "--param", "hidden_layer_sizes=(6,)")
 
 
 @pytest.fixture
 def csv(tmp_path):
-    lines = [",".join([*NAMES, "kind"])]
-    lines += [",".join([*map(repr, row.tolist()), kind]) for row, kind in zip(X, KIND, strict=True)]
-    path = tmp_path / "data.csv"
-    path.write_text("\n".join(lines) + "\n")
-    return path
+    return write_csv(tmp_path / "data.csv", X)
 
 
 @pytest.fixture
@@ -40,17 +34,6 @@ def model(csv, tmp_path):
     path = tmp_path / "model.safetensors"
     assert main(["train", str(csv), "-o", str(path), "--ignore", "kind", *QUICK, "--quiet"]) == 0
     return path
-
-
-def call(*arguments):
-    return main([str(argument) for argument in arguments])
-
-
-def answer(capsys, *arguments, status=0):
-    """What a command says by --json."""
-    capsys.readouterr()
-    assert call(*arguments, "--json", "--quiet") == status
-    return json.loads(capsys.readouterr().out)
 
 
 @pytest.fixture(params=["pandas", "python"])

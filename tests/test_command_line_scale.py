@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from command_lines import NAMES, QUICK, answer, call, write_csv
 from numpy.testing import assert_array_equal
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
@@ -20,30 +21,12 @@ from autoenc.__main__ import main
 pytestmark = pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 
 X = np.random.default_rng(0).normal(size=(60, 4)) * [1.0, 1e-5, 1e6, 3.0] + [0.0, 1.0, 1e7, -2.0]
-NAMES = ["height", "width", "depth", "weight"]
-KIND = np.array(["a", "b", "c"])[np.arange(60) % 3]
-QUICK = ("--n-components", "2", "--param", "max_iter=3", "--param", "hidden_layer_sizes=(6,)")
 SMALL = {"n_components": 2, "max_iter": 3, "hidden_layer_sizes": (6,), "random_state": 0}
 
 
 @pytest.fixture
 def csv(tmp_path):
-    lines = [",".join([*NAMES, "kind"])]
-    lines += [",".join([*map(repr, row.tolist()), kind]) for row, kind in zip(X, KIND, strict=True)]
-    path = tmp_path / "data.csv"
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def call(*arguments):
-    return main([str(argument) for argument in arguments])
-
-
-def answer(capsys, *arguments, status=0):
-    """What a command says by --json."""
-    capsys.readouterr()
-    assert call(*arguments, "--json", "--quiet") == status
-    return json.loads(capsys.readouterr().out)
+    return write_csv(tmp_path / "data.csv", X)
 
 
 @pytest.mark.parametrize(("kind", "scaler"), [("standard", StandardScaler()), ("minmax", MinMaxScaler())])

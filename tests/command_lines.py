@@ -1,0 +1,30 @@
+"""Calls of the command line within the process, and a table for them."""
+
+import json
+
+import numpy as np
+
+from autoenc.__main__ import main
+
+NAMES = ["height", "width", "depth", "weight"]
+KIND = np.array(["a", "b", "c"])[np.arange(60) % 3]
+QUICK = ("--n-components", "2", "--param", "max_iter=3", "--param", "hidden_layer_sizes=(6,)")
+
+
+def write_csv(path, X):
+    """60 rows of numbers under their names, and a column of texts."""
+    lines = [",".join([*NAMES, "kind"])]
+    lines += [",".join([*map(repr, row.tolist()), kind]) for row, kind in zip(X, KIND, strict=True)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def call(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def answer(capsys, *arguments, status=0):
+    """What a command says by --json."""
+    capsys.readouterr()
+    assert call(*arguments, "--json", "--quiet") == status
+    return json.loads(capsys.readouterr().out)
