@@ -117,7 +117,8 @@ from autoenc import _core
 import test_determinism as t
 out = {{"isa": _core.isa()}}
 for name, precision in t.CASES:
-    estimator, X = t.network(name, precision, max_iter=2)
+    epochs = 2 if precision in ("float32", "float64") else 1  # plain C takes products in parts slowly
+    estimator, X = t.network(name, precision, max_iter=epochs)
     estimator.fit(X)
     hasher = t.hashlib.sha256(t.digest(estimator).encode())
     for values in (estimator.transform(X), estimator.reconstruct(X), estimator.score_samples(X)):

@@ -62,4 +62,13 @@ static void run(int what, int64_t m, int64_t k, int64_t n, const gemm_operands *
 }
 
 extern const gemm_bench AE_V(gemm_bench);
-const gemm_bench AE_V(gemm_bench) = {roof, run};
+const gemm_bench AE_V(gemm_bench) = {
+    .roof = roof,
+    .run = run,
+#if AE_BITS == 32
+    .bf16_product = AE_V(ae_bf16_product),
+    .bf16_block = AE_V(ae_bf16_block),
+    .bf16_turn_pairs = AE_V(ae_bf16_turn_pairs),
+    .bf16_pack = AE_V(ae_bf16_pack),
+#endif
+};

@@ -98,33 +98,30 @@ static void dense_prepare(const ae_binding *binding) {
  * `sums` NULL). row0 is then a multiple of 32, and row1 too unless it is the last. */
 static void take_apart(const ae_operands *o, const real *panels, int64_t stride, int64_t width, int64_t row0, int64_t row1,
                        const ae_parts *by_rows, const ae_parts *sums, bool on_left) {
-    for (int64_t p = 0; p < ae_panels(width); p++) {
-        const real *panel = panels + p * stride;
-        if (by_rows)
-            AE_V(ae_bf16_rows)(panel + row0 * AE_PANEL, row1 - row0, ae_parts_at(*by_rows, p * o->step + row0 * AE_PANEL));
-        for (int64_t row = row0; sums && row < row1; row += AE_PANEL) {
+    const ae_parts none = {{NULL, NULL}};
+    for (int64_t p = 0; p < ae_panels(width); p++)
+        for (int64_t row = row0; row < row1; row += AE_PANEL) {
             const int64_t g = row / AE_PANEL;
             const int height = row1 - row < AE_PANEL ? (int)(row1 - row) : AE_PANEL;
             ae_bf16 block[2][AE_BF16_BLOCK];
-            const ae_parts pairs = {{block[0], o->parts > 1 ? block[1] : NULL}};
-            if (on_left) {
-                AE_V(ae_bf16_pairs)(panel + row * AE_PANEL, height, pairs);
-                AE_V(ae_bf16_turn_pairs)(pairs, ae_parts_at(*sums, (g * ae_panels(width) + p) * AE_BF16_BLOCK));
-            } else {
-                AE_V(ae_bf16_pairs)(panel + row * AE_PANEL, height, ae_parts_at(*sums, (p * o->blocks + g) * AE_BF16_BLOCK));
-            }
+            ae_parts pairs = none;
+            if (sums && on_left)
+                pairs = (ae_parts){{block[0], o->parts > 1 ? block[1] : NULL}};
+            else if (sums)
+                pairs = ae_parts_at(*sums, (p * o->blocks + g) * AE_BF16_BLOCK);
+            AE_V(ae_bf16_block)
+            (panels + p * stride + row * AE_PANEL, height, o->parts,
+             by_rows ? ae_parts_at(*by_rows, p * o->step + row * AE_PANEL) : none, pairs);
+            for (int i = 0; sums && on_left && i < o->parts; i++)
+                AE_V(ae_bf16_turn_pairs)(block[i], sums->part[i] + (g * ae_panels(width) + p) * AE_BF16_BLOCK);
         }
-    }
 }
 
 /* Rows of `a`, width summed, against all panels of a weight in parts. */
 static void products_of_parts(const ae_operands *o, int64_t row0, int64_t row1, int64_t summed, int64_t n, ae_parts a,
                               ae_parts b, ae_gemm_start start, const real *bias, real *c, int64_t c_panel) {
-    const ae_bf16_gemm gemm = {ae_panels(summed), o->step, o->parts};
-    for (int64_t q = 0; q < ae_panels(n); q++)
-        AE_V(ae_bf16_product)
-    (&gemm, row1 - row0, ae_parts_at(a, row0 * AE_PANEL), ae_parts_at(b, q * gemm.terms * AE_BF16_BLOCK), start,
-     bias ? bias + q * AE_PANEL : NULL, c + q * c_panel + row0 * AE_PANEL);
+    const ae_bf16_gemm gemm = {ae_panels(summed), o->step, o->parts, ae_panels(n), c_panel};
+    AE_V(ae_bf16_product)(&gemm, row1 - row0, ae_parts_at(a, row0 * AE_PANEL), b, start, bias, c + row0 * AE_PANEL);
 }
 
 static void forward_of_parts(const ae_binding *binding, const ae_block *block, int64_t row0, int64_t row1,
@@ -152,7 +149,7 @@ static void weight_tile_of_parts(const ae_operands *o, const ae_tile *tile, int6
                                  real *gradient) {
     const ae_parts *left = o->delta_on_left ? &o->delta_sums : &o->in_sums;
     const ae_parts *right = o->delta_on_left ? &o->in_sums : &o->delta_sums;
-    const ae_bf16_gemm gemm = {ae_panels(rows), ae_panels(left_width) * AE_BF16_BLOCK, o->parts};
+    const ae_bf16_gemm gemm = {ae_panels(rows), ae_panels(left_width) * AE_BF16_BLOCK, o->parts, 1, 0};
     AE_V(ae_bf16_product)
     (&gemm, tile->row1 - tile->row0, ae_parts_at(*left, tile->row0 * AE_PANEL),
      ae_parts_at(*right, tile->panel * o->blocks * AE_BF16_BLOCK), accumulate ? AE_START_C : AE_START_ZERO, NULL, gradient);

@@ -1,8 +1,8 @@
 /* Products of bfloat16 operands with the tiles of AMX (Intel, "Software Developer's Manual", volume 1, chapter 18).
  *
  * Two by two tiles of C, 16 rows of 16 floats each, stay in registers while a slice of the sum passes: per term two tiles of A
- * and two of B are loaded for four products. A slice of one panel of B is 24 KB, which stay in the first level of cache while the
- * rows of A pass by; C is stored and loaded between slices, which is exact.
+ * and two of B are loaded for four products. A slice of one panel of B is at most 32 KB, which stay in the first level of cache while
+ * the rows of A pass by; C is stored and loaded between slices, which is exact.
  *
  * The machine must have the instructions, the system must permit this process to use the registers, and before the first use one
  * small product must come out with the bits of the one by vectors. Where any of that fails there are no tiles, silently. */
@@ -39,7 +39,8 @@
 
 #define TILE_ROWS 16
 #define ROW_BYTES 64
-#define SLICE 12 /* terms */
+#define SLICE 16 /* terms, of all parts: 32 KB of a panel of B */
+#define LINES_OF_BLOCK (AE_BF16_BLOCK * (int)sizeof(ae_bf16) / ROW_BYTES)
 
 /* What ldtilecfg reads. */
 typedef struct tile_shapes {
@@ -61,16 +62,25 @@ static void set_shapes(int upper, int lower) {
 
 typedef struct tile_call {
     const ae_bf16_gemm *gemm;
-    ae_parts a, b;
-    int64_t first, last; /* terms of the slice */
+    ae_parts a, b;             /* b: of the panel */
+    int64_t first, last;       /* terms of the slice */
+    int64_t ahead, lines;      /* of B, to be asked for: numbers from here on, and how many lines in each term of a strip */
     ae_gemm_start start;
     const float *bias;
 } tile_call;
 
-/* Up to 32 rows; `lower`: of them, those below the first 16. */
-static void strip(const tile_call *call, int64_t row, bool lower, float *c) {
+/* B of this panel's next slice, or of the next panel's first one: on the way to the second level of cache while this one is multiplied. The strips
+ * share its lines; beyond the end of B nothing is read. */
+static inline __attribute__((always_inline)) void prefetch(const tile_call *call, const ae_bf16 *b, int64_t from) {
+    for (int64_t i = 0; i < call->lines; i++)
+        __builtin_prefetch(b + call->ahead + from + i * (ROW_BYTES / 2), 0, 2);
+}
+
+/* Up to 32 rows; `lower`: of them, those below the first 16. Each tile is loaded just before its first product, so that loads and products
+ * go side by side. */
+static inline __attribute__((always_inline)) void strip(const tile_call *call, int64_t row, const bool lower, const bool two_parts, float *c) {
     float *const below = c + TILE_ROWS * AE_PANEL;
-    const int64_t stride = AE_PANEL * sizeof(float);
+    const int64_t stride = AE_PANEL * sizeof(float), step = call->gemm->a_step;
     const ae_gemm_start start = call->first ? AE_START_C : call->start;
     if (start == AE_START_ZERO) {
         tile_zero(0);
@@ -82,29 +92,52 @@ static void strip(const tile_call *call, int64_t row, bool lower, float *c) {
     } else {
         /* Every row of the bias is the same. */
         const float *from = start == AE_START_BIAS ? call->bias : c, *from_below = start == AE_START_BIAS ? call->bias : below;
-        const int64_t step = start == AE_START_BIAS ? 0 : stride;
-        tile_load(0, from, step);
-        tile_load(1, from + 16, step);
+        const int64_t apart = start == AE_START_BIAS ? 0 : stride;
+        tile_load(0, from, apart);
+        tile_load(1, from + 16, apart);
         if (lower) {
-            tile_load(2, from_below, step);
-            tile_load(3, from_below + 16, step);
+            tile_load(2, from_below, apart);
+            tile_load(3, from_below + 16, apart);
         }
     }
-    for (int64_t i = call->first; i < call->last; i++)
-        for (int product = 0; product < (call->gemm->parts > 1 ? 3 : 1); product++) {
-            const ae_bf16 *a = call->a.part[product == 2] + i * call->gemm->a_step + row * AE_PANEL;
-            const ae_bf16 *b = call->b.part[product == 1] + i * AE_BF16_BLOCK;
+    const ae_bf16 *a = call->a.part[0] + call->first * step + row * AE_PANEL, *b = call->b.part[0] + call->first * AE_BF16_BLOCK;
+    const int64_t to_second_a = two_parts ? call->a.part[1] - call->a.part[0] : 0;
+    const int64_t to_second_b = two_parts ? call->b.part[1] - call->b.part[0] : 0;
+    int64_t from = row / (2 * TILE_ROWS) * call->lines * (call->last - call->first) * (ROW_BYTES / 2);
+    for (int64_t i = call->first; i < call->last; i++, a += step, b += AE_BF16_BLOCK, from += call->lines * (ROW_BYTES / 2)) {
+        const ae_bf16 *b_first = b + to_second_b;
+        tile_load(6, b_first, 2 * ROW_BYTES);
+        tile_load(4, a, ROW_BYTES);
+        tile_product(0, 4, 6);
+        tile_load(7, b_first + AE_PANEL, 2 * ROW_BYTES);
+        tile_product(1, 4, 7);
+        if (lower) {
+            tile_load(5, a + TILE_ROWS * AE_PANEL, ROW_BYTES);
+            tile_product(2, 5, 6);
+            tile_product(3, 5, 7);
+        }
+        prefetch(call, b_first, from);
+        if (two_parts) {
             tile_load(6, b, 2 * ROW_BYTES);
-            tile_load(7, b + AE_PANEL, 2 * ROW_BYTES);
-            tile_load(4, a, ROW_BYTES);
             tile_product(0, 4, 6);
+            tile_load(7, b + AE_PANEL, 2 * ROW_BYTES);
             tile_product(1, 4, 7);
             if (lower) {
-                tile_load(5, a + TILE_ROWS * AE_PANEL, ROW_BYTES);
                 tile_product(2, 5, 6);
                 tile_product(3, 5, 7);
             }
+            const ae_bf16 *a_second = a + to_second_a;
+            tile_load(4, a_second, ROW_BYTES);
+            tile_product(0, 4, 6);
+            tile_product(1, 4, 7);
+            if (lower) {
+                tile_load(5, a_second + TILE_ROWS * AE_PANEL, ROW_BYTES);
+                tile_product(2, 5, 6);
+                tile_product(3, 5, 7);
+            }
+            prefetch(call, b, from);
         }
+    }
     tile_store(0, c, stride);
     tile_store(1, c + 16, stride);
     if (lower) {
@@ -113,20 +146,46 @@ static void strip(const tile_call *call, int64_t row, bool lower, float *c) {
     }
 }
 
+/* Rows first .. last - 1 of all panels; `rest`: of those beyond whole strips. */
+static void strips(tile_call *call, int64_t first, int64_t last, int rest, float *c) {
+    const ae_bf16_gemm *gemm = call->gemm;
+    const ae_parts b = call->b;
+    const float *bias = call->bias;
+    const int64_t slices = (gemm->terms * gemm->parts + SLICE - 1) / SLICE, long_ones = gemm->terms % slices;
+    for (int64_t q = 0; q < gemm->panels; q++) {
+        call->b = ae_parts_at(b, q * gemm->terms * AE_BF16_BLOCK);
+        call->bias = bias ? bias + q * AE_PANEL : bias;
+        call->first = 0;
+        for (int64_t slice = 0; slice < slices; slice++, call->first = call->last) {
+            call->last = call->first + gemm->terms / slices + (slice < long_ones);
+            call->ahead = (call->last - call->first) * AE_BF16_BLOCK;
+            call->lines = LINES_OF_BLOCK / (rest ? 1 : (last - first) / (2 * TILE_ROWS));
+            float *to = c + q * gemm->c_panel;
+            for (int64_t row = first; row < last; row += 2 * TILE_ROWS)
+                if (rest && rest <= TILE_ROWS)
+                    gemm->parts > 1 ? strip(call, row, false, true, to + row * AE_PANEL)
+                                    : strip(call, row, false, false, to + row * AE_PANEL);
+                else
+                    gemm->parts > 1 ? strip(call, row, true, true, to + row * AE_PANEL)
+                                    : strip(call, row, true, false, to + row * AE_PANEL);
+        }
+    }
+    call->b = b;
+    call->bias = bias;
+}
+
 static void by_tiles(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, ae_parts b, ae_gemm_start start, const float *bias,
                      float *c) {
     const int64_t whole = m / (2 * TILE_ROWS) * (2 * TILE_ROWS);
     const int rest = (int)(m - whole), upper = rest < TILE_ROWS ? rest : TILE_ROWS;
-    for (int64_t first = 0; first < gemm->terms; first += SLICE) {
-        const tile_call call = {gemm, a, b, first, gemm->terms - first < SLICE ? gemm->terms : first + SLICE, start, bias};
-        if (whole)
-            set_shapes(TILE_ROWS, TILE_ROWS);
-        for (int64_t row = 0; row < whole; row += 2 * TILE_ROWS)
-            strip(&call, row, true, c + row * AE_PANEL);
-        if (rest) {
-            set_shapes(upper, rest - upper);
-            strip(&call, whole, rest > TILE_ROWS, c + whole * AE_PANEL);
-        }
+    tile_call call = {.gemm = gemm, .a = a, .b = b, .start = start, .bias = bias};
+    if (whole) {
+        set_shapes(TILE_ROWS, TILE_ROWS);
+        strips(&call, 0, whole, 0, c);
+    }
+    if (rest) {
+        set_shapes(upper, rest - upper);
+        strips(&call, whole, m, rest, c);
     }
     tile_release();
 }
@@ -172,7 +231,7 @@ static bool has_the_bits(void) {
         }
     for (int i = 0; i < AE_PANEL; i++)
         bias[i] = i % 8 == 7 ? 0x1p-130f : 0x1p-6f * (float)i;
-    const ae_bf16_gemm gemm = {TERMS, ROWS * AE_PANEL, 2};
+    const ae_bf16_gemm gemm = {TERMS, ROWS * AE_PANEL, 2, 1, 0};
     const ae_parts left = {{a[0], a[1]}}, right = {{b[0], b[1]}};
     const ae_gemm_start starts[] = {AE_START_ZERO, AE_START_BIAS, AE_START_C};
     for (int i = 0; i < 3; i++) {

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "math/block_transpose.h"
 #include "math/vec.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -77,7 +78,7 @@ static AE_NOINLINE void terms(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, a
         for (int column = 0; column < AE_PANEL; column += NV * VL)
             for (int product = 0; product < (gemm->parts > 1 ? 3 : 1); product++) {
                 const ae_bf16 *ai = a.part[product == 2] + i * gemm->a_step;
-                const ae_bf16 *bi = b.part[product == 1] + i * AE_BF16_BLOCK + 2 * column;
+                const ae_bf16 *bi = b.part[gemm->parts > 1 && product == 0] + i * AE_BF16_BLOCK + 2 * column;
                 int64_t row = 0;
                 for (; row + MR <= m; row += MR)
                     term_of_tile(MR, ai + row * AE_PANEL, bi, c + row * AE_PANEL + column);
@@ -86,27 +87,36 @@ static AE_NOINLINE void terms(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, a
             }
 }
 
+static void panels(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, ae_parts b, real *c) {
+    for (int64_t q = 0; q < gemm->panels; q++)
+        terms(gemm, m, a, ae_parts_at(b, q * gemm->terms * AE_BF16_BLOCK), c + q * gemm->c_panel);
+}
+
 void AE_V(ae_bf16_product_by_vectors)(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, ae_parts b, ae_gemm_start start,
                                       const real *bias, real *c) {
-    for (int64_t row = 0; row < m && start == AE_START_BIAS; row++)
-        memcpy(c + row * AE_PANEL, bias, AE_PANEL * sizeof(real));
-    if (start == AE_START_ZERO)
-        memset(c, 0, (size_t)(m * AE_PANEL) * sizeof(real));
+    for (int64_t q = 0; q < gemm->panels && start != AE_START_C; q++)
+        for (int64_t row = 0; row < m; row++) {
+            real *to = c + q * gemm->c_panel + row * AE_PANEL;
+            if (start == AE_START_BIAS)
+                memcpy(to, bias + q * AE_PANEL, AE_PANEL * sizeof(real));
+            else
+                memset(to, 0, AE_PANEL * sizeof(real));
+        }
         /* Denormal numbers are zero here, as they are to tiles: the state is changed around a call that the compiler does not look
          * into, so that no operation moves across. */
 #if defined(__x86_64__) || defined(_M_X64)
     const unsigned control = _mm_getcsr(), flush_to_zero = 0x8000u, denormals_are_zero = 0x0040u;
     _mm_setcsr(control | flush_to_zero | denormals_are_zero);
-    terms(gemm, m, a, b, c);
+    panels(gemm, m, a, b, c);
     _mm_setcsr(control);
 #elif defined(__aarch64__)
     uint64_t control;
     __asm__ volatile("mrs %0, fpcr" : "=r"(control));
     __asm__ volatile("msr fpcr, %0" : : "r"(control | UINT64_C(1) << 24) : "memory");
-    terms(gemm, m, a, b, c);
+    panels(gemm, m, a, b, c);
     __asm__ volatile("msr fpcr, %0" : : "r"(control) : "memory");
 #else
-    terms(gemm, m, a, b, c);
+    panels(gemm, m, a, b, c);
 #endif
 }
 
@@ -121,83 +131,71 @@ void AE_V(ae_bf16_product)(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, ae_p
 
 /* ---- operands ---- */
 
-/* In integers, so that denormal numbers have the same bits everywhere; what is not a number stays none. */
-AE_INLINE uint32_t rounded(uint32_t bits) {
-    const uint32_t nearest = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
-    return (bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : nearest;
-}
+AE_INLINE uint32_t *words_at(ae_bf16 *p, int64_t at) { return p ? (uint32_t *)(void *)(p + at) : NULL; }
 
-/* A row of 32 numbers. */
-AE_INLINE void take_apart(const real *from, int parts, uint32_t *first, uint32_t *second) {
-    uint32_t bits[AE_PANEL];
-    memcpy(bits, from, sizeof bits);
-    for (int j = 0; j < AE_PANEL; j++)
-        first[j] = rounded(bits[j]);
-    if (parts < 2)
-        return;
-    real whole[AE_PANEL];
-    for (int j = 0; j < AE_PANEL; j++)
-        bits[j] = first[j] << 16;
-    memcpy(whole, bits, sizeof whole);
-    for (int j = 0; j < AE_PANEL; j++)
-        whole[j] = from[j] - whole[j];
-    memcpy(bits, whole, sizeof bits);
-    for (int j = 0; j < AE_PANEL; j++)
-        second[j] = rounded(bits[j]);
-}
-
-AE_INLINE int parts_of(ae_parts to) { return to.part[1] ? 2 : 1; }
-
-void AE_V(ae_bf16_rows)(const real *from, int64_t rows, ae_parts to) {
-    const int parts = parts_of(to);
-    for (int64_t row = 0; row < rows; row++) {
-        uint32_t part[2][AE_PANEL];
-        take_apart(from + row * AE_PANEL, parts, part[0], part[1]);
-        for (int p = 0; p < parts; p++)
-            for (int j = 0; j < AE_PANEL; j++)
-                to.part[p][row * AE_PANEL + j] = (ae_bf16)part[p][j];
-    }
-}
-
-void AE_V(ae_bf16_pairs)(const real *from, int rows, ae_parts to) {
-    const int parts = parts_of(to);
-    for (int row = 0; row < AE_PANEL; row += 2) {
-        uint32_t even[2][AE_PANEL] = {{0}}, odd[2][AE_PANEL] = {{0}};
-        if (row < rows)
-            take_apart(from + row * AE_PANEL, parts, even[0], even[1]);
-        if (row + 1 < rows)
-            take_apart(from + (row + 1) * AE_PANEL, parts, odd[0], odd[1]);
+/* Two rows of 32 numbers, each by rows, and both by pairs; what is NULL is not written. */
+AE_INLINE void row_pair(const real *from, const real *from_odd, const int parts, uint32_t *const even[2],
+                        uint32_t *const odd[2], uint32_t *const pairs[2]) {
+    for (int j = 0; j < AE_PANEL; j += 2 * VL) {
+        vec x[2] = {v_load(from + j), v_load(from + j + VL)}, y[2] = {v_load(from_odd + j), v_load(from_odd + j + VL)};
         for (int p = 0; p < parts; p++) {
-            uint32_t both[AE_PANEL];
-            for (int j = 0; j < AE_PANEL; j++)
-                both[j] = even[p][j] | odd[p][j] << 16;
-            memcpy(to.part[p] + row * AE_PANEL, both, sizeof both);
+            uvec u[2], w[2];
+            for (int i = 0; i < 2; i++) {
+                u[i] = u_nearest_bf16(x[i]);
+                w[i] = u_nearest_bf16(y[i]);
+                if (pairs[p])
+                    u_store(pairs[p] + j + i * VL, u_bf16_pair(u[i], w[i]));
+                x[i] = v_sub(x[i], u_high_bf16(u[i]));
+                y[i] = v_sub(y[i], u_high_bf16(w[i]));
+            }
+            if (even[p])
+                u_store(even[p] + j / 2, u_bf16_row(u[0], u[1]));
+            if (odd[p])
+                u_store(odd[p] + j / 2, u_bf16_row(w[0], w[1]));
         }
     }
 }
 
+AE_INLINE void block_of_parts(const real *from, int rows, const int parts, ae_parts by_rows, ae_parts pairs) {
+    static const real zeros[AE_PANEL];
+    for (int row = 0; row < AE_PANEL; row += 2) {
+        if (row >= rows && !pairs.part[0])
+            return;
+        uint32_t *even[2], *odd[2], *both[2];
+        for (int p = 0; p < parts; p++) {
+            even[p] = row < rows ? words_at(by_rows.part[p], row * AE_PANEL) : NULL;
+            odd[p] = row + 1 < rows ? words_at(by_rows.part[p], (row + 1) * AE_PANEL) : NULL;
+            both[p] = words_at(pairs.part[p], row * AE_PANEL);
+        }
+        row_pair(row < rows ? from + row * AE_PANEL : zeros, row + 1 < rows ? from + (row + 1) * AE_PANEL : zeros, parts, even,
+                 odd, both);
+    }
+}
+
+void AE_V(ae_bf16_block)(const real *from, int rows, int parts, ae_parts by_rows, ae_parts pairs) {
+    if (parts > 1)
+        block_of_parts(from, rows, 2, by_rows, pairs);
+    else
+        block_of_parts(from, rows, 1, by_rows, pairs);
+}
+
 /* Words, (rows, columns), into (columns, rows). */
 AE_INLINE void turn(const ae_bf16 *from, const int rows, const int columns, ae_bf16 *to) {
-    uint32_t a[AE_BF16_BLOCK / 2], b[AE_BF16_BLOCK / 2];
-    memcpy(a, from, sizeof a);
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < columns; c++)
-            b[c * rows + r] = a[r * columns + c];
-    memcpy(to, b, sizeof b);
+    const real *word = (const real *)(const void *)from;
+    for (int r = 0; r < rows; r += BLOCK)
+        for (int c = 0; c < columns; c += BLOCK)
+            block_transpose(word + r * columns + c, columns, (real *)(void *)to + c * rows + r, rows);
 }
 
-void AE_V(ae_bf16_turn_pairs)(ae_parts from, ae_parts to) {
-    for (int p = 0; p < parts_of(to); p++)
-        turn(from.part[p], AE_PANEL / 2, AE_PANEL, to.part[p]);
-}
+void AE_V(ae_bf16_turn_pairs)(const ae_bf16 *from, ae_bf16 *to) { turn(from, AE_PANEL / 2, AE_PANEL, to); }
 
-void AE_V(ae_bf16_transposed_pairs)(const real *from, int rows, ae_parts to) {
+void AE_V(ae_bf16_pack)(const real *from, int rows, int parts, ae_parts pairs, ae_parts transposed) {
     ae_bf16 block[2][AE_BF16_BLOCK];
-    const ae_parts by_rows = {{block[0], parts_of(to) > 1 ? block[1] : NULL}};
-    AE_V(ae_bf16_rows)(from, rows, by_rows);
-    for (int p = 0; p < parts_of(to); p++) {
+    const ae_parts by_rows = {{transposed.part[0] ? block[0] : NULL, transposed.part[1] ? block[1] : NULL}};
+    AE_V(ae_bf16_block)(from, rows, parts, by_rows, pairs);
+    for (int p = 0; p < parts && transposed.part[0]; p++) {
         memset(block[p] + rows * AE_PANEL, 0, (size_t)((AE_PANEL - rows) * AE_PANEL) * sizeof(ae_bf16));
-        turn(block[p], AE_PANEL, AE_PANEL / 2, to.part[p]);
+        turn(block[p], AE_PANEL, AE_PANEL / 2, transposed.part[p]);
     }
 }
 

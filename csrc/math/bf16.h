@@ -1,7 +1,7 @@
 /* Products of bfloat16 operands, summed in float: precision "bfloat16" (one part) and "high" (two).
  *
  * A float x is taken apart into bfloat16 numbers, each rounded to nearest, ties to even: part 0 of x, part 1 of what is left.
- * One product multiplies parts 0; two parts give three products: 0 * 0, 0 * 1 and 1 * 0. Of a sum of products of floats the
+ * One product multiplies parts 0; two parts give three products: 0 * 1, 0 * 0 and 1 * 0, in this order. Of a sum of products of floats the
  * factors' roundings change at most 2^-7 + 2^-16 (one part) or 3 * 2^-16 + 2^-24 (two) of the sum of the absolute values.
  *
  * The order of a sum is that of the tile instruction TDPBF16PS (Intel, "Software Developer's Manual", volume 2): terms of 32, padded
@@ -29,16 +29,18 @@ typedef struct ae_parts {
     ae_bf16 *part[2];
 } ae_parts;
 
-/* From number `at` on. */
+/* From number `at` on; of nothing, nothing. */
 static inline ae_parts ae_parts_at(ae_parts m, int64_t at) {
-    return (ae_parts){{m.part[0] + at, m.part[1] ? m.part[1] + at : (ae_bf16 *)0}};
+    return (ae_parts){{m.part[0] ? m.part[0] + at : (ae_bf16 *)0, m.part[1] ? m.part[1] + at : (ae_bf16 *)0}};
 }
 
-/* C (m, 32) = start + sum over `terms`, at least one, of A (m, 32) by rows times B (32, 32) by pairs. a_step: numbers from one term of A to the
- * next; those of B follow each other. bias and c as for ae_gemm_rows. */
+/* For each of `panels` panels C (m, 32) = start + sum over `terms`, at least one, of A (m, 32) by rows times B (32, 32) by pairs.
+ * a_step: numbers from one term of A to the next; the terms of B follow each other, and so do its panels. c_panel: floats from one panel of
+ * C to the next. bias and c as for ae_gemm_rows. */
 typedef struct ae_bf16_gemm {
     int64_t terms, a_step;
     int parts;
+    int64_t panels, c_panel;
 } ae_bf16_gemm;
 
 /* The same with the tiles of AMX; false, and nothing done, where the machine has none. */
@@ -53,14 +55,12 @@ void AE_V(ae_bf16_product)(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, ae_p
 void AE_V(ae_bf16_product_by_vectors)(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, ae_parts b, ae_gemm_start start,
                                       const real *bias, real *c);
 
-/* from (rows, 32) into to, both from their start on, by rows. */
-void AE_V(ae_bf16_rows)(const real *from, int64_t rows, ae_parts to);
-/* from (rows <= 32, 32) as one block by pairs; what is missing of its rows is zero. */
-void AE_V(ae_bf16_pairs)(const real *from, int rows, ae_parts to);
+/* from (rows <= 32, 32) as a block: its rows by rows, and all of it by pairs, where what is missing of its rows is zero. Either may be NULL. */
+void AE_V(ae_bf16_block)(const real *from, int rows, int parts, ae_parts by_rows, ae_parts pairs);
 /* The transpose of a block by pairs, by rows: of the same 32 by 32 numbers the factor on the left. */
-void AE_V(ae_bf16_turn_pairs)(ae_parts from, ae_parts to);
-/* from (rows <= 32, 32), transposed, as one block by pairs; what is missing of `rows` is zero. */
-void AE_V(ae_bf16_transposed_pairs)(const real *from, int rows, ae_parts to);
+void AE_V(ae_bf16_turn_pairs)(const ae_bf16 *from, ae_bf16 *to);
+/* from (rows <= 32, 32) and its transpose, both by pairs; what is missing of `rows` is zero. Either may be NULL. */
+void AE_V(ae_bf16_pack)(const real *from, int rows, int parts, ae_parts pairs, ae_parts transposed);
 
 #endif
 #endif

@@ -20,8 +20,7 @@ typedef struct ae_kernels {
                       const void *bias, void *c);
     void (*gemm_columns)(const ae_gemm *gemm, int m, int n, const void *a, const void *b, ae_gemm_start start, void *c);
     /* math/bf16.h; NULL in double precision */
-    void (*bf16_pairs)(const void *from, int rows, ae_parts to);
-    void (*bf16_transposed_pairs)(const void *from, int rows, ae_parts to);
+    void (*bf16_pack)(const void *from, int rows, int parts, ae_parts pairs, ae_parts transposed);
     /* math/blas1.h */
     double (*dot)(int64_t n, const void *x, const void *y);
     void (*axpy)(int64_t n, double a, const void *x, void *y);

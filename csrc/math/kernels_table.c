@@ -20,8 +20,9 @@ static void gemm_columns(const ae_gemm *gemm, int m, int n, const void *a, const
 }
 
 #if AE_BITS == 32
-static void bf16_pairs(const void *from, int rows, ae_parts to) { AE_V(ae_bf16_pairs)(from, rows, to); }
-static void bf16_transposed_pairs(const void *from, int rows, ae_parts to) { AE_V(ae_bf16_transposed_pairs)(from, rows, to); }
+static void bf16_pack(const void *from, int rows, int parts, ae_parts pairs, ae_parts transposed) {
+    AE_V(ae_bf16_pack)(from, rows, parts, pairs, transposed);
+}
 #endif
 
 static double dot(int64_t n, const void *x, const void *y) { return AE_V(ae_dot)(n, x, y); }
@@ -85,8 +86,7 @@ const ae_kernels AE_V(ae_kernels) = {
     .gemm_rows = gemm_rows,
     .gemm_columns = gemm_columns,
 #if AE_BITS == 32
-    .bf16_pairs = bf16_pairs,
-    .bf16_transposed_pairs = bf16_transposed_pairs,
+    .bf16_pack = bf16_pack,
 #endif
     .dot = dot,
     .axpy = axpy,

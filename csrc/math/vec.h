@@ -24,6 +24,11 @@
  *   u_to_unit(w)                     (w + 1/2) / 2^32 rounded to real: float uses the upper 23 bits, (w >> 9) + 1/2 over 2^23,
  *                                    so the result is exact and inside (0, 1) in both precisions
  *   u_low_bf16 u_high_bf16(w)        float only: the bfloat16 number in the lower or the upper half of each word
+ *   u_nearest_bf16(a)                float only: the nearest bfloat16 number, ties to even, in the upper half of each word; the lower
+ *                                    half is of no meaning. By integers, so that denormal numbers have the same bits
+ *                                    everywhere; what is not a number stays none
+ *   u_bf16_pair(a, b)                upper halves: those of a in the lower half of each word, those of b in the upper one
+ *   u_bf16_row(a, b)                 upper halves: those of a, then those of b, as numbers that follow each other in memory
  */
 #ifndef AE_MATH_VEC_H
 #define AE_MATH_VEC_H

@@ -110,6 +110,17 @@ AE_INLINE void u_mul(uvec a, uint32_t constant, uvec *high, uvec *low) {
 }
 AE_INLINE vec u_low_bf16(uvec w) { return _mm256_castsi256_ps(_mm256_slli_epi32(w, 16)); }
 AE_INLINE vec u_high_bf16(uvec w) { return _mm256_castsi256_ps(_mm256_and_si256(w, u_set1(0xffff0000u))); }
+AE_INLINE uvec u_nearest_bf16(vec a) {
+    const uvec w = _mm256_castps_si256(a), odd = _mm256_and_si256(_mm256_srli_epi32(w, 16), u_set1(1));
+    const vec nearest = _mm256_castsi256_ps(u_add(w, u_add(odd, u_set1(0x7fff))));
+    const vec quiet = _mm256_castsi256_ps(_mm256_or_si256(w, u_set1(0x00400000)));
+    return _mm256_castps_si256(_mm256_blendv_ps(nearest, quiet, _mm256_cmp_ps(a, a, _CMP_UNORD_Q)));
+}
+AE_INLINE uvec u_bf16_pair(uvec a, uvec b) { return _mm256_blend_epi16(_mm256_srli_epi32(a, 16), b, 0xaa); }
+AE_INLINE uvec u_bf16_row(uvec a, uvec b) {
+    const uvec in_lanes = _mm256_packus_epi32(_mm256_srli_epi32(a, 16), _mm256_srli_epi32(b, 16));
+    return _mm256_permute4x64_epi64(in_lanes, 0xd8);
+}
 AE_INLINE vec u_to_unit(uvec w) {
     return v_mul(v_add(_mm256_cvtepi32_ps(_mm256_srli_epi32(w, 9)), v_set1(0.5f)), v_set1(0x1p-23f));
 }

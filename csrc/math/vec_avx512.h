@@ -110,6 +110,18 @@ AE_INLINE void u_mul(uvec a, uint32_t constant, uvec *high, uvec *low) {
 }
 AE_INLINE vec u_low_bf16(uvec w) { return _mm512_castsi512_ps(_mm512_slli_epi32(w, 16)); }
 AE_INLINE vec u_high_bf16(uvec w) { return _mm512_castsi512_ps(_mm512_and_si512(w, u_set1(0xffff0000u))); }
+AE_INLINE uvec u_nearest_bf16(vec a) {
+    const uvec w = _mm512_castps_si512(a), odd = _mm512_and_si512(_mm512_srli_epi32(w, 16), u_set1(1));
+    const uvec nearest = u_add(w, u_add(odd, u_set1(0x7fff)));
+    return _mm512_mask_or_epi32(nearest, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), w, u_set1(0x00400000));
+}
+AE_INLINE uvec u_bf16_pair(uvec a, uvec b) { return _mm512_mask_blend_epi16(0xaaaaaaaau, _mm512_srli_epi32(a, 16), b); }
+AE_INLINE uvec u_bf16_row(uvec a, uvec b) {
+    const uvec upper = _mm512_set_epi32(0x003f003d, 0x003b0039, 0x00370035, 0x00330031, 0x002f002d, 0x002b0029, 0x00270025,
+                                        0x00230021, 0x001f001d, 0x001b0019, 0x00170015, 0x00130011, 0x000f000d, 0x000b0009,
+                                        0x00070005, 0x00030001);
+    return _mm512_permutex2var_epi16(a, upper, b);
+}
 AE_INLINE vec u_to_unit(uvec w) {
     return v_mul(v_add(_mm512_cvtepi32_ps(_mm512_srli_epi32(w, 9)), v_set1(0.5f)), v_set1(0x1p-23f));
 }

@@ -88,6 +88,15 @@ AE_INLINE void u_mul(uvec a, uint32_t constant, uvec *high, uvec *low) {
 }
 AE_INLINE vec u_low_bf16(uvec w) { return vreinterpretq_f32_u32(vshlq_n_u32(w, 16)); }
 AE_INLINE vec u_high_bf16(uvec w) { return vreinterpretq_f32_u32(vandq_u32(w, vdupq_n_u32(0xffff0000u))); }
+AE_INLINE uvec u_nearest_bf16(vec a) {
+    const uvec w = vreinterpretq_u32_f32(a), odd = vandq_u32(vshrq_n_u32(w, 16), vdupq_n_u32(1));
+    const uvec nearest = vaddq_u32(w, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
+    return vbslq_u32(vceqq_f32(a, a), nearest, vorrq_u32(w, vdupq_n_u32(0x00400000)));
+}
+AE_INLINE uvec u_bf16_pair(uvec a, uvec b) { return vsriq_n_u32(b, a, 16); }
+AE_INLINE uvec u_bf16_row(uvec a, uvec b) {
+    return vreinterpretq_u32_u16(vuzp2q_u16(vreinterpretq_u16_u32(a), vreinterpretq_u16_u32(b)));
+}
 AE_INLINE vec u_to_unit(uvec w) { return v_mul(v_add(vcvtq_f32_u32(vshrq_n_u32(w, 9)), v_set1(0.5f)), v_set1(0x1p-23f)); }
 
 #else

@@ -109,6 +109,12 @@ AE_INLINE void u_mul(uvec a, uint32_t constant, uvec *high, uvec *low) {
 #if AE_BITS == 32
 AE_INLINE vec u_low_bf16(uvec w) { return ae_from_bits(w << 16); }
 AE_INLINE vec u_high_bf16(uvec w) { return ae_from_bits(w & 0xffff0000u); }
+AE_INLINE uvec u_nearest_bf16(vec a) {
+    const uvec w = ae_to_bits(a);
+    return (w & 0x7fffffffu) > 0x7f800000u ? w | 0x00400000u : w + 0x7fffu + (w >> 16 & 1u);
+}
+AE_INLINE uvec u_bf16_pair(uvec a, uvec b) { return a >> 16 | (b & 0xffff0000u); }
+AE_INLINE uvec u_bf16_row(uvec a, uvec b) { return u_bf16_pair(a, b); }
 #endif
 AE_INLINE vec u_to_unit(uvec w) {
 #if AE_BITS == 32

@@ -189,6 +189,7 @@ static ae_status lay_out_parts(ae_context *context, ae_net *net, ae_parameter *p
     for (int i = 0; i < p->n_uses; i++)
         if (p->use[i].slot == 0 && net->nodes[p->use[i].node].plan.parts > p->parts)
             p->parts = net->nodes[p->use[i].node].plan.parts;
+    p->transposed_parts = needs_transpose(net, p);
     for (int i = 0; p->parts && i < 2; i++) {
         p->parts_offset[i] = net->part_numbers;
         if (!ae_mul_i64(ae_panels(p->request.rows) * ae_panels(p->request.columns), p->parts * AE_BF16_BLOCK, &numbers) ||
@@ -307,20 +308,25 @@ void ae_net_use_pairs(ae_net *net, const bool *outside) {
             producer->desc.activation == AE_IDENTITY && !net->nodes[producer->desc.inputs[0]].by_pairs)
             producer->gradient_by = i;
     }
-    /* A product with pairs reads the rows of its weight both ways. */
+    /* A product with pairs reads the rows of its weight both ways; one of parts reads packs alone, but where the gradient of its
+     * value comes by pairs. */
     for (int i = 0; i < net->n_parameters; i++) {
         ae_parameter *p = &net->parameters[i];
-        bool needs = false, in_parts = false;
+        bool needs = false, in_parts = false, transposed_parts = false;
         for (int u = 0; u < p->n_uses; u++) {
             const ae_node *user = &net->nodes[p->use[u].node];
             const bool by_pairs = (user->ops->flags & AE_LAYER_READS_PAIRS) && net->nodes[user->desc.inputs[0]].by_pairs;
-            in_parts |= user->plan.parts && !by_pairs;
-            needs |= p->use[u].transposed || (user->plan.parameter[p->use[u].slot].wants_transpose && !by_pairs);
+            const bool of_parts = user->plan.parts && p->use[u].slot == 0 && !by_pairs;
+            const bool back = user->plan.parameter[p->use[u].slot].wants_transpose && !by_pairs;
+            in_parts |= of_parts;
+            transposed_parts |= of_parts && (p->use[u].transposed || back);
+            needs |= (p->use[u].transposed && !of_parts) || (back && (!of_parts || user->gradient_by >= 0));
         }
         if (!needs)
             p->transposed_offset = -1;
         if (!in_parts)
             p->parts = 0;
+        p->transposed_parts = transposed_parts;
     }
 }
 
@@ -422,17 +428,16 @@ ae_parts ae_net_parts(const ae_net *net, const ae_parameter *p, bool transposed)
 
 static void pack_parts(const ae_net *net, const ae_parameter *p, int64_t panel, int64_t row0, int64_t row1) {
     const ae_kernels *kernels = ae_kernels_get(net->bits, net->isa);
-    const ae_parts plain = ae_net_parts(net, p, false), transposed = ae_net_parts(net, p, true);
+    const ae_parts plain = ae_net_parts(net, p, false);
+    const ae_parts transposed = p->transposed_parts ? ae_net_parts(net, p, true) : (ae_parts){{NULL, NULL}};
     const int64_t rows = p->request.rows;
     const char *from = net->parameter_base + (size_t)(p->offset + panel * rows * AE_PANEL) * net->real_size;
     for (int64_t row = row0; row < row1; row += AE_PANEL) {
         const int height = row1 - row < AE_PANEL ? (int)(row1 - row) : AE_PANEL;
         const char *block = from + (size_t)(row * AE_PANEL) * net->real_size;
-        kernels->bf16_pairs(block, height, ae_parts_at(plain, (panel * ae_panels(rows) + row / AE_PANEL) * AE_BF16_BLOCK));
-        if (p->transposed_offset >= 0)
-            kernels->bf16_transposed_pairs(
-                block, height,
-                ae_parts_at(transposed, (row / AE_PANEL * ae_panels(p->request.columns) + panel) * AE_BF16_BLOCK));
+        kernels->bf16_pack(
+            block, height, p->parts, ae_parts_at(plain, (panel * ae_panels(rows) + row / AE_PANEL) * AE_BF16_BLOCK),
+            ae_parts_at(transposed, (row / AE_PANEL * ae_panels(p->request.columns) + panel) * AE_BF16_BLOCK));
     }
 }
 

@@ -39,6 +39,7 @@ typedef struct ae_parameter {
     int64_t transposed_offset; /* reals from the start of the region of transposes, or -1 */
     int parts;                 /* of the packs for products of bfloat16 operands; 0: there are none */
     int64_t parts_offset[2];   /* numbers from the start of their region: of the parameter, of its transpose; part after part */
+    bool transposed_parts;     /* the packs of the transpose are read */
     int64_t further_offset;    /* likewise of a region with the gradients of the second and later uses, size reals each */
 } ae_parameter;
 

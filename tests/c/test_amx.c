@@ -85,20 +85,20 @@ static ae_bf16 *some_numbers(int64_t n) {
 }
 
 TEST(instructions_have_the_bits_of_vectors) {
-    enum { MOST = 70 };
+    enum { MOST = 70, PANELS = 2 };
     for (int trial = 0; trial < (SLOW ? 6 : 30); trial++) {
         const int64_t m = trial < 6 ? 12 * trial + 1 : 1 + (int64_t)(draw() % MOST), terms = 1 + (int64_t)(draw() % 15);
-        const ae_bf16_gemm gemm = {terms, (m + 3) * AE_PANEL, 1 + trial % 2};
+        const ae_bf16_gemm gemm = {terms, (m + 3) * AE_PANEL, 1 + trial % 2, PANELS, MOST * AE_PANEL};
         const ae_gemm_start start = (ae_gemm_start)(trial % 3);
         ae_parts a = {{NULL, NULL}}, b = {{NULL, NULL}};
-        float bias[AE_PANEL], got[MOST * AE_PANEL], wanted[MOST * AE_PANEL];
+        float bias[PANELS * AE_PANEL], got[PANELS * MOST * AE_PANEL], wanted[PANELS * MOST * AE_PANEL];
         for (int p = 0; p < gemm.parts; p++) {
             a.part[p] = some_numbers(terms * gemm.a_step);
-            b.part[p] = some_numbers(terms * AE_BF16_BLOCK);
+            b.part[p] = some_numbers(PANELS * terms * AE_BF16_BLOCK);
         }
-        for (int i = 0; i < AE_PANEL; i++)
+        for (int i = 0; i < PANELS * AE_PANEL; i++)
             bias[i] = (float)draw_unit();
-        for (int i = 0; i < MOST * AE_PANEL; i++)
+        for (int i = 0; i < PANELS * MOST * AE_PANEL; i++)
             got[i] = wanted[i] = (float)draw_unit();
         trapped = tile_faults = tile_releases = 0;
         by_tiles(&gemm, m, a, b, start, start == AE_START_BIAS ? bias : NULL, got);

@@ -31,8 +31,8 @@ typedef void (*product_function)(const ae_bf16_gemm *, int64_t, ae_parts, ae_par
     void ae_bf16_product_by_vectors_##suffix(const ae_bf16_gemm *, int64_t, ae_parts, ae_parts, ae_gemm_start, const float *, \
                                              float *);                                                                        \
     void ae_bf16_product_##suffix(const ae_bf16_gemm *, int64_t, ae_parts, ae_parts, ae_gemm_start, const float *, float *);  \
-    void ae_bf16_rows_##suffix(const float *, int64_t, ae_parts);                                                             \
-    void ae_bf16_turn_pairs_##suffix(ae_parts, ae_parts);
+    void ae_bf16_block_##suffix(const float *, int, int, ae_parts, ae_parts);                                                 \
+    void ae_bf16_turn_pairs_##suffix(const ae_bf16 *, ae_bf16 *);
 #define DECLARE_64(suffix)
 AE_FOR_EACH_VARIANT(DECLARE)
 
@@ -40,8 +40,8 @@ typedef struct variant {
     const char *name;
     ae_isa isa;
     product_function vectors, chosen;
-    void (*rows)(const float *, int64_t, ae_parts);
-    void (*turn)(ae_parts, ae_parts);
+    void (*block)(const float *, int, int, ae_parts, ae_parts);
+    void (*turn)(const ae_bf16 *, ae_bf16 *);
 } variant;
 
 #define LIST(suffix, bits, isa) LIST_##bits(suffix, isa)
@@ -50,20 +50,22 @@ typedef struct variant {
      isa,                                 \
      ae_bf16_product_by_vectors_##suffix, \
      ae_bf16_product_##suffix,            \
-     ae_bf16_rows_##suffix,               \
+     ae_bf16_block_##suffix,              \
      ae_bf16_turn_pairs_##suffix},
 #define LIST_64(suffix, isa)
 static const variant variants[] = {AE_FOR_EACH_VARIANT(LIST){NULL, AE_ISA_REF, NULL, NULL, NULL, NULL}};
 
+static const ae_parts nothing = {{NULL, NULL}};
+
 /* ---- one product ---- */
 
-enum { MOST_TERMS = 15, MOST_ROWS = 70 };
+enum { MOST_TERMS = 35, MOST_ROWS = 70, MOST_PANELS = 2, C_PANEL = (MOST_ROWS + 1) * AE_PANEL, C_SIZE = MOST_PANELS * C_PANEL };
 
 typedef struct case_of {
     ae_bf16_gemm gemm;
     int64_t m;
     ae_parts a, b; /* no longer than what may be read */
-    float bias[AE_PANEL], before[MOST_ROWS * AE_PANEL], wanted[MOST_ROWS * AE_PANEL];
+    float bias[MOST_PANELS * AE_PANEL], before[C_SIZE], wanted[C_SIZE];
     ae_gemm_start start;
 } case_of;
 
@@ -83,67 +85,70 @@ static ae_bf16 *some_numbers(int64_t n) {
 
 /* Rows 7, 15, ... of A and columns 7, 15, ... of B, so small that where they meet all sums are denormal. */
 static void shrink(const case_of *c, int part) {
-    for (int64_t i = 0; i < c->gemm.terms; i++) {
+    for (int64_t i = 0; i < c->gemm.terms; i++)
         for (int64_t at = 7 * AE_PANEL; at < c->m * AE_PANEL; at += at % AE_PANEL == AE_PANEL - 1 ? 7 * AE_PANEL + 1 : 1) {
             ae_bf16 *x = c->a.part[part] + i * c->gemm.a_step + at;
             *x = (ae_bf16)((*x & 0x807f) | (draw() % 8) << 7);
         }
+    for (int64_t i = 0; i < c->gemm.terms * c->gemm.panels; i++)
         for (int k = 0; k < AE_PANEL; k++)
             for (int n = 7; n < AE_PANEL; n += 8) {
                 ae_bf16 *x = c->b.part[part] + i * AE_BF16_BLOCK + (k / 2 * AE_PANEL + n) * 2 + k % 2;
                 *x = (ae_bf16)((*x & 0x807f) | (100 + draw() % 8) << 7);
             }
-    }
 }
 
 /* The definition, number by number. */
 static void expect(case_of *c) {
-    static const int left[] = {0, 0, 1}, right[] = {0, 1, 0};
-    for (int64_t r = 0; r < c->m; r++)
+    static const int left[] = {0, 0, 1}, right[] = {1, 0, 0};
+    memcpy(c->wanted, c->before, sizeof c->wanted);
+    for (int64_t j = 0; j < c->gemm.panels * c->m; j++)
         for (int n = 0; n < AE_PANEL; n++) {
-            float sum = c->start == AE_START_ZERO ? 0 : c->start == AE_START_BIAS ? c->bias[n] : c->before[r * AE_PANEL + n];
+            const int64_t q = j / c->m, r = j % c->m, at = q * C_PANEL + r * AE_PANEL + n;
+            float sum = c->start == AE_START_ZERO ? 0 : c->start == AE_START_BIAS ? c->bias[q * AE_PANEL + n] : c->before[at];
             for (int64_t i = 0; i < c->gemm.terms; i++)
-                for (int p = 0; p < (c->gemm.parts > 1 ? 3 : 1); p++) {
+                for (int p = c->gemm.parts > 1 ? 0 : 1; p < (c->gemm.parts > 1 ? 3 : 2); p++) {
                     float half[2] = {0, 0};
                     for (int k = 0; k < AE_PANEL; k++) {
                         const float x = wide(c->a.part[left[p]][i * c->gemm.a_step + r * AE_PANEL + k]);
-                        const float y = wide(c->b.part[right[p]][i * AE_BF16_BLOCK + (k / 2 * AE_PANEL + n) * 2 + k % 2]);
+                        const float y = wide(c->b.part[right[p]][(q * c->gemm.terms + i) * AE_BF16_BLOCK + (k / 2 * AE_PANEL + n) * 2 + k % 2]);
                         half[k % 2] = flushed(fmaf(x, y, half[k % 2]));
                     }
                     sum = flushed(flushed(sum) + flushed(half[0] + half[1]));
                 }
-            c->wanted[r * AE_PANEL + n] = sum;
+            c->wanted[at] = sum;
         }
 }
 
 static void compare(const case_of *c, product_function function, const char *name) {
-    float got[(MOST_ROWS + 2) * AE_PANEL];
-    for (int i = 0; i < (MOST_ROWS + 2) * AE_PANEL; i++)
+    /* What lies between the panels must stay. */
+    float got[AE_PANEL + C_SIZE];
+    for (int i = 0; i < AE_PANEL; i++)
         got[i] = 12345;
-    memcpy(got + AE_PANEL, c->before, (size_t)(c->m * AE_PANEL) * sizeof(float));
+    memcpy(got + AE_PANEL, c->before, sizeof c->before);
     function(&c->gemm, c->m, c->a, c->b, c->start, c->start == AE_START_BIAS ? c->bias : NULL, got + AE_PANEL);
-    CHECK(!memcmp(got + AE_PANEL, c->wanted, (size_t)(c->m * AE_PANEL) * sizeof(float)),
-          "%s: %d rows, %d terms, %d parts, start %d: other bits", name, (int)c->m, (int)c->gemm.terms, c->gemm.parts,
-          c->start);
-    CHECK(got[0] == 12345 && got[AE_PANEL - 1] == 12345 && got[(c->m + 1) * AE_PANEL] == 12345, "%s: wrote beside C", name);
+    CHECK(!memcmp(got + AE_PANEL, c->wanted, sizeof c->wanted),
+          "%s: %d rows, %d terms, %d parts, %d panels, start %d: other bits", name, (int)c->m, (int)c->gemm.terms, c->gemm.parts,
+          (int)c->gemm.panels, c->start);
+    CHECK(got[0] == 12345 && got[AE_PANEL - 1] == 12345, "%s: wrote before C", name);
 }
 
 TEST(every_set_and_the_tiles_have_the_bits_of_the_definition) {
     for (int trial = 0; trial < (SLOW ? 20 : 120); trial++) {
         case_of *c = malloc(sizeof *c);
         c->m = trial < 70 ? 1 + trial : 1 + (int64_t)(draw() % MOST_ROWS);
-        c->gemm = (ae_bf16_gemm){1 + (int64_t)(draw() % MOST_TERMS), 0, 1 + trial % 2};
+        c->gemm = (ae_bf16_gemm){1 + (int64_t)(draw() % MOST_TERMS), 0, 1 + trial % 2, 1 + trial / 2 % MOST_PANELS, C_PANEL};
         c->gemm.a_step = c->m * AE_PANEL + 2 * (int64_t)(draw() % 50);
         c->start = (ae_gemm_start)(trial % 3);
-        for (int i = 0; i < AE_PANEL; i++)
+        for (int i = 0; i < MOST_PANELS * AE_PANEL; i++)
             c->bias[i] = (float)(draw_unit() - 0.5);
-        for (int i = 0; i < MOST_ROWS * AE_PANEL; i++)
+        for (int i = 0; i < C_SIZE; i++)
             c->before[i] = i % 40 && i % 8 != 7 ? (float)(draw_unit() - 0.5) : 0x1p-130f;
         for (int p = 0; p < 2; p++) {
             const bool there = p < c->gemm.parts;
             const int64_t terms = c->gemm.terms;
             c->a.part[p] = there ? some_numbers((terms - 1) * c->gemm.a_step + c->m * AE_PANEL) : NULL;
-            c->b.part[p] = there ? some_numbers(terms * AE_BF16_BLOCK) : NULL;
+            c->b.part[p] = there ? some_numbers(c->gemm.panels * terms * AE_BF16_BLOCK) : NULL;
             if (there)
                 shrink(c, p);
         }
@@ -167,7 +172,7 @@ TEST(every_set_and_the_tiles_have_the_bits_of_the_definition) {
 TEST(the_state_of_the_processor_is_put_back) {
     static ae_bf16 a[AE_PANEL], b[AE_BF16_BLOCK];
     float c[AE_PANEL] = {0};
-    const ae_bf16_gemm gemm = {1, 0, 1};
+    const ae_bf16_gemm gemm = {1, 0, 1, 1, 0};
     volatile float smallest = 0x1p-149f;
     for (const variant *v = variants; v->name; v++)
         if (ae_cpu_has(v->isa)) {
@@ -211,8 +216,8 @@ TEST(parts_are_the_nearest_numbers) {
                     memcpy(&x[i], &bits, 4);
                 }
             }
-            v->rows(x, 1, (ae_parts){{first, second}});
-            v->rows(x, 1, (ae_parts){{alone, NULL}});
+            v->block(x, 1, 2, (ae_parts){{first, second}}, nothing);
+            v->block(x, 1, 1, (ae_parts){{alone, NULL}}, nothing);
             CHECK(!memcmp(first, alone, sizeof first), "%s: the first part depends on the second", v->name);
             for (int i = 0; i < AE_PANEL; i++) {
                 const uint32_t bits = (uint32_t)first[i] << 16;
@@ -228,18 +233,27 @@ TEST(parts_are_the_nearest_numbers) {
 
 TEST(layouts_hold_the_same_numbers) {
     static float x[AE_BF16_BLOCK];
-    static ae_bf16 plain[2][AE_BF16_BLOCK], pairs[2][AE_BF16_BLOCK], turned[2][AE_BF16_BLOCK], across[2][AE_BF16_BLOCK];
+    static ae_bf16 plain[2][AE_BF16_BLOCK], pairs[2][AE_BF16_BLOCK], turned[2][AE_BF16_BLOCK], across[2][AE_BF16_BLOCK],
+        packed[2][AE_BF16_BLOCK];
     for (const variant *v = variants; v->name; v++) {
         const ae_kernels *kernels = ae_cpu_has(v->isa) ? ae_kernels_get(32, v->isa) : NULL;
         for (int rows = 1; kernels && rows <= AE_PANEL; rows++) {
             for (int i = 0; i < AE_BF16_BLOCK; i++)
                 x[i] = i < rows * AE_PANEL ? (float)draw_unit() : NAN;
             memset(plain, 0, sizeof plain);
-            v->rows(x, rows, (ae_parts){{plain[0], plain[1]}});
-            kernels->bf16_pairs(x, rows, (ae_parts){{pairs[0], pairs[1]}});
-            v->turn((ae_parts){{pairs[0], pairs[1]}}, (ae_parts){{turned[0], turned[1]}});
-            kernels->bf16_transposed_pairs(x, rows, (ae_parts){{across[0], across[1]}});
-            bool same = true;
+            v->block(x, rows, 2, (ae_parts){{plain[0], plain[1]}}, (ae_parts){{pairs[0], pairs[1]}});
+            for (int p = 0; p < 2; p++)
+                v->turn(pairs[p], turned[p]);
+            kernels->bf16_pack(x, rows, 2, (ae_parts){{packed[0], packed[1]}}, (ae_parts){{across[0], across[1]}});
+            bool same = !memcmp(packed, pairs, sizeof pairs);
+            /* One side alone. */
+            memset(packed, 0, sizeof packed);
+            v->block(x, rows, 2, (ae_parts){{packed[0], packed[1]}}, nothing);
+            same &= !memcmp(packed, plain, sizeof plain);
+            v->block(x, rows, 2, nothing, (ae_parts){{packed[0], packed[1]}});
+            same &= !memcmp(packed, pairs, sizeof pairs);
+            kernels->bf16_pack(x, rows, 2, (ae_parts){{packed[0], packed[1]}}, nothing);
+            same &= !memcmp(packed, pairs, sizeof pairs);
             for (int p = 0; p < 2; p++)
                 for (int r = 0; r < AE_PANEL; r++)
                     for (int c = 0; c < AE_PANEL; c++) {
@@ -267,13 +281,13 @@ TEST(sums_are_within_the_bound) {
             for (int t = 0; t < TERMS; t++) {
                 for (int i = 0; i < AE_BF16_BLOCK; i++)
                     y[t][i] = (float)(draw_unit() - 0.5);
-                kernels->bf16_pairs(y[t], AE_PANEL,
-                                    ae_parts_at((ae_parts){{b[0], parts > 1 ? b[1] : NULL}}, t * AE_BF16_BLOCK));
+                kernels->bf16_pack(y[t], AE_PANEL, parts,
+                                   ae_parts_at((ae_parts){{b[0], parts > 1 ? b[1] : NULL}}, t * AE_BF16_BLOCK), nothing);
             }
             const ae_parts left = {{a[0], parts > 1 ? a[1] : NULL}}, right = {{b[0], parts > 1 ? b[1] : NULL}};
-            const ae_bf16_gemm gemm = {TERMS, AE_PANEL, parts};
+            const ae_bf16_gemm gemm = {TERMS, AE_PANEL, parts, 1, 0};
             float c[AE_PANEL];
-            v->rows(x, TERMS, left);
+            v->block(x, TERMS, parts, left, nothing);
             v->chosen(&gemm, 1, left, right, AE_START_ZERO, NULL, c);
             double worst = 0;
             for (int n = 0; n < AE_PANEL; n++) {
@@ -288,7 +302,7 @@ TEST(sums_are_within_the_bound) {
             const double factors = parts == 1 ? 0x1p-7 + 0x1p-16 : 3 * 0x1p-16 + 0x1p-24, rounding = 3 * N * 0x1p-24;
             CHECK(worst <= factors + rounding, "%s, %d parts: %g", v->name, parts, worst);
             /* And a second part is worth its work. */
-            CHECK(parts == 1 ? worst > 1e-5 : worst < 1e-6, "%s, %d parts: %g", v->name, parts, worst);
+            CHECK(parts == 1 ? worst > 1e-5 : worst < factors / 16, "%s, %d parts: %g", v->name, parts, worst);
         }
 }
 
