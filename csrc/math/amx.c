@@ -40,6 +40,9 @@
 #define TILE_ROWS 16
 #define ROW_BYTES 64
 #define SLICE 16 /* terms, of all parts: 32 KB of a panel of B */
+#if !defined(A_BYTES) /* a test has less */
+#define A_BYTES (768 << 10)
+#endif
 #define LINES_OF_BLOCK (AE_BF16_BLOCK * (int)sizeof(ae_bf16) / ROW_BYTES)
 
 /* What ldtilecfg reads. */
@@ -65,6 +68,7 @@ typedef struct tile_call {
     ae_parts a, b;             /* b: of the panel */
     int64_t first, last;       /* terms of the slice */
     int64_t ahead, lines;      /* of B, to be asked for: numbers from here on, and how many lines in each term of a strip */
+    int64_t c_lines;           /* of C likewise, where the sums do not begin with it */
     ae_gemm_start start;
     const float *bias;
 } tile_call;
@@ -103,6 +107,7 @@ static inline __attribute__((always_inline)) void strip(const tile_call *call, i
     const ae_bf16 *a = call->a.part[0] + call->first * step + row * AE_PANEL, *b = call->b.part[0] + call->first * AE_BF16_BLOCK;
     const int64_t to_second_a = two_parts ? call->a.part[1] - call->a.part[0] : 0;
     const int64_t to_second_b = two_parts ? call->b.part[1] - call->b.part[0] : 0;
+    const char *line_of_c = (const char *)c;
     int64_t from = row / (2 * TILE_ROWS) * call->lines * (call->last - call->first) * (ROW_BYTES / 2);
     for (int64_t i = call->first; i < call->last; i++, a += step, b += AE_BF16_BLOCK, from += call->lines * (ROW_BYTES / 2)) {
         const ae_bf16 *b_first = b + to_second_b;
@@ -117,6 +122,8 @@ static inline __attribute__((always_inline)) void strip(const tile_call *call, i
             tile_product(3, 5, 7);
         }
         prefetch(call, b_first, from);
+        for (int64_t line = 0; line < call->c_lines; line++, line_of_c += ROW_BYTES)
+            __builtin_prefetch(line_of_c, 1, 3);
         if (two_parts) {
             tile_load(6, b, 2 * ROW_BYTES);
             tile_product(0, 4, 6);
@@ -146,28 +153,30 @@ static inline __attribute__((always_inline)) void strip(const tile_call *call, i
     }
 }
 
-/* Rows first .. last - 1 of all panels; `rest`: of those beyond whole strips. */
-static void strips(tile_call *call, int64_t first, int64_t last, int rest, float *c) {
+/* Rows first .. last - 1 of terms from .. to - 1 of all panels; `rest`: of the rows those beyond whole strips. */
+static void strips(tile_call *call, int64_t first, int64_t last, int rest, int64_t from, int64_t to, float *c) {
     const ae_bf16_gemm *gemm = call->gemm;
     const ae_parts b = call->b;
     const float *bias = call->bias;
-    const int64_t slices = (gemm->terms * gemm->parts + SLICE - 1) / SLICE, long_ones = gemm->terms % slices;
+    const int64_t slices = ((to - from) * gemm->parts + SLICE - 1) / SLICE, long_ones = (to - from) % slices;
     for (int64_t q = 0; q < gemm->panels; q++) {
         call->b = ae_parts_at(b, q * gemm->terms * AE_BF16_BLOCK);
         call->bias = bias ? bias + q * AE_PANEL : bias;
-        call->first = 0;
+        call->first = from;
         for (int64_t slice = 0; slice < slices; slice++, call->first = call->last) {
-            call->last = call->first + gemm->terms / slices + (slice < long_ones);
-            call->ahead = (call->last - call->first) * AE_BF16_BLOCK;
+            call->last = call->first + (to - from) / slices + (slice < long_ones);
+            /* Behind the last slice of the panel comes the first one of the next. */
+            call->ahead = (call->last < to ? call->last - call->first : gemm->terms + from - call->first) * AE_BF16_BLOCK;
             call->lines = LINES_OF_BLOCK / (rest ? 1 : (last - first) / (2 * TILE_ROWS));
-            float *to = c + q * gemm->c_panel;
+            call->c_lines = call->first || call->start == AE_START_C ? 0 : 2 * LINES_OF_BLOCK / (call->last - call->first);
+            float *panel = c + q * gemm->c_panel;
             for (int64_t row = first; row < last; row += 2 * TILE_ROWS)
                 if (rest && rest <= TILE_ROWS)
-                    gemm->parts > 1 ? strip(call, row, false, true, to + row * AE_PANEL)
-                                    : strip(call, row, false, false, to + row * AE_PANEL);
+                    gemm->parts > 1 ? strip(call, row, false, true, panel + row * AE_PANEL)
+                                    : strip(call, row, false, false, panel + row * AE_PANEL);
                 else
-                    gemm->parts > 1 ? strip(call, row, true, true, to + row * AE_PANEL)
-                                    : strip(call, row, true, false, to + row * AE_PANEL);
+                    gemm->parts > 1 ? strip(call, row, true, true, panel + row * AE_PANEL)
+                                    : strip(call, row, true, false, panel + row * AE_PANEL);
         }
     }
     call->b = b;
@@ -179,13 +188,19 @@ static void by_tiles(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, ae_parts b
     const int64_t whole = m / (2 * TILE_ROWS) * (2 * TILE_ROWS);
     const int rest = (int)(m - whole), upper = rest < TILE_ROWS ? rest : TILE_ROWS;
     tile_call call = {.gemm = gemm, .a = a, .b = b, .start = start, .bias = bias};
-    if (whole) {
-        set_shapes(TILE_ROWS, TILE_ROWS);
-        strips(&call, 0, whole, 0, c);
-    }
-    if (rest) {
-        set_shapes(upper, rest - upper);
-        strips(&call, whole, m, rest, c);
+    /* The part of A that all panels read in turn stays in the second level of cache. */
+    int64_t at_once = A_BYTES / (m * ROW_BYTES * gemm->parts);
+    at_once = gemm->panels == 1 || at_once >= gemm->terms ? gemm->terms : at_once < SLICE ? SLICE : at_once;
+    for (int64_t from = 0; from < gemm->terms; from += at_once) {
+        const int64_t to = gemm->terms - from < at_once ? gemm->terms : from + at_once;
+        if (whole) {
+            set_shapes(TILE_ROWS, TILE_ROWS);
+            strips(&call, 0, whole, 0, from, to, c);
+        }
+        if (rest) {
+            set_shapes(upper, rest - upper);
+            strips(&call, whole, m, rest, from, to, c);
+        }
     }
     tile_release();
 }

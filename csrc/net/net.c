@@ -426,18 +426,32 @@ ae_parts ae_net_parts(const ae_net *net, const ae_parameter *p, bool transposed)
     return (ae_parts){{first, p->parts > 1 ? first + numbers : NULL}};
 }
 
+/* The blocks that 32 rows of a panel become: by pairs, and of the transpose or nothing. */
+static void packs_of_block(const ae_net *net, const ae_parameter *p, int64_t panel, int64_t row, ae_parts packs[2]) {
+    const ae_parts none = {{NULL, NULL}};
+    const int64_t plain = panel * ae_panels(p->request.rows) + row / AE_PANEL;
+    const int64_t transposed = row / AE_PANEL * ae_panels(p->request.columns) + panel;
+    packs[0] = ae_parts_at(ae_net_parts(net, p, false), plain * AE_BF16_BLOCK);
+    packs[1] = p->transposed_parts ? ae_parts_at(ae_net_parts(net, p, true), transposed * AE_BF16_BLOCK) : none;
+}
+
+void ae_net_prefetch_packs(const ae_net *net, int index, int64_t panel, int64_t row) {
+    ae_parts packs[2];
+    packs_of_block(net, &net->parameters[index], panel, row, packs);
+    for (int i = 0; i < 2; i++)
+        for (int part = 0; part < 2; part++)
+            for (int at = 0; packs[i].part[part] && at < AE_BF16_BLOCK; at += AE_ALIGNMENT / (int)sizeof(ae_bf16))
+                __builtin_prefetch(packs[i].part[part] + at, 1, 3);
+}
+
 static void pack_parts(const ae_net *net, const ae_parameter *p, int64_t panel, int64_t row0, int64_t row1) {
     const ae_kernels *kernels = ae_kernels_get(net->bits, net->isa);
-    const ae_parts plain = ae_net_parts(net, p, false);
-    const ae_parts transposed = p->transposed_parts ? ae_net_parts(net, p, true) : (ae_parts){{NULL, NULL}};
-    const int64_t rows = p->request.rows;
-    const char *from = net->parameter_base + (size_t)(p->offset + panel * rows * AE_PANEL) * net->real_size;
+    const char *from = net->parameter_base + (size_t)(p->offset + panel * p->request.rows * AE_PANEL) * net->real_size;
     for (int64_t row = row0; row < row1; row += AE_PANEL) {
-        const int height = row1 - row < AE_PANEL ? (int)(row1 - row) : AE_PANEL;
-        const char *block = from + (size_t)(row * AE_PANEL) * net->real_size;
-        kernels->bf16_pack(
-            block, height, p->parts, ae_parts_at(plain, (panel * ae_panels(rows) + row / AE_PANEL) * AE_BF16_BLOCK),
-            ae_parts_at(transposed, (row / AE_PANEL * ae_panels(p->request.columns) + panel) * AE_BF16_BLOCK));
+        ae_parts packs[2];
+        packs_of_block(net, p, panel, row, packs);
+        kernels->bf16_pack(from + (size_t)(row * AE_PANEL) * net->real_size,
+                           row1 - row < AE_PANEL ? (int)(row1 - row) : AE_PANEL, p->parts, packs[0], packs[1]);
     }
 }
 

@@ -77,7 +77,8 @@ typedef struct ae_net {
     char *scratch_base;
     int n_workers;
     double flops_per_row, flops_per_pair, flops_per_minibatch; /* of forward over all nodes, see ae_layer_plan */
-    int64_t value_reals_per_row;
+    int64_t value_reals_per_row;   /* all that a row of the minibatch holds */
+    int64_t operand_reals_per_row; /* of these, copies in parts */
 } ae_net;
 
 /* Validates and builds; *out is NULL on failure. Parameters are zero. bits: 32 or 64. */
@@ -118,6 +119,8 @@ void ae_net_pack(const ae_net *net, int index, const void *row_major, void *regi
 
 /* Rewrites the transpose and the parts of rows row0 .. row1 - 1 of one panel of a parameter, after they changed. */
 void ae_net_pack_tile(const ae_net *net, int index, int64_t panel, int64_t row0, int64_t row1);
+/* Asks for the memory of the packs in parts of up to 32 rows from `row` on, which will be written. */
+void ae_net_prefetch_packs(const ae_net *net, int index, int64_t panel, int64_t row);
 /* All of them. */
 void ae_net_pack_all(const ae_net *net);
 

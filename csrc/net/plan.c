@@ -74,8 +74,10 @@ static ae_status reserve_operands(ae_context *context, ae_net *net, ae_node *nod
             return ae_fail(context, AE_ERR_OVERFLOW, "node '%s': its values in parts do not fit into memory", node->desc.name);
         AE_TRY(ae_arena_reserve(&net->values, context, (size_t)numbers, sizeof(ae_bf16), &o->operands[i]));
     }
-    net->value_reals_per_row += (gradients ? 2 * both : ae_panels(plan->in[0].width)) * AE_PANEL * plan->parts *
-                                plan->out.multiplicity * (int64_t)sizeof(ae_bf16) / (int64_t)net->real_size;
+    const int64_t numbers = (gradients ? 2 * both : ae_panels(plan->in[0].width)) * AE_PANEL * plan->parts;
+    const int64_t reals = numbers * plan->out.multiplicity * (int64_t)sizeof(ae_bf16) / (int64_t)net->real_size;
+    net->value_reals_per_row += reals;
+    net->operand_reals_per_row += reals;
 cleanup:
     return status;
 }
@@ -176,7 +178,7 @@ ae_status ae_net_plan_rows(ae_context *context, ae_net *net, int64_t rows, bool 
     ae_arena_destroy(&net->values);
     net->row_capacity = 0;
     net->scratch_bytes = 0;
-    net->value_reals_per_row = 0;
+    net->value_reals_per_row = net->operand_reals_per_row = 0;
     if (rows < 1 || n_workers < 1)
         return ae_fail(context, AE_ERR_VALUE, "%lld rows and %d workers; both must be at least 1", (long long)rows, n_workers);
     AE_TRY(ae_alloc(context, &block, (size_t)net->n_nodes, sizeof *o));

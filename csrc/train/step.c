@@ -194,7 +194,9 @@ static int64_t block_rows(const ae_trainer *t, int64_t rows, int workers) {
     /* A tile of the products is 12 rows high; of weights that come from memory each block wants more use. */
     const bool far = t->net->parameter_reals * (int64_t)t->net->real_size > 16 * l2;
     const int64_t least = ((far ? 128 : 12) + samples - 1) / samples;
-    one = one < least ? least : one > 128 ? 128 : one;
+    /* Products of parts take a weight faster than it comes, so that each block wants more use of it. */
+    const int64_t most = t->net->part_numbers ? 256 : 128;
+    one = one < least ? least : one > most ? most : one;
     const int64_t best = all > one ? all : one;
     const int64_t parts = (rows + best * workers - 1) / (best * workers) * workers;
     /* What sums over rows read in blocks of 32 has one writer for each. */
@@ -318,9 +320,24 @@ static void update_tile(const ae_trainer *t, const stage *s, const tile_task *ta
     void *state[AE_RULE_MAX_STATE] = {NULL};
     for (int i = 0; i < t->n_state; i++)
         state[i] = at_tile(t, t->state[i], task);
-    s->rule->update(&t->options.rule_options, p->request.decays ? &how->decaying : &how->plain,
-                    (task->tile.row1 - task->tile.row0) * AE_PANEL, at_tile(t, t->net->parameter_base, task), gradient, state);
-    ae_net_pack_tile(t->net, task->parameter, task->tile.panel, task->tile.row0, task->tile.row1);
+    const ae_rule_step *step = p->request.decays ? &how->decaying : &how->plain;
+    char *parameter = at_tile(t, t->net->parameter_base, task);
+    if (!p->parts) {
+        s->rule->update(&t->options.rule_options, step, (task->tile.row1 - task->tile.row0) * AE_PANEL, parameter, gradient, state);
+        ae_net_pack_tile(t->net, task->parameter, task->tile.panel, task->tile.row0, task->tile.row1);
+        return;
+    }
+    /* Packs in parts lie in many places: they are asked for while the block that they are made of is updated. */
+    for (int64_t row = task->tile.row0; row < task->tile.row1; row += AE_PANEL) {
+        const int64_t end = task->tile.row1 - row < AE_PANEL ? task->tile.row1 : row + AE_PANEL;
+        const size_t at = (size_t)((row - task->tile.row0) * AE_PANEL) * t->net->real_size;
+        void *state_here[AE_RULE_MAX_STATE] = {NULL};
+        for (int i = 0; i < t->n_state; i++)
+            state_here[i] = (char *)state[i] + at;
+        ae_net_prefetch_packs(t->net, task->parameter, task->tile.panel, row);
+        s->rule->update(&t->options.rule_options, step, (end - row) * AE_PANEL, parameter + at, gradient + at, state_here);
+        ae_net_pack_tile(t->net, task->parameter, task->tile.panel, row, end);
+    }
 }
 
 static void backward_use(const weight_phase *phase, const ae_use *use, const tile_task *task, bool accumulate, char *gradient) {

@@ -393,7 +393,9 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     /* Planned for one row first: it tells the bytes of a row, which tell the chunk. */
     AE_TRY(ae_net_plan_rows(context, t->net, 1, true, 1));
     t->whole_only = needs_all_rows(t->net) || stages[0].rule == AE_KFAC;
-    t->chunk = choose_chunk(t, stages, n_stages, t->net->value_reals_per_row * (int64_t)t->net->real_size);
+    /* Copies in parts do not count: products of parts are so fast that a gradient read and written once more costs them more. */
+    const int64_t reals_per_row = t->net->value_reals_per_row - t->net->operand_reals_per_row;
+    t->chunk = choose_chunk(t, stages, n_stages, reals_per_row * (int64_t)t->net->real_size);
     AE_TRY(ae_net_plan_rows(context, t->net, t->chunk, true, options->n_threads));
     AE_TRY(ae_alloc(context, &block, (size_t)t->net->n_parameters + 1, sizeof *t->changed_by));
     t->changed_by = block;
