@@ -43,6 +43,7 @@
 #if !defined(A_BYTES) /* a test has less */
 #define A_BYTES (768 << 10)
 #endif
+#define FAR_BLOCKS 128 /* of B: 256 KB */
 #define LINES_OF_BLOCK (AE_BF16_BLOCK * (int)sizeof(ae_bf16) / ROW_BYTES)
 
 /* What ldtilecfg reads. */
@@ -158,6 +159,8 @@ static void strips(tile_call *call, int64_t first, int64_t last, int rest, int64
     const ae_bf16_gemm *gemm = call->gemm;
     const ae_parts b = call->b;
     const float *bias = call->bias;
+    /* Small matrices are in cache already. */
+    const bool far = gemm->terms * gemm->panels * gemm->parts > FAR_BLOCKS;
     const int64_t slices = ((to - from) * gemm->parts + SLICE - 1) / SLICE, long_ones = (to - from) % slices;
     for (int64_t q = 0; q < gemm->panels; q++) {
         call->b = ae_parts_at(b, q * gemm->terms * AE_BF16_BLOCK);
@@ -167,8 +170,8 @@ static void strips(tile_call *call, int64_t first, int64_t last, int rest, int64
             call->last = call->first + (to - from) / slices + (slice < long_ones);
             /* Behind the last slice of the panel comes the first one of the next. */
             call->ahead = (call->last < to ? call->last - call->first : gemm->terms + from - call->first) * AE_BF16_BLOCK;
-            call->lines = LINES_OF_BLOCK / (rest ? 1 : (last - first) / (2 * TILE_ROWS));
-            call->c_lines = call->first || call->start == AE_START_C ? 0 : 2 * LINES_OF_BLOCK / (call->last - call->first);
+            call->lines = far ? LINES_OF_BLOCK / (rest ? 1 : (last - first) / (2 * TILE_ROWS)) : 0;
+            call->c_lines = far && !call->first && call->start != AE_START_C ? 2 * LINES_OF_BLOCK / (call->last - call->first) : 0;
             float *panel = c + q * gemm->c_panel;
             for (int64_t row = first; row < last; row += 2 * TILE_ROWS)
                 if (rest && rest <= TILE_ROWS)
