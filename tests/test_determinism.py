@@ -57,12 +57,12 @@ GOLDEN = {
     ("curved", "float32"): "5330824e0f481845c2393e4cca2d2e4f5f0454d7695f4b885251bb3185b8a725",
     ("curved", "float64"): "db31531314c691903f0339e51c90e93de5637db9eabe574e79959aa5cffcbfac",
     ("linear", "float64"): "aaa40b6879d9303f2d68187dcf75f3676126311e925a3ba62c0e8273eb7fe626",
-    ("curved", "high"): "b7eba5b68c9e6c9d4a7f784691aad6ea524f909d0dd0810c52fde8f9cf575668",
+    ("curved", "high"): "cd5ef5069748360e6030d5e2d6d243c074a17f4858d39022ccfeba5a908af7dd",
     ("curved", "bfloat16"): "3a96606e71a25290be0d6da253b3dff6981ea2e474298a9a5570addc49b2d310",
-    ("linear", "high"): "e83ff0637410df25c8bd9ce303298785acd47526090bffb62806c5094e4b26a9",
-    ("small", "high"): "36087a8f7bdc9fbb03386a5a9857c8a2ce4309bf07a0674f3db983b22333675f",
+    ("linear", "high"): "9cbf210a6f4c73914015815369a0303dc0cdc7792b3527407cf169b2c7ec453f",
+    ("small", "high"): "f97cf611c10af63b91cf049a4f220c68aca5f49dc0971c36869576ba4341ebf3",
     ("small", "bfloat16"): "d77f8f721bc8371401b00c4d70f1d9b163248711fd1584dcdd07d706e9921e8d",
-    ("wide", "high"): "18d10bc0fa7978005b42955d32ada6069e9adb4214978136522c00a817a2144a",
+    ("wide", "high"): "79b480922502edb6f6d51becea05ec6db74a0b32e35756f38a164ed4cb4b94e5",
     ("wide", "bfloat16"): "2aa3ba5b9b5d95c35e617642fd088a23cfc2b9b52d81ffe867cc8d05e259ea14",
 }
 
