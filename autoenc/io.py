@@ -81,7 +81,8 @@ def save(model: Any, path: Path) -> None:
         Before `fit`.
     ValueError
         Where a step is something else, or a parameter is not data, such as a callable; the message names it. Where the
-        last step was fitted to pairs, whose units the scalers do not know.
+        last step was fitted to pairs, whose units the scalers do not know. Where `load` would refuse the file, for
+        instance since a scaler knows other columns than the estimator, in its words.
     TypeError
         Where the path is none.
     OSError
