@@ -401,6 +401,8 @@ def _scaled(
             allowed = model.missing == "mask" if hasattr(model, "missing") else None
             check_finite(X, "float64", "X", allow_nan=allowed)
         return _cli_rows.scaled(chosen.scale, X, list(columns) if table.named else None, folder)
+    except OverflowError as error:
+        raise CommandError(f"{table.path}: {error}") from error
     except (ValueError, TypeError) as error:
         raise _placed(table, 0, error) from error
 
