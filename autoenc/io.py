@@ -190,7 +190,8 @@ def _network(kind: type[Predictor], *beside: tuple[str, str]) -> Callable[[Store
     def make(stored: Stored, n_threads: int) -> Any:
         learned = {name: stored[attribute] for name, attribute in beside}
         fitted = _fitted(stored)
-        predictor = kind(*fitted, n_threads, learned)
+        names = {"X": stored.get("feature_names_in_"), "condition": stored.get("condition_names_in_")}
+        predictor = kind(*fitted, n_threads, learned, names)
         rehearse(stored.name, *fitted)
         return predictor
 
@@ -203,14 +204,16 @@ def _fitted(stored: Stored) -> Fitted:
 
 def _marginalized(stored: Stored, n_threads: int) -> MarginalizedPredictor:
     d, coefs, intercepts = (stored[name] for name in ("n_features_in_", "coefs_", "intercepts_"))
-    return MarginalizedPredictor(d, coefs, intercepts, stored["pivots_"], stored["_joined"], n_threads)
+    names = {"X": stored.get("feature_names_in_")}
+    return MarginalizedPredictor(d, coefs, intercepts, stored["pivots_"], stored["_joined"], n_threads, names)
 
 
 def _outliers(stored: Stored, n_threads: int) -> OutlierPredictor:
     names = ("mean_", "scale_", "_clip", "_used", "_masks", "error_", "median_", "_neighbors", "_center", "_weight")
     learned = {name.strip("_"): stored[name] for name in (*names, "offset_")}
     learned["landmarks"] = stored["_landmarks"] if stored["_neighbors"].any() else None
-    return OutlierPredictor([_fitted(member) for member in stored["estimators_"]], learned, n_threads)
+    known = {"X": stored.get("feature_names_in_")}
+    return OutlierPredictor([_fitted(member) for member in stored["estimators_"]], learned, n_threads, known)
 
 
 _MAKERS: dict[str, Callable[[Stored, int], Any]] = {
@@ -297,4 +300,7 @@ def load_predictor(path: Path, *, n_jobs: int | None = 1) -> Any:
             raise
         except (ValueError, OverflowError, RuntimeError) as error:
             raise Damaged(f"the network cannot be built: {error}") from error
-        return predictor if pipeline is None else ScaledPredictor(predictor, pipeline.scaling())
+        if pipeline is None:
+            return predictor
+        first = pipeline.before[0] if pipeline.before else stored
+        return ScaledPredictor(predictor, pipeline.scaling(), {"X": first.get("feature_names_in_")})
