@@ -26,10 +26,25 @@ if TYPE_CHECKING:
     from autoenc._marginalized import MarginalizedDenoisingAutoencoder
     from autoenc._outlier_detector import AutoencoderOutlierDetector
 
-__all__ = ["SKOPS_TRUSTED", "load", "load_predictor", "save"]
+__all__ = [
+    "SKOPS_TRUSTED",
+    "AnyPredictor",
+    "ClassifierPredictor",
+    "HashingPredictor",
+    "MarginalizedPredictor",
+    "OutlierPredictor",
+    "RegressorPredictor",
+    "ScaledPredictor",
+    "VectorQuantizedPredictor",
+    "load",
+    "load_predictor",
+    "save",
+]
 
 Path = str | os.PathLike[str]
 T = TypeVar("T")
+# What a model file may hold for `load_predictor`; those of classifiers and their kin are classes derived of Predictor.
+AnyPredictor = Predictor | MarginalizedPredictor | OutlierPredictor | ScaledPredictor
 
 # What `skops.io.load(path, trusted=SKOPS_TRUSTED)` is to trust for any estimator of this package.
 SKOPS_TRUSTED = (
@@ -178,9 +193,16 @@ def load(path: Path, expected: type[T] | None = None) -> Any:
     """
     from autoenc import _stored_estimators
 
+    _check_class(expected, "autoenc.Autoencoder")
+    return _of_class(_stored_estimators.load(path), expected, path)
+
+
+def _check_class(expected: Any, example: str) -> None:
     if expected is not None and not isinstance(expected, type):
-        raise TypeError(f"expected is {expected!r}; allowed are None and classes, such as autoenc.Autoencoder")
-    found = _stored_estimators.load(path)
+        raise TypeError(f"expected is {expected!r}; allowed are None and classes, such as {example}")
+
+
+def _of_class(found: Any, expected: type | None, path: Path) -> Any:
     if expected is not None and not isinstance(found, expected):
         raise ValueError(f"{os.fspath(path)} holds {type(found).__name__}; expected is {expected.__name__}")
     return found
@@ -236,7 +258,15 @@ _MAKERS: dict[str, Callable[[Stored, int], Any]] = {
 }
 
 
-def load_predictor(path: Path, *, n_jobs: int | None = 1) -> Any:
+@overload
+def load_predictor(path: Path, expected: None = None, *, n_jobs: int | None = 1) -> AnyPredictor: ...
+
+
+@overload
+def load_predictor(path: Path, expected: type[T], *, n_jobs: int | None = 1) -> T: ...
+
+
+def load_predictor(path: Path, expected: type[T] | None = None, *, n_jobs: int | None = 1) -> Any:
     """Read what predicts of an estimator that was saved, without scikit-learn and SciPy.
 
     The same as ``autoenc.load(path).predictor()``, and as strict. It needs NumPy, safetensors and the extension.
@@ -246,6 +276,9 @@ def load_predictor(path: Path, *, n_jobs: int | None = 1) -> Any:
     path : str or path-like
         A file that ``estimator.save(path)`` or `save` has written. Any estimator but AutoencoderImputer, which has no
         predictor.
+    expected : type, default=None
+        The class that the predictor is to be of, or a base of it: another one is an error, and type checkers know what
+        they have. They are `autoenc.Predictor` and, in `autoenc.io`, its kin. None: any.
     n_jobs : int or None, default=1
         Threads of a call, as the parameter of the same name; other values than 1 need joblib.
 
@@ -258,6 +291,8 @@ def load_predictor(path: Path, *, n_jobs: int | None = 1) -> Any:
     Raises
     ------
     ValueError
+        As `load`.
+    TypeError
         As `load`.
     OSError
         Where it cannot be read.
@@ -274,10 +309,11 @@ def load_predictor(path: Path, *, n_jobs: int | None = 1) -> Any:
     >>> model = autoenc.Autoencoder(2, max_iter=5, random_state=0).fit(X)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     model.save(Path(folder) / "iris.safetensors")
-    ...     predictor = autoenc.load_predictor(Path(folder) / "iris.safetensors")
+    ...     predictor = autoenc.load_predictor(Path(folder) / "iris.safetensors", autoenc.Predictor)
     >>> bool((predictor(X[0]) == model.transform(X[:1])[0]).all())
     True
     """
+    _check_class(expected, "autoenc.Predictor")
     threads = 1
     if n_jobs != 1:
         from autoenc._threads import n_threads  # takes joblib
@@ -300,7 +336,7 @@ def load_predictor(path: Path, *, n_jobs: int | None = 1) -> Any:
             raise
         except (ValueError, OverflowError, RuntimeError) as error:
             raise Damaged(f"the network cannot be built: {error}") from error
-        if pipeline is None:
-            return predictor
-        first = pipeline.before[0] if pipeline.before else stored
-        return ScaledPredictor(predictor, pipeline.scaling(), {"X": first.get("feature_names_in_")})
+        if pipeline is not None:
+            first = pipeline.before[0] if pipeline.before else stored
+            predictor = ScaledPredictor(predictor, pipeline.scaling(), {"X": first.get("feature_names_in_")})
+    return _of_class(predictor, expected, path)

@@ -78,7 +78,7 @@ def test_frames_go_by_the_names_of_the_fit(name, frame, tmp_path):
                 with pytest.raises(
                     ValueError,
                     match=r"^The feature names should match those that were passed during fit: of X, the order is "
-                    r"another: column 0 is 'width', and in the fit it was 'height'\. Allowed are the columns of the fit",
+                    r"another: column 0 is 'width', and in the fit it was 'height'\. Allowed are the columns of",
                 ):
                     call(wrong)
 

@@ -426,6 +426,15 @@ def test_the_class_that_is_expected(path):
     assert type(autoenc.load(path, Autoencoder)) is Autoencoder
     with pytest.raises(TypeError, match="expected is 'Autoencoder'; allowed are None and classes"):
         autoenc.load(path, "Autoencoder")
+    assert type(autoenc.load_predictor(path, autoenc.Predictor)) is autoenc.Predictor
+    with pytest.raises(ValueError, match=r"pipeline.safetensors holds Predictor; expected is OutlierPredictor"):
+        autoenc.load_predictor(path, autoenc.io.OutlierPredictor)
+    autoenc.save(made(), path)
+    assert type(autoenc.load_predictor(path, autoenc.io.ScaledPredictor)) is autoenc.io.ScaledPredictor
+    with pytest.raises(ValueError, match=r"holds ScaledPredictor; expected is Predictor"):
+        autoenc.load_predictor(path, autoenc.Predictor)
+    with pytest.raises(TypeError, match=r"expected is 3; allowed are None and classes, such as autoenc.Predictor"):
+        autoenc.load_predictor(path, 3)
 
 
 # ---- other programs ----
