@@ -46,7 +46,7 @@ T = TypeVar("T")
 # What a model file may hold for `load_predictor`; those of classifiers and their kin are classes derived of Predictor.
 AnyPredictor = Predictor | MarginalizedPredictor | OutlierPredictor | ScaledPredictor
 
-# What `skops.io.load(path, trusted=SKOPS_TRUSTED)` is to trust for any estimator of this package.
+# What `skops.io.load(path, trusted=SKOPS_TRUSTED)` is to trust for any estimator and any predictor of this package.
 SKOPS_TRUSTED = (
     *(
         f"autoenc._{module}"
@@ -59,9 +59,20 @@ SKOPS_TRUSTED = (
             "imputer.Imputing",
             "landmarks.Landmarks",
             "marginalized.MarginalizedDenoisingAutoencoder",
+            "marginalized_network.MarginalizedPredictor",
             "outlier_detector.AutoencoderOutlierDetector",
             "outlier_members.Member",
+            "outlier_scores.Fitted",
+            "outlier_scores.OutlierPredictor",
             "posterior.ImputingVariational",
+            "predictor.Predictor",
+            "predictors.ClassifierPredictor",
+            "predictors.HashingPredictor",
+            "predictors.RegressorPredictor",
+            "predictors.VectorQuantizedPredictor",
+            "scaled_predictor.ScaledPredictor",
+            "scaling.Scaling",
+            "scaling.Step",
             "sparse.SparseAutoencoder",
             "supervised.AutoencoderClassifier",
             "supervised.AutoencoderRegressor",

@@ -52,9 +52,11 @@ def frame():
 
 def predictors(model, path):
     """As an estimator makes it, from a file, and through copies."""
+    skops = pytest.importorskip("skops.io")
     autoenc.save(model, path)
     loaded = autoenc.load_predictor(path)
     found = [loaded, pickle.loads(pickle.dumps(loaded)), copy.deepcopy(loaded)]
+    found.append(skops.loads(skops.dumps(loaded), trusted=list(autoenc.io.SKOPS_TRUSTED)))
     return [*found, model.predictor()] if hasattr(model, "predictor") else found
 
 

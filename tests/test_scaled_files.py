@@ -133,6 +133,19 @@ def test_its_predictor_has_its_bits(scalers, estimator, path):
         assert_array_equal(predictor.classes, last.classes_)
 
 
+@pytest.mark.parametrize(("scalers", "estimator"), pairs())
+def test_skops_keeps_its_predictor(scalers, estimator, path):
+    skops = pytest.importorskip("skops.io")
+    autoenc.save(made(scalers, estimator), path)
+    predictor = autoenc.load_predictor(path)
+    again = skops.loads(skops.dumps(predictor), trusted=list(autoenc.io.SKOPS_TRUSTED))
+    assert type(again) is type(predictor) and type(again.predictor) is type(predictor.predictor)
+    assert len(again.scaling.steps) == len(SCALERS[scalers])
+    for method in ("score_samples", "transform", "reconstruct", "predict", "hash"):
+        if hasattr(predictor, method):
+            assert_array_equal(getattr(again, method)(X), getattr(predictor, method)(X))
+
+
 def test_the_reconstruction_of_some_columns_is_in_their_units(path):
     pipe = made("standard", "closed")
     autoenc.save(pipe, path)
