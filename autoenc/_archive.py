@@ -28,6 +28,7 @@ DTYPES = {
     "F32": "float32",
     "F64": "float64",
 }
+_CODES = {name: code for code, name in DTYPES.items()}
 WIDEST_TEXT = 2**16  # characters an entry of an array of strings may have beyond its longest
 
 
@@ -58,10 +59,14 @@ def check_installed() -> None:
 # ---- writing ----
 
 
+def dumped(configuration: Mapping[str, Any]) -> str:
+    return json.dumps(configuration, allow_nan=False, separators=(",", ":"))
+
+
 def write(path: Any, key: str, configuration: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
     """Writes a file whole, or leaves the old one as it was."""
     safetensors = _safetensors()
-    text = json.dumps(configuration, allow_nan=False, separators=(",", ":"))
+    text = dumped(configuration)
     with replacing(path) as file:
         try:
             arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
@@ -95,9 +100,10 @@ class Writer:
         if kind == "U" or (kind == "O" and all(type(entry) is str for entry in value.flat)):
             out: dict[str, Any] = {"strings": value.ravel().tolist(), "shape": list(value.shape)}
             return out if kind == "O" else {**out, "width": value.dtype.itemsize // 4}
-        if value.dtype.newbyteorder("=").name not in DTYPES.values():
+        native = value.dtype.newbyteorder("=")
+        if native.name not in DTYPES.values():
             raise ValueError(f"{at} is an array of {value.dtype}, which a model file cannot hold")
-        self.tensors[at] = value
+        self.tensors[at] = value.astype(native, copy=False)
         return {"array": at}
 
     def encode(self, value: Any, at: str) -> Any:
@@ -135,6 +141,32 @@ class Writer:
             )
         name, parameters = found
         return {"object": name, "parameters": {k: self.encode(v, f"{at}.{k}") for k, v in parameters.items()}}
+
+
+class Unwritten:
+    """The arrays of a Writer as `Reader` takes them from an open file: what is to be written can be read first."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._tensors = writer.tensors
+
+    def get_slice(self, name: str) -> "_Header":
+        return _Header(self._tensors[name])
+
+    def get_tensor(self, name: str) -> NDArray[Any]:
+        return self._tensors[name].view()
+
+
+class _Header:
+    """What a file says of an array."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._array = array
+
+    def get_dtype(self) -> str:
+        return _CODES[self._array.dtype.name]
+
+    def get_shape(self) -> list[int]:
+        return list(self._array.shape)
 
 
 # ---- reading ----
@@ -286,26 +318,27 @@ def _is_key(value: Any) -> bool:
 
 
 @contextlib.contextmanager
-def named(name: str, what: str) -> Iterator[None]:
-    """Errors of a file in the block are ValueErrors that name it.
+def named(name: str, what: str, *, written: bool = True) -> Iterator[None]:
+    """Errors of a file in the block are ValueErrors that name it. `written`: it is there, or it is about to be.
 
     Raises
     ------
     ValueError
         Where it is damaged, or something else than `what`.
     """
+    failed = f"{name} {'cannot be read' if written else 'is not written: it could not be read'} as {what}"
     safetensors = _safetensors()
     try:
         yield
     except (safetensors.SafetensorError, ValueError) as error:
         if not isinstance(error, Damaged) and name in str(error):
             raise
-        raise ValueError(f"{name} cannot be read as {what}: {error}") from error
+        raise ValueError(f"{failed}: {error}") from error
     except RecursionError as error:
-        raise ValueError(f"{name} cannot be read as {what}: its values are nested too deeply") from error
+        raise ValueError(f"{failed}: its values are nested too deeply") from error
     except (KeyError, IndexError, TypeError, AttributeError, StopIteration, OverflowError) as error:
         # What no check has foreseen is still a damaged file, and nothing of it has been given to anyone.
-        raise ValueError(f"{name} cannot be read as {what}: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{failed}: {type(error).__name__}: {error}") from error
 
 
 @contextlib.contextmanager

@@ -765,7 +765,9 @@ class BaseAutoencoder(
         """A predictor of some kind, with what it knows besides the network."""
         check_is_fitted(self)
         parameters = self.coefs_, self.intercepts_, self.other_parameters_
-        return kind(self._spec, *parameters, n_threads(n_jobs), beside)
+        learned = vars(self)
+        names = {"X": learned.get("feature_names_in_"), "condition": learned.get("condition_names_in_")}
+        return kind(self._spec, *parameters, n_threads(n_jobs), beside, names)
 
 
 def _unique(graph: Graph, name: str) -> str:

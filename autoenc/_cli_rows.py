@@ -69,12 +69,20 @@ def scaled(kind: str, X: NDArray[Any], names: Sequence[str] | None, folder: Path
 
     Two passes over blocks of a size that the number of columns fixes, so that the file, its format and the memory have
     no part in what comes out.
+
+    Raises
+    ------
+    OverflowError
+        Where values of a column are so large that their sums, squares or differences are not finite.
     """
     from sklearn import preprocessing
 
     scaler: Any = getattr(preprocessing, SCALERS[kind])()
-    for rows in row_blocks(X):
-        scaler.partial_fit(np.ascontiguousarray(X[rows]))  # the order of a sum follows that of the memory
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of columns without values; what overflows is refused below
+        for rows in row_blocks(X):
+            scaler.partial_fit(np.ascontiguousarray(X[rows]))  # the order of a sum follows that of the memory
+    _check_learned(scaler, X, names)
     if names is not None:
         scaler.feature_names_in_ = np.array(names, dtype=object)
     dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.dtype(np.float64)
@@ -82,6 +90,22 @@ def scaled(kind: str, X: NDArray[Any], names: Sequence[str] | None, folder: Path
     for rows in row_blocks(X):
         out[rows] = _transformed(scaler, X[rows])
     return scaler, out
+
+
+def _check_learned(scaler: Any, X: NDArray[Any], names: Sequence[str] | None) -> None:
+    """Refuses columns whose mean, variance or range is not finite, but those without any value."""
+    learned = [value for value in vars(scaler).values() if isinstance(value, np.ndarray)]
+    columns = np.flatnonzero(~np.logical_and.reduce([np.isfinite(value) for value in learned]))
+    if not columns.size:
+        return
+    largest = np.fmax.reduce([np.fmax.reduce(np.abs(X[rows][:, columns])) for rows in row_blocks(X)])
+    for column, value in zip(columns.tolist(), largest, strict=True):
+        if not np.isnan(value):
+            place = f"column {column}" + ("" if names is None else f" ({names[column]!r})")
+            raise OverflowError(
+                f"{place} has values up to {value.item()!r} in size, which are too large to be scaled: their sums or "
+                "squares are beyond float64; divide the column first"
+            )
 
 
 def _transformed(scaler: Any, rows: NDArray[Any]) -> NDArray[Any]:

@@ -624,4 +624,7 @@ class MarginalizedDenoisingAutoencoder(
         """
         check_is_fitted(self)
         weights = self.coefs_, self.intercepts_
-        return MarginalizedPredictor(self.n_features_in_, *weights, self.pivots_, self._joined, n_threads(n_jobs))
+        names = {"X": vars(self).get("feature_names_in_")}
+        return MarginalizedPredictor(
+            self.n_features_in_, *weights, self.pivots_, self._joined, n_threads(n_jobs), names
+        )

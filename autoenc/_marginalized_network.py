@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from autoenc import _core, _spec
 from autoenc._checks import is_sparse, read_rows, source
 from autoenc._export import Exportable
+from autoenc._names import NamedColumns, Names
 from autoenc._spec import Graph
 
 _FORMAT = 1  # of the pickled state
@@ -61,16 +62,19 @@ def network(
     )
 
 
-class MarginalizedPredictor(Exportable):
+class MarginalizedPredictor(NamedColumns, Exportable):
     """A fitted `MarginalizedDenoisingAutoencoder` without scikit-learn and SciPy, with little overhead for one row.
 
     Made by ``estimator.predictor()``. It holds a copy of the weights; its results have the estimator's bits. It can be
-    pickled, and used by several threads at once. Calling it is `transform`.
+    pickled, and used by several threads at once. Columns of a frame must have the names and the order of the fit, where
+    that had names. Calling it is `transform`.
 
     Attributes
     ----------
     n_features_in : int
         Features of a row.
+    feature_names_in : ndarray of shape (n_features_in,) or None
+        Names of the columns of X in the fit.
 
     Examples
     --------
@@ -90,8 +94,10 @@ class MarginalizedPredictor(Exportable):
         pivots: NDArray[np.intp],
         joined: bool,
         n_threads: int,
+        names: Names | None = None,
     ) -> None:
         self.n_features_in = n_features
+        self._learn_names(names)
         self._coefs, self._intercepts = ([np.array(array) for array in arrays] for arrays in (coefs, intercepts))
         self._pivots, self._joined, self._n_threads = pivots.copy(), joined, n_threads
         self._start()
@@ -104,7 +110,7 @@ class MarginalizedPredictor(Exportable):
         self._first = network(self.n_features_in, *first, "identity", joined=False, n_threads=self._n_threads)
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("n_features_in", "_coefs", "_intercepts", "_pivots", "_joined", "_n_threads")
+        names = ("n_features_in", "_coefs", "_intercepts", "_pivots", "_joined", "_n_threads", "_known")
         return {"format": _FORMAT, **{name: self.__dict__[name] for name in names}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -116,6 +122,10 @@ class MarginalizedPredictor(Exportable):
 
     def _read(self, X: Any, width: int, name: str = "X") -> tuple[Any, bool, Any]:
         return read_rows(X, width, precision=str(self._coefs[0].dtype), name=name)
+
+    def _features(self, X: Any) -> tuple[Any, bool, Any]:
+        self._check_names(X)
+        return self._read(X, self.n_features_in)
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
         """Features of rows, as `transform` of the estimator gives them.
@@ -129,7 +139,7 @@ class MarginalizedPredictor(Exportable):
         -------
         ndarray of shape (n_features_out,) or (n_samples, n_features_out)
         """
-        rows, single, out = self._read(X, self.n_features_in)
+        rows, single, out = self._features(X)
         values = self._all.run((source(rows),), self._last, dtype=out)
         return values[0] if single else values
 
@@ -147,7 +157,7 @@ class MarginalizedPredictor(Exportable):
         -------
         ndarray of shape (n_outputs,) or (n_samples, n_outputs)
         """
-        rows, single, out = self._read(X, self.n_features_in)
+        rows, single, out = self._features(X)
         values = self._first.run((source(rows),), 1, dtype=out)
         return values[0] if single else values
 
@@ -166,7 +176,7 @@ class MarginalizedPredictor(Exportable):
         float or ndarray of shape (n_samples,), float64
             Of one row a float.
         """
-        rows, single, _ = self._read(X, self.n_features_in)
+        rows, single, _ = self._features(X)
         target = rows if X_clean is None else self._read(X_clean, self.n_features_in, "X_clean")[0]
         if target.shape[0] != rows.shape[0]:
             raise ValueError(f"X_clean has {target.shape[0]} rows and X has {rows.shape[0]}; they must be pairs")

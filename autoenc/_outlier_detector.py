@@ -692,7 +692,7 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
         check_is_fitted(self)
         members = [Fitted(one._spec, one.coefs_, one.intercepts_, one.other_parameters_) for one in self.estimators_]
         learned = {**self._learned(), "offset": self.offset_}
-        return OutlierPredictor(members, learned, n_threads(n_jobs))
+        return OutlierPredictor(members, learned, n_threads(n_jobs), {"X": vars(self).get("feature_names_in_")})
 
     def as_pyod(self) -> "PyODAdapter":
         """This detector under PyOD's names and signs.

@@ -12,6 +12,7 @@ from autoenc import _core, _spec
 from autoenc._checks import is_sparse, read_rows
 from autoenc._export import Exportable
 from autoenc._landmarks import Landmarks
+from autoenc._names import NamedColumns, Names
 from autoenc._predictor import build, parameters
 from autoenc._row_blocks import row_blocks
 from autoenc._spec import Node, Spec
@@ -166,12 +167,13 @@ class Fitted(NamedTuple):
     others: dict[str, NDArray[Any]]
 
 
-class OutlierPredictor(Exportable):
+class OutlierPredictor(NamedColumns, Exportable):
     """A fitted `AutoencoderOutlierDetector` without scikit-learn and SciPy, with little overhead for one row.
 
     Made by ``detector.predictor()``. It holds a copy of what was learned, so that later changes of the detector, those
     of `offset_` by `calibrate` too, do not reach it; its results have the detector's bits. For few rows all members
-    run as one network. It can be pickled, and used by several threads at once.
+    run as one network. It can be pickled, and used by several threads at once. Columns of a frame must have the names
+    and the order of the fit, where that had names.
 
     Attributes
     ----------
@@ -179,6 +181,8 @@ class OutlierPredictor(Exportable):
         Features of a row.
     offset : float
         ``decision_function = score_samples - offset``.
+    feature_names_in : ndarray of shape (n_features_in,) or None
+        Names of the columns of X in the fit.
 
     Examples
     --------
@@ -193,7 +197,9 @@ class OutlierPredictor(Exportable):
     True
     """
 
-    def __init__(self, members: Sequence[Fitted], learned: Mapping[str, Any], n_threads: int) -> None:
+    def __init__(
+        self, members: Sequence[Fitted], learned: Mapping[str, Any], n_threads: int, names: Names | None = None
+    ) -> None:
         self._members = [
             Fitted(
                 one.spec,
@@ -207,6 +213,7 @@ class OutlierPredictor(Exportable):
             name: value.copy() if isinstance(value, np.ndarray) else value for name, value in learned.items()
         }
         self._n_threads = n_threads
+        self._learn_names(names)
         self._start()
 
     def _start(self) -> None:
@@ -239,6 +246,7 @@ class OutlierPredictor(Exportable):
             "members": self._members,
             "learned": self._learned,
             "n_threads": self._n_threads,
+            "names": self._known,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -248,6 +256,7 @@ class OutlierPredictor(Exportable):
             )
         self._members, self._learned = state["members"], state["learned"]
         self._n_threads = state["n_threads"]
+        self._known = state.get("names", {})
         self._start()
 
     def __repr__(self) -> str:
@@ -290,6 +299,7 @@ class OutlierPredictor(Exportable):
 
     def _contributions(self, X: Any) -> tuple[NDArray[np.float64], bool]:
         learned = self._learned
+        self._check_names(X)
         rows, single, _ = read_rows(X, self.n_features_in, precision="float64", allow_nan=learned["masks"])
         if rows.shape[0] <= max(1, _VALUES_AT_ONCE // self._width):
             return self._block(rows), single

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from autoenc import _bound, _condition, _core, _spec
 from autoenc._checks import check_target, is_sparse, read_rows, source
 from autoenc._export import Exportable
+from autoenc._names import NamedColumns, Names
 from autoenc._spec import Spec
 
 _FORMAT = 3  # of the pickled state
@@ -76,12 +77,13 @@ def build(
     )
 
 
-class Predictor(Exportable):
+class Predictor(NamedColumns, Exportable):
     """Codes, reconstructions and scores of a fitted autoencoder, without scikit-learn.
 
     Made by ``estimator.predictor()``. It holds a copy of the weights, so later changes of the estimator do not reach
     it, and its results have the same bits as the estimator's. It can be pickled, and used by several threads at once.
-    Columns are known by position, not by name.
+    Columns of a frame must have the names and the order of the fit, where that had names; those of anything else go by
+    position.
 
     Calling it is `transform`.
 
@@ -97,6 +99,8 @@ class Predictor(Exportable):
         Threads; results do not depend on their number.
     beside : mapping of str to object, default=None
         What predictors of some estimators know besides the network, for instance classes.
+    names : mapping of str to sequence of str, default=None
+        Names of the columns of the fit, of "X" and of "condition", where they had some.
 
     Attributes
     ----------
@@ -106,6 +110,8 @@ class Predictor(Exportable):
         Features of a code.
     n_outputs : int
         Features of a reconstruction.
+    feature_names_in : ndarray of shape (n_features_in,) or None
+        Names of the columns of X in the fit.
 
     Examples
     --------
@@ -125,6 +131,7 @@ class Predictor(Exportable):
         others: Mapping[str, NDArray[Any]],
         n_threads: int = 1,
         beside: Mapping[str, Any] | None = None,
+        names: Names | None = None,
     ) -> None:
         dtype = _spec.dtype(spec)
         self._beside = dict(beside or {})  # what a subclass knows besides the network
@@ -133,6 +140,7 @@ class Predictor(Exportable):
         self._intercepts = [np.array(a, dtype=dtype, order="C") for a in intercepts]
         self._others = {name: np.array(a, dtype=dtype, order="C") for name, a in others.items()}
         self._n_threads = n_threads
+        self._learn_names(names)
         self._start()
 
     def _start(self) -> None:
@@ -159,6 +167,7 @@ class Predictor(Exportable):
             "others": self._others,
             "n_threads": self._n_threads,
             "beside": self._beside,
+            "names": self._known,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -172,6 +181,7 @@ class Predictor(Exportable):
         self._others = state["others"]
         self._n_threads = state["n_threads"]
         self._beside = state["beside"]
+        self._known = state.get("names", {})
         self._start()
 
     def __repr__(self) -> str:
@@ -181,6 +191,10 @@ class Predictor(Exportable):
         """As the core takes it; whether it was one row; dtype of the answer."""
         allow_nan = self._masks if missing else None
         return read_rows(X, width, precision=self._spec["precision"], name=name, allow_nan=allow_nan)
+
+    def _features(self, X: Any) -> tuple[Any, bool, np.dtype[Any]]:
+        self._check_names(X)
+        return self._rows(X, self.n_features_in)
 
     def _conditions(self, condition: Any, n_rows: int, single: bool) -> tuple[Any, ...]:
         """The condition as a source, where the fit had one."""
@@ -199,6 +213,7 @@ class Predictor(Exportable):
             if len(labels) != n_rows:
                 raise ValueError(f"condition has {len(labels)} rows and X has {n_rows}; they must be pairs")
             return (_condition.one_hot(_condition.codes(labels, categories), n),)
+        self._check_names(condition, "condition")
         rows, one, _ = self._rows(condition, n, "condition", missing=False)
         if rows.shape[0] != n_rows or one != single:
             raise ValueError(f"condition has {rows.shape[0]} rows and X has {n_rows}; they must be pairs")
@@ -209,8 +224,10 @@ class Predictor(Exportable):
             found = self._core.values(X, node, what, start, self._masks and start < 0)
             if found is not None:
                 return found
-        width = self.n_features_in if start < 0 else self.n_components
-        rows, single, out = self._rows(X, width, missing=start < 0)
+        if start < 0:
+            rows, single, out = self._features(X)
+        else:
+            rows, single, out = self._rows(X, self.n_components, missing=False)
         sources = (source(rows), *self._conditions(condition, rows.shape[0], single))
         values = self._run(sources, node, what, from_node=start, dtype=out)
         return values[0] if single else values
@@ -293,7 +310,7 @@ class Predictor(Exportable):
         float or ndarray of shape (n_samples,)
             Of one row a float.
         """
-        rows, single, _ = self._rows(X, self.n_features_in)
+        rows, single, _ = self._features(X)
         sources = (source(rows), *self._conditions(condition, rows.shape[0], single))
         if X_clean is None:
             if self.n_outputs != self.n_features_in:

@@ -103,7 +103,7 @@ class ClassifierPredictor(Predictor):
         ndarray of shape (n_classes,) or (n_samples, n_classes)
             In the order of `classes`.
         """
-        rows, single, out = self._rows(X, self.n_features_in)
+        rows, single, out = self._features(X)
         sources = (source(rows), *self._conditions(condition, rows.shape[0], single))
         logits = self._run(sources, self._head, _core.VALUES, dtype=_spec.dtype(self._spec))
         found = self._run((logits,), self._probabilities, _core.VALUES, from_node=self._head, dtype=out)

@@ -25,7 +25,8 @@ class Saving:
             Before `fit`.
         ValueError
             Where a parameter is not data: a callable, such as one of `callbacks`, or a RandomState. The message names
-            it. Pickle keeps those that are importable.
+            it. Pickle keeps those that are importable. Where an attribute was changed so that `autoenc.load` would
+            refuse the file.
         OSError
             Where the file cannot be written.
         ImportError

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from autoenc._checks import read_rows
 from autoenc._export import Exportable
 from autoenc._marginalized_network import MarginalizedPredictor
+from autoenc._names import NamedColumns, Names
 from autoenc._outlier_scores import OutlierPredictor
 from autoenc._predictor import Predictor
 from autoenc._scaling import Scaling
@@ -30,14 +31,14 @@ _TO_ROWS = frozenset({"inverse_transform", "decode_indices"})
 _BOTH = frozenset({"reconstruct"})
 
 
-class ScaledPredictor(Exportable):
+class ScaledPredictor(NamedColumns, Exportable):
     """A predictor behind the scalers that its estimator was trained behind: rows go in, and come back, in their units.
 
     Made by `autoenc.load_predictor` of the file of a pipeline. It has the methods of the predictor of its estimator,
     which are those of the pipeline with `reconstruct` and its kin beside them. Codes, scores and contributions are
     what the estimator says of scaled rows. Results have the bits of the pipeline's for float64 rows, and with
-    scikit-learn 1.9 for float32 rows; earlier releases round those otherwise. Columns are known by position, not by
-    name. Calling it is `transform`.
+    scikit-learn 1.9 for float32 rows; earlier releases round those otherwise. Columns of a frame must have the
+    names and the order of the fit, where that had names. Calling it is `transform`.
 
     Parameters
     ----------
@@ -45,6 +46,8 @@ class ScaledPredictor(Exportable):
         Of the estimator.
     scaling : Scaling
         The fitted scalers.
+    names : mapping of str to sequence of str, default=None
+        Names of the columns of X in the fit of the first scaler, by "X".
 
     Attributes
     ----------
@@ -52,6 +55,8 @@ class ScaledPredictor(Exportable):
         That of the estimator, for scaled rows.
     n_features_in : int
         Features of a row.
+    feature_names_in : ndarray of shape (n_features_in,) or None
+        Names of the columns of X in the fit.
 
     Examples
     --------
@@ -72,12 +77,18 @@ class ScaledPredictor(Exportable):
     (13,)
     """
 
-    def __init__(self, predictor: Predictor | MarginalizedPredictor | OutlierPredictor, scaling: Scaling) -> None:
+    def __init__(
+        self,
+        predictor: Predictor | MarginalizedPredictor | OutlierPredictor,
+        scaling: Scaling,
+        names: Names | None = None,
+    ) -> None:
         self.predictor = predictor
         self.scaling = scaling
+        self._learn_names(names)
 
     def __reduce__(self) -> Any:
-        return type(self), (self.predictor, self.scaling)
+        return type(self), (self.predictor, self.scaling, self._known)
 
     def __repr__(self) -> str:
         return (
@@ -94,6 +105,8 @@ class ScaledPredictor(Exportable):
 
     def _scaled(self, X: Any, name: str = "X") -> Any:
         """Rows, or one, as the predictor takes them."""
+        if name == "X":
+            self._check_names(X)
         width = self.predictor.n_features_in
         rows, single, _ = read_rows(X, width, precision="float64", name=name, allow_nan=self._allow_nan())
         if rows.dtype == np.uint8:  # left to the core else

@@ -178,10 +178,10 @@ class Labels(Kind):
 
 
 class Names(Labels):
-    """Names of features."""
+    """Names of columns."""
 
-    def __init__(self) -> None:
-        super().__init__("d", required=False, ordered=False)
+    def __init__(self, letter: str) -> None:
+        super().__init__(letter, required=False, ordered=False)
 
     def read(self, raw: Any, at: str, reader: Reader, sizes: Sizes) -> Any:
         if not isinstance(raw, dict) or "strings" not in raw:
@@ -353,7 +353,7 @@ class Indicator(Kind):
 
 Schema = dict[str, Kind]
 
-FEATURES: Schema = {"n_features_in_": Whole("d", low=1), "feature_names_in_": Names()}
+FEATURES: Schema = {"n_features_in_": Whole("d", low=1), "feature_names_in_": Names("d")}
 
 
 def _network(*needs: str) -> Schema:
@@ -361,6 +361,7 @@ def _network(*needs: str) -> Schema:
         "_spec": Network(*needs),
         **FEATURES,
         "condition_categories_": Labels("conditions", required=False),
+        "condition_names_in_": Names("conditions"),
         "coefs_": Weights("weight"),
         "intercepts_": Weights("bias"),
         "other_parameters_": Others(),
@@ -468,8 +469,11 @@ SCHEMAS: dict[str, Schema] = {
 def _check_network(state: Mapping[str, Any], at: str) -> None:
     spec: Spec = state["_spec"]
     categories = state.get("condition_categories_")
-    if categories is not None and len(categories) != spec["n_conditions"]:
-        damaged(f"{at}.condition_categories_", f"has {len(categories)} labels; needed are {spec['n_conditions']}")
+    for key, what in (("condition_categories_", "labels"), ("condition_names_in_", "names")):
+        if key in state and len(state[key]) != spec["n_conditions"]:
+            damaged(f"{at}.{key}", f"has {len(state[key])} {what}; needed are {spec['n_conditions']}")
+    if categories is not None and "condition_names_in_" in state:
+        damaged(f"{at}.condition_names_in_", "is there, and the condition has labels")
     if categories is not None and categories.dtype.kind == "O":
         damaged(f"{at}.condition_categories_", "has strings without a width")
     spec["categories"] = categories

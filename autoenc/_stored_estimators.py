@@ -16,6 +16,7 @@ from autoenc._stored_checks import rehearse
 from autoenc._stored_scalers import PIPELINE, StoredPipeline
 from autoenc._whole_file import check_path
 
+WHAT = "a model of autoenc"
 INNER = ("Imputing", "ImputingVariational", "Member")  # only within others
 OUTER = tuple(name for name in _schemas.SCHEMAS if name not in INNER)
 
@@ -155,8 +156,7 @@ def save(model: Any, path: Any) -> None:
     check_path(path)
     writer = Writer(part, _write)
     if type(model) is not Pipeline:
-        configuration = {"format": FORMAT, "autoenc": __version__, "estimator": _write(model, "", writer)}
-        _archive.write(path, KEY, configuration, writer.tensors)
+        _write_checked(path, {"format": FORMAT, "autoenc": __version__, "estimator": _write(model, "", writer)}, writer)
         return
     before = _write_pipeline(model, writer)
     last = model.steps[-1][1]
@@ -172,6 +172,14 @@ def save(model: Any, path: Any) -> None:
         PIPELINE: before,
         "estimator": _write(last, "", writer),
     }
+    _write_checked(path, configuration, writer)
+
+
+def _write_checked(path: Any, configuration: Mapping[str, Any], writer: Writer) -> None:
+    """Writes what `load` reads: attributes may have been changed since the fit, and what is refused there is here."""
+    with _archive.named(check_path(path), WHAT, written=False):
+        text = _archive.parse(_archive.dumped(configuration))
+        _read(text, Reader(_archive.Unwritten(writer), list(writer.tensors), _make_part))
     _archive.write(path, KEY, configuration, writer.tensors)
 
 
@@ -253,15 +261,18 @@ def _build_pipeline(pipeline: StoredPipeline, estimator: Any) -> Any:
     return Pipeline(list(zip(pipeline.names, [*steps, estimator], strict=True)), verbose=pipeline.verbose)
 
 
+def _read(configuration: Mapping[str, Any], reader: Reader) -> Any:
+    pipeline = _stored_scalers.read(configuration, reader)
+    stored = _schemas.read_estimator(configuration.get("estimator"), "", reader, OUTER)
+    reader.finish()
+    if pipeline is None:
+        return _build(stored, "estimator")
+    _stored_scalers.check_width(pipeline, stored)
+    return _build_pipeline(pipeline, _build(stored, "estimator"))
+
+
 def load(path: Any) -> Any:
     """The estimator of a file, or the pipeline; see `autoenc.io`."""
-    with _archive.opened(path, KEY, "a model of autoenc") as (file, names, configuration):
+    with _archive.opened(path, KEY, WHAT) as (file, names, configuration):
         _archive.check_format(configuration, _stored_scalers.FORMAT, "a model")
-        reader = Reader(file, names, _make_part)
-        pipeline = _stored_scalers.read(configuration, reader)
-        stored = _schemas.read_estimator(configuration.get("estimator"), "", reader, OUTER)
-        reader.finish()
-        if pipeline is None:
-            return _build(stored, "estimator")
-        _stored_scalers.check_width(pipeline, stored)
-        return _build_pipeline(pipeline, _build(stored, "estimator"))
+        return _read(configuration, Reader(file, names, _make_part))

@@ -1,14 +1,15 @@
 """Fitted scalers before an estimator, as files of pipelines have them. NumPy and the extension only."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoenc._archive import Damaged, Reader, Writer, damaged
 from autoenc._scaling import FLAGS, SCALERS, Scaling, Step
-from autoenc._schemas import BESIDE, FEATURES, Array, Kind, Maybe, Number, Schema, Sizes, Stored, written
+from autoenc._schemas import BESIDE, FEATURES, Array, Kind, Maybe, Number, Schema, Sizes, Stored, Whole, written
 from autoenc._stored_spec import listed
 
 FORMAT = 2  # of files with a pipeline; those of an estimator alone are of format 1
@@ -16,22 +17,22 @@ PIPELINE = "pipeline"
 MOST = 16  # scalers of a pipeline
 
 
-class Counts(Kind):
-    """A number of rows, or one for each column."""
+class Weighted(Kind):
+    """Rows seen, or the sum of their weights: a number, or one for each column, whole or not."""
 
     def read(self, raw: Any, at: str, reader: Reader, sizes: Sizes) -> Any:
-        if isinstance(raw, dict) and "array" in raw:
-            return Array("iuf", "d").read(raw, at, reader, sizes)
-        return Number().read(raw, at, reader, sizes)
+        each = isinstance(raw, dict) and "array" in raw
+        value = (Array("iuf", "d") if each else Number()).read(raw, at, reader, sizes)
+        _refuse(at, np.atleast_1d(value), lambda n: np.isfinite(n) & (n >= 0), "finite numbers from 0", each=each)
+        return value
 
 
 class Factors(Array):
     """What columns are divided by, or multiplied with: NaN of those without any value."""
 
     def read(self, raw: Any, at: str, reader: Reader, sizes: Sizes) -> Any:
-        array = super().read(raw, at, reader, sizes)
-        if array.dtype.itemsize < 4 or not ((np.isfinite(array) & (array != 0.0)) | np.isnan(array)).all():
-            damaged(at, f"has {array.dtype} numbers of which one is zero or infinite")
+        array = _floats(super().read(raw, at, reader, sizes), at)
+        _refuse(at, array, lambda n: np.isnan(n) | (np.isfinite(n) & (n > 0.0)), f"finite numbers above 0{_OR_NAN}")
         return array
 
 
@@ -39,29 +40,45 @@ class Shifts(Array):
     """What columns are moved by."""
 
     def read(self, raw: Any, at: str, reader: Reader, sizes: Sizes) -> Any:
-        array = super().read(raw, at, reader, sizes)
-        if array.dtype.itemsize < 4 or np.isinf(array).any():
-            damaged(at, f"has {array.dtype} numbers of which one is infinite")
+        array = _floats(super().read(raw, at, reader, sizes), at)
+        _refuse(at, array, lambda n: ~np.isinf(n), f"finite numbers{_OR_NAN}")
         return array
+
+
+_OR_NAN = ", and NaN of columns without any value"
+
+
+def _floats(array: NDArray[Any], at: str) -> NDArray[Any]:
+    if array.dtype.itemsize < 4:
+        damaged(at, f"is an array of {array.dtype}; allowed are float32 and float64")
+    return array
+
+
+def _refuse(at: str, array: NDArray[Any], allows: Callable[[Any], Any], allowed: str, *, each: bool = True) -> None:
+    """Refuses numbers that are not allowed; the message has the first one and, of numbers by column, its column."""
+    wrong = ~allows(array)
+    if wrong.any():
+        column = int(wrong.argmax())
+        damaged(at, f"is {array[column].item()!r}{f' in column {column}' if each else ''}; allowed are {allowed}")
 
 
 _SHIFTS, _FACTORS, _NUMBERS = Shifts("f", "d"), Factors("f", "d"), Array("f", "d")
 _SCHEMAS: dict[str, Schema] = {
     "StandardScaler": {
         **FEATURES,
-        "n_samples_seen_": Counts(),
+        "n_samples_seen_": Weighted(),
         "mean_": Maybe(_SHIFTS),
         "var_": Maybe(_NUMBERS),
         "scale_": Maybe(_FACTORS),
     },
     "MinMaxScaler": {
         **FEATURES,
-        "n_samples_seen_": Counts(),
+        "n_samples_seen_": Whole(low=1),
         "min_": _SHIFTS,
         "scale_": _FACTORS,
         **dict.fromkeys(("data_min_", "data_max_", "data_range_"), _NUMBERS),
     },
-    "MaxAbsScaler": {**FEATURES, "n_samples_seen_": Counts(), "max_abs_": _NUMBERS, "scale_": _FACTORS},
+    "MaxAbsScaler": {**FEATURES, "n_samples_seen_": Whole(low=1), "max_abs_": _NUMBERS, "scale_": _FACTORS},
     "RobustScaler": {**FEATURES, "center_": Maybe(_SHIFTS), "scale_": Maybe(_FACTORS)},
 }
 _PARAMETERS = {
@@ -102,6 +119,22 @@ def _parameters(name: str, raw: Any, at: str, reader: Reader) -> dict[str, Any]:
         ):
             damaged(f"{at}.{key}", f"is {found!r}; allowed are two numbers, the lower one first")
     return out
+
+
+def _check_gaps(stored: Stored, at: str) -> None:
+    """A column without any value has NaN in all that was learned of it, and no other column has one."""
+    arrays = {key: value for key, value in stored.items() if key != "n_samples_seen_" and isinstance(value, np.ndarray)}
+    arrays.pop("feature_names_in_", None)
+    for key, array in arrays.items():
+        for other, values in arrays.items():
+            wrong = np.isnan(array) & ~np.isnan(values)
+            if wrong.any():
+                column = int(wrong.argmax())
+                damaged(
+                    f"{at}.{key}",
+                    f"is nan in column {column}, of which {other} is {values[column].item()!r}; allowed is NaN of "
+                    "columns without any value",
+                )
 
 
 class StoredPipeline:
@@ -145,6 +178,7 @@ def read(configuration: Mapping[str, Any], reader: Reader) -> StoredPipeline | N
         for flag, key in FLAGS.get(kind, ()):
             if stored.parameters.get(flag, True) and learned[key] is None:
                 damaged(f"{at}.{key}", f"is null, and {flag} is true")
+        _check_gaps(stored, at)
         before.append(stored)
         names.append(one["name"])
     names.append(raw["name"])

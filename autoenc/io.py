@@ -26,12 +26,27 @@ if TYPE_CHECKING:
     from autoenc._marginalized import MarginalizedDenoisingAutoencoder
     from autoenc._outlier_detector import AutoencoderOutlierDetector
 
-__all__ = ["SKOPS_TRUSTED", "load", "load_predictor", "save"]
+__all__ = [
+    "SKOPS_TRUSTED",
+    "AnyPredictor",
+    "ClassifierPredictor",
+    "HashingPredictor",
+    "MarginalizedPredictor",
+    "OutlierPredictor",
+    "RegressorPredictor",
+    "ScaledPredictor",
+    "VectorQuantizedPredictor",
+    "load",
+    "load_predictor",
+    "save",
+]
 
 Path = str | os.PathLike[str]
 T = TypeVar("T")
+# What a model file may hold for `load_predictor`; those of classifiers and their kin are classes derived of Predictor.
+AnyPredictor = Predictor | MarginalizedPredictor | OutlierPredictor | ScaledPredictor
 
-# What `skops.io.load(path, trusted=SKOPS_TRUSTED)` is to trust for any estimator of this package.
+# What `skops.io.load(path, trusted=SKOPS_TRUSTED)` is to trust for any estimator and any predictor of this package.
 SKOPS_TRUSTED = (
     *(
         f"autoenc._{module}"
@@ -44,9 +59,20 @@ SKOPS_TRUSTED = (
             "imputer.Imputing",
             "landmarks.Landmarks",
             "marginalized.MarginalizedDenoisingAutoencoder",
+            "marginalized_network.MarginalizedPredictor",
             "outlier_detector.AutoencoderOutlierDetector",
             "outlier_members.Member",
+            "outlier_scores.Fitted",
+            "outlier_scores.OutlierPredictor",
             "posterior.ImputingVariational",
+            "predictor.Predictor",
+            "predictors.ClassifierPredictor",
+            "predictors.HashingPredictor",
+            "predictors.RegressorPredictor",
+            "predictors.VectorQuantizedPredictor",
+            "scaled_predictor.ScaledPredictor",
+            "scaling.Scaling",
+            "scaling.Step",
             "sparse.SparseAutoencoder",
             "supervised.AutoencoderClassifier",
             "supervised.AutoencoderRegressor",
@@ -81,7 +107,8 @@ def save(model: Any, path: Path) -> None:
         Before `fit`.
     ValueError
         Where a step is something else, or a parameter is not data, such as a callable; the message names it. Where the
-        last step was fitted to pairs, whose units the scalers do not know.
+        last step was fitted to pairs, whose units the scalers do not know. Where `load` would refuse the file, for
+        instance since a scaler knows other columns than the estimator, in its words.
     TypeError
         Where the path is none.
     OSError
@@ -177,9 +204,16 @@ def load(path: Path, expected: type[T] | None = None) -> Any:
     """
     from autoenc import _stored_estimators
 
+    _check_class(expected, "autoenc.Autoencoder")
+    return _of_class(_stored_estimators.load(path), expected, path)
+
+
+def _check_class(expected: Any, example: str) -> None:
     if expected is not None and not isinstance(expected, type):
-        raise TypeError(f"expected is {expected!r}; allowed are None and classes, such as autoenc.Autoencoder")
-    found = _stored_estimators.load(path)
+        raise TypeError(f"expected is {expected!r}; allowed are None and classes, such as {example}")
+
+
+def _of_class(found: Any, expected: type | None, path: Path) -> Any:
     if expected is not None and not isinstance(found, expected):
         raise ValueError(f"{os.fspath(path)} holds {type(found).__name__}; expected is {expected.__name__}")
     return found
@@ -189,7 +223,8 @@ def _network(kind: type[Predictor], *beside: tuple[str, str]) -> Callable[[Store
     def make(stored: Stored, n_threads: int) -> Any:
         learned = {name: stored[attribute] for name, attribute in beside}
         fitted = _fitted(stored)
-        predictor = kind(*fitted, n_threads, learned)
+        names = {"X": stored.get("feature_names_in_"), "condition": stored.get("condition_names_in_")}
+        predictor = kind(*fitted, n_threads, learned, names)
         rehearse(stored.name, *fitted)
         return predictor
 
@@ -202,14 +237,16 @@ def _fitted(stored: Stored) -> Fitted:
 
 def _marginalized(stored: Stored, n_threads: int) -> MarginalizedPredictor:
     d, coefs, intercepts = (stored[name] for name in ("n_features_in_", "coefs_", "intercepts_"))
-    return MarginalizedPredictor(d, coefs, intercepts, stored["pivots_"], stored["_joined"], n_threads)
+    names = {"X": stored.get("feature_names_in_")}
+    return MarginalizedPredictor(d, coefs, intercepts, stored["pivots_"], stored["_joined"], n_threads, names)
 
 
 def _outliers(stored: Stored, n_threads: int) -> OutlierPredictor:
     names = ("mean_", "scale_", "_clip", "_used", "_masks", "error_", "median_", "_neighbors", "_center", "_weight")
     learned = {name.strip("_"): stored[name] for name in (*names, "offset_")}
     learned["landmarks"] = stored["_landmarks"] if stored["_neighbors"].any() else None
-    return OutlierPredictor([_fitted(member) for member in stored["estimators_"]], learned, n_threads)
+    known = {"X": stored.get("feature_names_in_")}
+    return OutlierPredictor([_fitted(member) for member in stored["estimators_"]], learned, n_threads, known)
 
 
 _MAKERS: dict[str, Callable[[Stored, int], Any]] = {
@@ -232,7 +269,15 @@ _MAKERS: dict[str, Callable[[Stored, int], Any]] = {
 }
 
 
-def load_predictor(path: Path, *, n_jobs: int | None = 1) -> Any:
+@overload
+def load_predictor(path: Path, expected: None = None, *, n_jobs: int | None = 1) -> AnyPredictor: ...
+
+
+@overload
+def load_predictor(path: Path, expected: type[T], *, n_jobs: int | None = 1) -> T: ...
+
+
+def load_predictor(path: Path, expected: type[T] | None = None, *, n_jobs: int | None = 1) -> Any:
     """Read what predicts of an estimator that was saved, without scikit-learn and SciPy.
 
     The same as ``autoenc.load(path).predictor()``, and as strict. It needs NumPy, safetensors and the extension.
@@ -242,6 +287,9 @@ def load_predictor(path: Path, *, n_jobs: int | None = 1) -> Any:
     path : str or path-like
         A file that ``estimator.save(path)`` or `save` has written. Any estimator but AutoencoderImputer, which has no
         predictor.
+    expected : type, default=None
+        The class that the predictor is to be of, or a base of it: another one is an error, and type checkers know what
+        they have. They are `autoenc.Predictor` and, in `autoenc.io`, its kin. None: any.
     n_jobs : int or None, default=1
         Threads of a call, as the parameter of the same name; other values than 1 need joblib.
 
@@ -254,6 +302,8 @@ def load_predictor(path: Path, *, n_jobs: int | None = 1) -> Any:
     Raises
     ------
     ValueError
+        As `load`.
+    TypeError
         As `load`.
     OSError
         Where it cannot be read.
@@ -270,10 +320,11 @@ def load_predictor(path: Path, *, n_jobs: int | None = 1) -> Any:
     >>> model = autoenc.Autoencoder(2, max_iter=5, random_state=0).fit(X)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     model.save(Path(folder) / "iris.safetensors")
-    ...     predictor = autoenc.load_predictor(Path(folder) / "iris.safetensors")
+    ...     predictor = autoenc.load_predictor(Path(folder) / "iris.safetensors", autoenc.Predictor)
     >>> bool((predictor(X[0]) == model.transform(X[:1])[0]).all())
     True
     """
+    _check_class(expected, "autoenc.Predictor")
     threads = 1
     if n_jobs != 1:
         from autoenc._threads import n_threads  # takes joblib
@@ -296,4 +347,7 @@ def load_predictor(path: Path, *, n_jobs: int | None = 1) -> Any:
             raise
         except (ValueError, OverflowError, RuntimeError) as error:
             raise Damaged(f"the network cannot be built: {error}") from error
-        return predictor if pipeline is None else ScaledPredictor(predictor, pipeline.scaling())
+        if pipeline is not None:
+            first = pipeline.before[0] if pipeline.before else stored
+            predictor = ScaledPredictor(predictor, pipeline.scaling(), {"X": first.get("feature_names_in_")})
+    return _of_class(predictor, expected, path)

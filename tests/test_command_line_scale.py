@@ -127,6 +127,37 @@ def test_what_cannot_be_scaled_is_named(csv, tmp_path, capsys):
         assert message in error and error.endswith(f"({csv}, line 41)")
 
 
+@pytest.mark.parametrize(
+    ("kind", "size"), [("standard", 1e304), ("standard", 1e160), ("standard", 1.7e308), ("minmax", 1.7e308)]
+)
+def test_values_that_are_too_large_to_be_scaled_are_named(kind, size, tmp_path, capsys):
+    rows = X.copy()
+    rows[:, 2] = np.linspace(-0.25, 0.75, 60) * size
+    rows[50, 2] = -size
+    if kind == "standard":
+        rows[40, 2] = np.nan
+    more = ("--scale", kind, *QUICK, "--param", "missing=mask")
+    expected = (
+        f"values up to {size!r} in size, which are too large to be scaled: their sums or squares are beyond float64"
+    )
+    csv = write_csv(tmp_path / "data.csv", rows)
+    error = answer(capsys, "train", csv, "-o", tmp_path / "m", "--ignore", "kind", *more, status=1)["error"]
+    assert error == f"{csv}: column 2 ('depth') has {expected}; divide the column first"
+    np.save(tmp_path / "data.npy", rows)
+    assert call("train", tmp_path / "data.npy", "-o", tmp_path / "m", *more) == 1
+    err = capsys.readouterr().err
+    assert f"{tmp_path / 'data.npy'}: column 2 has {expected}" in err
+    assert "overflow" not in err and "NaN" not in err and not (tmp_path / "m").exists()
+
+
+def test_large_values_and_columns_without_any_are_scaled(tmp_path):
+    rows = np.where(np.arange(4) == 1, np.nan, X)
+    rows[:, 2] = np.linspace(-1e150, 1e150, 60)
+    for kind in ("standard", "minmax"):
+        scaled = _cli_rows.scaled(kind, rows.copy(), NAMES, tmp_path)[1]
+        assert np.isnan(scaled[:, 1]).all() and np.isfinite(scaled[:, [0, 2, 3]]).all()
+
+
 def test_rows_with_gaps_may_be_scaled(csv, tmp_path, capsys):
     lines = csv.read_text().splitlines()
     lines[40] = "1,,3,4,a"

@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 
+import autoenc
 from autoenc import (
     Autoencoder,
     AutoencoderClassifier,
@@ -317,7 +318,7 @@ def test_declarations_against_what_is_given(X, at):
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_names_of_columns_are_those_of_the_fit(X, at, library):
+def test_names_of_columns_are_those_of_the_fit(X, at, library, tmp_path):
     DataFrame = pytest.importorskip(library).DataFrame
     frame = DataFrame({"age": np.arange(N) / N, "income": at / 2})
     values = np.column_stack([np.arange(N) / N, at / 2])
@@ -335,8 +336,17 @@ def test_names_of_columns_are_those_of_the_fit(X, at, library):
         small().fit(X, condition=frame, X_val=(X, swapped))
     with pytest.warns(UserWarning, match="condition has no names of columns, and that of the fit had some"):
         model.transform(X, condition=values)
-    again = pickle.loads(pickle.dumps(model))
-    assert again.condition_names_in_.tolist() == ["age", "income"]
+    model.save(tmp_path / "model")
+    for again in (pickle.loads(pickle.dumps(model)), autoenc.load(tmp_path / "model")):
+        assert again.condition_names_in_.tolist() == ["age", "income"]
+        assert_array_equal(again.transform(X, condition=frame), model.transform(X, condition=frame))
+    for predictor in (model.predictor(), autoenc.load_predictor(tmp_path / "model")):
+        assert_array_equal(predictor.transform(X, condition=frame), model.transform(X, condition=frame))
+        assert_array_equal(predictor.transform(X, condition=values), model.transform(X, condition=frame))
+        match = "of condition, the order is another: column 0 is 'income', and in the fit it was 'age'"
+        for call in (predictor.transform, predictor.score_samples, predictor.reconstruct):
+            with pytest.raises(ValueError, match=match):
+                call(X, condition=swapped)
     with pytest.warns(UserWarning, match="condition has names of columns, and that of the fit had none"):
         small().fit(X, condition=values).transform(X, condition=frame)
     assert not hasattr(model.fit(X, condition=NAMES[at]), "condition_names_in_")

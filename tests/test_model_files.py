@@ -28,6 +28,8 @@ from autoenc import (
     _stored_scalers,
     _stored_spec,
 )
+from autoenc._outlier_scores import Fitted
+from autoenc._scaling import Scaling, Step
 from autoenc.losses import ColumnLoss
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -701,10 +703,24 @@ def test_skops_reads_what_it_is_told_to_trust(kind, models):
     assert_equal(answers(model, kind), answers(again, kind))
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "imputer" not in kind])
+def test_skops_keeps_predictors(kind, models):
+    skops = pytest.importorskip("skops.io")
+    from autoenc.io import SKOPS_TRUSTED
+
+    predictor = models(kind).predictor()
+    again = skops.loads(skops.dumps(predictor), trusted=list(SKOPS_TRUSTED))
+    assert type(again) is type(predictor)
+    assert_equal(answers(predictor, kind), answers(again, kind))
+
+
 def test_the_list_for_skops_has_every_class():
     from autoenc.io import SKOPS_TRUSTED
 
     classes = [*_stored_estimators.classes().values(), *_stored_estimators.parts().values()]
+    public = [getattr(autoenc.io, name) for name in autoenc.io.__all__]
+    classes += [thing for thing in public if isinstance(thing, type)]
+    classes += [autoenc.Predictor, Scaling, Step, Fitted]
     assert {f"{cls.__module__}.{cls.__qualname__}" for cls in classes} <= set(SKOPS_TRUSTED)
 
 

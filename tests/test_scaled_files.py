@@ -4,6 +4,7 @@ import copy
 import ctypes
 import json
 import pickle
+import re
 import shutil
 import struct
 import subprocess
@@ -31,6 +32,7 @@ from autoenc import (
     MarginalizedDenoisingAutoencoder,
     VectorQuantizedAutoencoder,
     _core,
+    _stored_estimators,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -129,6 +131,19 @@ def test_its_predictor_has_its_bits(scalers, estimator, path):
         assert_allclose(predictor.decode_indices(numbers), predictor.reconstruct(X), rtol=1e-6)  # of float32
     if hasattr(last, "classes_"):
         assert_array_equal(predictor.classes, last.classes_)
+
+
+@pytest.mark.parametrize(("scalers", "estimator"), pairs())
+def test_skops_keeps_its_predictor(scalers, estimator, path):
+    skops = pytest.importorskip("skops.io")
+    autoenc.save(made(scalers, estimator), path)
+    predictor = autoenc.load_predictor(path)
+    again = skops.loads(skops.dumps(predictor), trusted=list(autoenc.io.SKOPS_TRUSTED))
+    assert type(again) is type(predictor) and type(again.predictor) is type(predictor.predictor)
+    assert len(again.scaling.steps) == len(SCALERS[scalers])
+    for method in ("score_samples", "transform", "reconstruct", "predict", "hash"):
+        if hasattr(predictor, method):
+            assert_array_equal(getattr(again, method)(X), getattr(predictor, method)(X))
 
 
 def test_the_reconstruction_of_some_columns_is_in_their_units(path):
@@ -280,23 +295,125 @@ def test_damaged_pipelines_are_refused(name, path):
         assert str(other) in str(error.value)
 
 
-@pytest.mark.parametrize("value", [0.0, np.inf])
-def test_factors_that_cannot_be_are_refused(value, path):
-    pipe = made()
-    pipe[0].scale_[3] = value
-    autoenc.save(pipe, path)
-    for read in (autoenc.load, autoenc.load_predictor):
-        with pytest.raises(ValueError, match=r"pipeline.0.scale_ has float64 numbers of which one is zero or infinite"):
-            read(path)
+def altered(step, **values):
+    """A change of a fitted pipeline; a pair is a value for one column."""
+
+    def change(pipe):
+        for name, value in values.items():
+            if isinstance(value, tuple):
+                getattr(pipe[step], name)[value[0]] = value[1]
+            else:
+                setattr(pipe[step], name, value)
+
+    return change
 
 
-def test_scalers_of_other_widths_are_refused(path):
-    pipe = made()
+def narrower(pipe):
     pipe.steps[0] = ("standardscaler", StandardScaler().fit(X[:, :5]))
-    autoenc.save(pipe, path)
+
+
+POSITIVE = "allowed are finite numbers above 0, and NaN of columns without any value"
+COUNTS = "allowed are finite numbers from 0"
+WHOLE = f"allowed are whole numbers from 1 to {2**62}"
+UNREADABLE = {
+    "zero": ("standard", altered(0, scale_=(3, 0.0)), f"pipeline.0.scale_ is 0.0 in column 3; {POSITIVE}"),
+    "infinite": ("standard", altered(0, scale_=(3, np.inf)), f"pipeline.0.scale_ is inf in column 3; {POSITIVE}"),
+    "negative": ("robust", altered(0, scale_=(0, -2.5)), f"pipeline.0.scale_ is -2.5 in column 0; {POSITIVE}"),
+    "minmax": ("minmax", altered(0, scale_=(12, -1.0)), f"pipeline.0.scale_ is -1.0 in column 12; {POSITIVE}"),
+    "second": ("two", altered(1, scale_=(1, -1.0)), f"pipeline.1.scale_ is -1.0 in column 1; {POSITIVE}"),
+    "nan": (
+        "maxabs",
+        altered(0, scale_=(2, np.nan)),
+        "pipeline.0.scale_ is nan in column 2, of which max_abs_ is 3.23",
+    ),
+    "nan mean": (
+        "standard",
+        altered(0, mean_=(2, np.nan)),
+        "pipeline.0.mean_ is nan in column 2, of which var_ is 0.07",
+    ),
+    "moved": ("standard", altered(0, mean_=(4, -np.inf)), "pipeline.0.mean_ is -inf in column 4; allowed are finite"),
+    "half": (
+        "standard",
+        altered(0, scale_=np.ones(13, np.float16)),
+        "pipeline.0.scale_ is an array of float16; allowed",
+    ),
+    "short": ("standard", altered(0, scale_=np.ones(4)), r"pipeline.0.scale_ has shape (4,); needed is (13)"),
+    "width": ("standard", narrower, "pipeline.0 is of 5 columns; the estimator has 13"),
+    "counts": ("standard", altered(0, n_samples_seen_=-4), f"pipeline.0.n_samples_seen_ is -4; {COUNTS}"),
+    "no number": ("standard", altered(0, n_samples_seen_=np.float64("nan")), f"n_samples_seen_ is nan; {COUNTS}"),
+    "each": (
+        "standard",
+        altered(0, n_samples_seen_=np.where(np.arange(13) == 5, -1, 178)),
+        f"pipeline.0.n_samples_seen_ is -1 in column 5; {COUNTS}",
+    ),
+    "shape": (
+        "standard",
+        altered(0, n_samples_seen_=np.full(3, 178)),
+        "pipeline.0.n_samples_seen_ has shape (3,); needed is (13)",
+    ),
+    "fraction": ("minmax", altered(0, n_samples_seen_=2.5), f"pipeline.0.n_samples_seen_ is 2.5; {WHOLE}"),
+    "none": ("maxabs", altered(0, n_samples_seen_=0), f"pipeline.0.n_samples_seen_ is 0; {WHOLE}"),
+    "by column": ("minmax", altered(0, n_samples_seen_=np.full(13, 178)), "pipeline.0.n_samples_seen_ is array"),
+    "weight": ("standard", lambda pipe: spoil(pipe[1]), "coefs_[0] has nan at [1, 2]; every weight must be finite"),
+}
+
+
+def spoil(model):
+    model.coefs_[0] = model.coefs_[0].copy()
+    model.coefs_[0][1, 2] = np.nan
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_is_not_read_is_not_written_either(name, path, monkeypatch):
+    scalers, change, message = UNREADABLE[name]
+    pipe = made(scalers)
+    change(pipe)
+    path.write_text("as before")
+    message = re.escape(message)
+    with pytest.raises(ValueError, match=f"{path} is not written: it could not be read as a model of .*{message}"):
+        autoenc.save(pipe, path)
+    assert path.read_text() == "as before" and list(path.parent.iterdir()) == [path]
+    with monkeypatch.context() as unchecked:
+        unchecked.setattr(_stored_estimators, "_read", lambda *_: None)
+        autoenc.save(pipe, path)
     for read in (autoenc.load, autoenc.load_predictor):
-        with pytest.raises(ValueError, match=r"pipeline.0 is of 5 columns; the estimator has 13"):
+        with pytest.raises(ValueError, match=f"{path} cannot be read as a model of autoenc: .*{message}"):
             read(path)
+
+
+def test_an_estimator_alone_that_is_not_read_is_not_written(path):
+    model = Autoencoder(2, **SMALL).fit(X)
+    spoil(model)
+    with pytest.raises(ValueError, match=r"is not written: .* coefs_\[0\] has nan at \[1, 2\]"):
+        model.save(path)
+    assert not path.exists()
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered", "ignore:All-NaN slice", "ignore:Mean of empty")
+def test_sums_of_weights_and_columns_without_values_are_read(path):
+    weights = np.random.default_rng(0).random(len(X))
+    holes = np.where(np.arange(13) == 4, np.nan, X)
+    holes[0, 2] = np.nan
+    for scaler, given in (
+        (StandardScaler(), {"sample_weight": weights}),
+        (StandardScaler(), {}),
+        (MinMaxScaler(), {}),
+        (RobustScaler(), {}),
+        (MaxAbsScaler(), {}),
+    ):
+        for rows in (X, holes):
+            pipe = make_pipeline(scaler, Autoencoder(2, missing="mask", **SMALL))
+            pipe.fit(rows, **{f"{pipe.steps[0][0]}__{name}": value for name, value in given.items()})
+            autoenc.save(pipe, path)
+            assert_array_equal(autoenc.load(path).transform(rows), pipe.transform(rows))
+            assert_array_equal(autoenc.load_predictor(path).transform(rows), pipe.transform(rows))
+
+
+def test_bytes_in_the_other_order_are_written_as_they_are_read(path):
+    pipe = made()
+    pipe[0].scale_ = pipe[0].scale_.astype(">f8")
+    autoenc.save(pipe, path)
+    assert_array_equal(autoenc.load(path)[0].scale_, pipe[0].scale_)
 
 
 def test_predicting_needs_no_scikit_learn(path, run_python):
@@ -322,6 +439,15 @@ def test_the_class_that_is_expected(path):
     assert type(autoenc.load(path, Autoencoder)) is Autoencoder
     with pytest.raises(TypeError, match="expected is 'Autoencoder'; allowed are None and classes"):
         autoenc.load(path, "Autoencoder")
+    assert type(autoenc.load_predictor(path, autoenc.Predictor)) is autoenc.Predictor
+    with pytest.raises(ValueError, match=r"pipeline.safetensors holds Predictor; expected is OutlierPredictor"):
+        autoenc.load_predictor(path, autoenc.io.OutlierPredictor)
+    autoenc.save(made(), path)
+    assert type(autoenc.load_predictor(path, autoenc.io.ScaledPredictor)) is autoenc.io.ScaledPredictor
+    with pytest.raises(ValueError, match=r"holds ScaledPredictor; expected is Predictor"):
+        autoenc.load_predictor(path, autoenc.Predictor)
+    with pytest.raises(TypeError, match=r"expected is 3; allowed are None and classes, such as autoenc.Predictor"):
+        autoenc.load_predictor(path, 3)
 
 
 # ---- other programs ----

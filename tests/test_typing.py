@@ -11,12 +11,19 @@ pytest.importorskip("mypy")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LOADED = """
 import autoenc
-from autoenc import Autoencoder, AutoencoderOutlierDetector
+from autoenc import Autoencoder, AutoencoderOutlierDetector, Predictor
+from autoenc.io import ClassifierPredictor, ScaledPredictor
 
 reveal_type(autoenc.load("a", Autoencoder))
 reveal_type(autoenc.load("a", AutoencoderOutlierDetector).predict)
 reveal_type(autoenc.load("a"))
 autoenc.load("a", 3)
+reveal_type(autoenc.load_predictor("a"))
+reveal_type(autoenc.load_predictor("a", n_jobs=2).score_samples([1.0]))
+reveal_type(autoenc.load_predictor("a", Predictor)([1.0]))
+reveal_type(autoenc.load_predictor("a", ClassifierPredictor, n_jobs=None))
+reveal_type(autoenc.load_predictor("a", ScaledPredictor).feature_names_in)
+autoenc.load_predictor("a").predict_proba([1.0])
 """
 # Without types of their own, or not installed where the tests run.
 UNTYPED = ("sklearn", "scipy", "skops", "matplotlib", "pandas", "onnx", "onnxruntime", "skl2onnx", "torch", "keras")
@@ -48,3 +55,11 @@ def test_pages_and_files_are_typed(checkout, environment, tmp_path):
     assert "def (X: Any) ->" in loaded[1]
     assert "autoenc._base.BaseAutoencoder | autoenc._marginalized." in loaded[2]
     assert loaded[3].startswith("error: No overload variant of")
+    loaded = [line for line in loaded if not line.startswith("note: ") or "Revealed" in line]
+    for name in ("Predictor", "MarginalizedPredictor", "OutlierPredictor", "ScaledPredictor"):
+        assert f".{name}" in loaded[4]
+    assert loaded[5] == 'note: Revealed type is "Any"'  # a float of one row, else an array
+    assert "numpy.ndarray" in loaded[6]
+    assert loaded[7] == 'note: Revealed type is "autoenc._predictors.ClassifierPredictor"'
+    assert "numpy.ndarray" in loaded[8] and loaded[8].endswith(' | None"')
+    assert loaded[9].startswith('error: Item "Predictor" of') and 'no attribute "predict_proba"' in loaded[9]

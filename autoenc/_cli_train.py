@@ -1,0 +1,188 @@
+"""``python -m autoenc train``: a model from a table."""
+
+import argparse
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoenc import _archive, _cli_rows, _tables, io
+from autoenc._checks import check_finite
+from autoenc._cli_shared import CommandError, Progress, UsageError, check_threads, labels, open_table, placed
+from autoenc._tables import Block, Table
+from autoenc._whole_file import check_writable
+
+SCALING = ("AutoencoderOutlierDetector", "AutoencoderImputer")  # scale columns by themselves
+
+
+def _parameters(chosen: argparse.Namespace, cls: Any) -> dict[str, Any]:
+    from autoenc import _cli_values
+
+    known = cls._get_param_names()
+    out: dict[str, Any] = {}
+    for name, value in (
+        ("random_state", chosen.seed),
+        ("n_components", chosen.n_components),
+        ("n_jobs", chosen.n_jobs),
+    ):
+        if value is not None and (name in known or name == "n_components"):
+            out[name] = value
+    for text in chosen.param:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise UsageError(f"--param {text}: needed is NAME=VALUE")
+        try:
+            out[name.strip()] = _cli_values.parse(value)
+        except ValueError as error:
+            raise UsageError(f"--param {text}: {error}") from error
+    for name in out:
+        if name not in known:
+            raise UsageError(f"{cls.__name__} has no parameter {name!r}; there are {', '.join(known)}")
+    return out
+
+
+def _check_parameters(model: Any) -> None:
+    """Refuses parameters that no table would suit, before one is read."""
+    try:
+        model._validate_params()
+        values = list(model.get_params(deep=False).values())
+        while values:
+            value = values.pop()
+            if isinstance(value, (list, tuple)):
+                values += value
+            elif hasattr(value, "validate"):  # a part, with parameters of its own
+                value.validate()
+        for check in ("_check_options", "_hidden_layers"):
+            if hasattr(model, check):
+                getattr(model, check)()
+        check_threads(getattr(model, "n_jobs", None))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _whole(table: Table, columns: Sequence[str], others: Sequence[str], progress: Progress, folder: Path) -> Block:
+    """All rows. An array in a file stays where it is."""
+    if isinstance(table, _tables.ArrayTable) and table.n_rows and list(columns) == table.names and not others:
+        return Block(table.array, {})
+    texts = {name: list[str]() for name in others}
+    with _cli_rows.Gathered(folder) as rows:
+        for block in table.blocks(columns, others):
+            rows.add(block.numbers)
+            for name, text in block.others.items():
+                texts[name] += text
+            progress.say(f"{rows.n} rows read")
+        if not rows.n:
+            raise CommandError(f"{table.path}: there are no rows")
+        return Block(rows.array(), texts)
+
+
+def _scaled(
+    chosen: argparse.Namespace, model: Any, table: Table, columns: Sequence[str], X: NDArray[Any], folder: Path
+) -> tuple[Any, NDArray[Any]]:
+    """The scaler that --scale asks for, and scaled rows."""
+    try:
+        if X.dtype in (np.float32, np.float64):  # by row and column, which the scaler's own check does not name
+            allowed = model.missing == "mask" if hasattr(model, "missing") else None
+            check_finite(X, "float64", "X", allow_nan=allowed)
+        return _cli_rows.scaled(chosen.scale, X, list(columns) if table.named else None, folder)
+    except OverflowError as error:
+        raise CommandError(f"{table.path}: {error}") from error
+    except (ValueError, TypeError) as error:
+        raise placed(table, 0, error) from error
+
+
+def _callback(progress: Progress) -> Callable[[Any], None]:
+    from autoenc._training import FINE_TUNE
+
+    def say(state: Any) -> None:
+        validation = "" if state.validation_loss is None else f", validation loss {state.validation_loss:.6g}"
+        last = state.epoch == state.n_epochs
+        training = "fine-tuning, " if state.training == FINE_TUNE else ""
+        progress.say(f"{training}epoch {state.epoch} of {state.n_epochs}, loss {state.loss:.6g}{validation}", now=last)
+
+    return say
+
+
+def train(chosen: argparse.Namespace) -> dict[str, Any]:
+    from autoenc import _stored_estimators
+
+    progress = Progress(chosen.quiet)
+    if chosen.estimator not in _stored_estimators.OUTER:
+        raise UsageError(f"--estimator {chosen.estimator}: allowed are {', '.join(_stored_estimators.OUTER)}")
+    cls = _stored_estimators.classes()[chosen.estimator]
+    supervised = chosen.estimator in ("AutoencoderClassifier", "AutoencoderRegressor")
+    if supervised and chosen.label is None:
+        raise UsageError(f"{chosen.estimator} needs --label, the column of y")
+    _archive.check_installed()
+    folder = Path(chosen.output).absolute().parent
+    if not folder.is_dir():
+        raise CommandError(f"--output {chosen.output}: there is no folder {folder}")
+    if chosen.scale != "none" and chosen.estimator in SCALING:
+        raise UsageError(f"--scale {chosen.scale}: {chosen.estimator} scales columns by itself; allowed: none")
+    check_writable(chosen.output)
+    model = cls(**_parameters(chosen, cls))
+    _check_parameters(model)
+    for option in ("condition", "checkpoint"):
+        if getattr(chosen, option) is not None and option not in inspect.signature(cls.fit).parameters:
+            raise UsageError(f"--{option}: {chosen.estimator} takes none")
+    table = open_table(chosen)
+    taken = [table.column(name) for name in (chosen.label, chosen.condition) if name is not None]
+    out = {*taken, *(table.column(name) for name in chosen.ignore)}
+    columns = [name for name in table.names if name not in out]
+    if not columns:
+        raise CommandError(f"{table.path}: no column is left")
+    rows = _whole(table, columns, taken, progress, folder)
+    X, given = rows.numbers, {}
+    if chosen.condition is not None:
+        given["condition"] = labels(rows.others[table.column(chosen.condition)])
+    if supervised:
+        texts = rows.others[table.column(chosen.label)]
+        try:
+            y = labels(texts) if chosen.estimator == "AutoencoderClassifier" else np.array(texts, dtype=np.float64)
+        except ValueError:
+            raise CommandError(f"{table.path}: column {chosen.label!r} is not of numbers") from None
+        given["y"] = y
+    if chosen.checkpoint is not None:
+        given.update(checkpoint=chosen.checkpoint, resume=chosen.resume)
+    elif chosen.resume:
+        raise UsageError("--resume needs --checkpoint")
+    progress.say(f"{X.shape[0]} rows of {X.shape[1]} columns; training {chosen.estimator}", now=True)
+    scaler = None
+    if chosen.scale != "none":
+        scaler, X = _scaled(chosen, model, table, columns, X, folder)
+    reports = "callbacks" in cls._get_param_names()
+    if reports:
+        model.set_params(callbacks=_callback(progress))
+    try:
+        model.fit(X, **given)
+    except (ValueError, TypeError) as error:
+        raise placed(table, 0, error) from error
+    if reports:
+        model.set_params(callbacks=None)
+        network = getattr(model, "autoencoder_", None)
+        if network is not None:
+            network.set_params(callbacks=None)
+    if table.named and scaler is None:
+        model.feature_names_in_ = np.array(columns, dtype=object)
+    if scaler is not None:
+        from sklearn.pipeline import make_pipeline
+
+        io.save(make_pipeline(scaler, model), chosen.output)
+    else:
+        model.save(chosen.output)
+    curve = getattr(model, "loss_curve_", None)
+    done = {
+        "model": chosen.output,
+        "estimator": chosen.estimator,
+        "scale": chosen.scale,
+        "rows": int(X.shape[0]),
+        "features": int(X.shape[1]),
+        "epochs": None if not hasattr(model, "n_iter_") else int(model.n_iter_),
+        "loss": None if curve is None else float(curve[-1]),
+        "seconds": progress.seconds,
+    }
+    progress.say(f"saved {chosen.output}", now=True)
+    return {**done, "interrupted": True} if chosen.interrupted else done
