@@ -39,7 +39,7 @@
 
 #define TILE_ROWS 16
 #define ROW_BYTES 64
-#define SLICE 16 /* terms, of all parts: 32 KB of a panel of B */
+#define SLICE 16      /* terms, of all parts: 32 KB of a panel of B */
 #if !defined(A_BYTES) /* a test has less */
 #define A_BYTES (768 << 10)
 #endif
@@ -66,10 +66,10 @@ static void set_shapes(int upper, int lower) {
 
 typedef struct tile_call {
     const ae_bf16_gemm *gemm;
-    ae_parts a, b;             /* b: of the panel */
-    int64_t first, last;       /* terms of the slice */
-    int64_t ahead, lines;      /* of B, to be asked for: numbers from here on, and how many lines in each term of a strip */
-    int64_t c_lines;           /* of C likewise, where the sums do not begin with it */
+    ae_parts a, b;        /* b: of the panel */
+    int64_t first, last;  /* terms of the slice */
+    int64_t ahead, lines; /* of B, to be asked for: numbers from here on, and how many lines in each term of a strip */
+    int64_t c_lines;      /* of C likewise, where the sums do not begin with it */
     ae_gemm_start start;
     const float *bias;
 } tile_call;
@@ -83,7 +83,8 @@ static inline __attribute__((always_inline)) void prefetch(const tile_call *call
 
 /* Up to 32 rows; `lower`: of them, those below the first 16. Each tile is loaded just before its first product, so that loads and products
  * go side by side. */
-static inline __attribute__((always_inline)) void strip(const tile_call *call, int64_t row, const bool lower, const bool two_parts, float *c) {
+static inline __attribute__((always_inline)) void strip(const tile_call *call, int64_t row, const bool lower,
+                                                        const bool two_parts, float *c) {
     float *const below = c + TILE_ROWS * AE_PANEL;
     const int64_t stride = AE_PANEL * sizeof(float), step = call->gemm->a_step;
     const ae_gemm_start start = call->first ? AE_START_C : call->start;
@@ -105,7 +106,8 @@ static inline __attribute__((always_inline)) void strip(const tile_call *call, i
             tile_load(3, from_below + 16, apart);
         }
     }
-    const ae_bf16 *a = call->a.part[0] + call->first * step + row * AE_PANEL, *b = call->b.part[0] + call->first * AE_BF16_BLOCK;
+    const ae_bf16 *a = call->a.part[0] + call->first * step + row * AE_PANEL,
+                  *b = call->b.part[0] + call->first * AE_BF16_BLOCK;
     const int64_t to_second_a = two_parts ? call->a.part[1] - call->a.part[0] : 0;
     const int64_t to_second_b = two_parts ? call->b.part[1] - call->b.part[0] : 0;
     const char *line_of_c = (const char *)c;
@@ -171,7 +173,8 @@ static void strips(tile_call *call, int64_t first, int64_t last, int rest, int64
             /* Behind the last slice of the panel comes the first one of the next. */
             call->ahead = (call->last < to ? call->last - call->first : gemm->terms + from - call->first) * AE_BF16_BLOCK;
             call->lines = far ? LINES_OF_BLOCK / (rest ? 1 : (last - first) / (2 * TILE_ROWS)) : 0;
-            call->c_lines = far && !call->first && call->start != AE_START_C ? 2 * LINES_OF_BLOCK / (call->last - call->first) : 0;
+            call->c_lines =
+                far && !call->first && call->start != AE_START_C ? 2 * LINES_OF_BLOCK / (call->last - call->first) : 0;
             float *panel = c + q * gemm->c_panel;
             for (int64_t row = first; row < last; row += 2 * TILE_ROWS)
                 if (rest && rest <= TILE_ROWS)

@@ -117,9 +117,9 @@ AE_INLINE uvec u_nearest_bf16(vec a) {
 }
 AE_INLINE uvec u_bf16_pair(uvec a, uvec b) { return _mm512_mask_blend_epi16(0xaaaaaaaau, _mm512_srli_epi32(a, 16), b); }
 AE_INLINE uvec u_bf16_row(uvec a, uvec b) {
-    const uvec upper = _mm512_set_epi32(0x003f003d, 0x003b0039, 0x00370035, 0x00330031, 0x002f002d, 0x002b0029, 0x00270025,
-                                        0x00230021, 0x001f001d, 0x001b0019, 0x00170015, 0x00130011, 0x000f000d, 0x000b0009,
-                                        0x00070005, 0x00030001);
+    const uvec upper =
+        _mm512_set_epi32(0x003f003d, 0x003b0039, 0x00370035, 0x00330031, 0x002f002d, 0x002b0029, 0x00270025, 0x00230021,
+                         0x001f001d, 0x001b0019, 0x00170015, 0x00130011, 0x000f000d, 0x000b0009, 0x00070005, 0x00030001);
     return _mm512_permutex2var_epi16(a, upper, b);
 }
 AE_INLINE vec u_to_unit(uvec w) {

@@ -77,8 +77,8 @@ typedef struct ae_net {
     char *scratch_base;
     int n_workers;
     double flops_per_row, flops_per_pair, flops_per_minibatch; /* of forward over all nodes, see ae_layer_plan */
-    int64_t value_reals_per_row;   /* all that a row of the minibatch holds */
-    int64_t operand_reals_per_row; /* of these, copies in parts */
+    int64_t value_reals_per_row;                               /* all that a row of the minibatch holds */
+    int64_t operand_reals_per_row;                             /* of these, copies in parts */
 } ae_net;
 
 /* Validates and builds; *out is NULL on failure. Parameters are zero. bits: 32 or 64. */

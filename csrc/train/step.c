@@ -323,7 +323,8 @@ static void update_tile(const ae_trainer *t, const stage *s, const tile_task *ta
     const ae_rule_step *step = p->request.decays ? &how->decaying : &how->plain;
     char *parameter = at_tile(t, t->net->parameter_base, task);
     if (!p->parts) {
-        s->rule->update(&t->options.rule_options, step, (task->tile.row1 - task->tile.row0) * AE_PANEL, parameter, gradient, state);
+        s->rule->update(&t->options.rule_options, step, (task->tile.row1 - task->tile.row0) * AE_PANEL, parameter, gradient,
+                        state);
         ae_net_pack_tile(t->net, task->parameter, task->tile.panel, task->tile.row0, task->tile.row1);
         return;
     }

@@ -112,7 +112,8 @@ static void expect(case_of *c) {
                     float half[2] = {0, 0};
                     for (int k = 0; k < AE_PANEL; k++) {
                         const float x = wide(c->a.part[left[p]][i * c->gemm.a_step + r * AE_PANEL + k]);
-                        const float y = wide(c->b.part[right[p]][(q * c->gemm.terms + i) * AE_BF16_BLOCK + (k / 2 * AE_PANEL + n) * 2 + k % 2]);
+                        const float y = wide(
+                            c->b.part[right[p]][(q * c->gemm.terms + i) * AE_BF16_BLOCK + (k / 2 * AE_PANEL + n) * 2 + k % 2]);
                         half[k % 2] = flushed(fmaf(x, y, half[k % 2]));
                     }
                     sum = flushed(flushed(sum) + flushed(half[0] + half[1]));
@@ -129,8 +130,8 @@ static void compare(const case_of *c, product_function function, const char *nam
     memcpy(got + AE_PANEL, c->before, sizeof c->before);
     function(&c->gemm, c->m, c->a, c->b, c->start, c->start == AE_START_BIAS ? c->bias : NULL, got + AE_PANEL);
     CHECK(!memcmp(got + AE_PANEL, c->wanted, sizeof c->wanted),
-          "%s: %d rows, %d terms, %d parts, %d panels, start %d: other bits", name, (int)c->m, (int)c->gemm.terms, c->gemm.parts,
-          (int)c->gemm.panels, c->start);
+          "%s: %d rows, %d terms, %d parts, %d panels, start %d: other bits", name, (int)c->m, (int)c->gemm.terms,
+          c->gemm.parts, (int)c->gemm.panels, c->start);
     CHECK(got[0] == 12345 && got[AE_PANEL - 1] == 12345, "%s: wrote before C", name);
 }
 
