@@ -74,15 +74,15 @@ typedef struct tile_call {
     const float *bias;
 } tile_call;
 
-/* B of this panel's next slice, or of the next panel's first one: on the way to the second level of cache while this one is multiplied. The strips
- * share its lines; beyond the end of B nothing is read. */
+/* B of this panel's next slice, or of the next panel's first one: on the way to the second level of cache while this one is
+ * multiplied. The strips share its lines; beyond the end of B nothing is read. */
 static inline __attribute__((always_inline)) void prefetch(const tile_call *call, const ae_bf16 *b, int64_t from) {
     for (int64_t i = 0; i < call->lines; i++)
         __builtin_prefetch(b + call->ahead + from + i * (ROW_BYTES / 2), 0, 2);
 }
 
-/* Up to 32 rows; `lower`: of them, those below the first 16. Each tile is loaded just before its first product, so that loads and products
- * go side by side. */
+/* Up to 32 rows; `lower`: of them, those below the first 16. Each tile is loaded just before its first product, so that loads
+ * and products go side by side. */
 static inline __attribute__((always_inline)) void strip(const tile_call *call, int64_t row, const bool lower,
                                                         const bool two_parts, float *c) {
     float *const below = c + TILE_ROWS * AE_PANEL;

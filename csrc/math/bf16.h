@@ -35,8 +35,8 @@ static inline ae_parts ae_parts_at(ae_parts m, int64_t at) {
 }
 
 /* For each of `panels` panels C (m, 32) = start + sum over `terms`, at least one, of A (m, 32) by rows times B (32, 32) by pairs.
- * a_step: numbers from one term of A to the next; the terms of B follow each other, and so do its panels. c_panel: floats from one panel of
- * C to the next. bias and c as for ae_gemm_rows. */
+ * a_step: numbers from one term of A to the next; the terms of B follow each other, and so do its panels. c_panel: floats from
+ * one panel of C to the next. bias and c as for ae_gemm_rows. */
 typedef struct ae_bf16_gemm {
     int64_t terms, a_step;
     int parts;
@@ -55,7 +55,8 @@ void AE_V(ae_bf16_product)(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, ae_p
 void AE_V(ae_bf16_product_by_vectors)(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, ae_parts b, ae_gemm_start start,
                                       const real *bias, real *c);
 
-/* from (rows <= 32, 32) as a block: its rows by rows, and all of it by pairs, where what is missing of its rows is zero. Either may be NULL. */
+/* from (rows <= 32, 32) as a block: its rows by rows, and all of it by pairs, where what is missing of its rows is zero. Either
+ * may be NULL. */
 void AE_V(ae_bf16_block)(const real *from, int rows, int parts, ae_parts by_rows, ae_parts pairs);
 /* The transpose of a block by pairs, by rows: of the same 32 by 32 numbers the factor on the left. */
 void AE_V(ae_bf16_turn_pairs)(const ae_bf16 *from, ae_bf16 *to);

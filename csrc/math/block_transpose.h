@@ -1,5 +1,5 @@
-/* Transposes a BLOCK by BLOCK piece of a matrix of reals, or of words of their size, through registers. from_row, to_row: reals from one row to
- * the next. For sources with variants. */
+/* Transposes a BLOCK by BLOCK piece of a matrix of reals, or of words of their size, through registers. from_row, to_row: reals
+ * from one row to the next. For sources with variants. */
 #ifndef AE_MATH_BLOCK_TRANSPOSE_H
 #define AE_MATH_BLOCK_TRANSPOSE_H
 
