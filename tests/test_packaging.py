@@ -86,12 +86,15 @@ def test_the_readme_states_the_figures_of_the_results(checkout):
     results = (checkout / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
     readme = (checkout / "README.md").read_text(encoding="utf-8")
     stated = []
-    rows = re.findall(r"^\| .* mirrored, \d+ \|.*|^\| 784-32-784, 256 \|.*", readme, re.MULTILINE)
-    for row, network in zip(rows, ("small-32: ", "small-256: ", "shallow: ", "deep: "), strict=True):
-        measured = figures(results, network)
-        peers = ("ours", "jax", "torch", "torch-compile", "sklearn")
-        written = [cell.split()[0] for cell in row.strip("|").split("|")[1:]]
-        stated += [(network + peer, value, measured[peer]) for peer, value in zip(peers, written, strict=True)]
+    table = re.search(r"^\| network, batch \|.*\n\|[-|]+\n((?:\|.*\n)+)", readme, re.MULTILINE)[1]
+    networks = ("small-32", "small-256", "shallow", "vae", "deep", "deep-1024", "topk", "multvae")
+    peers = ("ours", "ours-high", "ours-bf16", "jax", "torch", "torch-compile", "torch-bf16", "sklearn")
+    for row, network in zip(table.splitlines(), networks, strict=True):
+        measured = figures(results, network + ": ")
+        written = [cell.strip() for cell in row.strip("|").split("|")[1:]]
+        there = {peer: value for peer, value in zip(peers, written, strict=True) if value}
+        assert set(there) == measured.keys() & set(peers)
+        stated += [(f"{network} {peer}", value, measured[peer]) for peer, value in there.items()]
     number = r"(\d+(?:\.\d+)?)"
     sentence = rf"one row takes {number} microseconds \(`PCA.transform` {number}\), a call of `predictor\(\)` {number}"
     measured = figures(results, "transform-one-row")

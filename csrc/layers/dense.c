@@ -15,6 +15,7 @@
  * the bias stay as they are. */
 #include <string.h>
 
+#include "base/alloc.h"
 #include "layers/layer.h"
 #include "math/blas1.h"
 #include "math/gemm.h"
@@ -103,7 +104,7 @@ static void take_apart(const ae_operands *o, const real *panels, int64_t stride,
         for (int64_t row = row0; row < row1; row += AE_PANEL) {
             const int64_t g = row / AE_PANEL;
             const int height = row1 - row < AE_PANEL ? (int)(row1 - row) : AE_PANEL;
-            ae_bf16 block[2][AE_BF16_BLOCK];
+            _Alignas(AE_ALIGNMENT) ae_bf16 block[2][AE_BF16_BLOCK];
             ae_parts pairs = none;
             if (sums && on_left)
                 pairs = (ae_parts){{block[0], o->parts > 1 ? block[1] : NULL}};

@@ -68,14 +68,15 @@ typedef struct tile_call {
     const ae_bf16_gemm *gemm;
     ae_parts a, b;        /* b: of the panel */
     int64_t first, last;  /* terms of the slice */
-    int64_t ahead, lines; /* of B, to be asked for: numbers from here on, and how many lines in each term of a strip */
+    int64_t row0;         /* of the first strip */
+    int64_t ahead, lines; /* of B, to be asked for: numbers from here on, and how many lines of each block by a strip */
     int64_t c_lines;      /* of C likewise, where the sums do not begin with it */
     ae_gemm_start start;
     const float *bias;
 } tile_call;
 
 /* B of this panel's next slice, or of the next panel's first one: on the way to the second level of cache while this one is
- * multiplied. The strips share its lines; beyond the end of B nothing is read. */
+ * multiplied. The strips share its lines. Beyond the end of B there is nothing to come, but nothing is read either. */
 static inline __attribute__((always_inline)) void prefetch(const tile_call *call, const ae_bf16 *b, int64_t from) {
     for (int64_t i = 0; i < call->lines; i++)
         __builtin_prefetch(b + call->ahead + from + i * (ROW_BYTES / 2), 0, 2);
@@ -111,8 +112,9 @@ static inline __attribute__((always_inline)) void strip(const tile_call *call, i
     const int64_t to_second_a = two_parts ? call->a.part[1] - call->a.part[0] : 0;
     const int64_t to_second_b = two_parts ? call->b.part[1] - call->b.part[0] : 0;
     const char *line_of_c = (const char *)c;
-    int64_t from = row / (2 * TILE_ROWS) * call->lines * (call->last - call->first) * (ROW_BYTES / 2);
-    for (int64_t i = call->first; i < call->last; i++, a += step, b += AE_BF16_BLOCK, from += call->lines * (ROW_BYTES / 2)) {
+    /* Of each block of B the lines that fall to this strip. */
+    const int64_t from = (row - call->row0) / (2 * TILE_ROWS) * call->lines * (ROW_BYTES / 2);
+    for (int64_t i = call->first; i < call->last; i++, a += step, b += AE_BF16_BLOCK) {
         const ae_bf16 *b_first = b + to_second_b;
         tile_load(6, b_first, 2 * ROW_BYTES);
         tile_load(4, a, ROW_BYTES);
@@ -162,8 +164,10 @@ static void strips(tile_call *call, int64_t first, int64_t last, int rest, int64
     const ae_parts b = call->b;
     const float *bias = call->bias;
     /* Small matrices are in cache already. */
+    const int64_t n_strips = (last - first + 2 * TILE_ROWS - 1) / (2 * TILE_ROWS);
     const bool far = gemm->terms * gemm->panels * gemm->parts > FAR_BLOCKS;
     const int64_t slices = ((to - from) * gemm->parts + SLICE - 1) / SLICE, long_ones = (to - from) % slices;
+    call->row0 = first;
     for (int64_t q = 0; q < gemm->panels; q++) {
         call->b = ae_parts_at(b, q * gemm->terms * AE_BF16_BLOCK);
         call->bias = bias ? bias + q * AE_PANEL : bias;
@@ -172,7 +176,7 @@ static void strips(tile_call *call, int64_t first, int64_t last, int rest, int64
             call->last = call->first + (to - from) / slices + (slice < long_ones);
             /* Behind the last slice of the panel comes the first one of the next. */
             call->ahead = (call->last < to ? call->last - call->first : gemm->terms + from - call->first) * AE_BF16_BLOCK;
-            call->lines = far ? LINES_OF_BLOCK / (rest ? 1 : (last - first) / (2 * TILE_ROWS)) : 0;
+            call->lines = far ? (LINES_OF_BLOCK + n_strips - 1) / n_strips : 0;
             call->c_lines =
                 far && !call->first && call->start != AE_START_C ? 2 * LINES_OF_BLOCK / (call->last - call->first) : 0;
             float *panel = c + q * gemm->c_panel;

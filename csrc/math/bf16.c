@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "math/block_transpose.h"
 #include "math/vec.h"
 
@@ -190,7 +191,7 @@ AE_INLINE void turn(const ae_bf16 *from, const int rows, const int columns, ae_b
 void AE_V(ae_bf16_turn_pairs)(const ae_bf16 *from, ae_bf16 *to) { turn(from, AE_PANEL / 2, AE_PANEL, to); }
 
 void AE_V(ae_bf16_pack)(const real *from, int rows, int parts, ae_parts pairs, ae_parts transposed) {
-    ae_bf16 block[2][AE_BF16_BLOCK];
+    _Alignas(AE_ALIGNMENT) ae_bf16 block[2][AE_BF16_BLOCK];
     const ae_parts by_rows = {{transposed.part[0] ? block[0] : NULL, transposed.part[1] ? block[1] : NULL}};
     AE_V(ae_bf16_block)(from, rows, parts, by_rows, pairs);
     for (int p = 0; p < parts && transposed.part[0]; p++) {
