@@ -82,10 +82,28 @@ static inline __attribute__((always_inline)) void prefetch(const tile_call *call
         __builtin_prefetch(b + call->ahead + from + i * (ROW_BYTES / 2), 0, 2);
 }
 
-/* Up to 32 rows; `lower`: of them, those below the first 16. Each tile is loaded just before its first product, so that loads
- * and products go side by side. */
-static inline __attribute__((always_inline)) void strip(const tile_call *call, int64_t row, const bool lower,
-                                                        const bool two_parts, float *c) {
+/* Adds one product of blocks to C. A factor that is NULL is the one of the last call, whose tiles are still there. Each tile is loaded
+ * just before its first product, so that loads and products go side by side. */
+static inline __attribute__((always_inline)) void multiply(const ae_bf16 *a, const ae_bf16 *b, bool lower) {
+    if (b)
+        tile_load(6, b, 2 * ROW_BYTES);
+    if (a)
+        tile_load(4, a, ROW_BYTES);
+    tile_product(0, 4, 6);
+    if (b)
+        tile_load(7, b + AE_PANEL, 2 * ROW_BYTES);
+    tile_product(1, 4, 7);
+    if (!lower)
+        return;
+    if (a)
+        tile_load(5, a + TILE_ROWS * AE_PANEL, ROW_BYTES);
+    tile_product(2, 5, 6);
+    tile_product(3, 5, 7);
+}
+
+/* Up to 32 rows; `lower`: of them, those below the first 16. */
+static inline __attribute__((always_inline)) void strip(const tile_call *call, int64_t row, bool lower, const bool two_parts,
+                                                        float *c) {
     float *const below = c + TILE_ROWS * AE_PANEL;
     const int64_t stride = AE_PANEL * sizeof(float), step = call->gemm->a_step;
     const ae_gemm_start start = call->first ? AE_START_C : call->start;
@@ -115,38 +133,13 @@ static inline __attribute__((always_inline)) void strip(const tile_call *call, i
     /* Of each block of B the lines that fall to this strip. */
     const int64_t from = (row - call->row0) / (2 * TILE_ROWS) * call->lines * (ROW_BYTES / 2);
     for (int64_t i = call->first; i < call->last; i++, a += step, b += AE_BF16_BLOCK) {
-        const ae_bf16 *b_first = b + to_second_b;
-        tile_load(6, b_first, 2 * ROW_BYTES);
-        tile_load(4, a, ROW_BYTES);
-        tile_product(0, 4, 6);
-        tile_load(7, b_first + AE_PANEL, 2 * ROW_BYTES);
-        tile_product(1, 4, 7);
-        if (lower) {
-            tile_load(5, a + TILE_ROWS * AE_PANEL, ROW_BYTES);
-            tile_product(2, 5, 6);
-            tile_product(3, 5, 7);
-        }
-        prefetch(call, b_first, from);
+        multiply(a, b + to_second_b, lower);
+        prefetch(call, b + to_second_b, from);
         for (int64_t line = 0; line < call->c_lines; line++, line_of_c += ROW_BYTES)
             __builtin_prefetch(line_of_c, 1, 3);
         if (two_parts) {
-            tile_load(6, b, 2 * ROW_BYTES);
-            tile_product(0, 4, 6);
-            tile_load(7, b + AE_PANEL, 2 * ROW_BYTES);
-            tile_product(1, 4, 7);
-            if (lower) {
-                tile_product(2, 5, 6);
-                tile_product(3, 5, 7);
-            }
-            const ae_bf16 *a_second = a + to_second_a;
-            tile_load(4, a_second, ROW_BYTES);
-            tile_product(0, 4, 6);
-            tile_product(1, 4, 7);
-            if (lower) {
-                tile_load(5, a_second + TILE_ROWS * AE_PANEL, ROW_BYTES);
-                tile_product(2, 5, 6);
-                tile_product(3, 5, 7);
-            }
+            multiply(NULL, b, lower);
+            multiply(a + to_second_a, NULL, lower);
             prefetch(call, b, from);
         }
     }
@@ -158,8 +151,8 @@ static inline __attribute__((always_inline)) void strip(const tile_call *call, i
     }
 }
 
-/* Rows first .. last - 1 of terms from .. to - 1 of all panels; `rest`: of the rows those beyond whole strips. */
-static void strips(tile_call *call, int64_t first, int64_t last, int rest, int64_t from, int64_t to, float *c) {
+/* Rows first .. last - 1 of terms from .. to - 1 of all panels. */
+static void strips(tile_call *call, int64_t first, int64_t last, int64_t from, int64_t to, float *c) {
     const ae_bf16_gemm *gemm = call->gemm;
     const ae_parts b = call->b;
     const float *bias = call->bias;
@@ -181,12 +174,10 @@ static void strips(tile_call *call, int64_t first, int64_t last, int rest, int64
                 far && !call->first && call->start != AE_START_C ? 2 * LINES_OF_BLOCK / (call->last - call->first) : 0;
             float *panel = c + q * gemm->c_panel;
             for (int64_t row = first; row < last; row += 2 * TILE_ROWS)
-                if (rest && rest <= TILE_ROWS)
-                    gemm->parts > 1 ? strip(call, row, false, true, panel + row * AE_PANEL)
-                                    : strip(call, row, false, false, panel + row * AE_PANEL);
+                if (gemm->parts > 1)
+                    strip(call, row, last - row > TILE_ROWS, true, panel + row * AE_PANEL);
                 else
-                    gemm->parts > 1 ? strip(call, row, true, true, panel + row * AE_PANEL)
-                                    : strip(call, row, true, false, panel + row * AE_PANEL);
+                    strip(call, row, last - row > TILE_ROWS, false, panel + row * AE_PANEL);
         }
     }
     call->b = b;
@@ -205,11 +196,11 @@ static void by_tiles(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, ae_parts b
         const int64_t to = gemm->terms - from < at_once ? gemm->terms : from + at_once;
         if (whole) {
             set_shapes(TILE_ROWS, TILE_ROWS);
-            strips(&call, 0, whole, 0, from, to, c);
+            strips(&call, 0, whole, from, to, c);
         }
         if (rest) {
             set_shapes(upper, rest - upper);
-            strips(&call, whole, m, rest, from, to, c);
+            strips(&call, whole, m, from, to, c);
         }
     }
     tile_release();

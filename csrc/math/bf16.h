@@ -34,8 +34,8 @@ static inline ae_parts ae_parts_at(ae_parts m, int64_t at) {
     return (ae_parts){{m.part[0] ? m.part[0] + at : (ae_bf16 *)0, m.part[1] ? m.part[1] + at : (ae_bf16 *)0}};
 }
 
-/* For each of `panels` panels C (m, 32), m at least 1, = start + sum over `terms`, at least one, of A (m, 32) by rows times B (32, 32) by pairs.
- * a_step: numbers from one term of A to the next; the terms of B follow each other, and so do its panels. c_panel: floats from
+/* For each of `panels` panels C (m, 32) = start + sum over `terms` of A (m, 32) by rows times B (32, 32) by pairs; m, panels and terms
+ * are at least 1. a_step: numbers from one term of A to the next; the terms of B follow each other, and so do its panels. c_panel: floats from
  * one panel of C to the next. bias and c as for ae_gemm_rows. */
 typedef struct ae_bf16_gemm {
     int64_t terms, a_step;

@@ -271,40 +271,44 @@ TEST(layouts_hold_the_same_numbers) {
 
 TEST(sums_are_within_the_bound) {
     enum { TERMS = 12, N = TERMS * AE_PANEL };
-    static float x[N], y[TERMS][AE_BF16_BLOCK];
-    static ae_bf16 a[2][N], b[2][TERMS * AE_BF16_BLOCK];
+    static float x[TERMS][AE_BF16_BLOCK], y[TERMS][AE_BF16_BLOCK];
+    static ae_bf16 a[2][TERMS * AE_BF16_BLOCK], b[2][TERMS * AE_BF16_BLOCK];
     for (int parts = 1; parts <= 2; parts++)
         for (const variant *v = variants; v->name; v++) {
             const ae_kernels *kernels = ae_cpu_has(v->isa) ? ae_kernels_get(32, v->isa) : NULL;
             if (!kernels)
                 continue;
-            for (int i = 0; i < N; i++)
-                x[i] = (float)(draw_unit() - 0.3);
-            for (int t = 0; t < TERMS; t++) {
-                for (int i = 0; i < AE_BF16_BLOCK; i++)
-                    y[t][i] = (float)(draw_unit() - 0.5);
-                kernels->bf16_pack(y[t], AE_PANEL, parts,
-                                   ae_parts_at((ae_parts){{b[0], parts > 1 ? b[1] : NULL}}, t * AE_BF16_BLOCK), nothing);
-            }
             const ae_parts left = {{a[0], parts > 1 ? a[1] : NULL}}, right = {{b[0], parts > 1 ? b[1] : NULL}};
-            const ae_bf16_gemm gemm = {TERMS, AE_PANEL, parts, 1, 0};
-            float c[AE_PANEL];
-            v->block(x, TERMS, parts, left, nothing);
-            v->chosen(&gemm, 1, left, right, AE_START_ZERO, NULL, c);
-            double worst = 0;
-            for (int n = 0; n < AE_PANEL; n++) {
+            for (int t = 0; t < TERMS; t++) {
+                for (int i = 0; i < AE_BF16_BLOCK; i++) {
+                    x[t][i] = (float)(draw_unit() - 0.3);
+                    y[t][i] = (float)(draw_unit() - 0.5);
+                }
+                v->block(x[t], AE_PANEL, parts, ae_parts_at(left, t * AE_BF16_BLOCK), nothing);
+                kernels->bf16_pack(y[t], AE_PANEL, parts, ae_parts_at(right, t * AE_BF16_BLOCK), nothing);
+            }
+            const ae_bf16_gemm gemm = {TERMS, AE_BF16_BLOCK, parts, 1, 0};
+            float c[AE_BF16_BLOCK];
+            v->chosen(&gemm, AE_PANEL, left, right, AE_START_ZERO, NULL, c);
+            double worst = 0, squares = 0;
+            for (int i = 0; i < AE_BF16_BLOCK; i++) {
                 double sum = 0, size = 0;
                 for (int k = 0; k < N; k++) {
-                    const double one = (double)x[k] * (double)y[k / AE_PANEL][k % AE_PANEL * AE_PANEL + n];
+                    const double one = (double)x[k / AE_PANEL][i / AE_PANEL * AE_PANEL + k % AE_PANEL] *
+                                       (double)y[k / AE_PANEL][k % AE_PANEL * AE_PANEL + i % AE_PANEL];
                     sum += one;
                     size += fabs(one);
                 }
-                worst = fmax(worst, fabs((double)c[n] - sum) / size);
+                const double error = fabs((double)c[i] - sum) / size;
+                worst = fmax(worst, error);
+                squares += error * error;
             }
             const double factors = parts == 1 ? 0x1p-7 + 0x1p-16 : 3 * 0x1p-16 + 0x1p-24, rounding = 3 * N * 0x1p-24;
             CHECK(worst <= factors + rounding, "%s, %d parts: %g", v->name, parts, worst);
-            /* And a second part is worth its work. */
-            CHECK(parts == 1 ? worst > 1e-5 : worst < factors / 16, "%s, %d parts: %g", v->name, parts, worst);
+            /* And a second part is worth its work: of exact sums of the rounded parts of such numbers the error has a root mean square of
+             * 3.0e-7 (by NumPy). The largest of a few would depend on the draw. */
+            const double typical = sqrt(squares / AE_BF16_BLOCK);
+            CHECK(parts == 1 ? typical > 1e-5 : typical < 3.5e-7, "%s, %d parts: %g", v->name, parts, typical);
         }
 }
 
