@@ -251,7 +251,7 @@ def build_programs(kind: str, arguments: argparse.Namespace) -> list[Path]:
     cc = shlex.split(arguments.cc)
     windows = is_for_windows(cc)
     flags = [*compile_flags(cc), *sanitize_flags(arguments.sanitize)]
-    without_avx512 = arguments.native and lacks_avx512()
+    without_avx512 = arguments.without_avx512 or (arguments.native and lacks_avx512())
     if arguments.werror:
         flags += warning_flags(cc)
     tag = hashlib.sha256(repr((cc, flags, machine)).encode()).hexdigest()[:12]
@@ -342,6 +342,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="regular expression of program names")
     parser.add_argument("--no-run", action="store_true", help="only build")
     parser.add_argument("--native", action="store_true", help="only instruction sets that this machine has")
+    parser.add_argument("--without-avx512", action="store_true", help="leave AVX-512 out")
     parser.add_argument(
         "--werror",
         action="store_true",
