@@ -87,6 +87,7 @@ class BaseAutoencoder(
     beta_2: float = 0.999
     epsilon: float = 1e-8
     amsgrad: bool = False
+    state_precision: str | None = None
     batch_size: int | Literal["auto"] = "auto"
     max_iter: int = 200
     tol: float | None = None
@@ -131,6 +132,7 @@ class BaseAutoencoder(
         "beta_2": [Interval(Real, 0, 1, closed="left")],
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "amsgrad": ["boolean"],
+        "state_precision": [OneOf({"bfloat16"}), None],
         "batch_size": [OneOf({"auto"}), Interval(Integral, 1, MOST, closed="both")],
         "max_iter": [Interval(Integral, 1, MOST, closed="both")],
         "tol": [Interval(Real, 0, 1, closed="left"), None],

@@ -102,6 +102,7 @@ class Trainer:
         lbfgs_memory: int = 10,
         lbfgs_max_evaluations: int = 25,
         lbfgs_gtol: float = 0.0,
+        state_bits: int = 0,  # 16: the optimiser's state in bfloat16
     ) -> Trainer: ...
     def initialize(self) -> None:
         """Draws all weights from the seed."""

@@ -137,6 +137,12 @@ class Fitting(Watched):
                 "precision='bfloat16' does not go with solver='lbfgs', whose line search needs a loss of more digits; "
                 "allowed: 'high', 'float32', 'float64'"
             )
+        if self.state_precision is not None:
+            for name, value in (("precision", "float64"), ("solver", "kfac"), ("solver", "lbfgs")):
+                if getattr(self, name) == value:
+                    raise ValueError(
+                        f"state_precision={self.state_precision!r} does not go with {name}={value!r}; allowed: None"
+                    )
         for callback in self._callbacks():
             if not callable(callback):
                 raise ValueError(
@@ -287,6 +293,7 @@ class Fitting(Watched):
             beta_2=float(self.beta_2),
             epsilon=float(self.epsilon),
             amsgrad=bool(self.amsgrad),
+            state_bits=0 if self.state_precision is None else 16,
             schedule=_core.SCHEDULES.index(schedule),
             rate=float(rate),
             final_ratio=float(self.final_learning_rate_ratio),

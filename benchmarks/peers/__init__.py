@@ -55,8 +55,10 @@ PEERS = {
     "sklearn": ("benchmarks.peers.sklearn_peer", "MLPTrainer"),
     "ours-high": ("benchmarks.peers.ours", "HighTrainer"),
     "ours-bf16": ("benchmarks.peers.ours", "BFloat16Trainer"),
+    "ours-bf16-state": ("benchmarks.peers.ours", "BFloat16StateTrainer"),
     "torch-medium": ("benchmarks.peers.torch_peer", "MediumTrainer"),
     "torch-bf16": ("benchmarks.peers.torch_peer", "AutocastTrainer"),
+    "torch-bf16-compile": ("benchmarks.peers.torch_peer", "CompiledAutocastTrainer"),
 }
 FLOAT32 = ("ours", "torch", "torch-compile", "jax", "sklearn")  # the others round factors of products
 

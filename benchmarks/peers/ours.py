@@ -48,6 +48,7 @@ class OursTrainer:
     """
 
     precision = "float32"
+    state_precision: str | None = None
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class OursTrainer:
             "alpha": 0.0,
             "batch_size": batch_size,
             "precision": self.precision,
+            "state_precision": self.state_precision,
             "n_jobs": 2,
             "random_state": seed,
             "shuffle": True,
@@ -100,3 +102,9 @@ class BFloat16Trainer(OursTrainer):
     """Factors of dense products in one bfloat16 part."""
 
     precision = "bfloat16"
+
+
+class BFloat16StateTrainer(BFloat16Trainer):
+    """And the averages of Adam in bfloat16."""
+
+    state_precision = "bfloat16"

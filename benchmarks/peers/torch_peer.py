@@ -149,3 +149,9 @@ class AutocastTrainer(EagerTrainer):
     """Layers in bfloat16, parameters and the update in float32."""
 
     autocast = True
+
+
+class CompiledAutocastTrainer(AutocastTrainer):
+    """The same with ``torch.compile``."""
+
+    compiled = True

@@ -20,7 +20,8 @@ typedef enum ae_stream {
     AE_STREAM_CORRUPTION,
     AE_STREAM_LATENT,
     AE_STREAM_SCORING,
-    AE_STREAM_CURVATURE
+    AE_STREAM_CURVATURE,
+    AE_STREAM_ROUNDING
 } ae_stream;
 
 /* The key of stream `purpose` of `name` (a C string, may be "") under the fit's seed. */

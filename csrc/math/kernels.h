@@ -7,11 +7,11 @@
 #include <stdint.h>
 
 #include "base/cpu.h"
-#include "base/rng.h"
 #include "math/activation.h"
 #include "math/bf16.h"
 #include "math/blas1.h"
 #include "math/gemm.h"
+#include "math/random.h"
 
 typedef struct ae_kernels {
     /* math/gemm.h */
@@ -43,6 +43,10 @@ typedef struct ae_kernels {
     void (*softmax_forward)(int64_t row0, int64_t row1, int64_t width, int64_t stride, void *y);
     /* math/random.h */
     void (*random_normal)(ae_key key, uint64_t step, uint32_t row, int64_t columns, void *out);
+    /* NULL in double precision */
+    void (*random_round)(ae_key key, uint64_t step, uint32_t row, int64_t n, int count, const void *const *from,
+                         void *const *to);
+    void (*widen)(int64_t n, const void *from, void *to);
     /* math/log_mean_exp.h */
     double (*log_mean_exp)(int64_t k, const void *t, void *share);
     /* math/hamming.h */

@@ -78,6 +78,21 @@ static void random_normal(ae_key key, uint64_t step, uint32_t row, int64_t colum
     AE_V(ae_random_normal)(key, step, row, columns, out);
 }
 
+#if AE_BITS == 32
+static void random_round(ae_key key, uint64_t step, uint32_t row, int64_t n, int count, const void *const *from,
+                         void *const *to) {
+    const real *reals[AE_ROUNDED_ARRAYS];
+    uint32_t *words[AE_ROUNDED_ARRAYS];
+    for (int i = 0; i < count; i++) {
+        reals[i] = from[i];
+        words[i] = to[i];
+    }
+    AE_V(ae_random_round)(key, step, row, n, count, reals, words);
+}
+
+static void widen(int64_t n, const void *from, void *to) { AE_V(ae_widen)(n, from, to); }
+#endif
+
 static double log_mean_exp(int64_t k, const void *t, void *share) { return AE_V(ae_log_mean_exp)(k, t, share); }
 
 extern const ae_kernels AE_V(ae_kernels);
@@ -104,6 +119,10 @@ const ae_kernels AE_V(ae_kernels) = {
     .activation_backward = activation_backward,
     .softmax_forward = softmax_forward,
     .random_normal = random_normal,
+#if AE_BITS == 32
+    .random_round = random_round,
+    .widen = widen,
+#endif
     .log_mean_exp = log_mean_exp,
     .hamming_distances = AE_V(ae_hamming_distances),
 };

@@ -84,3 +84,57 @@ void AE_V(ae_random_words)(ae_key key, uint64_t step, uint32_t row, int64_t firs
         memcpy(out + c, drawn, (size_t)(room - c < CHUNK ? room - c : CHUNK) * sizeof *out);
     }
 }
+
+#if AE_BITS == 32
+
+/* 16 random bits below each number of array `i`: words have two, and a third by Weyl's multiplier, well mixed in its upper half. */
+AE_INLINE uvec below(uvec w, const int i) {
+    if (i == 0)
+        return u_low_half(w);
+    if (i == 2) {
+        uvec high;
+        u_mul(w, 0x9E3779B9u, &high, &w);
+    }
+    return u_bf16_pair(w, u_set1(0));
+}
+
+/* 64 words of Philox, then what follows them: numbers to round are too many, and need too little, for all to be words of their own. */
+AE_INLINE void round_rows(ae_key key, uint64_t step, uint32_t row, int64_t n, const int count, const real *const *from,
+                          uint32_t *const *to) {
+    for (int lane = 0; lane < AE_PANEL / 2; lane += WL) {
+        uvec w[4];
+        philox(key, (uint32_t)lane, row, step, w);
+        for (int64_t at = 0; at < n; at += AE_PANEL) {
+            uvec *const both = w + at / AE_PANEL % 2 * 2;
+            for (int k = 0; k < count; k++) {
+                const real *x = from[k] + at + lane;
+                const uvec low = u_round_bf16(v_load(x), below(both[0], k));
+                const uvec high = u_round_bf16(v_load(x + AE_PANEL / 2), below(both[1], k));
+                u_store(to[k] + at / 2 + lane, u_bf16_pair(low, high));
+            }
+            both[0] = u_xorshift(both[0]);
+            both[1] = u_xorshift(both[1]);
+        }
+    }
+}
+
+void AE_V(ae_random_round)(ae_key key, uint64_t step, uint32_t row, int64_t n, int count, const real *const *from,
+                           uint32_t *const *to) {
+    if (count == 1)
+        round_rows(key, step, row, n, 1, from, to);
+    else if (count == 2)
+        round_rows(key, step, row, n, 2, from, to);
+    else
+        round_rows(key, step, row, n, AE_ROUNDED_ARRAYS, from, to);
+}
+
+void AE_V(ae_widen)(int64_t n, const uint32_t *from, real *to) {
+    for (int64_t i = 0; i < n; i += AE_PANEL)
+        for (int lane = 0; lane < AE_PANEL / 2; lane += WL) {
+            const uvec w = u_load(from + i / 2 + lane);
+            v_store(to + i + lane, u_low_bf16(w));
+            v_store(to + i + AE_PANEL / 2 + lane, u_high_bf16(w));
+        }
+}
+
+#endif

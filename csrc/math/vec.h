@@ -23,7 +23,11 @@
  *   u_mul(a, constant, &high, &low)  the 64-bit product in halves
  *   u_to_unit(w)                     (w + 1/2) / 2^32 rounded to real: float uses the upper 23 bits, (w >> 9) + 1/2 over 2^23,
  *                                    so the result is exact and inside (0, 1) in both precisions
+ *   u_low_half(w)                    float only: w mod 2^16
+ *   u_xorshift(w)                    float only: the word behind w in the sequence of shifts 13, 17, 5 (Marsaglia 2003)
  *   u_low_bf16 u_high_bf16(w)        float only: the bfloat16 number in the lower or the upper half of each word
+ *   u_round_bf16(a, below)           float only: a with below < 2^16 added to the bits of its lower half, which is then of no
+ *                                    meaning; what is not a number stays none
  *   u_nearest_bf16(a)                float only: the nearest bfloat16 number, ties to even, in the upper half of each word; the lower
  *                                    half is of no meaning. By integers, so that denormal numbers have the same bits
  *                                    everywhere; what is not a number stays none

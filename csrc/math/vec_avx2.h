@@ -110,11 +110,21 @@ AE_INLINE void u_mul(uvec a, uint32_t constant, uvec *high, uvec *low) {
 }
 AE_INLINE vec u_low_bf16(uvec w) { return _mm256_castsi256_ps(_mm256_slli_epi32(w, 16)); }
 AE_INLINE vec u_high_bf16(uvec w) { return _mm256_castsi256_ps(_mm256_and_si256(w, u_set1(0xffff0000u))); }
-AE_INLINE uvec u_nearest_bf16(vec a) {
-    const uvec w = _mm256_castps_si256(a), odd = _mm256_and_si256(_mm256_srli_epi32(w, 16), u_set1(1));
-    const vec nearest = _mm256_castsi256_ps(u_add(w, u_add(odd, u_set1(0x7fff))));
+AE_INLINE uvec u_low_half(uvec w) { return _mm256_and_si256(w, u_set1(0xffff)); }
+AE_INLINE uvec u_xorshift(uvec w) {
+    w = u_xor(w, _mm256_slli_epi32(w, 13));
+    w = u_xor(w, _mm256_srli_epi32(w, 17));
+    return u_xor(w, _mm256_slli_epi32(w, 5));
+}
+AE_INLINE uvec u_round_bf16(vec a, uvec below) {
+    const uvec w = _mm256_castps_si256(a);
+    const vec rounded = _mm256_castsi256_ps(u_add(w, below));
     const vec quiet = _mm256_castsi256_ps(_mm256_or_si256(w, u_set1(0x00400000)));
-    return _mm256_castps_si256(_mm256_blendv_ps(nearest, quiet, _mm256_cmp_ps(a, a, _CMP_UNORD_Q)));
+    return _mm256_castps_si256(_mm256_blendv_ps(rounded, quiet, _mm256_cmp_ps(a, a, _CMP_UNORD_Q)));
+}
+AE_INLINE uvec u_nearest_bf16(vec a) {
+    const uvec odd = _mm256_and_si256(_mm256_srli_epi32(_mm256_castps_si256(a), 16), u_set1(1));
+    return u_round_bf16(a, u_add(odd, u_set1(0x7fff)));
 }
 AE_INLINE uvec u_bf16_pair(uvec a, uvec b) { return _mm256_blend_epi16(_mm256_srli_epi32(a, 16), b, 0xaa); }
 AE_INLINE uvec u_bf16_row(uvec a, uvec b) {

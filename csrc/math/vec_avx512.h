@@ -110,10 +110,19 @@ AE_INLINE void u_mul(uvec a, uint32_t constant, uvec *high, uvec *low) {
 }
 AE_INLINE vec u_low_bf16(uvec w) { return _mm512_castsi512_ps(_mm512_slli_epi32(w, 16)); }
 AE_INLINE vec u_high_bf16(uvec w) { return _mm512_castsi512_ps(_mm512_and_si512(w, u_set1(0xffff0000u))); }
+AE_INLINE uvec u_low_half(uvec w) { return _mm512_and_si512(w, u_set1(0xffff)); }
+AE_INLINE uvec u_xorshift(uvec w) {
+    w = u_xor(w, _mm512_slli_epi32(w, 13));
+    w = u_xor(w, _mm512_srli_epi32(w, 17));
+    return u_xor(w, _mm512_slli_epi32(w, 5));
+}
+AE_INLINE uvec u_round_bf16(vec a, uvec below) {
+    const uvec w = _mm512_castps_si512(a);
+    return _mm512_mask_or_epi32(u_add(w, below), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), w, u_set1(0x00400000));
+}
 AE_INLINE uvec u_nearest_bf16(vec a) {
-    const uvec w = _mm512_castps_si512(a), odd = _mm512_and_si512(_mm512_srli_epi32(w, 16), u_set1(1));
-    const uvec nearest = u_add(w, u_add(odd, u_set1(0x7fff)));
-    return _mm512_mask_or_epi32(nearest, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), w, u_set1(0x00400000));
+    const uvec odd = _mm512_and_si512(_mm512_srli_epi32(_mm512_castps_si512(a), 16), u_set1(1));
+    return u_round_bf16(a, u_add(odd, u_set1(0x7fff)));
 }
 AE_INLINE uvec u_bf16_pair(uvec a, uvec b) { return _mm512_mask_blend_epi16(0xaaaaaaaau, _mm512_srli_epi32(a, 16), b); }
 AE_INLINE uvec u_bf16_row(uvec a, uvec b) {

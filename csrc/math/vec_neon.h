@@ -88,10 +88,19 @@ AE_INLINE void u_mul(uvec a, uint32_t constant, uvec *high, uvec *low) {
 }
 AE_INLINE vec u_low_bf16(uvec w) { return vreinterpretq_f32_u32(vshlq_n_u32(w, 16)); }
 AE_INLINE vec u_high_bf16(uvec w) { return vreinterpretq_f32_u32(vandq_u32(w, vdupq_n_u32(0xffff0000u))); }
+AE_INLINE uvec u_low_half(uvec w) { return vandq_u32(w, vdupq_n_u32(0xffff)); }
+AE_INLINE uvec u_xorshift(uvec w) {
+    w = u_xor(w, vshlq_n_u32(w, 13));
+    w = u_xor(w, vshrq_n_u32(w, 17));
+    return u_xor(w, vshlq_n_u32(w, 5));
+}
+AE_INLINE uvec u_round_bf16(vec a, uvec below) {
+    const uvec w = vreinterpretq_u32_f32(a);
+    return vbslq_u32(vceqq_f32(a, a), vaddq_u32(w, below), vorrq_u32(w, vdupq_n_u32(0x00400000)));
+}
 AE_INLINE uvec u_nearest_bf16(vec a) {
-    const uvec w = vreinterpretq_u32_f32(a), odd = vandq_u32(vshrq_n_u32(w, 16), vdupq_n_u32(1));
-    const uvec nearest = vaddq_u32(w, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
-    return vbslq_u32(vceqq_f32(a, a), nearest, vorrq_u32(w, vdupq_n_u32(0x00400000)));
+    const uvec odd = vandq_u32(vshrq_n_u32(vreinterpretq_u32_f32(a), 16), vdupq_n_u32(1));
+    return u_round_bf16(a, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
 }
 AE_INLINE uvec u_bf16_pair(uvec a, uvec b) { return vsriq_n_u32(b, a, 16); }
 AE_INLINE uvec u_bf16_row(uvec a, uvec b) {

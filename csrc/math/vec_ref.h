@@ -109,10 +109,17 @@ AE_INLINE void u_mul(uvec a, uint32_t constant, uvec *high, uvec *low) {
 #if AE_BITS == 32
 AE_INLINE vec u_low_bf16(uvec w) { return ae_from_bits(w << 16); }
 AE_INLINE vec u_high_bf16(uvec w) { return ae_from_bits(w & 0xffff0000u); }
-AE_INLINE uvec u_nearest_bf16(vec a) {
-    const uvec w = ae_to_bits(a);
-    return (w & 0x7fffffffu) > 0x7f800000u ? w | 0x00400000u : w + 0x7fffu + (w >> 16 & 1u);
+AE_INLINE uvec u_low_half(uvec w) { return w & 0xffffu; }
+AE_INLINE uvec u_xorshift(uvec w) {
+    w ^= w << 13;
+    w ^= w >> 17;
+    return w ^ w << 5;
 }
+AE_INLINE uvec u_round_bf16(vec a, uvec below) {
+    const uvec w = ae_to_bits(a);
+    return (w & 0x7fffffffu) > 0x7f800000u ? w | 0x00400000u : w + below;
+}
+AE_INLINE uvec u_nearest_bf16(vec a) { return u_round_bf16(a, 0x7fffu + (ae_to_bits(a) >> 16 & 1u)); }
 AE_INLINE uvec u_bf16_pair(uvec a, uvec b) { return a >> 16 | (b & 0xffff0000u); }
 AE_INLINE uvec u_bf16_row(uvec a, uvec b) { return u_bf16_pair(a, b); }
 #endif

@@ -17,7 +17,7 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
                             "beta_1",      "beta_2",   "epsilon",    "amsgrad",      "schedule",     "rate",
                             "final_ratio", "factor",   "period",     "warmup_steps", "total_steps",  "l1",
                             "l2",          "max_norm", "clip_value", "clip_norm",    "lbfgs_memory", "lbfgs_max_evaluations",
-                            "lbfgs_gtol",  NULL};
+                            "lbfgs_gtol",  "state_bits", NULL};
     PyObject *nodes, *losses, *stages;
     long long batch_size = 0, chunk_rows = 0, period = 1, warmup_steps = 0, total_steps = 1;
     unsigned long long seed = 0;
@@ -29,12 +29,13 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
                           .lbfgs_max_evaluations = 25,
                           .rule_options = {.momentum = 0.9, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8},
                           .schedule = {.base = 1e-3, .factor = 0.1}};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO|$iiLKppLdpdddpidddLLLdddddiid:Trainer", names, &nodes, &losses, &stages,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO|$iiLKppLdpdddpidddLLLdddddiidi:Trainer", names, &nodes, &losses, &stages,
                                      &precision, &o.n_threads, &batch_size, &seed, &shuffle, &keep_best, &chunk_rows,
                                      &o.rule_options.momentum, &nesterov, &o.rule_options.beta1, &o.rule_options.beta2,
                                      &o.rule_options.epsilon, &amsgrad, &schedule, &o.schedule.base, &o.schedule.final_ratio,
                                      &o.schedule.factor, &period, &warmup_steps, &total_steps, &o.l1, &o.l2, &o.max_norm,
-                                     &o.clip_value, &o.clip_norm, &o.lbfgs_memory, &o.lbfgs_max_evaluations, &o.lbfgs_gtol))
+                                     &o.clip_value, &o.clip_norm, &o.lbfgs_memory, &o.lbfgs_max_evaluations, &o.lbfgs_gtol,
+                                     &o.state_bits))
         return NULL;
     const ae_node_desc *node = binding_structures(nodes, "nodes", sizeof *node, AE_MAX_NODES, &n_nodes);
     const ae_loss_desc *loss = node ? binding_structures(losses, "losses", sizeof *loss, AE_MAX_LOSSES, &n_losses) : NULL;
@@ -168,13 +169,18 @@ static bool good_state(const trainer_object *self, int which) {
     return false;
 }
 
+static PyArrayObject *empty_for(const ae_net *net, int index) {
+    const ae_parameter *p = &net->parameters[index];
+    return (PyArrayObject *)PyArray_SimpleNew(2, ((npy_intp[]){p->request.rows, p->request.columns}),
+                                              BINDING_NUMPY_TYPE(net->bits));
+}
+
 /* A copy of one parameter's part of a region. */
 static PyObject *unpacked(const ae_net *net, int index, const void *region) {
-    const ae_parameter *p = &net->parameters[index];
-    PyObject *array = PyArray_SimpleNew(2, ((npy_intp[]){p->request.rows, p->request.columns}), BINDING_NUMPY_TYPE(net->bits));
+    PyArrayObject *array = empty_for(net, index);
     if (array)
-        ae_net_unpack(net, index, region, PyArray_DATA((PyArrayObject *)array));
-    return array;
+        ae_net_unpack(net, index, region, PyArray_DATA(array));
+    return (PyObject *)array;
 }
 
 static bool fits(const ae_net *net, int index, PyObject *value) {
@@ -214,7 +220,10 @@ static PyObject *trainer_get_state(PyObject *object, PyObject *args) {
     if (!PyArg_ParseTuple(args, "ii:get_state", &which, &index) || !(self = idle(object)) ||
         !good_index(ae_trainer_net(self->trainer), index) || !good_state(self, which))
         return NULL;
-    return unpacked(ae_trainer_net(self->trainer), index, ae_trainer_state(self->trainer, which));
+    PyArrayObject *array = empty_for(ae_trainer_net(self->trainer), index);
+    if (array)
+        ae_trainer_get_state(self->trainer, which, index, PyArray_DATA(array));
+    return (PyObject *)array;
 }
 
 static PyObject *trainer_set_state(PyObject *object, PyObject *args) {
@@ -225,8 +234,7 @@ static PyObject *trainer_set_state(PyObject *object, PyObject *args) {
         !good_index(ae_trainer_net(self->trainer), index) || !good_state(self, which) ||
         !fits(ae_trainer_net(self->trainer), index, value))
         return NULL;
-    ae_net_pack(ae_trainer_net(self->trainer), index, PyArray_DATA((PyArrayObject *)value),
-                ae_trainer_state(self->trainer, which));
+    ae_trainer_set_state(self->trainer, which, index, PyArray_DATA((PyArrayObject *)value));
     ae_trainer_commit(self->trainer);
     Py_RETURN_NONE;
 }
@@ -434,7 +442,9 @@ static PyObject *trainer_seek(PyObject *object, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-static int part_type(const ae_trainer_part *part) { return part->size == sizeof(float) ? NPY_FLOAT32 : NPY_FLOAT64; }
+static int part_type(const ae_trainer_part *part) {
+    return part->size == sizeof(ae_bf16) ? NPY_UINT16 : part->size == sizeof(float) ? NPY_FLOAT32 : NPY_FLOAT64;
+}
 
 /* {name: array}: the parts and, as "numbers", the numbers. */
 static PyObject *trainer_snapshot(PyObject *object, PyObject *unused) {

@@ -66,6 +66,8 @@ struct ae_trainer {
     int64_t chunk;
     bool whole_only; /* a layer needs all rows of a minibatch at once: no chunks */
     int n_state;
+    bool rounds_state; /* options.state_bits == 16 */
+    ae_key rounding_key;
     ae_lbfgs *lbfgs;
     bool lbfgs_started;
     ae_kfac *kfac; /* train/kfac.h, or NULL */
@@ -128,6 +130,9 @@ void train_assign(const ae_trainer *trainer, int stage_index, int64_t rows);
 double train_loss(const ae_trainer *trainer, int stage_index, double count);
 
 ae_status train_ask(ae_context *context, ae_trainer *trainer, ae_stop stop, void *stop_argument);
+
+/* Bytes of one array of the rule's state, shaped like the parameters. */
+size_t train_state_bytes(const ae_trainer *trainer);
 
 /* Makes weights, optimiser state and position what train_roll_back returns to. */
 void train_keep_last(ae_trainer *trainer);

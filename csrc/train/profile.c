@@ -194,7 +194,8 @@ static void count_updates(const ae_trainer *t, const stage *s, bool keeps) {
         const ae_parameter *p = &t->net->parameters[task->parameter];
         const double reals = (double)((task->tile.row1 - task->tile.row0) * AE_PANEL);
         const double packs = (double)(p->parts * (1 + p->transposed_parts)) * sizeof(ae_bf16) / (double)t->net->real_size;
-        add(t, PROFILE_UPDATE, p->use[0].node, 0, reals * (2 + 2 * t->n_state + (p->transposed_offset >= 0) + keeps + packs));
+        const double state = 2 * t->n_state * (t->rounds_state ? (double)sizeof(ae_bf16) / (double)t->net->real_size : 1);
+        add(t, PROFILE_UPDATE, p->use[0].node, 0, reals * (2 + state + (p->transposed_offset >= 0) + keeps + packs));
     }
 }
 

@@ -1,4 +1,4 @@
-/* The state of a trainer between two epochs, out of it and into another one: what a checkpoint holds. Streams, schedule and the
+/* The state of a trainer between two epochs, out of it and into another one: of a rule, and all that a checkpoint holds. Streams, schedule and the
  * order of rows follow from the seed and from the counts of steps and epochs; scratch, gradients and the search of L-BFGS hold
  * nothing between epochs. */
 #include <math.h>
@@ -10,13 +10,49 @@ enum { STEP, EPOCH, RATE_SCALE, LAST_RATE, LAST_OBJECTIVE, HAS_BEST, LBFGS_START
 
 _Static_assert(KFAC + 2 == AE_TRAINER_NUMBERS, "the numbers of K-FAC come last");
 
+int ae_trainer_n_state(const ae_trainer *t) { return t->n_state; }
+
+/* Of a state in bfloat16: the number of a column of one of its rows of 32. */
+static ae_bf16 *rounded_at(const ae_trainer *t, int which, const ae_parameter *p, int64_t row, int64_t column) {
+    const int64_t at = p->offset + (column / AE_PANEL * p->request.rows + row) * AE_PANEL;
+    const int64_t within = column % AE_PANEL;
+    return (ae_bf16 *)(void *)t->state[which] + at + within % 16 * 2 + within / 16;
+}
+
+void ae_trainer_get_state(const ae_trainer *t, int which, int parameter, void *row_major) {
+    const ae_parameter *p = &t->net->parameters[parameter];
+    if (!t->rounds_state) {
+        ae_net_unpack(t->net, parameter, t->state[which], row_major);
+        return;
+    }
+    uint32_t *bits = row_major;
+    for (int64_t row = 0; row < p->request.rows; row++)
+        for (int64_t column = 0; column < p->request.columns; column++)
+            *bits++ = (uint32_t)*rounded_at(t, which, p, row, column) << 16;
+}
+
+void ae_trainer_set_state(ae_trainer *t, int which, int parameter, const void *row_major) {
+    const ae_parameter *p = &t->net->parameters[parameter];
+    if (!t->rounds_state) {
+        ae_net_pack(t->net, parameter, row_major, t->state[which]);
+        return;
+    }
+    const uint32_t *bits = row_major;
+    for (int64_t row = 0; row < p->request.rows; row++)
+        for (int64_t column = 0; column < p->request.columns; column++, bits++) {
+            const bool number = (*bits & 0x7fffffffu) <= 0x7f800000u;
+            const uint32_t nearest = number ? *bits + 0x7fffu + (*bits >> 16 & 1u) : *bits | 0x00400000u;
+            *rounded_at(t, which, p, row, column) = (ae_bf16)(nearest >> 16);
+        }
+}
+
 int ae_trainer_parts(ae_trainer *t, ae_trainer_part *parts) {
     static const char *const states[AE_RULE_MAX_STATE] = {"state_0", "state_1", "state_2"};
     const size_t reals = (size_t)t->net->parameter_reals, size = t->net->real_size;
     int n = 0;
     parts[n++] = (ae_trainer_part){"parameters", t->net->parameter_base, reals, size};
     for (int i = 0; i < t->n_state; i++)
-        parts[n++] = (ae_trainer_part){states[i], t->state[i], reals, size};
+        parts[n++] = (ae_trainer_part){states[i], t->state[i], reals, t->rounds_state ? sizeof(ae_bf16) : size};
     if (t->best)
         parts[n++] = (ae_trainer_part){"best", t->best, reals, size};
     parts[n++] = (ae_trainer_part){"terms", (char *)t->term_loss, (size_t)t->n_losses, sizeof(double)};

@@ -315,29 +315,39 @@ static char *at_tile(const ae_trainer *t, char *region, const tile_task *task) {
     return region + (size_t)reals * t->net->real_size;
 }
 
+/* By the rule: n reals of a parameter from real `at` of the regions on, no more than 32 rows where the state is in bfloat16. */
+static void update_run(const ae_trainer *t, const stage *s, const ae_rule_step *step, int64_t at, int64_t n,
+                       const void *gradient) {
+    _Alignas(AE_ALIGNMENT) float widened[AE_RULE_MAX_STATE][AE_ROUNDED_MOST];
+    void *state[AE_RULE_MAX_STATE] = {NULL}, *rounded[AE_RULE_MAX_STATE];
+    const size_t size = t->net->real_size;
+    for (int i = 0; i < t->n_state; i++) {
+        state[i] = t->state[i] + (size_t)at * size;
+        if (t->rounds_state) {
+            rounded[i] = t->state[i] + (size_t)at * sizeof(ae_bf16);
+            state[i] = widened[i];
+            t->kernels->widen(n, rounded[i], state[i]);
+        }
+    }
+    s->rule->update(&t->options.rule_options, step, n, t->net->parameter_base + (size_t)at * size, gradient, state);
+    if (t->rounds_state && t->n_state)
+        t->kernels->random_round(t->rounding_key, (uint64_t)step->step * AE_MAX_STAGES + (uint64_t)(s - t->stages),
+                                 (uint32_t)(at / AE_PANEL), n, t->n_state, (const void *const *)state, rounded);
+}
+
 static void update_tile(const ae_trainer *t, const stage *s, const tile_task *task, const update *how, const char *gradient) {
     const ae_parameter *p = &t->net->parameters[task->parameter];
-    void *state[AE_RULE_MAX_STATE] = {NULL};
-    for (int i = 0; i < t->n_state; i++)
-        state[i] = at_tile(t, t->state[i], task);
     const ae_rule_step *step = p->request.decays ? &how->decaying : &how->plain;
-    char *parameter = at_tile(t, t->net->parameter_base, task);
-    if (!p->parts) {
-        s->rule->update(&t->options.rule_options, step, (task->tile.row1 - task->tile.row0) * AE_PANEL, parameter, gradient,
-                        state);
-        ae_net_pack_tile(t->net, task->parameter, task->tile.panel, task->tile.row0, task->tile.row1);
-        return;
-    }
+    const int64_t panel = task->tile.panel, first = p->offset + panel * p->request.rows * AE_PANEL;
     /* Packs in parts lie in many places: they are asked for while the block that they are made of is updated. */
-    for (int64_t row = task->tile.row0; row < task->tile.row1; row += AE_PANEL) {
-        const int64_t end = task->tile.row1 - row < AE_PANEL ? task->tile.row1 : row + AE_PANEL;
-        const size_t at = (size_t)((row - task->tile.row0) * AE_PANEL) * t->net->real_size;
-        void *state_here[AE_RULE_MAX_STATE] = {NULL};
-        for (int i = 0; i < t->n_state; i++)
-            state_here[i] = (char *)state[i] + at;
-        ae_net_prefetch_packs(t->net, task->parameter, task->tile.panel, row);
-        s->rule->update(&t->options.rule_options, step, (end - row) * AE_PANEL, parameter + at, gradient + at, state_here);
-        ae_net_pack_tile(t->net, task->parameter, task->tile.panel, row, end);
+    const int64_t most = p->parts || t->rounds_state ? AE_PANEL : AE_TILE_ROWS;
+    for (int64_t row = task->tile.row0; row < task->tile.row1; row += most) {
+        const int64_t end = task->tile.row1 - row < most ? task->tile.row1 : row + most;
+        if (p->parts)
+            ae_net_prefetch_packs(t->net, task->parameter, panel, row);
+        update_run(t, s, step, first + row * AE_PANEL, (end - row) * AE_PANEL,
+                   gradient + (size_t)((row - task->tile.row0) * AE_PANEL) * t->net->real_size);
+        ae_net_pack_tile(t->net, task->parameter, panel, row, end);
     }
 }
 

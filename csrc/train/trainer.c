@@ -34,6 +34,9 @@ static ae_status check_options(ae_context *context, const ae_train_options *o) {
         return ae_fail(context, AE_ERR_VALUE,
                        "momentum %g, beta1 %g and beta2 %g must be at least 0 and below 1, epsilon %g finite and not negative",
                        rule->momentum, rule->beta1, rule->beta2, rule->epsilon);
+    if (o->state_bits != 0 && (o->state_bits != 16 || o->bits != 32))
+        return ae_fail(context, AE_ERR_VALUE, "state_bits is %d; it must be 0, or 16 with parameters of 32 bits, not %d",
+                       o->state_bits, o->bits);
     if (!(o->l1 >= 0) || !(o->l2 >= 0) || !isfinite(o->l1) || !isfinite(o->l2))
         return ae_fail(context, AE_ERR_VALUE, "l1 is %g and l2 is %g; both must be finite and not negative", o->l1, o->l2);
     if (!(o->max_norm > 0) || !(o->clip_value > 0) || !(o->clip_norm > 0))
@@ -82,6 +85,8 @@ static ae_status check_stage(ae_context *context, ae_trainer *t, int i, const ae
     if (d->rule < 0 && n_stages > 1)
         return ae_fail(context, AE_ERR_VALUE, "stage %d: %s is for programs of one stage", i, solver);
     const ae_train_options *o = &t->options;
+    if (d->rule < 0 && o->state_bits)
+        return ae_fail(context, AE_ERR_VALUE, "stage %d: %s has no state of %d bits", i, solver, o->state_bits);
     if (d->rule < 0 && (o->l1 > 0 || isfinite(o->max_norm) || isfinite(o->clip_value) || isfinite(o->clip_norm)))
         return ae_fail(context, AE_ERR_VALUE,
                        "stage %d: %s needs a smooth objective and its exact gradient; it does not go with %s", i, solver,
@@ -246,7 +251,7 @@ cleanup:
 }
 
 static ae_status reserve(ae_context *context, ae_trainer *t) {
-    const size_t reals = (size_t)t->net->parameter_reals, size = t->net->real_size;
+    const size_t reals = (size_t)t->net->parameter_reals, size = t->net->real_size, state_size = t->rounds_state ? 2 : size;
     bool keeps_gradient = !t->stages[0].rule || t->options.batch_size > t->chunk || isfinite(t->options.clip_norm);
     ae_status status;
     size_t gradient = 0, further = 0, state[AE_RULE_MAX_STATE] = {0}, last, best = 0, scratch, row_loss, row_weight, row_index,
@@ -261,8 +266,8 @@ static ae_status reserve(ae_context *context, ae_trainer *t) {
     if (keeps_gradient && t->net->further_reals)
         AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)t->net->further_reals, size, &further));
     for (int i = 0; i < t->n_state; i++)
-        AE_TRY(ae_arena_reserve(&t->memory, context, reals, size, &state[i]));
-    AE_TRY(ae_arena_reserve(&t->memory, context, reals, size * (size_t)(1 + t->n_state), &last));
+        AE_TRY(ae_arena_reserve(&t->memory, context, reals, state_size, &state[i]));
+    AE_TRY(ae_arena_reserve(&t->memory, context, reals, size + state_size * (size_t)t->n_state, &last));
     if (t->options.keep_best)
         AE_TRY(ae_arena_reserve(&t->memory, context, reals, size, &best));
     t->tile_bytes = AE_TILE_ROWS * AE_PANEL * size * (t->net->further_reals ? 2 : 1);
@@ -379,6 +384,8 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     t->options = *options;
     t->rate_scale = 1.0;
     t->bound_stage = -1;
+    t->rounds_state = options->state_bits == 16;
+    t->rounding_key = ae_key_of(options->seed, AE_STREAM_ROUNDING, "");
     t->kernels = ae_kernels_get(options->bits, isa);
     t->exact = ae_kernels_get(64, isa);
     AE_TRY(ae_net_new(context, &t->net, options->bits, isa, nodes, n_nodes));
@@ -596,6 +603,10 @@ void ae_trainer_seek(ae_trainer *t, int64_t step, int64_t epoch) {
 
 static size_t region_bytes(const ae_trainer *t) { return (size_t)t->net->parameter_reals * t->net->real_size; }
 
+size_t train_state_bytes(const ae_trainer *t) {
+    return t->rounds_state ? (size_t)t->net->parameter_reals * sizeof(ae_bf16) : region_bytes(t);
+}
+
 void ae_trainer_keep_best(ae_trainer *t) {
     if (!t->best)
         return;
@@ -614,7 +625,7 @@ void ae_trainer_restore_best(ae_trainer *t) {
 void train_keep_last(ae_trainer *t) {
     memcpy(t->last, t->net->parameter_base, region_bytes(t));
     for (int i = 0; i < t->n_state; i++)
-        memcpy(t->last + (size_t)(1 + i) * region_bytes(t), t->state[i], region_bytes(t));
+        memcpy(t->last + region_bytes(t) + (size_t)i * train_state_bytes(t), t->state[i], train_state_bytes(t));
     t->last_step = t->step;
     t->last_epoch = t->epoch;
     t->committed = true;
@@ -632,12 +643,10 @@ void ae_trainer_commit(ae_trainer *t) {
 void train_roll_back(ae_trainer *t) {
     memcpy(t->net->parameter_base, t->last, region_bytes(t));
     for (int i = 0; i < t->n_state; i++)
-        memcpy(t->state[i], t->last + (size_t)(1 + i) * region_bytes(t), region_bytes(t));
+        memcpy(t->state[i], t->last + region_bytes(t) + (size_t)i * train_state_bytes(t), train_state_bytes(t));
     ae_net_pack_all(t->net);
     t->step = t->last_step;
     t->epoch = t->last_epoch;
     forget_iterates(t);
 }
 
-int ae_trainer_n_state(const ae_trainer *t) { return t->n_state; }
-void *ae_trainer_state(ae_trainer *t, int which) { return t->state[which]; }

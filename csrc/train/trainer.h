@@ -52,6 +52,8 @@ typedef struct ae_train_options {
     uint64_t seed;
     bool shuffle;
     ae_rule_options rule_options;
+    int32_t state_bits; /* of a number of the rule's state: 0, as the parameters, or 16, bfloat16 rounded at random (math/random.h); with
+                           32-bit parameters and rules only */
     ae_schedule schedule;
     double l1, l2;                /* of parameters that decay; see ae_rule_step */
     double max_norm;              /* of the incoming weights of a unit, after each update; infinity: none */
@@ -134,14 +136,15 @@ void ae_trainer_restore_best(ae_trainer *trainer);
  * afresh from them. */
 void ae_trainer_commit(ae_trainer *trainer);
 
-/* Optimiser state: number of arrays a parameter has, and the region of each (shaped like the parameters, see
- * ae_net_unpack). */
+/* Optimiser state: number of arrays a parameter has; one of them, (rows, columns) reals, out and in. What is set is rounded to the
+ * nearest number of the state's precision. */
 int ae_trainer_n_state(const ae_trainer *trainer);
-void *ae_trainer_state(ae_trainer *trainer, int which);
+void ae_trainer_get_state(const ae_trainer *trainer, int which, int parameter, void *row_major);
+void ae_trainer_set_state(ae_trainer *trainer, int which, int parameter, const void *row_major);
 
 /* What a trainer knows between two epochs, for checkpoints: regions of memory, listed in a fixed order, and numbers. Another trainer
  * of the same descriptions, options and data goes on from it as this one would, to the bit. The regions belong to the trainer;
- * parameters and state lie in them as within the core (panels). */
+ * parameters and state lie in them as within the core (panels; words of two bfloat16 numbers, math/random.h). */
 typedef struct ae_trainer_part {
     const char *name;
     char *data;

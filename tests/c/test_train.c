@@ -51,7 +51,7 @@ static snapshot snapshot_of(ae_trainer *t) {
     s.regions = malloc(s.bytes);
     memcpy(s.regions, net->parameter_base, one);
     for (int i = 0; i < n; i++)
-        memcpy(s.regions + one * (size_t)(1 + i), ae_trainer_state(t, i), one);
+        memcpy(s.regions + one * (size_t)(1 + i), trainer_state_part(t, i).data, one);
     ae_trainer_position(t, &s.step, &s.epoch);
     return s;
 }
@@ -562,8 +562,8 @@ TEST(training_goes_on_elsewhere) {
             ae_net_get_parameter(net, i, w);
             ae_net_set_parameter(ae_trainer_net(end), i, w);
             for (int k = 0; k < ae_trainer_n_state(start); k++) {
-                ae_net_unpack(net, i, ae_trainer_state(start, k), w);
-                ae_net_pack(ae_trainer_net(end), i, w, ae_trainer_state(end, k));
+                ae_trainer_get_state(start, k, i, w);
+                ae_trainer_set_state(end, k, i, w);
             }
         }
         free(w);

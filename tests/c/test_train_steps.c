@@ -504,7 +504,7 @@ TEST(padding_stays_zero) {
                             const int64_t at = q->offset + (panel * q->request.rows + row) * AE_PANEL + c;
                             wrong += padded(net, net->parameter_base, at) != 0;
                             for (int k = 0; k < ae_trainer_n_state(t); k++)
-                                wrong_state += padded(net, ae_trainer_state(t, k), at) != 0;
+                                wrong_state += padded(net, trainer_state_part(t, k).data, at) != 0;
                         }
                 for (int64_t panel = 0; q->transposed_offset >= 0 && panel < ae_panels(q->request.rows); panel++)
                     for (int64_t row = 0; row < q->request.columns; row++)

@@ -32,6 +32,13 @@ static inline ae_epoch_result trainer_epoch(ae_trainer *t) {
 }
 static inline double trainer_epoch_loss(ae_trainer *t) { return trainer_epoch(t).loss; }
 
+/* The array of the rule's state as it lies in the core. */
+static inline ae_trainer_part trainer_state_part(ae_trainer *t, int which) {
+    ae_trainer_part parts[AE_TRAINER_PARTS];
+    ae_trainer_parts(t, parts);
+    return parts[1 + which];
+}
+
 /* Loss of the first rows of the training data. */
 static inline double trainer_loss(ae_trainer *t, int64_t rows) {
     ae_context context;
