@@ -156,8 +156,8 @@ SHARED = {
         Whether adam and adamw keep the largest second average.
     state_precision : "bfloat16" or None, default=None
         Of what the solver keeps for each weight: momentum, averages. None: that of the weights. "bfloat16" takes half
-        the room of float32 and is rounded up or down at random, so that small changes of an average are not lost; it
-        makes steps of large networks faster. Not with precision "float64", nor with kfac and lbfgs.
+        the room of float32 and is rounded up or down at random, so that small changes of an average are not lost. Not
+        with precision "float64", nor with kfac and lbfgs.
     batch_size : int or "auto", default="auto"
         Rows of a step. "auto": the power of two nearest n_samples / 16, within 16 and 256; for kfac within 16 and
         1024.

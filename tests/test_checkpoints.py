@@ -48,6 +48,7 @@ FLAT = {**COMMON, "hidden_layer_sizes": ()}
 FITS = {
     "adamw": (Autoencoder(2, **COMMON), {}),
     "amsgrad in double": (Autoencoder(2, solver="adam", amsgrad=True, precision="float64", **COMMON), {}),
+    "averages in bfloat16": (Autoencoder(2, state_precision="bfloat16", **COMMON), {}),
     "sgd": (Autoencoder(2, solver="sgd", learning_rate="step", step_size=2, **COMMON), {}),
     "rmsprop": (Autoencoder(2, solver="rmsprop", learning_rate="exponential", **COMMON), {}),
     "adagrad": (Autoencoder(2, solver="adagrad", learning_rate="one_cycle", **COMMON), {}),

@@ -111,6 +111,7 @@ AE_INLINE void round_rows(ae_key key, uint64_t step, uint32_t row, int64_t n, co
                 const uvec low = u_round_bf16(v_load(x), below(both[0], k));
                 const uvec high = u_round_bf16(v_load(x + AE_PANEL / 2), below(both[1], k));
                 u_store(to[k] + at / 2 + lane, u_bf16_pair(low, high));
+                __builtin_prefetch(to[k] + (n + at) / 2 + lane, 1, 3);
             }
             both[0] = u_xorshift(both[0]);
             both[1] = u_xorshift(both[1]);
