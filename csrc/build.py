@@ -34,7 +34,7 @@ LISTS_ISAS = re.compile(r"\bAE_FOR_EACH_VARIANT\b|\bAE_WITHOUT_AVX512\b")
 # Those that ask which BLAS it is.
 BLAS_SOURCES = (CSRC / "math" / "linalg.c", ROOT / "tests" / "c" / "test_linalg.c")
 # Of math, those that are made of vectors as layers are; and of what is compiled once, what runs for each block of rows.
-VECTORS = ("activation", "random", "log_mean_exp", "column_norms", "row_norms", "lanes")
+VECTORS = ("activation", "blas1", "random", "log_mean_exp", "column_norms", "row_norms", "lanes")
 ONCE_A_BLOCK = ("step", "data", "net", "predictor", "terms", "layers")
 CORE_FLOORS = ("base", "math", "layers", "losses", "optim", "net", "train")
 
