@@ -127,7 +127,7 @@ def _guarded(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence
         # Standard output takes no more: its disk is full, or the reader has gone, as `head` does without a word (which
         # Windows calls an invalid argument).
         if not isinstance(error, BrokenPipeError) and not (os.name == "nt" and error.errno == errno.EINVAL):
-            print(f"autoenc: {error}", file=sys.stderr)
+            print(f"autoenc: standard output: {error}", file=sys.stderr)
         with contextlib.suppress(OSError):  # what is left in the buffer must not fail at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -64,15 +64,22 @@ def dumped(configuration: Mapping[str, Any]) -> str:
 
 
 def write(path: Any, key: str, configuration: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Writes a file whole, or leaves the old one as it was."""
-    safetensors = _safetensors()
-    text = dumped(configuration)
-    with replacing(path) as file:
-        try:
-            arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-            safetensors.numpy.save_file(arrays, file, metadata={key: text})
-        except safetensors.SafetensorError as error:
-            raise OSError(f"{path} could not be written, and is as it was: {error}") from error
+    """Writes a file whole, or leaves the old one as it was.
+
+    safetensors itself would do so by a file with a name of its own, which a kill leaves behind for ever.
+    """
+    header: dict[str, Any] = {"__metadata__": {key: dumped(configuration)}}
+    arrays = sorted(tensors.items(), key=lambda item: (-item[1].itemsize, item[0]))  # so each begins at its alignment
+    end = 0
+    for name, array in arrays:
+        start, end = end, end + array.nbytes
+        header[name] = {"dtype": _CODES[array.dtype.name], "shape": array.shape, "data_offsets": [start, end]}
+    text = dumped(header).encode()
+    text += b" " * (-len(text) % 8)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for _, array in arrays:
+            file.write(array.astype(array.dtype.newbyteorder("<"), order="C", copy=False).data)
 
 
 class Writer:

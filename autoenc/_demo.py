@@ -1,6 +1,5 @@
 """The demonstration behind ``python -m autoenc demo``: digits in, codes and reconstructions out, beside PCA."""
 
-import os
 import time
 import warnings
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from autoenc import Autoencoder
+from autoenc._whole_file import check_writable, replacing
 
 Array = NDArray[Any]
 
@@ -47,12 +47,12 @@ def check_output(output: str) -> None:
     path = Path(output)
     if path.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise DemoError(f"--output {output}: the name must end in .png, .pdf or .svg")
-    if path.is_dir():
-        raise DemoError(f"--output {output}: that is a folder")
     if not path.absolute().parent.is_dir():
         raise DemoError(f"--output {output}: there is no folder {path.absolute().parent}")
-    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise DemoError(f"--output {output}: no permission to write there")
+    try:
+        check_writable(output)
+    except OSError as error:
+        raise DemoError(f"--output {output}: {error.strerror}") from error
 
 
 def corrupt(X: Array, rng: np.random.Generator) -> Array:
@@ -176,4 +176,5 @@ def draw(output: str, rows: dict[str, Array], codes: Array, labels: Array, resul
     )
     right.suptitle("The same digits on a map: two numbers each", fontsize=12)
     LatentSpaceDisplay.from_predictions(codes, labels, ax=right.subplots())
-    figure.savefig(output, dpi=110)
+    with replacing(output) as file:
+        figure.savefig(file, format=Path(output).suffix[1:].lower(), dpi=110)

@@ -521,11 +521,14 @@ def test_streams_that_are_closed(model, csv, tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
-def test_standard_output_that_is_full(model, environment):
-    command = [sys.executable, "-m", "autoenc", "info", str(model), "--json"]
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
-    assert (done.returncode, done.stderr) == (1, "autoenc: [Errno 28] No space left on device\n")
+def test_standard_output_that_is_full(model, csv, environment):
+    for arguments in (["info", model, "--json"], ["info", model], ["encode", model, csv, "--quiet"]):
+        command = [sys.executable, "-m", "autoenc", *map(str, arguments)]
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+        assert done.returncode == 1
+        lines = done.stderr.splitlines()
+        assert len(lines) == 1 and "No space left on device" in lines[0] and "standard output" in lines[0]
 
 
 def test_applying_a_model_needs_no_scikit_learn(model, csv, environment):

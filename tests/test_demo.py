@@ -65,10 +65,13 @@ def test_without_matplotlib_numbers_are_printed(capsys, monkeypatch, tmp_path):
         (["demo", "--components", "65"], 1, "64 pixels, so at most 64"),
         (["demo", "--output", "picture.txt"], 1, "must end in .png"),
         (["demo", "--output", "no/such/folder/picture.png"], 1, "there is no folder"),
+        (["demo", "--output", "folder.png"], 1, "folder.png: a file is needed, and this is a folder"),
+        (["demo", "--output", "n" * 300 + ".png"], 1, "File name too long"),
     ],
 )
 def test_wrong_arguments(arguments, status, message, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.png").mkdir()
     try:
         assert main(arguments) == status
     except SystemExit as stop:
