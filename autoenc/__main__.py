@@ -30,6 +30,11 @@ def _positive(text: str) -> int:
 INTERRUPTED = 128 + signal.SIGINT  # the status of a command that Ctrl-C has ended
 
 
+class _Interrupt(KeyboardInterrupt):
+    """Of a class of its own: `python -m` ends by SIGINT, whatever the status, once the bare one has come out of an
+    `exec`, as there are many in imports."""
+
+
 class _Signals:
     """Ctrl-C, and a request to end (SIGTERM, or SIGHUP of a terminal that is closed), raise KeyboardInterrupt.
 
@@ -44,7 +49,7 @@ class _Signals:
 
     def _interrupt(self, number: int, _: Any) -> NoReturn:
         self.status = 128 + number
-        raise KeyboardInterrupt
+        raise _Interrupt
 
     def __enter__(self) -> "_Signals":
         usual = {signal.SIGINT: signal.default_int_handler}
