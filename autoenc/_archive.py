@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from autoenc._whole_file import check_path, refuse_device, refuse_folder, replacing
+from autoenc._whole_file import check_path, refuse_others, replacing
 
 DTYPES = {
     "BOOL": "bool",
@@ -353,8 +353,7 @@ def opened(path: Any, key: str, what: str) -> Iterator[tuple[Any, list[str], dic
     """The file, the names of its arrays and its configuration; errors as of `named`."""
     name = check_path(path)
     safetensors = _safetensors()
-    refuse_folder(name)
-    refuse_device(name)
+    refuse_others(name)
     with named(name, what), safetensors.safe_open(name, framework="numpy") as file:
         text = (file.metadata() or {}).get(key)
         if text is None:

@@ -35,17 +35,15 @@ def check_path(path: Any, name: str = "path") -> str:
     return text
 
 
-def refuse_folder(path: Any) -> None:
-    """Raises IsADirectoryError with the path as it was given; what the system says names another one, or none."""
-    if not os.fspath(path) or Path(path).is_dir():
-        raise IsADirectoryError(errno.EISDIR, "a file is needed, and this is a folder", os.fspath(path))
-
-
-def refuse_device(path: Any) -> None:
-    """Raises OSError for what has no end and no place: to read it may take for ever, and a rename would replace it."""
-    final = os.path.realpath(os.fspath(path))
+def refuse_others(path: Any) -> None:
+    """Raises OSError for folders, and for what has no end and no place: to read it may take for ever, and a rename
+    would replace it."""
+    text = os.fspath(path)
+    if not text or Path(text).is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a file is needed, and this is a folder", text)
+    final = os.path.realpath(text)
     if os.path.lexists(final) and not Path(final).is_file():
-        raise OSError(errno.EINVAL, "a file is needed, and this is a device, a pipe or a socket", os.fspath(path))
+        raise OSError(errno.EINVAL, "a file is needed, and this is a device, a pipe or a socket", text)
 
 
 @contextlib.contextmanager
@@ -72,8 +70,7 @@ def _sync_folder(folder: str) -> None:
 def _beside(path: Any) -> tuple[str, Path]:
     """The file that a path means, and a name for a new one in its folder."""
     check_path(path)
-    refuse_folder(path)
-    refuse_device(path)
+    refuse_others(path)
     final = os.path.realpath(os.fspath(path))  # a link stays one
     folder, name = os.path.split(final)
     # Of the name what leaves room in any alphabet: 255 bytes are all that a name may have.
