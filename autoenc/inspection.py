@@ -129,6 +129,10 @@ def explore(
     chosen = np.sort(rng.permutation(n_rows)[:most])
     rows = _safe_indexing(seen, chosen)
     codes, errors = page.of(rows)
+    for row in chosen[~np.isfinite(errors)][:1]:
+        raise ValueError(
+            f"the error of row {row} is not finite, since its values are too large; allowed are other rows"
+        )
     points, axes, _ = plane(codes)
     marks = _labels(None if labels is None else as_labels(labels)[chosen])
     values = dense(rows).astype(np.float32)
