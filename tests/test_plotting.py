@@ -261,6 +261,14 @@ def test_manifold(digits):
     assert display.ax_.get_xlabel() == "component 3 of the code"
 
 
+@pytest.mark.filterwarnings("error")
+def test_manifold_around_one_row(iris, pipeline):
+    """As of a code that died: there is no range to show."""
+    display = ManifoldDisplay.from_estimator(pipeline, iris[:1], n_grid=3, ax=axes())
+    code = pipeline.transform(iris[:1])[0]
+    assert_allclose([display.first, display.second], code[:, np.newaxis] + [-0.5, 0.0, 0.5], atol=1e-6)
+
+
 def test_manifold_of_a_table(iris, pipeline):
     display = ManifoldDisplay.from_estimator(pipeline, iris, n_grid=6, ax=axes())
     assert display.decoded.shape == (6, 6, 4)
@@ -564,6 +572,10 @@ def test_the_package_loads_without_matplotlib(run_python):
         ),
         (lambda X: ManifoldDisplay.from_predictions(X, [1], [2]), ValueError, "decoded has shape"),
         (lambda X: LossCurveDisplay.from_predictions([]), ValueError, "curve 'training' has shape"),
+        (lambda X: LossCurveDisplay.from_predictions([1.0], [np.nan]), ValueError, "curve 'validation' has shape"),
+        (lambda X: LatentSpaceDisplay.from_predictions(X[:, :0]), ValueError, r"codes has shape \(25, 0\)"),
+        (lambda X: LatentSpaceDisplay.from_predictions(X[:0]), ValueError, r"codes has shape \(0, 64\)"),
+        (lambda X: NetworkDisplay.from_predictions([]), ValueError, r"layers=\[\]; there must be at least one"),
         (
             lambda X: LossCurveDisplay.from_predictions([1.0], scale="cube"),
             ValueError,

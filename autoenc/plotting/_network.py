@@ -174,6 +174,8 @@ class NetworkDisplay(Display):
         self
         """
         most, lines = check_count("max_units", max_units, 2), check_count("max_connections", max_connections, 0)
+        if not self.layers:
+            raise ValueError(f"layers={self.layers!r}; there must be at least one")
         ax = axes_for(ax, type(self).__name__, (1.7 * len(self.layers) + 0.6, 4.6))
         from matplotlib.collections import LineCollection
         from matplotlib.colors import to_rgba
