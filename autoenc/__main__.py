@@ -115,8 +115,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo.add_argument("--output", default="autoenc-demo.png", metavar="FILE", help="the picture (default: %(default)s)")
     demo.add_argument("--components", type=_positive, default=16, metavar="N", help="width of the code (default: 16)")
     demo.add_argument("--quick", action="store_true", help="a tenth of the epochs: shows that it runs, not how well")
+    demo.set_defaults(run=_demonstrate, json=False)
     with _open_streams():
         return _guarded(parser, commands, arguments)
+
+
+def _demonstrate(chosen: argparse.Namespace) -> None:
+    from autoenc import _demo  # takes seconds, in which Ctrl-C may come
+    from autoenc._whole_file import naming
+
+    with naming("standard output"):
+        _demo.run(chosen.output, n_components=chosen.components, quick=chosen.quick)
 
 
 def _guarded(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence[str] | None) -> int:
@@ -143,23 +152,12 @@ def _run(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence[str
 
     _cli.add_commands(commands)
     chosen = parser.parse_args(arguments)
-    if chosen.command != "demo":
-        if isinstance(sys.stdout, _Nowhere) and getattr(chosen, "output", "") is None:
-            print(f"autoenc {chosen.command}: standard output is closed; --output takes a file", file=sys.stderr)
-            return 1
-        status = _cli.run(chosen)
-        sys.stdout.flush()
-        return status
-    from autoenc import _demo  # takes seconds, in which Ctrl-C may come
-
-    try:
-        _demo.check_output(chosen.output)
-        _demo.run(chosen.output, n_components=chosen.components, quick=chosen.quick)
-        sys.stdout.flush()
-    except _demo.DemoError as error:
-        print(f"python -m autoenc demo: {error}", file=sys.stderr)
+    if isinstance(sys.stdout, _Nowhere) and getattr(chosen, "output", "") is None:
+        print(f"autoenc {chosen.command}: standard output is closed; --output takes a file", file=sys.stderr)
         return 1
-    return 0
+    status = _cli.run(chosen)
+    sys.stdout.flush()
+    return status
 
 
 if __name__ == "__main__":

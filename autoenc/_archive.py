@@ -40,7 +40,8 @@ def damaged(at: str, what: str) -> NoReturn:
     raise Damaged(f"{at} {what}")
 
 
-def _safetensors() -> Any:
+def installed() -> Any:
+    """The package safetensors; raises ImportError, with what to install, where it is not there."""
     try:
         import safetensors
         import safetensors.numpy
@@ -49,11 +50,6 @@ def _safetensors() -> Any:
             'model files and checkpoints need safetensors, which is not installed: python -m pip install "autoenc[io]"'
         ) from error
     return safetensors
-
-
-def check_installed() -> None:
-    """Raises ImportError, with what to install, where safetensors is not there."""
-    _safetensors()
 
 
 # ---- writing ----
@@ -334,7 +330,7 @@ def named(name: str, what: str, *, written: bool = True) -> Iterator[None]:
         Where it is damaged, or something else than `what`.
     """
     failed = f"{name} {'cannot be read' if written else 'is not written: it could not be read'} as {what}"
-    safetensors = _safetensors()
+    safetensors = installed()
     try:
         yield
     except (safetensors.SafetensorError, ValueError) as error:
@@ -352,7 +348,7 @@ def named(name: str, what: str, *, written: bool = True) -> Iterator[None]:
 def opened(path: Any, key: str, what: str) -> Iterator[tuple[Any, list[str], dict[str, Any]]]:
     """The file, the names of its arrays and its configuration; errors as of `named`."""
     name = check_path(path)
-    safetensors = _safetensors()
+    safetensors = installed()
     refuse_others(name)
     with named(name, what), safetensors.safe_open(name, framework="numpy") as file:
         text = (file.metadata() or {}).get(key)

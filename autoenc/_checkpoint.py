@@ -143,7 +143,7 @@ class Checkpoints:
         self._trainings: list[_Stored] = []  # of the file, then of this fit
         self._n_seeds = self._n_trainings = 0  # so far
         check_writable(self.path)
-        _archive.check_installed()
+        _archive.installed()
         if resume and Path(self.path).exists():
             self._read()
 

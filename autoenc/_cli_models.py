@@ -92,13 +92,9 @@ def _write(chosen: argparse.Namespace, blocks: Iterator[Any], names: Sequence[st
         return n
     if chosen.json:
         raise UsageError("--json says on standard output what was done; say by --output where the rows go")
-    for rows in blocks:
-        parts = rows
-        if isinstance(rows, np.ndarray):
-            parts = list(zip(names or [f"c{i}" for i in range(rows.shape[1])], rows.T, strict=True))
-        if not n:
-            print(",".join(_tables._quoted(name) for name, _ in parts))
-        sys.stdout.write(_tables.csv_rows([part for _, part in parts]))
+    for first, rows in enumerate(blocks):
+        parts = _tables.named_columns(rows, names)
+        sys.stdout.write(_tables.csv_rows(parts, not first))
         n += len(parts[0][1])
     return n
 
