@@ -16,12 +16,12 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from autoenc import _core, _outline, _predictor, _spec
+from autoenc._options import check_count
 from autoenc._whole_file import check_path, replacing
 from autoenc.plotting._common import (
     COLOURS,
     LIGHT,
     as_labels,
-    check_count,
     check_image_shape,
     dense,
     names_of,

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from autoenc._options import check_count
 from autoenc.plotting._common import (
     BLUE,
     LIGHT,
@@ -13,7 +14,6 @@ from autoenc.plotting._common import (
     Array,
     Display,
     axes_for,
-    check_count,
     check_image_shape,
     dense,
     draw_mosaic,

@@ -7,11 +7,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from autoenc._options import check_count
 from autoenc.plotting._common import (
     Array,
     Display,
     axes_for,
-    check_count,
     check_image_shape,
     dense,
     draw_mosaic,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from autoenc import _outline, _predictor, _spec
+from autoenc._options import check_count
 from autoenc._outline import Layer
 from autoenc.plotting._common import (
     BLUE,
@@ -14,7 +15,6 @@ from autoenc.plotting._common import (
     Array,
     Display,
     axes_for,
-    check_count,
     dense,
     inner,
     place,
