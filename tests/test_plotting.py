@@ -366,6 +366,23 @@ def test_contributions(iris, detector, pipeline):
     assert by_loss.title == f"row 149: error {-pipeline[-1].score_samples(pipeline[0].transform(iris))[149]:.4g}"
 
 
+@pytest.mark.filterwarnings("ignore:none of the 2 components is active")
+def test_contributions_below_zero_are_seen():
+    """Minus the logarithm of a density above 1."""
+    X = np.random.default_rng(0).normal(scale=0.01, size=(200, 5))
+    model = VariationalAutoencoder(2, noise_variance="learned", max_iter=60, random_state=0).fit(X)
+    terms = model.feature_errors(X)[0]
+    assert terms.max() < 0
+    display = FeatureContributionDisplay.from_estimator(model, X, row=0, ax=axes())
+    low, high = display.ax_.get_xlim()
+    assert low < terms.min() and high >= 0
+    for negative in (terms, terms + 30.0):
+        image = FeatureContributionDisplay.from_predictions(negative, image_shape=(1, 5), ax=axes()).image_
+        shades = np.asarray(image.get_array()).ravel()
+        assert_array_equal(np.argsort(shades), np.argsort(negative))
+        assert shades.min() >= 0 and shades.max() == 1
+
+
 def test_network(iris, pipeline):
     display = NetworkDisplay.from_estimator(pipeline, iris.iloc[[0]], ax=axes())
     network, row = pipeline[-1], pipeline[0].transform(iris)[:1]
