@@ -30,6 +30,11 @@ def _positive(text: str) -> int:
 INTERRUPTED = 128 + signal.SIGINT  # the status of a command that Ctrl-C has ended
 
 
+class _Interrupt(KeyboardInterrupt):
+    """Of a class of its own: `python -m` ends by SIGINT, whatever the status, once the bare one has come out of an
+    `exec`, as there are many in imports."""
+
+
 class _Signals:
     """Ctrl-C, and a request to end (SIGTERM, or SIGHUP of a terminal that is closed), raise KeyboardInterrupt.
 
@@ -44,7 +49,7 @@ class _Signals:
 
     def _interrupt(self, number: int, _: Any) -> NoReturn:
         self.status = 128 + number
-        raise KeyboardInterrupt
+        raise _Interrupt
 
     def __enter__(self) -> "_Signals":
         usual = {signal.SIGINT: signal.default_int_handler}
@@ -110,8 +115,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo.add_argument("--output", default="autoenc-demo.png", metavar="FILE", help="the picture (default: %(default)s)")
     demo.add_argument("--components", type=_positive, default=16, metavar="N", help="width of the code (default: 16)")
     demo.add_argument("--quick", action="store_true", help="a tenth of the epochs: shows that it runs, not how well")
+    demo.set_defaults(run=_demonstrate, json=False)
     with _open_streams():
         return _guarded(parser, commands, arguments)
+
+
+def _demonstrate(chosen: argparse.Namespace) -> None:
+    from autoenc import _demo  # takes seconds, in which Ctrl-C may come
+    from autoenc._whole_file import naming
+
+    with naming("standard output"):
+        _demo.run(chosen.output, n_components=chosen.components, quick=chosen.quick)
 
 
 def _guarded(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence[str] | None) -> int:
@@ -127,7 +141,7 @@ def _guarded(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence
         # Standard output takes no more: its disk is full, or the reader has gone, as `head` does without a word (which
         # Windows calls an invalid argument).
         if not isinstance(error, BrokenPipeError) and not (os.name == "nt" and error.errno == errno.EINVAL):
-            print(f"autoenc: {error}", file=sys.stderr)
+            print(f"autoenc: standard output: {error}", file=sys.stderr)
         with contextlib.suppress(OSError):  # what is left in the buffer must not fail at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -138,23 +152,12 @@ def _run(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence[str
 
     _cli.add_commands(commands)
     chosen = parser.parse_args(arguments)
-    if chosen.command != "demo":
-        if isinstance(sys.stdout, _Nowhere) and getattr(chosen, "output", "") is None:
-            print(f"autoenc {chosen.command}: standard output is closed; --output takes a file", file=sys.stderr)
-            return 1
-        status = _cli.run(chosen)
-        sys.stdout.flush()
-        return status
-    from autoenc import _demo  # takes seconds, in which Ctrl-C may come
-
-    try:
-        _demo.check_output(chosen.output)
-        _demo.run(chosen.output, n_components=chosen.components, quick=chosen.quick)
-        sys.stdout.flush()
-    except _demo.DemoError as error:
-        print(f"python -m autoenc demo: {error}", file=sys.stderr)
+    if isinstance(sys.stdout, _Nowhere) and getattr(chosen, "output", "") is None:
+        print(f"autoenc {chosen.command}: standard output is closed; --output takes a file", file=sys.stderr)
         return 1
-    return 0
+    status = _cli.run(chosen)
+    sys.stdout.flush()
+    return status
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from autoenc._whole_file import check_path, refuse_device, refuse_folder, replacing
+from autoenc._whole_file import check_path, refuse_others, replacing
 
 DTYPES = {
     "BOOL": "bool",
@@ -40,7 +40,8 @@ def damaged(at: str, what: str) -> NoReturn:
     raise Damaged(f"{at} {what}")
 
 
-def _safetensors() -> Any:
+def installed() -> Any:
+    """The package safetensors; raises ImportError, with what to install, where it is not there."""
     try:
         import safetensors
         import safetensors.numpy
@@ -51,11 +52,6 @@ def _safetensors() -> Any:
     return safetensors
 
 
-def check_installed() -> None:
-    """Raises ImportError, with what to install, where safetensors is not there."""
-    _safetensors()
-
-
 # ---- writing ----
 
 
@@ -64,15 +60,22 @@ def dumped(configuration: Mapping[str, Any]) -> str:
 
 
 def write(path: Any, key: str, configuration: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Writes a file whole, or leaves the old one as it was."""
-    safetensors = _safetensors()
-    text = dumped(configuration)
-    with replacing(path) as file:
-        try:
-            arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-            safetensors.numpy.save_file(arrays, file, metadata={key: text})
-        except safetensors.SafetensorError as error:
-            raise OSError(f"{path} could not be written, and is as it was: {error}") from error
+    """Writes a file whole, or leaves the old one as it was.
+
+    safetensors itself would do so by a file with a name of its own, which a kill leaves behind for ever.
+    """
+    header: dict[str, Any] = {"__metadata__": {key: dumped(configuration)}}
+    arrays = sorted(tensors.items(), key=lambda item: (-item[1].itemsize, item[0]))  # so each begins at its alignment
+    end = 0
+    for name, array in arrays:
+        start, end = end, end + array.nbytes
+        header[name] = {"dtype": _CODES[array.dtype.name], "shape": array.shape, "data_offsets": [start, end]}
+    text = dumped(header).encode()
+    text += b" " * (-len(text) % 8)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for _, array in arrays:
+            file.write(array.astype(array.dtype.newbyteorder("<"), order="C", copy=False).data)
 
 
 class Writer:
@@ -327,7 +330,7 @@ def named(name: str, what: str, *, written: bool = True) -> Iterator[None]:
         Where it is damaged, or something else than `what`.
     """
     failed = f"{name} {'cannot be read' if written else 'is not written: it could not be read'} as {what}"
-    safetensors = _safetensors()
+    safetensors = installed()
     try:
         yield
     except (safetensors.SafetensorError, ValueError) as error:
@@ -345,9 +348,8 @@ def named(name: str, what: str, *, written: bool = True) -> Iterator[None]:
 def opened(path: Any, key: str, what: str) -> Iterator[tuple[Any, list[str], dict[str, Any]]]:
     """The file, the names of its arrays and its configuration; errors as of `named`."""
     name = check_path(path)
-    safetensors = _safetensors()
-    refuse_folder(name)
-    refuse_device(name)
+    safetensors = installed()
+    refuse_others(name)
     with named(name, what), safetensors.safe_open(name, framework="numpy") as file:
         text = (file.metadata() or {}).get(key)
         if text is None:

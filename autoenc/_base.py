@@ -155,10 +155,7 @@ class BaseAutoencoder(
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = self.missing == "mask"
         tags.input_tags.positive_only = _columns.restricts(self._target_loss())
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
     # ---- state ----

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from autoenc import __version__, _archive
 from autoenc._archive import Reader, Writer, damaged
 from autoenc._checks import is_sparse
-from autoenc._whole_file import check_path, refuse_folder
+from autoenc._whole_file import check_path, check_writable
 
 File = str | os.PathLike[str]
 
@@ -142,11 +142,8 @@ class Checkpoints:
         self._seeds: list[int] = []
         self._trainings: list[_Stored] = []  # of the file, then of this fit
         self._n_seeds = self._n_trainings = 0  # so far
-        refuse_folder(self.path)
-        folder = Path(self.path).resolve().parent
-        if not folder.is_dir():
-            raise FileNotFoundError(f"checkpoint={path!r}: there is no folder {folder}")
-        _archive.check_installed()
+        check_writable(self.path)
+        _archive.installed()
         if resume and Path(self.path).exists():
             self._read()
 

@@ -14,6 +14,7 @@ from autoenc._cli_models import FORMATS, encode, export, info, predict, reconstr
 from autoenc._cli_shared import CommandError, UsageError, check_threads, printable
 from autoenc._cli_train import train
 from autoenc._tables import TableError
+from autoenc._whole_file import naming
 
 ADVICE = ", for instance by StandardScaler in a pipeline."  # at the end of a warning, for those who write Python
 
@@ -185,7 +186,8 @@ def run(chosen: argparse.Namespace) -> int:
         try:
             _refuse_loss(chosen)
             check_threads(getattr(chosen, "n_jobs", None))
-            done = chosen.run(chosen)
+            with naming(getattr(chosen, "output", None) or "standard output"):
+                done = chosen.run(chosen)
         except (CommandError, TableError, ValueError, OSError, ImportError, ArithmeticError, MemoryError) as error:
             if isinstance(error, BrokenPipeError):
                 raise

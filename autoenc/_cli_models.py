@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoenc import _archive, _schemas, _tables, io
+from autoenc import _tables, io
 from autoenc._cli_shared import (
     CommandError,
     Progress,
@@ -92,51 +92,52 @@ def _write(chosen: argparse.Namespace, blocks: Iterator[Any], names: Sequence[st
         return n
     if chosen.json:
         raise UsageError("--json says on standard output what was done; say by --output where the rows go")
-    for rows in blocks:
-        parts = rows
-        if isinstance(rows, np.ndarray):
-            parts = list(zip(names or [f"c{i}" for i in range(rows.shape[1])], rows.T, strict=True))
-        if not n:
-            print(",".join(_tables._quoted(name) for name, _ in parts))
-        sys.stdout.write(_tables.csv_rows([part for _, part in parts]))
+    for first, rows in enumerate(blocks):
+        parts = _tables.named_columns(rows, names)
+        sys.stdout.write(_tables.csv_rows(parts, not first))
         n += len(parts[0][1])
     return n
 
 
-def _predicted(
-    chosen: argparse.Namespace, method: str, names: Callable[[dict[str, Any]], Sequence[str] | None]
+def _written(
+    chosen: argparse.Namespace,
+    stored: dict[str, Any],
+    call: Callable[[Any, Any, dict[str, Any]], Any],
+    names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Rows of what a method answers, in a file."""
+    """Rows of what a model answers, in a file."""
     progress = Progress(chosen.quiet)
-    stored = header_of(chosen.model)
+    n = _write(chosen, (answer for _, answer, _ in _answers(chosen, stored, call, progress)), names)
+    progress.say(f"{n} rows", now=True)
+    return {"model": chosen.model, "output": chosen.output, "rows": n, "seconds": progress.seconds}
+
+
+def _predicted(
+    chosen: argparse.Namespace, stored: dict[str, Any], method: str, names: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Those of a method."""
 
     def call(model: Any, X: NDArray[Any], given: dict[str, Any]) -> Any:
         function = getattr(model, method, None)
         if function is None:
             raise CommandError(f"{chosen.model} is of {stored['class']}, which has no {method}")
-        return function(X, **given)
+        return np.atleast_2d(function(X, **given))
 
-    blocks = (np.atleast_2d(answer) for _, answer, _ in _answers(chosen, stored, call, progress))
-    n = _write(chosen, blocks, names(stored))
-    progress.say(f"{n} rows", now=True)
-    return {"model": chosen.model, "output": chosen.output, "rows": n, "seconds": progress.seconds}
+    return _written(chosen, stored, call, names)
 
 
 def encode(chosen: argparse.Namespace) -> dict[str, Any]:
-    return _predicted(chosen, "encode_indices" if chosen.indices else "transform", lambda _: None)
+    return _predicted(chosen, header_of(chosen.model), "encode_indices" if chosen.indices else "transform")
 
 
 def reconstruct(chosen: argparse.Namespace) -> dict[str, Any]:
-    fills = header_of(chosen.model)["class"] == "AutoencoderImputer"
-
-    def names(stored: dict[str, Any]) -> Sequence[str] | None:
-        known = names_of(stored)
-        if not known or fills:
-            return None  # columns without values are dropped, and marks may stand behind them
-        n = stored["state"].get("_spec", {}).get("n_outputs", len(known))
-        return known if n == len(known) else None
-
-    return _predicted(chosen, "transform" if fills else "reconstruct", names)
+    stored = header_of(chosen.model)
+    if stored["class"] == "AutoencoderImputer":
+        # Without names: columns without values are dropped, and marks may stand behind them.
+        return _predicted(chosen, stored, "transform")
+    known = names_of(stored)
+    n = stored["state"].get("_spec", {}).get("n_outputs", len(known))
+    return _predicted(chosen, stored, "reconstruct", known if n == len(known) else None)
 
 
 def score(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -185,7 +186,6 @@ def score(chosen: argparse.Namespace) -> dict[str, Any]:
 
 
 def predict(chosen: argparse.Namespace) -> dict[str, Any]:
-    progress = Progress(chosen.quiet)
     stored = header_of(chosen.model)
     name = stored["class"]
     if name not in PREDICTING:
@@ -210,9 +210,7 @@ def predict(chosen: argparse.Namespace) -> dict[str, Any]:
         return columns
 
     is_array = chosen.output is not None and chosen.output.lower().endswith(".npy")
-    n = _write(chosen, (columns for _, columns, _ in _answers(chosen, stored, call, progress)), None)
-    progress.say(f"{n} rows", now=True)
-    return {"model": chosen.model, "output": chosen.output, "rows": n, "seconds": progress.seconds}
+    return _written(chosen, stored, call)
 
 
 def _scaling(before: Any) -> list[dict[str, Any]]:
@@ -234,15 +232,13 @@ def info(chosen: argparse.Namespace) -> dict[str, Any]:
     whole: Any = io.load(chosen.model)  # all of it is checked
     model = whole[-1] if stored["piped"] else whole
     before = [step for _, step in whole.steps[:-1]] if stored["piped"] else []
-    with _archive.opened(chosen.model, _schemas.KEY, "a model of autoenc") as (_, _, configuration):
-        written = configuration.get("autoenc")
     spec = getattr(model, "_spec", None)
     weights = getattr(model, "n_parameters_", None)
     done = {
         "model": chosen.model,
         "bytes": Path(chosen.model).stat().st_size,
-        "format": configuration["format"],
-        "autoenc": written,
+        "format": stored["file"]["format"],
+        "autoenc": stored["file"].get("autoenc"),
         "estimator": stored["class"],
         "repr": repr(model),
         "features": int(model.n_features_in_),

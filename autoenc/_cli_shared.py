@@ -77,7 +77,8 @@ def header_of(path: str) -> dict[str, Any]:
         pipeline = configuration.get(_stored_scalers.PIPELINE)
         before = [] if pipeline is None else pipeline["before"]
         named = before[0] if before else found  # names of columns are where rows come in
-        return {**found, "names": named["state"].get("feature_names_in_", {}), "piped": pipeline is not None}
+        names = named["state"].get("feature_names_in_", {})
+        return {**found, "names": names, "piped": pipeline is not None, "file": configuration}
 
 
 def names_of(stored: dict[str, Any]) -> list[str]:

@@ -116,10 +116,7 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     supervised = chosen.estimator in ("AutoencoderClassifier", "AutoencoderRegressor")
     if supervised and chosen.label is None:
         raise UsageError(f"{chosen.estimator} needs --label, the column of y")
-    _archive.check_installed()
-    folder = Path(chosen.output).absolute().parent
-    if not folder.is_dir():
-        raise CommandError(f"--output {chosen.output}: there is no folder {folder}")
+    _archive.installed()
     if chosen.scale != "none" and chosen.estimator in SCALING:
         raise UsageError(f"--scale {chosen.scale}: {chosen.estimator} scales columns by itself; allowed: none")
     check_writable(chosen.output)
@@ -134,6 +131,7 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     columns = [name for name in table.names if name not in out]
     if not columns:
         raise CommandError(f"{table.path}: no column is left")
+    folder = Path(chosen.output).absolute().parent
     rows = _whole(table, columns, taken, progress, folder)
     X, given = rows.numbers, {}
     if chosen.condition is not None:

@@ -1,6 +1,5 @@
 """The demonstration behind ``python -m autoenc demo``: digits in, codes and reconstructions out, beside PCA."""
 
-import os
 import time
 import warnings
 from dataclasses import dataclass
@@ -18,15 +17,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from autoenc import Autoencoder
+from autoenc._cli_shared import CommandError
+from autoenc._whole_file import check_writable, replacing
 
 Array = NDArray[Any]
 
 NOISE = 0.3
 COPIES = 8
-
-
-class DemoError(Exception):
-    """Something that the user can mend; the message says how."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +37,6 @@ class Result:
     pca_accuracy: float
     corrupted_error: float
     denoised_error: float
-
-
-def check_output(output: str) -> None:
-    """Raises DemoError where the picture could not be written, before anything is trained."""
-    path = Path(output)
-    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise DemoError(f"--output {output}: the name must end in .png, .pdf or .svg")
-    if path.is_dir():
-        raise DemoError(f"--output {output}: that is a folder")
-    if not path.absolute().parent.is_dir():
-        raise DemoError(f"--output {output}: there is no folder {path.absolute().parent}")
-    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise DemoError(f"--output {output}: no permission to write there")
 
 
 def corrupt(X: Array, rng: np.random.Generator) -> Array:
@@ -94,6 +78,9 @@ def downstream_accuracy(codes: Array, y: Array, held_out_codes: Array, held_out_
 
 def run(output: str = "autoenc-demo.png", *, n_components: int = 16, quick: bool = False) -> Result:
     """Trains, prints the table, writes the picture where matplotlib is installed."""
+    if Path(output).suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise CommandError(f"--output {output}: the name must end in .png, .pdf or .svg")
+    check_writable(output)
     try:
         import_module("matplotlib.figure")
     except ImportError:
@@ -101,7 +88,9 @@ def run(output: str = "autoenc-demo.png", *, n_components: int = 16, quick: bool
     digits = load_digits()
     X = (digits.data / 16).astype(np.float32)
     if n_components > X.shape[1]:
-        raise DemoError(f"--components {n_components}: these images have {X.shape[1]} pixels, so at most {X.shape[1]}")
+        raise CommandError(
+            f"--components {n_components}: these images have {X.shape[1]} pixels, so at most {X.shape[1]}"
+        )
     X, X_test, y, y_test = train_test_split(X, digits.target, test_size=0.25, stratify=digits.target, random_state=0)
     print(f"{len(X)} handwritten digits of 8 x 8 pixels to learn from, {len(X_test)} held out")
     settings: dict[str, Any] = {"max_iter": 20 if quick else 200, "random_state": 0, "callbacks": [report]}
@@ -147,8 +136,6 @@ held-out digits, {n_components} components           autoencoder       PCA
         draw(output, rows, plane.transform(X_test), y_test, result)
     except ImportError:
         print("no picture was written")
-    except OSError as error:
-        raise DemoError(f"--output {output}: {error.strerror or error}") from error
     else:
         print(f"picture: {output}")
     return result
@@ -176,4 +163,5 @@ def draw(output: str, rows: dict[str, Array], codes: Array, labels: Array, resul
     )
     right.suptitle("The same digits on a map: two numbers each", fontsize=12)
     LatentSpaceDisplay.from_predictions(codes, labels, ax=right.subplots())
-    figure.savefig(output, dpi=110)
+    with replacing(output) as file:
+        figure.savefig(file, format=Path(output).suffix[1:].lower(), dpi=110)

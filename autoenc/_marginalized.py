@@ -285,12 +285,6 @@ class MarginalizedDenoisingAutoencoder(
         self.precision = precision
         self.n_jobs = n_jobs
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
     def __sklearn_is_fitted__(self) -> bool:
         return "coefs_" in vars(self)
 

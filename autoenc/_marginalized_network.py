@@ -9,10 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from autoenc import _core, _spec
 from autoenc._checks import is_sparse, read_rows, source
 from autoenc._export import Exportable
-from autoenc._names import NamedColumns, Names
+from autoenc._names import Names, Rebuilt
 from autoenc._spec import Graph
 
-_FORMAT = 1  # of the pickled state
 _FAN_IN = _spec.NODE["inputs"].shape[0]
 
 
@@ -62,7 +61,7 @@ def network(
     )
 
 
-class MarginalizedPredictor(NamedColumns, Exportable):
+class MarginalizedPredictor(Rebuilt, Exportable):
     """A fitted `MarginalizedDenoisingAutoencoder` without scikit-learn and SciPy, with little overhead for one row.
 
     Made by ``estimator.predictor()``. It holds a copy of the weights; its results have the estimator's bits. It can be
@@ -86,6 +85,9 @@ class MarginalizedPredictor(NamedColumns, Exportable):
     ((12,), (50, 4))
     """
 
+    _format = 1
+    _kept = ("n_features_in", "_coefs", "_intercepts", "_pivots", "_joined", "_n_threads")
+
     def __init__(
         self,
         n_features: int,
@@ -108,17 +110,6 @@ class MarginalizedPredictor(NamedColumns, Exportable):
         self._last = last_node(n, joined=self._joined)
         first = self._coefs[:1], self._intercepts[:1]
         self._first = network(self.n_features_in, *first, "identity", joined=False, n_threads=self._n_threads)
-
-    def __getstate__(self) -> dict[str, Any]:
-        names = ("n_features_in", "_coefs", "_intercepts", "_pivots", "_joined", "_n_threads", "_known")
-        return {"format": _FORMAT, **{name: self.__dict__[name] for name in names}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        if state.pop("format", None) != _FORMAT:
-            raise ValueError(f"this MarginalizedPredictor was pickled in another format; this release reads {_FORMAT}")
-        self.__dict__.update(state)
-        self._start()
 
     def _read(self, X: Any, width: int, name: str = "X") -> tuple[Any, bool, Any]:
         return read_rows(X, width, precision=str(self._coefs[0].dtype), name=name)

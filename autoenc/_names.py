@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,3 +77,26 @@ class NamedColumns:
             f"{_difference(found, known)}. Allowed are the columns of the fit in their order, or an array, whose "
             "columns go by position."
         )
+
+
+class Rebuilt(NamedColumns):
+    """A predictor whose pickle has what it is made of, of which `_start` builds the network again."""
+
+    _format: ClassVar[int]  # of the pickled state
+    _kept: ClassVar[tuple[str, ...]]  # attributes in it, beside the names
+
+    def _start(self) -> None:
+        raise NotImplementedError
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"format": self._format, **{name: getattr(self, name) for name in (*self._kept, "_known")}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        found = state.pop("format", None)
+        if found != self._format:
+            raise ValueError(
+                f"this {type(self).__name__} was pickled in format {found}; this release reads {self._format}"
+            )
+        self.__dict__.update(state)
+        self._start()

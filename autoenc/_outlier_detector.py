@@ -292,12 +292,6 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
         self.precision = precision
         self.n_jobs = n_jobs
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = self.missing == "mask"
-        return tags
-
     # ---- fitting ----
 
     def _codes(self, n_features: int) -> list[int]:

@@ -12,12 +12,11 @@ from autoenc import _core, _spec
 from autoenc._checks import is_sparse, read_rows
 from autoenc._export import Exportable
 from autoenc._landmarks import Landmarks
-from autoenc._names import NamedColumns, Names
+from autoenc._names import Names, Rebuilt
 from autoenc._predictor import build, parameters
 from autoenc._row_blocks import row_blocks
 from autoenc._spec import Node, Spec
 
-_FORMAT = 2  # of the pickled state
 _FAN_IN = _spec.NODE["inputs"].shape[0]
 _VALUES_AT_ONCE = 2**18  # of what the joined network says: errors of all members, and of landmarks
 
@@ -167,7 +166,7 @@ class Fitted(NamedTuple):
     others: dict[str, NDArray[Any]]
 
 
-class OutlierPredictor(NamedColumns, Exportable):
+class OutlierPredictor(Rebuilt, Exportable):
     """A fitted `AutoencoderOutlierDetector` without scikit-learn and SciPy, with little overhead for one row.
 
     Made by ``detector.predictor()``. It holds a copy of what was learned, so that later changes of the detector, those
@@ -196,6 +195,9 @@ class OutlierPredictor(NamedColumns, Exportable):
     >>> bool(predictor.score_samples(X[0]) == detector.score_samples(X[:1])[0])
     True
     """
+
+    _format = 3
+    _kept = ("_members", "_learned", "_n_threads")
 
     def __init__(
         self, members: Sequence[Fitted], learned: Mapping[str, Any], n_threads: int, names: Names | None = None
@@ -239,25 +241,6 @@ class OutlierPredictor(NamedColumns, Exportable):
         self._neighbors = learned["neighbors"][:, np.newaxis]
         self._n_restored = len(specs) * specs[0]["n_features"]
         self._width = self._n_restored + (0 if landmarks is None else landmarks.bias.size)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {
-            "format": _FORMAT,
-            "members": self._members,
-            "learned": self._learned,
-            "n_threads": self._n_threads,
-            "names": self._known,
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if state.get("format") != _FORMAT:
-            raise ValueError(
-                f"this OutlierPredictor was pickled in format {state.get('format')}; this release reads {_FORMAT}"
-            )
-        self._members, self._learned = state["members"], state["learned"]
-        self._n_threads = state["n_threads"]
-        self._known = state.get("names", {})
-        self._start()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.n_features_in} features, {len(self._members)} members)"

@@ -9,10 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from autoenc import _bound, _condition, _core, _spec
 from autoenc._checks import check_target, is_sparse, read_rows, source
 from autoenc._export import Exportable
-from autoenc._names import NamedColumns, Names
+from autoenc._names import Names, Rebuilt
 from autoenc._spec import Spec
-
-_FORMAT = 3  # of the pickled state
 
 
 def parameters(
@@ -77,7 +75,7 @@ def build(
     )
 
 
-class Predictor(NamedColumns, Exportable):
+class Predictor(Rebuilt, Exportable):
     """Codes, reconstructions and scores of a fitted autoencoder, without scikit-learn.
 
     Made by ``estimator.predictor()``. It holds a copy of the weights, so later changes of the estimator do not reach
@@ -123,6 +121,9 @@ class Predictor(NamedColumns, Exportable):
     ((2,), (100, 2))
     """
 
+    _format = 4
+    _kept = ("_spec", "_coefs", "_intercepts", "_others", "_n_threads", "_beside")
+
     def __init__(
         self,
         spec: Spec,
@@ -157,32 +158,6 @@ class Predictor(NamedColumns, Exportable):
         self.n_features_in = spec["n_features"]
         self.n_components = spec["n_components"]
         self.n_outputs = spec["n_outputs"]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {
-            "format": _FORMAT,
-            "spec": self._spec,
-            "coefs": self._coefs,
-            "intercepts": self._intercepts,
-            "others": self._others,
-            "n_threads": self._n_threads,
-            "beside": self._beside,
-            "names": self._known,
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if state.get("format") != _FORMAT:
-            raise ValueError(
-                f"this Predictor was pickled in format {state.get('format')}; this release reads {_FORMAT}"
-            )
-        self._spec = state["spec"]
-        self._coefs = state["coefs"]
-        self._intercepts = state["intercepts"]
-        self._others = state["others"]
-        self._n_threads = state["n_threads"]
-        self._beside = state["beside"]
-        self._known = state.get("names", {})
-        self._start()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.n_features_in} -> {self.n_components} -> {self.n_outputs})"

@@ -392,23 +392,15 @@ class Sink:
 
     def write(self, columns: Sequence[tuple[str, NDArray[Any]]] | NDArray[Any]) -> None:
         """Some rows: an array, or columns with names."""
-        if isinstance(columns, np.ndarray):
-            names = self._names or [f"c{i}" for i in range(columns.shape[1])]
-            array, parts = columns, list(zip(names, columns.T, strict=True))
-        else:
-            parts = list(columns)
-            array = np.column_stack([part for _, part in parts]) if self._suffix == ".npy" else parts[0][1]
-        first = self._shape is None
-        if first:
-            self._shape = (len(parts), array.dtype)
+        parts, first = named_columns(columns, self._names), self._shape is None
         if self._suffix == ".npy":
+            array = columns if isinstance(columns, np.ndarray) else np.column_stack([part for _, part in parts])
             if first:
+                self._shape = (len(parts), array.dtype)
                 self._header(0)
             self._file.write(np.ascontiguousarray(array).tobytes())
         elif self._suffix == ".csv":
-            if first:
-                self._file.write((",".join(map(_quoted, (name for name, _ in parts))) + "\n").encode())
-            self._file.write(csv_rows([part for _, part in parts]).encode())
+            self._file.write(csv_rows(parts, first).encode())
         else:
             import pyarrow
 
@@ -416,7 +408,8 @@ class Sink:
             if first:
                 self._writer = _pyarrow().ParquetWriter(self._file, table.schema)
             self._writer.write_table(table)
-        self._n += len(array)
+        self._shape = self._shape or (len(parts), parts[0][1].dtype)
+        self._n += len(parts[0][1])
 
     def _finish(self) -> None:
         if self._shape is None:
@@ -433,12 +426,20 @@ def _quoted(name: str) -> str:
     return f'"{name.replace(chr(34), chr(34) * 2)}"' if any(c in name for c in ',"\n') else name
 
 
-def csv_rows(parts: Sequence[NDArray[Any]]) -> str:
-    """Columns as lines; numbers with as many digits as tell them from all others."""
+def named_columns(rows: Any, names: Sequence[str] | None) -> list[tuple[str, NDArray[Any]]]:
+    """Columns with their names; those of an array are `names`, or numbers."""
+    if isinstance(rows, np.ndarray):
+        return list(zip(names or [f"c{i}" for i in range(rows.shape[1])], rows.T, strict=True))
+    return list(rows)
+
+
+def csv_rows(parts: Sequence[tuple[str, NDArray[Any]]], first: bool) -> str:
+    """Columns as lines, the first ones below their names; numbers with as many digits as tell them from all others."""
+    head = ",".join(_quoted(name) for name, _ in parts) + "\n" if first else ""
     shown = [
         [_quoted(value) if isinstance(value, str) else str(value) for value in part.tolist()]
         if part.dtype != np.float32
         else [str(value) for value in part]
-        for part in parts
+        for _, part in parts
     ]
-    return "".join(",".join(row) + "\n" for row in zip(*shown, strict=True))
+    return head + "".join(",".join(row) + "\n" for row in zip(*shown, strict=True))

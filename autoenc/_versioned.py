@@ -23,8 +23,16 @@ def _release(version: str) -> tuple[int, ...]:
 class Versioned(Saving):
     """Goes before BaseEstimator: it can be saved; its pickles carry the version, and warn where it is a later one.
 
-    Its parameters that are numbers are no booleans.
+    Its parameters that are numbers are no booleans; it takes sparse rows, and answers in float32 to such.
     """
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = getattr(self, "missing", "error") == "mask"
+        if tags.transformer_tags is not None:
+            tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
 
     def _validate_params(self) -> None:
         super()._validate_params()  # type: ignore[misc]

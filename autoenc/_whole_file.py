@@ -2,11 +2,16 @@
 
 import contextlib
 import errno
+import glob
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+# What a disk that takes no more says, without the name of a file.
+FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+DAY = 86_400.0  # seconds
 
 
 def check_path(path: Any, name: str = "path") -> str:
@@ -30,17 +35,26 @@ def check_path(path: Any, name: str = "path") -> str:
     return text
 
 
-def refuse_folder(path: Any) -> None:
-    """Raises IsADirectoryError with the path as it was given; what the system says names another one, or none."""
-    if not os.fspath(path) or Path(path).is_dir():
-        raise IsADirectoryError(errno.EISDIR, "a file is needed, and this is a folder", os.fspath(path))
-
-
-def refuse_device(path: Any) -> None:
-    """Raises OSError for what has no end and no place: to read it may take for ever, and a rename would replace it."""
-    final = os.path.realpath(os.fspath(path))
+def refuse_others(path: Any) -> None:
+    """Raises OSError for folders, and for what has no end and no place: to read it may take for ever, and a rename
+    would replace it."""
+    text = os.fspath(path)
+    if not text or Path(text).is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a file is needed, and this is a folder", text)
+    final = os.path.realpath(text)
     if os.path.lexists(final) and not Path(final).is_file():
-        raise OSError(errno.EINVAL, "a file is needed, and this is a device, a pipe or a socket", os.fspath(path))
+        raise OSError(errno.EINVAL, "a file is needed, and this is a device, a pipe or a socket", text)
+
+
+@contextlib.contextmanager
+def naming(path: Any) -> Iterator[None]:
+    """In this block the error of a full disk has a name: the path that was given."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno not in FULL:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def _sync_folder(folder: str) -> None:
@@ -56,8 +70,7 @@ def _sync_folder(folder: str) -> None:
 def _beside(path: Any) -> tuple[str, Path]:
     """The file that a path means, and a name for a new one in its folder."""
     check_path(path)
-    refuse_folder(path)
-    refuse_device(path)
+    refuse_others(path)
     final = os.path.realpath(os.fspath(path))  # a link stays one
     folder, name = os.path.split(final)
     # Of the name what leaves room in any alphabet: 255 bytes are all that a name may have.
@@ -65,15 +78,23 @@ def _beside(path: Any) -> tuple[str, Path]:
 
 
 def _create(temporary: Path, path: Any) -> int:
-    """Makes the new file; its permissions, which are those that the process gives to new ones, as of open()."""
+    """Makes the new file; its permissions, which are those that the process gives to new ones, as of open().
+
+    What processes that were killed have left of the same file goes, a day after its last byte.
+    """
     try:
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except OSError as error:
         raise type(error)(error.errno, os.strerror(error.errno or 0), os.fspath(path)) from error
     try:
-        return os.fstat(descriptor).st_mode
+        made = os.fstat(descriptor)
     finally:
         os.close(descriptor)
+    with contextlib.suppress(OSError):  # all times are of the clock of that disk
+        for old in temporary.parent.glob(glob.escape(temporary.name[:-20]) + "[0-9a-f]" * 16 + ".tmp"):
+            if old.lstat().st_mtime < made.st_mtime - DAY:
+                _delete(old)
+    return made.st_mode
 
 
 def _delete(temporary: Path) -> None:
@@ -101,18 +122,20 @@ def replacing(path: Any) -> Iterator[Path]:
     IsADirectoryError
         Where `path` is a folder.
     OSError
-        Where a file cannot be made or written there; with `path` as the name where the folder is not to be had. Where
-        `path` is a device, a pipe or a socket.
+        Where a file cannot be made or written there; with `path` as the name where the folder is not to be had, or the
+        disk is full. Where `path` is a device, a pipe or a socket.
     """
     final, temporary = _beside(path)
     try:  # from before there is a file: Ctrl-C may come at any moment
         mode = _create(temporary, path)
         with contextlib.suppress(OSError):
-            mode = Path(final).stat().st_mode  # what was private stays so
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(mode)  # a writer may have put a file of its own, for the owner alone, there
+            mode = Path(final).stat().st_mode  # what was private stays so, from the first byte
+            temporary.chmod(mode | 0o200)
+        with naming(path):
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+        temporary.chmod(mode)  # a writer may have put a file of its own there
         temporary.replace(final)
     except BaseException:
         _delete(temporary)

@@ -30,7 +30,7 @@ from typing import Any
 
 from autoenc import _checkpoint
 from autoenc._training import FIT, EpochState
-from autoenc._whole_file import check_path
+from autoenc._whole_file import check_path, naming
 
 __all__ = ["CSVLogger", "Checkpoint", "EarlyStopping", "MLflow", "TensorBoard"]
 
@@ -223,7 +223,7 @@ class CSVLogger(_Callback):
     def __call__(self, state: EpochState) -> None:
         path = Path(self.path)
         starts = state.epoch == 1 and state.training == FIT and not self.append
-        with path.open("w" if starts else "a", newline="", encoding="utf-8") as file:
+        with naming(path), path.open("w" if starts else "a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             if file.tell() == 0:
                 writer.writerow(("training", "epoch", *VALUES))

@@ -16,12 +16,12 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from autoenc import _core, _outline, _predictor, _spec
+from autoenc._options import check_count
 from autoenc._whole_file import check_path, replacing
 from autoenc.plotting._common import (
     COLOURS,
     LIGHT,
     as_labels,
-    check_count,
     check_image_shape,
     dense,
     names_of,
@@ -129,6 +129,10 @@ def explore(
     chosen = np.sort(rng.permutation(n_rows)[:most])
     rows = _safe_indexing(seen, chosen)
     codes, errors = page.of(rows)
+    for row in chosen[~np.isfinite(errors)][:1]:
+        raise ValueError(
+            f"the error of row {row} is not finite, since its values are too large; allowed are other rows"
+        )
     points, axes, _ = plane(codes)
     marks = _labels(None if labels is None else as_labels(labels)[chosen])
     values = dense(rows).astype(np.float32)

@@ -413,8 +413,9 @@ def test_arguments(tmp_path):
         model.fit(X, resume=True)
     with pytest.raises(ValueError, match="checkpoint_every=3 needs checkpoint"):
         model.fit(X, checkpoint_every=3)
-    with pytest.raises(FileNotFoundError, match="there is no folder"):
+    with pytest.raises(FileNotFoundError) as found:
         model.fit(X, checkpoint=tmp_path / "nowhere" / "a")
+    assert found.value.filename == str(tmp_path / "nowhere" / "a")
     for other, why in (
         (AutoencoderOutlierDetector(), "a member trains for seconds"),
         (MarginalizedDenoisingAutoencoder(), "the solution is closed"),
@@ -480,6 +481,20 @@ def test_a_callback_may_fit_another_estimator(tmp_path):
 
     clone(model).set_params(callbacks=callback).fit(X, checkpoint=path, checkpoint_every=1)
     assert_same(clone(model).fit(X, checkpoint=path, resume=True), clone(model).fit(X))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_where_no_file_can_be_the_fit_does_not_begin(tmp_path):
+    """As in a folder that is closed, which is none to root."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    for path in (tmp_path / "pipe", tmp_path / "loop", tmp_path / ("n" * 300)):
+        begun = []
+        model = Autoencoder(2, callbacks=begun.append, **COMMON)
+        with pytest.raises(OSError) as found:
+            model.fit(X, checkpoint=path)
+        assert found.value.filename == str(path) and not begun
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["loop", "pipe"]
 
 
 def test_a_disk_that_is_full_does_not_end_a_fit(tmp_path, monkeypatch):

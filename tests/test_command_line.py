@@ -520,12 +520,28 @@ def test_streams_that_are_closed(model, csv, tmp_path, capsys, monkeypatch):
     assert len((tmp_path / "o.csv").read_text().splitlines()) == 61
 
 
+@pytest.mark.parametrize("to_file", [False, True])
+def test_names_stand_once_above_rows_of_which_the_first_are_left_out(to_file, model, tmp_path, capsys, monkeypatch):
+    scores = autoenc.load(model).score_samples(X)
+    order = np.argsort(-scores)
+    np.save(tmp_path / "rows.npy", X[order])
+    monkeypatch.setattr("autoenc._tables.ROWS", 10)
+    out = ["-o", tmp_path / "o.csv"] if to_file else []
+    assert call("score", model, tmp_path / "rows.npy", "--below", repr(float(scores[order[25]])), "--quiet", *out) == 0
+    lines = ((tmp_path / "o.csv").read_text() if to_file else capsys.readouterr().out).splitlines()
+    assert lines[0] == "row,score"
+    assert [int(line.split(",")[0]) for line in lines[1:]] == list(range(26, len(X)))
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
-def test_standard_output_that_is_full(model, environment):
-    command = [sys.executable, "-m", "autoenc", "info", str(model), "--json"]
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
-    assert (done.returncode, done.stderr) == (1, "autoenc: [Errno 28] No space left on device\n")
+def test_standard_output_that_is_full(model, csv, environment):
+    for arguments in (["info", model, "--json"], ["info", model], ["encode", model, csv, "--quiet"]):
+        command = [sys.executable, "-m", "autoenc", *map(str, arguments)]
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+        assert done.returncode == 1
+        lines = done.stderr.splitlines()
+        assert len(lines) == 1 and "No space left on device" in lines[0] and "standard output" in lines[0]
 
 
 def test_applying_a_model_needs_no_scikit_learn(model, csv, environment):

@@ -278,6 +278,22 @@ def test_told_to_end_it_leaves_nothing_behind(name, status, csv, tmp_path, capsy
 
 
 @posix
+def test_told_to_end_within_an_import_it_says_so(run_python, tmp_path):
+    """Dataclasses and named tuples are text that Python executes; `python -m` died of SIGINT after that."""
+    (tmp_path / "command.py").write_text("""
+import signal, sys
+from autoenc import _cli
+from autoenc.__main__ import main
+
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+_cli.run = lambda chosen: exec("signal.raise_signal(signal.SIGTERM)")
+sys.exit(main(["info", "model"]))
+""")
+    done = run_python("-m", "command")
+    assert (done.returncode, done.stderr) == (143, "\ntold to end\n")
+
+
+@posix
 def test_told_to_end_in_a_fit_it_saves_what_it_has(csv, environment, tmp_path):
     command = [sys.executable, "-m", "autoenc", "train", str(csv), "-o", str(tmp_path / "m"), "--ignore", "kind"]
     more = ["--json", "--param", "max_iter=1000000", "--param", "hidden_layer_sizes=(6,)", "--scale", "standard"]

@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -64,11 +65,18 @@ def test_without_matplotlib_numbers_are_printed(capsys, monkeypatch, tmp_path):
         (["demo", "--components", "two"], 2, "'two' given; a whole number is needed"),
         (["demo", "--components", "65"], 1, "64 pixels, so at most 64"),
         (["demo", "--output", "picture.txt"], 1, "must end in .png"),
-        (["demo", "--output", "no/such/folder/picture.png"], 1, "there is no folder"),
+        (
+            ["demo", "--output", "no/such/folder/picture.png"],
+            1,
+            "No such file or directory: 'no/such/folder/picture.png'",
+        ),
+        (["demo", "--output", "folder.png"], 1, "a file is needed, and this is a folder: 'folder.png'"),
+        (["demo", "--output", "n" * 300 + ".png"], 1, "File name too long"),
     ],
 )
 def test_wrong_arguments(arguments, status, message, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.png").mkdir()
     try:
         assert main(arguments) == status
     except SystemExit as stop:
@@ -83,6 +91,16 @@ def test_version(capsys):
         main(["--version"])
     assert stop.value.code == 0
     assert capsys.readouterr().out == f"autoenc {__version__}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_standard_output_that_is_full(environment, tmp_path):
+    command = [sys.executable, "-u", "-m", "autoenc", "demo", "--quick", "--output", str(tmp_path / "demo.png")]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+    said = "autoenc demo: [Errno 28] No space left on device: 'standard output'\n"
+    assert (done.returncode, done.stderr) == (1, said)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")

@@ -279,6 +279,10 @@ def test_wrong_arguments(X, tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             model.explore(tmp_path / "page.html", X, **wrong)
+    large = X.copy()
+    large[7] = 1e30
+    with pytest.raises(ValueError, match="the error of row 7 is not finite"):
+        model.explore(tmp_path / "page.html", large)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -341,6 +345,28 @@ def test_in_a_browser(k, X, tmp_path, browser):
     page.screenshot(path=shot)
     assert shot.stat().st_size > 10_000
     page.close()
+
+
+def test_long_words_stay_on_the_page_and_run_nothing(X, tmp_path, browser):
+    evil = [
+        "<script>ran = 1</script>",
+        "\"><img src=x onerror='ran = 1'>",
+        "</script><script>ran = 1</script>",
+        "w" * 300,
+    ]
+    model = Autoencoder(2, max_iter=2, random_state=0).fit(X[:, :4])
+    labels = np.array(evil)[np.arange(200) % 4]
+    path = model.explore(tmp_path / "page.html", X[:, :4], labels=labels, feature_names=evil, title="t" * 300)
+    for width in (1200, 390):
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        page.goto(path.as_uri())
+        for row in range(4):  # each class is shown
+            page.evaluate(f"show({row})")
+            assert evil[row] in page.inner_text("#what")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate("typeof ran") == "undefined"
+        assert page.locator("td").all_inner_texts()[::3] == evil
+        page.close()
 
 
 def test_missing_many_classes_and_a_small_window(X, tmp_path, browser):

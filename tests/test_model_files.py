@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import struct
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from model_files import COMMON, KINDS, LABELS, X, answers, fitted, said
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
@@ -24,6 +26,7 @@ from autoenc import (
     AutoencoderOutlierDetector,
     SparseAutoencoder,
     VariationalAutoencoder,
+    _archive,
     _stored_estimators,
     _stored_scalers,
     _stored_spec,
@@ -297,7 +300,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
     model.save({str(path)!r})
 except OSError as error:
-    assert "is as it was" in str(error), error
+    assert error.filename == {str(path)!r}, error
 else:
     raise SystemExit("it was written")
 """
@@ -307,7 +310,7 @@ else:
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-def test_a_kill_while_saving_leaves_a_whole_file(models, path, environment):
+def test_a_kill_while_saving_leaves_a_whole_file_and_what_the_next_day_clears(models, path, environment):
     models("detector").save(path)
     size = path.stat().st_size
     script = f"""
@@ -327,6 +330,31 @@ while True:
         child.stdout.close()
         assert path.stat().st_size == size
         assert autoenc.load(path).n_estimators == 3
+        left = {file.name for file in path.parent.iterdir()} - {path.name}
+        assert all(re.fullmatch(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.tmp", name) for name in left), left
+
+
+def test_any_reader_of_safetensors_knows_the_arrays(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "columns": rng.random((3, 4)).T,
+        "bytes": np.arange(5, dtype=np.int8),
+        "none": np.zeros((0, 3)),
+        "one": np.array(3.5, dtype=np.float32),
+        "every other": np.arange(10)[::2],
+        "flags": np.array([True, False]),
+        "halves": rng.random((2, 3, 4)).astype(np.float16),
+        "wide": np.arange(3, dtype=np.uint64),
+    }
+    _archive.write(tmp_path / "a", "key", {"text": 'ü "<\u2028'}, arrays)
+    header, _ = parts(tmp_path / "a")
+    assert json.loads(header["__metadata__"]["key"]) == {"text": 'ü "<\u2028'}
+    found = safetensors.numpy.load_file(tmp_path / "a")
+    assert set(found) == set(arrays)
+    for name, array in arrays.items():
+        assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
+        assert np.array_equal(found[name], array)
+        assert header[name]["data_offsets"][0] % array.itemsize == 0
 
 
 def test_a_folder_that_is_not_there(models, tmp_path):

@@ -261,6 +261,14 @@ def test_manifold(digits):
     assert display.ax_.get_xlabel() == "component 3 of the code"
 
 
+@pytest.mark.filterwarnings("error")
+def test_manifold_around_one_row(iris, pipeline):
+    """As of a code that died: there is no range to show."""
+    display = ManifoldDisplay.from_estimator(pipeline, iris[:1], n_grid=3, ax=axes())
+    code = pipeline.transform(iris[:1])[0]
+    assert_allclose([display.first, display.second], code[:, np.newaxis] + [-0.5, 0.0, 0.5], atol=1e-6)
+
+
 def test_manifold_of_a_table(iris, pipeline):
     display = ManifoldDisplay.from_estimator(pipeline, iris, n_grid=6, ax=axes())
     assert display.decoded.shape == (6, 6, 4)
@@ -356,6 +364,23 @@ def test_contributions(iris, detector, pipeline):
     assert_allclose(few.bars_[-1].get_width(), np.sort(expected[41])[:2].sum())
     by_loss = FeatureContributionDisplay.from_estimator(pipeline, iris, row=-1, ax=axes())
     assert by_loss.title == f"row 149: error {-pipeline[-1].score_samples(pipeline[0].transform(iris))[149]:.4g}"
+
+
+@pytest.mark.filterwarnings("ignore:none of the 2 components is active")
+def test_contributions_below_zero_are_seen():
+    """Minus the logarithm of a density above 1."""
+    X = np.random.default_rng(0).normal(scale=0.01, size=(200, 5))
+    model = VariationalAutoencoder(2, noise_variance="learned", max_iter=60, random_state=0).fit(X)
+    terms = model.feature_errors(X)[0]
+    assert terms.max() < 0
+    display = FeatureContributionDisplay.from_estimator(model, X, row=0, ax=axes())
+    low, high = display.ax_.get_xlim()
+    assert low < terms.min() and high >= 0
+    for negative in (terms, terms + 30.0):
+        image = FeatureContributionDisplay.from_predictions(negative, image_shape=(1, 5), ax=axes()).image_
+        shades = np.asarray(image.get_array()).ravel()
+        assert_array_equal(np.argsort(shades), np.argsort(negative))
+        assert shades.min() >= 0 and shades.max() == 1
 
 
 def test_network(iris, pipeline):
@@ -564,6 +589,10 @@ def test_the_package_loads_without_matplotlib(run_python):
         ),
         (lambda X: ManifoldDisplay.from_predictions(X, [1], [2]), ValueError, "decoded has shape"),
         (lambda X: LossCurveDisplay.from_predictions([]), ValueError, "curve 'training' has shape"),
+        (lambda X: LossCurveDisplay.from_predictions([1.0], [np.nan]), ValueError, "curve 'validation' has shape"),
+        (lambda X: LatentSpaceDisplay.from_predictions(X[:, :0]), ValueError, r"codes has shape \(25, 0\)"),
+        (lambda X: LatentSpaceDisplay.from_predictions(X[:0]), ValueError, r"codes has shape \(0, 64\)"),
+        (lambda X: NetworkDisplay.from_predictions([]), ValueError, r"layers=\[\]; there must be at least one"),
         (
             lambda X: LossCurveDisplay.from_predictions([1.0], scale="cube"),
             ValueError,

@@ -236,12 +236,6 @@ def spread_rows(n_samples: int, n: int) -> Array:
     return np.unique(np.linspace(0, n_samples - 1, min(n, n_samples)).round().astype(np.intp))
 
 
-def check_count(name: str, value: Any, least: int = 1) -> int:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name}={value!r}; allowed are whole numbers from {least}")
-    return int(value)
-
-
 class Display:
     """What every display has after `plot`."""
 

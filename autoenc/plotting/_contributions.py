@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from autoenc._options import check_count
 from autoenc.plotting._common import (
     BLUE,
     LIGHT,
@@ -13,7 +14,6 @@ from autoenc.plotting._common import (
     Array,
     Display,
     axes_for,
-    check_count,
     check_image_shape,
     dense,
     draw_mosaic,
@@ -242,8 +242,8 @@ class FeatureContributionDisplay(Display):
         colours = [BLUE] * len(shown) + [LIGHT] * (len(shown) < d)
         style = styled("bar_kwargs", bars, patches.Rectangle, color=colours, height=0.7)
         self.bars_ = ax.barh(y, lengths, **style)
+        typical = np.zeros(1) if self.typical is None else np.asarray(self.typical)[shown]
         if self.typical is not None:
-            typical = np.asarray(self.typical)[shown]
             at = np.arange(len(shown))
             kind = collections.LineCollection
             style = styled("line_kwargs", marks, kind, color=ORANGE, linewidth=2.2, label="mean of all rows")
@@ -251,7 +251,8 @@ class FeatureContributionDisplay(Display):
             ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 0.99))
         ax.set_yticks(y, [plain(label) for label in labels])
         ax.set_ylim(len(lengths) - 0.5, -0.5)
-        ax.set_xlim(left=0)
+        if min(*lengths, *typical) >= 0:  # minus the logarithm of a density may be less
+            ax.set_xlim(left=0)
         ax.tick_params(axis="y", length=0)
         ax.set_xlabel("contribution")
         tidy(ax)
@@ -259,8 +260,8 @@ class FeatureContributionDisplay(Display):
 
     def _plot_images(self, ax: Any, terms: Array, given: Any) -> Any:
         shape = check_image_shape(self.image_shape, len(terms))
-        largest = float(terms.max()) or 1.0
-        images = [terms / largest]
+        low = min(0.0, float(terms.min()))
+        images = [(terms - low) / (float(terms.max()) - low or 1.0)]
         titles = ["contributions"]
         if self.values is not None:
             values = np.asarray(self.values, dtype=np.float64)

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from autoenc._options import check_count
 from autoenc.plotting._common import (
     BLUE,
     COLOURS,
@@ -13,7 +14,6 @@ from autoenc.plotting._common import (
     Array,
     Display,
     axes_for,
-    check_count,
     place,
     plain,
     read_labels,

@@ -6,11 +6,11 @@ from typing import Any, Self
 import numpy as np
 
 from autoenc import _predictor
+from autoenc._options import check_count
 from autoenc.plotting._common import (
     Array,
     Display,
     axes_for,
-    check_count,
     check_image_shape,
     dense,
     draw_mosaic,

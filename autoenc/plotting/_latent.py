@@ -177,8 +177,8 @@ class LatentSpaceDisplay(Display):
         codes = dense(self.codes).astype(np.float64)
         if not np.isfinite(codes).all():
             raise ValueError("codes has values that are not finite; every code must be")
-        if len(codes) == 0:
-            raise ValueError("codes has no row; there must be at least one")
+        if codes.size == 0:
+            raise ValueError(f"codes has shape {codes.shape}; there must be a row and a component")
         at, _, names = plane(codes)
         ax = axes_for(ax, type(self).__name__, (6.4, 5.2))
         self.points_: list[Any] = []

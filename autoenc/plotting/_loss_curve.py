@@ -141,8 +141,10 @@ class LossCurveDisplay(Display):
             raise ValueError(f"scale={scale!r}; allowed are 'auto', 'linear' and 'log'")
         curves = {str(title): np.asarray(values, dtype=np.float64) for title, values in self.curves.items()}
         for title, values in curves.items():
-            if values.ndim != 1 or len(values) == 0:
-                raise ValueError(f"the curve {title!r} has shape {values.shape}; allowed is (n_epochs,), at least one")
+            if values.ndim != 1 or not np.isfinite(values).any():
+                raise ValueError(
+                    f"the curve {title!r} has shape {values.shape}; allowed is (n_epochs,), with a finite number"
+                )
         ax = axes_for(ax, type(self).__name__, (6.4, 3.6))
         from matplotlib.lines import Line2D
 

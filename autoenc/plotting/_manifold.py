@@ -7,11 +7,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from autoenc._options import check_count
 from autoenc.plotting._common import (
     Array,
     Display,
     axes_for,
-    check_count,
     check_image_shape,
     dense,
     draw_mosaic,
@@ -147,7 +147,8 @@ class ManifoldDisplay(Display):
             )
         chosen = [int(i) for i in given]
         low, high = np.percentile(codes[:, chosen], [5, 95], axis=0)
-        axes = [np.linspace(a, b, n) for a, b in zip(low, high, strict=True)]
+        half = np.where(high > low, 0.0, 0.5)  # where all codes are the same
+        axes = [np.linspace(a, b, n) for a, b in zip(low - half, high + half, strict=True)]
         if k == 1:
             axes.append(np.zeros(1))
         grid = np.tile(np.median(codes, axis=0), (len(axes[1]), n, 1))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from autoenc import _outline, _predictor, _spec
+from autoenc._options import check_count
 from autoenc._outline import Layer
 from autoenc.plotting._common import (
     BLUE,
@@ -14,7 +15,6 @@ from autoenc.plotting._common import (
     Array,
     Display,
     axes_for,
-    check_count,
     dense,
     inner,
     place,
@@ -174,6 +174,8 @@ class NetworkDisplay(Display):
         self
         """
         most, lines = check_count("max_units", max_units, 2), check_count("max_connections", max_connections, 0)
+        if not self.layers:
+            raise ValueError(f"layers={self.layers!r}; there must be at least one")
         ax = axes_for(ax, type(self).__name__, (1.7 * len(self.layers) + 0.6, 4.6))
         from matplotlib.collections import LineCollection
         from matplotlib.colors import to_rgba

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from autoenc._options import check_count
 from autoenc.plotting._common import (
     BLUE,
     COLOURS,
@@ -14,7 +15,6 @@ from autoenc.plotting._common import (
     Array,
     Display,
     axes_for,
-    check_count,
     check_image_shape,
     dense,
     draw_mosaic,
