@@ -58,6 +58,7 @@ FITS = {
         {},
     ),
     "kfac": (Autoencoder(2, solver="kfac", early_stopping=True, **COMMON), {}),
+    "kfac in bfloat16": (Autoencoder(2, solver="kfac", precision="bfloat16", **COMMON), {}),
     "plateau": (
         Autoencoder(2, learning_rate="plateau", n_iter_no_change=1, learning_rate_init=0.3, **COMMON),
         {"X_val": X[:20]},

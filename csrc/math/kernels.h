@@ -21,6 +21,9 @@ typedef struct ae_kernels {
     void (*gemm_columns)(const ae_gemm *gemm, int m, int n, const void *a, const void *b, ae_gemm_start start, void *c);
     /* math/bf16.h; NULL in double precision */
     void (*bf16_pack)(const void *from, int rows, int parts, ae_parts pairs, ae_parts transposed);
+    void (*bf16_block)(const void *from, int rows, int parts, ae_parts by_rows, ae_parts pairs);
+    void (*bf16_product)(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, ae_parts b, ae_gemm_start start, const void *bias,
+                         void *c);
     /* math/blas1.h */
     double (*dot)(int64_t n, const void *x, const void *y);
     void (*axpy)(int64_t n, double a, const void *x, void *y);

@@ -23,6 +23,15 @@ static void gemm_columns(const ae_gemm *gemm, int m, int n, const void *a, const
 static void bf16_pack(const void *from, int rows, int parts, ae_parts pairs, ae_parts transposed) {
     AE_V(ae_bf16_pack)(from, rows, parts, pairs, transposed);
 }
+
+static void bf16_block(const void *from, int rows, int parts, ae_parts by_rows, ae_parts pairs) {
+    AE_V(ae_bf16_block)(from, rows, parts, by_rows, pairs);
+}
+
+static void bf16_product(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, ae_parts b, ae_gemm_start start, const void *bias,
+                         void *c) {
+    AE_V(ae_bf16_product)(gemm, m, a, b, start, bias, c);
+}
 #endif
 
 static double dot(int64_t n, const void *x, const void *y) { return AE_V(ae_dot)(n, x, y); }
@@ -102,6 +111,8 @@ const ae_kernels AE_V(ae_kernels) = {
     .gemm_columns = gemm_columns,
 #if AE_BITS == 32
     .bf16_pack = bf16_pack,
+    .bf16_block = bf16_block,
+    .bf16_product = bf16_product,
 #endif
     .dot = dot,
     .axpy = axpy,

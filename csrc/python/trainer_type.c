@@ -12,11 +12,11 @@ typedef struct trainer_object {
 } trainer_object;
 
 static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"nodes",       "losses",   "stages",     "precision",    "n_threads",    "batch_size",
-                            "seed",        "shuffle",  "keep_best",  "chunk_rows",   "momentum",     "nesterov",
-                            "beta_1",      "beta_2",   "epsilon",    "amsgrad",      "schedule",     "rate",
-                            "final_ratio", "factor",   "period",     "warmup_steps", "total_steps",  "l1",
-                            "l2",          "max_norm", "clip_value", "clip_norm",    "lbfgs_memory", "lbfgs_max_evaluations",
+    static char *names[] = {"nodes",       "losses",     "stages",     "precision",    "n_threads",    "batch_size",
+                            "seed",        "shuffle",    "keep_best",  "chunk_rows",   "momentum",     "nesterov",
+                            "beta_1",      "beta_2",     "epsilon",    "amsgrad",      "schedule",     "rate",
+                            "final_ratio", "factor",     "period",     "warmup_steps", "total_steps",  "l1",
+                            "l2",          "max_norm",   "clip_value", "clip_norm",    "lbfgs_memory", "lbfgs_max_evaluations",
                             "lbfgs_gtol",  "state_bits", NULL};
     PyObject *nodes, *losses, *stages;
     long long batch_size = 0, chunk_rows = 0, period = 1, warmup_steps = 0, total_steps = 1;
@@ -29,13 +29,12 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
                           .lbfgs_max_evaluations = 25,
                           .rule_options = {.momentum = 0.9, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8},
                           .schedule = {.base = 1e-3, .factor = 0.1}};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO|$iiLKppLdpdddpidddLLLdddddiidi:Trainer", names, &nodes, &losses, &stages,
-                                     &precision, &o.n_threads, &batch_size, &seed, &shuffle, &keep_best, &chunk_rows,
-                                     &o.rule_options.momentum, &nesterov, &o.rule_options.beta1, &o.rule_options.beta2,
-                                     &o.rule_options.epsilon, &amsgrad, &schedule, &o.schedule.base, &o.schedule.final_ratio,
-                                     &o.schedule.factor, &period, &warmup_steps, &total_steps, &o.l1, &o.l2, &o.max_norm,
-                                     &o.clip_value, &o.clip_norm, &o.lbfgs_memory, &o.lbfgs_max_evaluations, &o.lbfgs_gtol,
-                                     &o.state_bits))
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "OOO|$iiLKppLdpdddpidddLLLdddddiidi:Trainer", names, &nodes, &losses, &stages, &precision,
+            &o.n_threads, &batch_size, &seed, &shuffle, &keep_best, &chunk_rows, &o.rule_options.momentum, &nesterov,
+            &o.rule_options.beta1, &o.rule_options.beta2, &o.rule_options.epsilon, &amsgrad, &schedule, &o.schedule.base,
+            &o.schedule.final_ratio, &o.schedule.factor, &period, &warmup_steps, &total_steps, &o.l1, &o.l2, &o.max_norm,
+            &o.clip_value, &o.clip_norm, &o.lbfgs_memory, &o.lbfgs_max_evaluations, &o.lbfgs_gtol, &o.state_bits))
         return NULL;
     const ae_node_desc *node = binding_structures(nodes, "nodes", sizeof *node, AE_MAX_NODES, &n_nodes);
     const ae_loss_desc *loss = node ? binding_structures(losses, "losses", sizeof *loss, AE_MAX_LOSSES, &n_losses) : NULL;

@@ -212,6 +212,22 @@ static void inverse_task(void *argument, int64_t index, int worker) {
     lap_end(&p, PROFILE_INVERSES, 0);
 }
 
+/* An inverse in parts, as the products read it. */
+static void pack_task(void *argument, int64_t index, int worker) {
+    const kfac_phase *f = argument;
+    const ae_trainer *t = f->t;
+    const kfac_factor *a = &f->k->layers[index / 2].factor[index % 2];
+    const ae_parts none = {{NULL, NULL}};
+    const int64_t panels = a->size / AE_PANEL;
+    lap p = lap_begin(t, worker);
+    for (int64_t block = 0; block < panels * panels; block++) {
+        const ae_parts to = ae_parts_at(a->parts, block * AE_BF16_BLOCK);
+        t->kernels->bf16_block(at(t, a->inverse, block * AE_BF16_BLOCK), AE_PANEL, f->k->parts, index % 2 == INPUTS ? to : none,
+                               index % 2 == INPUTS ? none : to);
+    }
+    lap_end(&p, PROFILE_INVERSES, 0);
+}
+
 /* ---- direction and step ---- */
 
 /* Gradients by layer, the row of the bias behind those of the weight. */
@@ -230,6 +246,12 @@ static void gradient_task(void *argument, int64_t index, int worker) {
     if (l->bias >= 0)
         memcpy(at(t, to, reals), at(t, t->gradient, t->net->parameters[l->bias].offset + task->panel * AE_PANEL),
                AE_PANEL * t->net->real_size);
+    for (int64_t row = 0; f->k->parts && row < l->rows; row += AE_PANEL) {
+        const int rows = (int)(l->rows - row < AE_PANEL ? l->rows - row : AE_PANEL);
+        t->kernels->bf16_block(at(t, to, row * AE_PANEL), rows, f->k->parts,
+                               ae_parts_at(l->gradient_parts, (task->panel * l->rows + row) * AE_PANEL),
+                               (ae_parts){{NULL, NULL}});
+    }
 }
 
 static ae_gemm product(int64_t summed, int64_t a_stride) {
@@ -248,6 +270,42 @@ static void multiply(const kfac_phase *f, int64_t index, int worker, int64_t sum
     t->kernels->gemm_rows(&gemm, task->row1 - task->row0, ae_panel_columns(l->units, task->panel),
                           at(t, a, task->row0 * AE_PANEL), at(t, b, task->panel * b_rows * AE_PANEL), AE_START_ZERO, NULL,
                           at(t, to, (task->panel * l->rows + task->row0) * AE_PANEL));
+    lap_end(&p, PROFILE_DIRECTION, 0);
+}
+
+/* The same of parts: panels of a have a_rows rows, b is by pairs. */
+static char *multiply_parts(const kfac_phase *f, const kfac_task *task, int64_t summed, ae_parts a, int64_t a_rows, ae_parts b,
+                            char *to) {
+    const ae_trainer *t = f->t;
+    const ae_bf16_gemm gemm = {ae_panels(summed), a_rows * AE_PANEL, f->k->parts, 1, 0};
+    char *const c = at(t, to, (task->panel * f->k->layers[task->layer].rows + task->row0) * AE_PANEL);
+    t->kernels->bf16_product(&gemm, task->row1 - task->row0, ae_parts_at(a, task->row0 * AE_PANEL),
+                             ae_parts_at(b, task->panel * gemm.terms * AE_BF16_BLOCK), AE_START_ZERO, NULL, c);
+    return c;
+}
+
+static void units_by_parts_task(void *argument, int64_t index, int worker) {
+    const kfac_phase *f = argument;
+    const ae_trainer *t = f->t;
+    const kfac_task *task = &f->k->product_tasks[index];
+    const kfac_layer *l = &f->k->layers[task->layer];
+    lap p = lap_begin(t, worker);
+    const char *product_of = multiply_parts(f, task, l->units, l->gradient_parts, l->rows, l->factor[UNITS].parts, l->product);
+    for (int64_t row = task->row0; row < task->row1; row += AE_PANEL)
+        t->kernels->bf16_block(
+            at(t, product_of, (row - task->row0) * AE_PANEL), (int)(task->row1 - row < AE_PANEL ? task->row1 - row : AE_PANEL),
+            f->k->parts, (ae_parts){{NULL, NULL}},
+            ae_parts_at(l->product_parts, (task->panel * ae_panels(l->rows) + row / AE_PANEL) * AE_BF16_BLOCK));
+    lap_end(&p, PROFILE_DIRECTION, 0);
+}
+
+static void inputs_by_parts_task(void *argument, int64_t index, int worker) {
+    const kfac_phase *f = argument;
+    const kfac_task *task = &f->k->product_tasks[index];
+    const kfac_layer *l = &f->k->layers[task->layer];
+    const kfac_factor *inputs = &l->factor[INPUTS];
+    lap p = lap_begin(f->t, worker);
+    multiply_parts(f, task, l->rows, inputs->parts, inputs->size, l->product_parts, l->direction);
     lap_end(&p, PROFILE_DIRECTION, 0);
 }
 
@@ -422,6 +480,7 @@ static ae_status learn_curvature(ae_context *context, ae_trainer *t, kfac_phase 
             return AE_OK;
     }
     if (k->steps % INVERSE_STEPS == 0 || k->steps < FIRST_INVERSES) {
+        k->packed = false;
         f->root = sqrt(k->damping + f->l2);
         /* Each may take long; asked between as many as run at once. */
         for (f->first_inverse = 0; f->first_inverse < 2 * k->n_layers; f->first_inverse += f->workers) {
@@ -433,6 +492,10 @@ static ae_status learn_curvature(ae_context *context, ae_trainer *t, kfac_phase 
             if (k->layers[i].factor[INPUTS].failed || k->layers[i].factor[UNITS].failed)
                 return ae_fail(context, AE_ERR_NONFINITE, "the curvature of node '%s' cannot be inverted",
                                k->layers[i].node->desc.name);
+    }
+    if (k->parts && !k->packed) {
+        run(f, pack_task, 2 * k->n_layers);
+        k->packed = true;
     }
 cleanup:
     return status;
@@ -520,8 +583,8 @@ ae_status train_kfac_step(ae_context *context, ae_trainer *t, const pass *p, int
     AE_TRY(learn_curvature(context, t, &f, stop, stop_argument));
     if (k->damping == 0.0)
         goto cleanup;
-    run(&f, units_task, k->n_product_tasks);
-    run(&f, inputs_task, k->n_product_tasks);
+    run(&f, k->parts ? units_by_parts_task : units_task, k->n_product_tasks);
+    run(&f, k->parts ? inputs_by_parts_task : inputs_task, k->n_product_tasks);
     AE_TRY(train_ask(context, t, stop, stop_argument));
     run(&f, along_task, n_blocks(f.model));
     run(&f, dots_task, k->n_panel_tasks);

@@ -5,7 +5,7 @@
 #include "train/kfac.h"
 
 #define LEAST_SAMPLED 256 /* rows for the factors: a quarter of the minibatch, at least these */
-#define ROWS_OF_TASK 96   /* of the products between inverses: 96 rows of a thousand columns stay in the second-level cache */
+#define ROWS_OF_TASK 192  /* of the products between inverses: those of a thousand columns stay in the second-level cache */
 
 enum { INPUTS, UNITS };
 enum { DD, DP, PP, GD, GP, WD, WP, DOTS };
@@ -15,6 +15,7 @@ typedef struct kfac_factor {
     int64_t n, size; /* rows; padded to panels */
     char *average;   /* panels, [panel][size][32]; only tiles at and below the diagonal */
     char *inverse;   /* of the damped average; whole */
+    ae_parts parts;  /* of it where products are by parts: of the inputs by rows, of the units by pairs */
     bool failed;
 } kfac_factor;
 
@@ -25,6 +26,7 @@ typedef struct kfac_layer {
     kfac_factor factor[2];
     /* (rows, units) in panels: gradient, product with one inverse (scratch), direction, last step. */
     char *gradient, *product, *direction, *last;
+    ae_parts gradient_parts, product_parts; /* by rows; by pairs */
 } kfac_layer;
 
 typedef struct kfac_task {
@@ -47,6 +49,8 @@ struct ae_kfac {
     int64_t sampled; /* most rows of the factors and the quadratic model */
     char *state;
     size_t state_reals, real_size;
+    int parts;      /* of the factors of products with inverses: as the network's own have; 0: floats */
+    bool packed;    /* inverses are in parts as they are */
     double damping; /* 0: not chosen yet */
     int64_t steps;
 };

@@ -109,11 +109,26 @@ static char **part_place(kfac_layer *l, int part) {
     return places[part];
 }
 
+/* Gives parts their places from `base` on, where there is one; the numbers of bfloat16 needed. */
+static int64_t place_parts(ae_kfac *k, ae_bf16 *base) {
+    int64_t n = 0;
+    for (int i = 0; i < k->n_layers && k->parts; i++) {
+        kfac_layer *l = &k->layers[i];
+        ae_parts *const parts[] = {&l->factor[INPUTS].parts, &l->factor[UNITS].parts, &l->gradient_parts, &l->product_parts};
+        const int64_t rows = padded(l->rows), units = padded(l->units);
+        const int64_t numbers[] = {rows * rows, units * units, l->rows * units, rows * units};
+        for (int j = 0; j < 4; j++)
+            for (int p = 0; p < k->parts; p++, n += numbers[j])
+                parts[j]->part[p] = base ? base + n : NULL;
+    }
+    return n;
+}
+
 static ae_status reserve_memory(ae_context *context, ae_trainer *t, ae_kfac *k) {
     const size_t real = t->net->real_size, workers = (size_t)ae_pool_size(t->pool);
     ae_status status = AE_OK;
     int64_t widest = 0;
-    size_t offset, state_end = 0, dots, roots, along, normal, tiles, scratch, weighted, tasks;
+    size_t offset, state_end = 0, dots, roots, along, normal, tiles, scratch, weighted, tasks, parts;
     void *block;
     AE_TRY(ae_alloc(context, &block, (size_t)k->n_layers * LAYER_PARTS, sizeof offset));
     size_t *const offsets = block;
@@ -150,6 +165,8 @@ static ae_status reserve_memory(ae_context *context, ae_trainer *t, ae_kfac *k) 
         status = ae_arena_reserve(&k->memory, context, (size_t)(k->n_factor_tasks + k->n_product_tasks + k->n_panel_tasks),
                                   sizeof(kfac_task), &tasks);
     if (status == AE_OK)
+        status = ae_arena_reserve(&k->memory, context, (size_t)place_parts(k, NULL), sizeof(ae_bf16), &parts);
+    if (status == AE_OK)
         status = ae_arena_commit(&k->memory, context);
     for (int i = 0; i < k->n_layers * LAYER_PARTS && status == AE_OK; i++)
         *part_place(&k->layers[i % k->n_layers], i / k->n_layers) = ae_arena_at(&k->memory, offsets[i]);
@@ -166,6 +183,7 @@ static ae_status reserve_memory(ae_context *context, ae_trainer *t, ae_kfac *k) 
     k->tiles = ae_arena_at(&k->memory, tiles);
     k->scratch = ae_arena_at(&k->memory, scratch);
     k->weighted = ae_arena_at(&k->memory, weighted);
+    place_parts(k, ae_arena_at(&k->memory, parts));
     k->factor_tasks = ae_arena_at(&k->memory, tasks);
     k->product_tasks = k->factor_tasks + k->n_factor_tasks;
     k->panel_tasks = k->product_tasks + k->n_product_tasks;
@@ -187,6 +205,7 @@ ae_status train_kfac_new(ae_context *context, ae_trainer *t) {
         kfac_layer *l = &k->layers[i];
         l->factor[INPUTS] = (kfac_factor){.n = l->rows, .size = padded(l->rows)};
         l->factor[UNITS] = (kfac_factor){.n = l->units, .size = padded(l->units)};
+        k->parts = l->node->plan.parts > k->parts ? l->node->plan.parts : k->parts;
     }
     const int64_t quarter = t->chunk / 4 > LEAST_SAMPLED ? t->chunk / 4 : LEAST_SAMPLED;
     k->sampled = quarter < t->chunk ? quarter : t->chunk;
@@ -215,6 +234,7 @@ void train_kfac_reset(ae_kfac *k) {
     memset(k->state, 0, k->state_reals * k->real_size); /* nothing that is not finite stays */
     k->damping = 0.0;
     k->steps = 0;
+    k->packed = false;
 }
 
 char *train_kfac_state(const ae_kfac *k, size_t *reals) {
@@ -235,4 +255,5 @@ bool train_kfac_accepts(const double *numbers) {
 void train_kfac_take(ae_kfac *k, const double *numbers) {
     k->damping = numbers[0];
     k->steps = (int64_t)numbers[1];
+    k->packed = false;
 }

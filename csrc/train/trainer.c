@@ -649,4 +649,3 @@ void train_roll_back(ae_trainer *t) {
     t->epoch = t->last_epoch;
     forget_iterates(t);
 }
-

@@ -52,7 +52,8 @@ typedef struct ae_train_options {
     uint64_t seed;
     bool shuffle;
     ae_rule_options rule_options;
-    int32_t state_bits; /* of a number of the rule's state: 0, as the parameters, or 16, bfloat16 rounded at random (math/random.h); with
+    int32_t
+        state_bits; /* of a number of the rule's state: 0, as the parameters, or 16, bfloat16 rounded at random (math/random.h); with
                            32-bit parameters and rules only */
     ae_schedule schedule;
     double l1, l2;                /* of parameters that decay; see ae_rule_step */

@@ -412,13 +412,56 @@ TEST(steps_by_hand) {
     }
 }
 
+static program in_parts(program p, int parts) {
+    for (int i = 0; i < p.net.n; i++)
+        if (p.net.node[i].kind == ae_layer_find("dense"))
+            p.net.node[i].size[3] = parts;
+    return p;
+}
+
+/* How far the first step by products of parts is from that of floats, relative to its length, and the loss after some more. */
+TEST(steps_by_products_of_parts_are_near_those_of_floats) {
+    double *step[3], loss[3];
+    int64_t n = 0;
+    for (int parts = 0; parts < 3; parts++) {
+        program p = in_parts(chain(32, "log_loss"), parts);
+        p.options.batch_size = 130;
+        ae_trainer *t = started(&p);
+        if (!t)
+            return;
+        double *before = copy_weights(ae_trainer_net(t), NULL, &n);
+        trainer_epoch_loss(t);
+        step[parts] = copy_weights(ae_trainer_net(t), NULL, &n);
+        for (int64_t i = 0; i < n; i++)
+            step[parts][i] -= before[i];
+        free(before);
+        for (int e = 0; e < 30; e++)
+            loss[parts] = trainer_epoch_loss(t);
+        ae_trainer_free(t);
+    }
+    for (int parts = 1; parts < 3; parts++) {
+        double difference = 0, length = 0;
+        for (int64_t i = 0; i < n; i++) {
+            difference += (step[parts][i] - step[0][i]) * (step[parts][i] - step[0][i]);
+            length += step[0][i] * step[0][i];
+        }
+        const double off = sqrt(difference / length);
+        CHECK(off > 0 && off < (parts == 1 ? 2e-2 : 2e-4), "%d parts: the first step is %g off", parts, off);
+        CHECK(fabs(loss[parts] / loss[0] - 1) < (parts == 1 ? 1e-2 : 1e-3), "%d parts: loss %g, of floats %g", parts,
+              loss[parts], loss[0]);
+    }
+    for (int parts = 0; parts < 3; parts++)
+        free(step[parts]);
+}
+
 TEST(bits_of_threads_and_instruction_sets) {
-    for (int bits = 32; bits <= 64; bits += 32) {
+    for (int way = 0; way < 4; way++) {
+        const int bits = way == 3 ? 64 : 32, parts = way % 3;
         double *reference = NULL;
         int64_t n;
         for (const char *const *isa = usable_isas() + SANITIZED; *isa; isa++)
             for (int threads = 1; threads <= 3; threads++) {
-                program p = chain(bits, "log_loss");
+                program p = in_parts(chain(bits, "log_loss"), parts);
                 p.options.n_threads = threads;
                 p.options.batch_size = 130;
                 p.options.shuffle = true;
@@ -430,8 +473,8 @@ TEST(bits_of_threads_and_instruction_sets) {
                 for (int e = 0; e < 8; e++)
                     trainer_epoch_loss(t);
                 double *now = copy_weights(ae_trainer_net(t), NULL, &n);
-                CHECK(!reference || !memcmp(reference, now, (size_t)n * sizeof *now), "%s, %d threads, %d bits: other bits",
-                      *isa, threads, bits);
+                CHECK(!reference || !memcmp(reference, now, (size_t)n * sizeof *now),
+                      "%s, %d threads, %d bits, %d parts: other bits", *isa, threads, bits, parts);
                 if (reference)
                     free(now);
                 else
@@ -768,6 +811,7 @@ int main(void) {
     RUN(inverse_multiplies_back);
     RUN(inverse_of_what_is_not_positive);
     RUN(steps_by_hand);
+    RUN(steps_by_products_of_parts_are_near_those_of_floats);
     RUN(bits_of_threads_and_instruction_sets);
     RUN(refuses_what_it_cannot_train);
     RUN(every_allocation_may_fail);

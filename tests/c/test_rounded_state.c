@@ -125,7 +125,8 @@ TEST(the_mean_over_draws_is_the_number) {
             const double off = (sum[k][i] / DRAWS - (double)x[k][i]) / (0x1p-8 / sqrt(DRAWS));
             CHECK(fabs(off) < 5, "array %d, number %d: the mean is %g deviations off", k, i, off);
         }
-    CHECK(fabs(together - DRAWS / 2.0) < 5 * sqrt(DRAWS) / 2, "arrays have the same draws: %d of %d are equal", together, DRAWS);
+    CHECK(fabs(together - DRAWS / 2.0) < 5 * sqrt(DRAWS) / 2, "arrays have the same draws: %d of %d are equal", together,
+          DRAWS);
 }
 
 /* ---- training ---- */
@@ -248,7 +249,8 @@ TEST(it_learns_what_float_state_learns) {
                 free(trained(&p, epochs, &loss, &n));
                 mean[k] += loss / seeds;
             }
-        CHECK(mean[1] != mean[0] && fabs(mean[1] - mean[0]) < (SANITIZED ? 0.1 : 0.05) * mean[0], "%s: %g and %g", rules[r], mean[0], mean[1]);
+        CHECK(mean[1] != mean[0] && fabs(mean[1] - mean[0]) < (SANITIZED ? 0.1 : 0.05) * mean[0], "%s: %g and %g", rules[r],
+              mean[0], mean[1]);
     }
 }
 
@@ -264,7 +266,7 @@ TEST(state_that_is_set_comes_back_and_is_rounded_to_nearest) {
             const int64_t n = net->parameters[i].request.rows * net->parameters[i].request.columns;
             for (int64_t j = 0; j < n; j++)
                 in[j] = (float)network_unit();
-            in[0] = 1 + 0x1p-8f;  /* ties go to the even one */
+            in[0] = 1 + 0x1p-8f; /* ties go to the even one */
             in[n / 2] = INFINITY;
             ae_trainer_set_state(t, k, i, in);
             ae_trainer_get_state(t, k, i, out);
