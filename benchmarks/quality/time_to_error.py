@@ -35,16 +35,28 @@ class Recipe:
     learning_rate: float
     decay: float  # ours: alpha, beside the mean loss of a pixel; torch: weight_decay
     activation: str = "gelu"
+    precision: str = "float32"  # or "bfloat16": of products; torch: what autocast makes of it
 
     def cells(self) -> list[str]:
         rate, decay = f"{self.learning_rate:g}", f"{self.decay:g}"
-        return [self.peer, self.solver, self.activation, str(self.batch_size), rate, decay, str(self.epochs)]
+        return [
+            self.peer,
+            self.solver,
+            self.precision,
+            self.activation,
+            str(self.batch_size),
+            rate,
+            decay,
+            str(self.epochs),
+        ]
 
 
 # With the decay of "adam" the objective is that of ours; SGD's is a sum over pixels.
 RECIPES = {
     "kfac": Recipe("ours", "kfac", 9, 1000, 1.0, 3e-6),
+    "kfac-bf16": Recipe("ours", "kfac", 9, 1000, 1.0, 3e-6, precision="bfloat16"),
     "adam": Recipe("torch", "Adam", 28, 256, 1e-3, 3e-6),
+    "adam-bf16": Recipe("torch", "Adam", 28, 256, 1e-3, 3e-6, precision="bfloat16"),
     "adam-tanh": Recipe("torch", "Adam", 28, 256, 1e-3, 3e-6, "tanh"),
     "adam-relu": Recipe("torch", "Adam", 28, 256, 1e-3, 0.0, "relu"),
     "adamw": Recipe("torch", "AdamW", 28, 256, 1e-3, 0.1),
@@ -80,6 +92,7 @@ def train_ours(recipe: Recipe, train: NDArray[np.float32], test: NDArray[np.floa
         max_iter=recipe.epochs,
         learning_rate="linear",
         learning_rate_init=recipe.learning_rate,
+        precision=recipe.precision,
         n_jobs=2,
         random_state=0,
     )
@@ -136,7 +149,9 @@ def train_torch(recipe: Recipe, train: NDArray[np.float32], test: NDArray[np.flo
             optimizer.param_groups[0]["lr"] = recipe.learning_rate * (1 - 0.99 * step / steps)
             rows = x[order[i : i + size]]
             optimizer.zero_grad(set_to_none=True)
-            (scale * loss(model(rows), rows)).backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+                value = scale * loss(model(rows), rows)
+            value.backward()
             optimizer.step()
             step += 1
         seconds += time.perf_counter() - start
@@ -179,6 +194,7 @@ def main(arguments: Sequence[str]) -> None:
     head = (
         "peer",
         "solver",
+        "precision",
         "activation",
         "batch",
         "rate",

@@ -57,7 +57,7 @@ static void root_task(void *argument, int64_t index, int worker) {
     const int64_t row0 = index * ROWS_OF_BLOCK, row1 = row0 + ROWS_OF_BLOCK < f->s ? row0 + ROWS_OF_BLOCK : f->s;
     const ae_activation link = term->ops->link;
     const double factor = (link == AE_IDENTITY ? 2.0 : 1.0) * term->desc.weight / (double)z->shape.width;
-    (void)worker;
+    lap p = lap_begin(t, worker);
     for (int64_t q = 0; q < ae_panels(z->shape.width); q++) {
         const int columns = ae_panel_columns(z->shape.width, q);
         char *const to = at(t, f->k->roots, (q * f->k->sampled + row0) * AE_PANEL);
@@ -75,6 +75,7 @@ static void root_task(void *argument, int64_t index, int worker) {
         for (int64_t i = 0; i < (row1 - row0) * AE_PANEL; i++)
             ae_real_set(t->net->bits, to, i, sqrt(ae_real_at(t->net->bits, to, i)));
     }
+    lap_end(&p, PROFILE_CURVATURE, 0);
 }
 
 /* Derivatives by the prediction where targets are drawn from the model: normal draws times the roots have the same covariance. Then
@@ -88,6 +89,7 @@ static void sample_task(void *argument, int64_t index, int worker) {
     const int64_t row0 = index * ROWS_OF_BLOCK, row1 = row0 + ROWS_OF_BLOCK < f->s ? row0 + ROWS_OF_BLOCK : f->s;
     const ae_key key = ae_key_of(t->options.seed, AE_STREAM_CURVATURE, "");
     const ae_block block = {row0, row1, f->pass->step, 0, true, true, false, NULL};
+    lap p = lap_begin(t, worker);
     char *const normal = f->k->normal + (size_t)worker * f->k->normal_bytes;
     for (int64_t row = row0; row < row1; row++) {
         t->kernels->random_normal(key, f->pass->step, (uint32_t)row, z->shape.width, normal);
@@ -98,6 +100,7 @@ static void sample_task(void *argument, int64_t index, int worker) {
         t->kernels->multiply((row1 - row0) * AE_PANEL, at(t, f->k->roots, (q * f->k->sampled + row0) * AE_PANEL),
                              at(t, z->gradient, q * z->stride + row0 * AE_PANEL));
     ae_net_backward(t->net, s->desc.first_node, s->desc.last_node, block, worker);
+    lap_end(&p, PROFILE_CURVATURE, 0);
 }
 
 /* The column sums of the inputs stand in the row of the bias. */
@@ -212,11 +215,23 @@ static void inverse_task(void *argument, int64_t index, int worker) {
     lap_end(&p, PROFILE_INVERSES, 0);
 }
 
-/* An inverse in parts, as the products read it. */
+/* Rows row0 .. row1 - 1 of a panel of a change of the weight; the row of the bias stays out. */
+static void pack_change(const kfac_phase *f, const kfac_layer *l, int64_t panel, int64_t row0, int64_t row1, const char *change,
+                        ae_parts pairs) {
+    const ae_trainer *t = f->t;
+    row1 = row1 < l->inputs ? row1 : l->inputs;
+    for (int64_t row = row0; row < row1; row += AE_PANEL)
+        t->kernels->bf16_block(at(t, change, (panel * l->rows + row) * AE_PANEL),
+                               (int)(row1 - row < AE_PANEL ? row1 - row : AE_PANEL), f->k->parts, (ae_parts){{NULL, NULL}},
+                               ae_parts_at(pairs, (panel * ae_panels(l->inputs) + row / AE_PANEL) * AE_BF16_BLOCK));
+}
+
+/* An inverse in parts, as the products read it, and where the inputs' is, the last step. */
 static void pack_task(void *argument, int64_t index, int worker) {
     const kfac_phase *f = argument;
     const ae_trainer *t = f->t;
-    const kfac_factor *a = &f->k->layers[index / 2].factor[index % 2];
+    const kfac_layer *l = &f->k->layers[index / 2];
+    const kfac_factor *a = &l->factor[index % 2];
     const ae_parts none = {{NULL, NULL}};
     const int64_t panels = a->size / AE_PANEL;
     lap p = lap_begin(t, worker);
@@ -225,6 +240,8 @@ static void pack_task(void *argument, int64_t index, int worker) {
         t->kernels->bf16_block(at(t, a->inverse, block * AE_BF16_BLOCK), AE_PANEL, f->k->parts, index % 2 == INPUTS ? to : none,
                                index % 2 == INPUTS ? none : to);
     }
+    for (int64_t q = 0; index % 2 == INPUTS && q < l->panels; q++)
+        pack_change(f, l, q, 0, l->inputs, l->last, l->last_parts);
     lap_end(&p, PROFILE_INVERSES, 0);
 }
 
@@ -239,7 +256,7 @@ static void gradient_task(void *argument, int64_t index, int worker) {
     const ae_parameter *w = &t->net->parameters[l->weight];
     const int64_t reals = l->inputs * AE_PANEL, from = w->offset + task->panel * reals;
     char *to = at(t, l->gradient, task->panel * l->rows * AE_PANEL);
-    (void)worker;
+    lap p = lap_begin(t, worker);
     memcpy(to, at(t, t->gradient, from), (size_t)reals * t->net->real_size);
     if (f->l2 > 0)
         t->kernels->axpy(reals, f->l2, at(t, t->net->parameter_base, from), to);
@@ -252,6 +269,7 @@ static void gradient_task(void *argument, int64_t index, int worker) {
                                ae_parts_at(l->gradient_parts, (task->panel * l->rows + row) * AE_PANEL),
                                (ae_parts){{NULL, NULL}});
     }
+    lap_end(&p, PROFILE_DIRECTION, 0);
 }
 
 static ae_gemm product(int64_t summed, int64_t a_stride) {
@@ -306,6 +324,7 @@ static void inputs_by_parts_task(void *argument, int64_t index, int worker) {
     const kfac_factor *inputs = &l->factor[INPUTS];
     lap p = lap_begin(f->t, worker);
     multiply_parts(f, task, l->rows, inputs->parts, inputs->size, l->product_parts, l->direction);
+    pack_change(f, l, task->panel, task->row0, task->row1, l->direction, l->direction_parts);
     lap_end(&p, PROFILE_DIRECTION, 0);
 }
 
@@ -323,27 +342,55 @@ static void inputs_task(void *argument, int64_t index, int worker) {
     multiply(f, index, worker, l->rows, inputs->inverse, inputs->size, l->product, l->rows, l->direction);
 }
 
-/* Derivatives of all values along a change v of the parameters, for rows row0 .. row1 - 1, where gradients lie otherwise. */
+/* x V + x' W of a panel, where V is a change of W and x' the derivative of x; of the first layer x V. */
+static void along_panel(const kfac_phase *f, int layer, bool last, int64_t q, int64_t row0, int64_t row1, char *to) {
+    const ae_trainer *t = f->t;
+    const kfac_layer *l = &f->k->layers[layer];
+    const ae_value *in = &l->node->binding.in[0];
+    const char *change = at(t, last ? l->last : l->direction, q * l->rows * AE_PANEL),
+               *bias = at(t, change, l->inputs * AE_PANEL);
+    const ae_gemm_start start = l->bias >= 0 ? AE_START_BIAS : AE_START_ZERO;
+    if (f->k->parts) {
+        const ae_operands *o = &l->node->binding.operands;
+        ae_bf16_gemm gemm = {ae_panels(l->inputs), o->step, f->k->parts, 1, 0};
+        const int64_t panel = q * gemm.terms * AE_BF16_BLOCK, rows = row0 * AE_PANEL;
+        t->kernels->bf16_product(&gemm, row1 - row0, ae_parts_at(o->in, rows),
+                                 ae_parts_at(last ? l->last_parts : l->direction_parts, panel), start, bias, to);
+        if (layer > 0) {
+            const ae_operands *before = &f->k->layers[layer - 1].node->binding.operands;
+            gemm.a_step = before->step;
+            t->kernels->bf16_product(&gemm, row1 - row0, ae_parts_at(before->delta, rows), ae_parts_at(o->weight, panel),
+                                     AE_START_C, NULL, to);
+        }
+        return;
+    }
+    const int columns = ae_panel_columns(l->units, q);
+    const ae_gemm gemm = product(l->inputs, in->stride);
+    t->kernels->gemm_rows(&gemm, row1 - row0, columns, at(t, in->data, row0 * AE_PANEL), change, start, bias, to);
+    if (layer > 0)
+        t->kernels->gemm_rows(&gemm, row1 - row0, columns, at(t, in->gradient, row0 * AE_PANEL),
+                              at(t, l->node->binding.parameter[0], q * l->inputs * AE_PANEL), AE_START_C, NULL, to);
+}
+
+/* Derivatives of all values along a change of the parameters, for rows row0 .. row1 - 1, where gradients lie otherwise. */
 static void along(const kfac_phase *f, const ae_trainer *t, bool last, int64_t row0, int64_t row1) {
     for (int i = 0; i < f->k->n_layers; i++) {
         const kfac_layer *l = &f->k->layers[i];
-        const ae_value *in = &l->node->binding.in[0], *out = &l->node->binding.out;
-        const ae_gemm by_change = product(l->inputs, in->stride), by_input = product(l->inputs, in->stride);
+        const ae_value *out = &l->node->binding.out;
         const ae_activation activation = (ae_activation)l->node->desc.activation;
-        const char *change = last ? l->last : l->direction, *slope = l->node->binding.cache;
+        const char *slope = l->node->binding.cache;
         for (int64_t q = 0; q < l->panels; q++) {
-            const int columns = ae_panel_columns(l->units, q);
-            const char *v = at(t, change, q * l->rows * AE_PANEL);
             const int64_t place = q * out->stride + row0 * AE_PANEL;
             char *to = at(t, out->gradient, place);
-            t->kernels->gemm_rows(&by_change, row1 - row0, columns, at(t, in->data, row0 * AE_PANEL), v,
-                                  l->bias >= 0 ? AE_START_BIAS : AE_START_ZERO, at(t, v, l->inputs * AE_PANEL), to);
-            if (i > 0)
-                t->kernels->gemm_rows(&by_input, row1 - row0, columns, at(t, in->gradient, row0 * AE_PANEL),
-                                      at(t, l->node->binding.parameter[0], q * l->inputs * AE_PANEL), AE_START_C, NULL, to);
+            along_panel(f, i, last, q, row0, row1, to);
             if (activation != AE_IDENTITY)
                 t->kernels->activation_backward(activation, (row1 - row0) * AE_PANEL, at(t, out->data, place),
                                                 slope ? at(t, slope, place) : NULL, to);
+            const ae_operands *o = &l->node->binding.operands;
+            for (int64_t row = row0; f->k->parts && i + 1 < f->k->n_layers && row < row1; row += AE_PANEL)
+                t->kernels->bf16_block(at(t, to, (row - row0) * AE_PANEL), (int)(row1 - row < AE_PANEL ? row1 - row : AE_PANEL),
+                                       f->k->parts, ae_parts_at(o->delta, q * o->step + row * AE_PANEL),
+                                       (ae_parts){{NULL, NULL}});
         }
     }
     const ae_value *z = &f->k->layers[f->k->n_layers - 1].node->binding.out;
@@ -377,7 +424,7 @@ static void dots_task(void *argument, int64_t index, int worker) {
     const char *d = at(t, l->direction, place), *p = at(t, l->last, place), *g = at(t, l->gradient, place);
     const char *w = at(t, t->net->parameter_base, t->net->parameters[l->weight].offset + task->panel * reals);
     double *out = f->k->dots + index * DOTS;
-    (void)worker;
+    lap timed = lap_begin(t, worker);
     out[DD] = t->kernels->dot(n, d, d);
     out[GD] = t->kernels->dot(n, g, d);
     out[DP] = out[PP] = out[GP] = out[WD] = out[WP] = 0.0;
@@ -390,6 +437,7 @@ static void dots_task(void *argument, int64_t index, int worker) {
         out[WD] = t->kernels->dot(reals, w, d);
         out[WP] = f->along_last ? t->kernels->dot(reals, w, p) : 0.0;
     }
+    lap_end(&timed, PROFILE_DIRECTION, 0);
 }
 
 /* Sum over entries of two panel matrices of s rows, panels in order. */
@@ -437,6 +485,8 @@ static void move_task(void *argument, int64_t index, int worker) {
         t->kernels->axpy(AE_PANEL, 1.0, at(t, last, reals),
                          at(t, t->net->parameter_base, t->net->parameters[l->bias].offset + task->panel * AE_PANEL));
     ae_net_pack_tile(t->net, l->weight, task->panel, 0, l->inputs);
+    if (f->k->parts)
+        pack_change(f, l, task->panel, 0, l->inputs, l->last, l->last_parts);
     lap_end(&p, PROFILE_UPDATE, (int)(l->node - t->net->nodes));
 }
 
@@ -451,6 +501,8 @@ static void back_task(void *argument, int64_t index, int worker) {
     memset(at(t, l->last, task->panel * l->rows * AE_PANEL), 0, (size_t)(l->rows * AE_PANEL) * real);
     exchange(f, l, task->panel, true);
     ae_net_pack_tile(t->net, l->weight, task->panel, 0, l->inputs);
+    if (f->k->parts)
+        pack_change(f, l, task->panel, 0, l->inputs, l->last, l->last_parts);
 }
 
 static double mean_curvature(const ae_trainer *t, const ae_kfac *k) {

@@ -27,6 +27,7 @@ typedef struct kfac_layer {
     /* (rows, units) in panels: gradient, product with one inverse (scratch), direction, last step. */
     char *gradient, *product, *direction, *last;
     ae_parts gradient_parts, product_parts; /* by rows; by pairs */
+    ae_parts direction_parts, last_parts;   /* of the weight alone, by pairs */
 } kfac_layer;
 
 typedef struct kfac_task {
@@ -50,7 +51,7 @@ struct ae_kfac {
     char *state;
     size_t state_reals, real_size;
     int parts;      /* of the factors of products with inverses: as the network's own have; 0: floats */
-    bool packed;    /* inverses are in parts as they are */
+    bool packed;    /* inverses and last steps are in parts as they are */
     double damping; /* 0: not chosen yet */
     int64_t steps;
 };

@@ -114,10 +114,11 @@ static int64_t place_parts(ae_kfac *k, ae_bf16 *base) {
     int64_t n = 0;
     for (int i = 0; i < k->n_layers && k->parts; i++) {
         kfac_layer *l = &k->layers[i];
-        ae_parts *const parts[] = {&l->factor[INPUTS].parts, &l->factor[UNITS].parts, &l->gradient_parts, &l->product_parts};
-        const int64_t rows = padded(l->rows), units = padded(l->units);
-        const int64_t numbers[] = {rows * rows, units * units, l->rows * units, rows * units};
-        for (int j = 0; j < 4; j++)
+        ae_parts *const parts[] = {&l->factor[INPUTS].parts, &l->factor[UNITS].parts, &l->gradient_parts,
+                                   &l->product_parts,        &l->direction_parts,     &l->last_parts};
+        const int64_t rows = padded(l->rows), units = padded(l->units), weight = padded(l->inputs) * units;
+        const int64_t numbers[] = {rows * rows, units * units, l->rows * units, rows * units, weight, weight};
+        for (int j = 0; j < 6; j++)
             for (int p = 0; p < k->parts; p++, n += numbers[j])
                 parts[j]->part[p] = base ? base + n : NULL;
     }
@@ -205,7 +206,7 @@ ae_status train_kfac_new(ae_context *context, ae_trainer *t) {
         kfac_layer *l = &k->layers[i];
         l->factor[INPUTS] = (kfac_factor){.n = l->rows, .size = padded(l->rows)};
         l->factor[UNITS] = (kfac_factor){.n = l->units, .size = padded(l->units)};
-        k->parts = l->node->plan.parts > k->parts ? l->node->plan.parts : k->parts;
+        k->parts = i == 0 || l->node->plan.parts == k->parts ? l->node->plan.parts : 0;
     }
     const int64_t quarter = t->chunk / 4 > LEAST_SAMPLED ? t->chunk / 4 : LEAST_SAMPLED;
     k->sampled = quarter < t->chunk ? quarter : t->chunk;
