@@ -123,9 +123,9 @@ CALLS = {
         {"loss squared_error": 9, "forward code_selected": 9, "backward code_selected": 9, "assigned": 9},
     ),
     "csr": (NETWORK, {"loss multinomial": 9}),
-    # The loss is looked at again after the fifth step. Ten tiles of averages and a block of derivatives for them in every
-    # other step, a block of roots in each; four pairs of inverses in each of the first three; in all steps two products
-    # of five panels, the derivatives along it, and the gradients and sums of five panels.
+    # The loss is looked at again after the fifth step. Ten tiles of averages and a block of derivatives for them in
+    # every other step, a block of roots in each; four pairs of inverses in each of the first three; in all steps two
+    # products of five panels, the derivatives along it, and the gradients and sums of five panels.
     "kfac": (
         NETWORK,
         {
