@@ -761,13 +761,9 @@ class BaseAutoencoder(
         """
         return self._predictor_of(_predictor.Predictor, n_jobs)
 
-    def _predictor_of(self, kind: type[P], n_jobs: Any, **beside: Any) -> P:
-        """A predictor of some kind, with what it knows besides the network."""
+    def _predictor_of(self, kind: type[P], n_jobs: Any) -> P:
         check_is_fitted(self)
-        parameters = self.coefs_, self.intercepts_, self.other_parameters_
-        learned = vars(self)
-        names = {"X": learned.get("feature_names_in_"), "condition": learned.get("condition_names_in_")}
-        return kind(self._spec, *parameters, n_threads(n_jobs), beside, names)
+        return kind._of_learned(vars(self), n_threads(n_jobs))
 
 
 def _unique(graph: Graph, name: str) -> str:

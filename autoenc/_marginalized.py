@@ -623,8 +623,4 @@ class MarginalizedDenoisingAutoencoder(
             With `transform`, `reconstruct` and `score_samples`, which have the bits of this estimator's.
         """
         check_is_fitted(self)
-        weights = self.coefs_, self.intercepts_
-        names = {"X": vars(self).get("feature_names_in_")}
-        return MarginalizedPredictor(
-            self.n_features_in_, *weights, self.pivots_, self._joined, n_threads(n_jobs), names
-        )
+        return MarginalizedPredictor._of_learned(vars(self), n_threads(n_jobs))

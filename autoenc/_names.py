@@ -11,6 +11,11 @@ Names = Mapping[str, Sequence[str] | NDArray[np.object_] | None]  # by argument,
 _SHOWN = 5  # names in a message
 
 
+def names_of(learned: Mapping[str, Any]) -> Names:
+    """From the attributes of an estimator, or of a scaler."""
+    return {"X": learned.get("feature_names_in_"), "condition": learned.get("condition_names_in_")}
+
+
 def _of(X: Any) -> list[Any]:
     """Of the columns of a frame or a table, or of the entries of a row of one; empty where there are none."""
     found = getattr(X, "columns", None)

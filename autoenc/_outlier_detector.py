@@ -27,7 +27,7 @@ from autoenc._landmarks import Landmarks
 from autoenc._notebook import Shown
 from autoenc._options import OneOf
 from autoenc._outlier_members import Member, draw_landmarks
-from autoenc._outlier_scores import Fitted, OutlierPredictor, by_member, charbonnier, standardised, widened
+from autoenc._outlier_scores import OutlierPredictor, by_member, charbonnier, learned_of, standardised, widened
 from autoenc._refuse import refuse
 from autoenc._row_blocks import row_blocks
 from autoenc._row_statistics import fence, median, moments, offset
@@ -491,26 +491,10 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
         self.training_scores_, self.oob_scores_ = self._scores(X, unseen)
         self.calibrate()
 
-    def _learned(self) -> dict[str, Any]:
-        """What scores are made of, beside the members."""
-        return {
-            "mean": self.mean_,
-            "scale": self.scale_,
-            "clip": self._clip,
-            "used": self._used,
-            "masks": self._masks,
-            "error": self.error_,
-            "median": self.median_,
-            "landmarks": self._landmarks if self._neighbors.any() else None,
-            "neighbors": self._neighbors,
-            "center": self._center,
-            "weight": self._weight,
-        }
-
     def _block(self, X: Any, unseen: NDArray[np.bool_] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Contributions of some rows, and their scores by the members that have not seen them."""
         members = [partial(_outlier_members.reconstruct, network) for network in self.estimators_]
-        return by_member(self._standardise(X), members, self._learned(), unseen)
+        return by_member(self._standardise(X), members, learned_of(vars(self)), unseen)
 
     def _scores(self, X: Any, unseen: NDArray[np.bool_] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         def scores(block: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -690,9 +674,7 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
             this estimator's.
         """
         check_is_fitted(self)
-        members = [Fitted(one._spec, one.coefs_, one.intercepts_, one.other_parameters_) for one in self.estimators_]
-        learned = {**self._learned(), "offset": self.offset_}
-        return OutlierPredictor(members, learned, n_threads(n_jobs), {"X": vars(self).get("feature_names_in_")})
+        return OutlierPredictor._of_learned(vars(self), n_threads(n_jobs))
 
     def as_pyod(self) -> "PyODAdapter":
         """This detector under PyOD's names and signs.

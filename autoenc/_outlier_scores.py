@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,14 +12,22 @@ from autoenc import _core, _spec
 from autoenc._checks import is_sparse, read_rows
 from autoenc._export import Exportable
 from autoenc._landmarks import Landmarks
-from autoenc._names import NamedColumns, Names
-from autoenc._predictor import build, parameters
+from autoenc._names import NamedColumns, Names, names_of
+from autoenc._predictor import NETWORK, build, parameters
 from autoenc._row_blocks import row_blocks
 from autoenc._spec import Node, Spec
 
 _FORMAT = 2  # of the pickled state
 _FAN_IN = _spec.NODE["inputs"].shape[0]
 _VALUES_AT_ONCE = 2**18  # of what the joined network says: errors of all members, and of landmarks
+_LEARNED = ("mean_", "scale_", "_clip", "_used", "_masks", "error_", "median_", "_neighbors", "_center", "_weight")
+
+
+def learned_of(detector: Mapping[str, Any]) -> dict[str, Any]:
+    """What scores are made of, beside the members, from the attributes of a detector."""
+    learned = {name.strip("_"): detector[name] for name in _LEARNED}
+    learned["landmarks"] = detector["_landmarks"] if learned["neighbors"].any() else None
+    return learned
 
 
 def charbonnier(
@@ -166,6 +174,11 @@ class Fitted(NamedTuple):
     intercepts: list[NDArray[Any]]
     others: dict[str, NDArray[Any]]
 
+    @classmethod
+    def of(cls, learned: Mapping[str, Any]) -> Self:
+        """From the attributes of an estimator."""
+        return cls(*(learned[name] for name in NETWORK))
+
 
 class OutlierPredictor(NamedColumns, Exportable):
     """A fitted `AutoencoderOutlierDetector` without scikit-learn and SciPy, with little overhead for one row.
@@ -215,6 +228,12 @@ class OutlierPredictor(NamedColumns, Exportable):
         self._n_threads = n_threads
         self._learn_names(names)
         self._start()
+
+    @classmethod
+    def _of_learned(cls, learned: Mapping[str, Any], n_threads: int) -> Self:
+        """From the attributes of a detector, which has them or a file."""
+        members = [Fitted.of(one if isinstance(one, Mapping) else vars(one)) for one in learned["estimators_"]]
+        return cls(members, {**learned_of(learned), "offset": learned["offset_"]}, n_threads, names_of(learned))
 
     def _start(self) -> None:
         self._single: list[Callable[[NDArray[Any]], NDArray[Any]]] | None = None

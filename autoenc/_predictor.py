@@ -1,7 +1,7 @@
 """A fitted network that needs NumPy and the extension only."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 from autoenc import _bound, _condition, _core, _spec
 from autoenc._checks import check_target, is_sparse, read_rows, source
 from autoenc._export import Exportable
-from autoenc._names import NamedColumns, Names
+from autoenc._names import NamedColumns, Names, names_of
 from autoenc._spec import Spec
 
 _FORMAT = 3  # of the pickled state
+NETWORK = ("_spec", "coefs_", "intercepts_", "other_parameters_")  # attributes that a fitted network is
 
 
 def parameters(
@@ -123,6 +124,8 @@ class Predictor(NamedColumns, Exportable):
     ((2,), (100, 2))
     """
 
+    _attributes: ClassVar[dict[str, str]] = {}  # of the estimator, by the name that they have in `beside`
+
     def __init__(
         self,
         spec: Spec,
@@ -142,6 +145,13 @@ class Predictor(NamedColumns, Exportable):
         self._n_threads = n_threads
         self._learn_names(names)
         self._start()
+
+    @classmethod
+    def _of_learned(cls, learned: Mapping[str, Any], n_threads: int) -> Self:
+        """From the attributes of an estimator, which has them or a file."""
+        spec, coefs, intercepts, others = (learned[name] for name in NETWORK)
+        beside = {name: learned[attribute] for name, attribute in cls._attributes.items()}
+        return cls(spec, coefs, intercepts, others, n_threads, beside, names_of(learned))
 
     def _start(self) -> None:
         spec = self._spec

@@ -506,7 +506,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         ClassifierPredictor
             Also with `predict`, `predict_proba` and `predict_log_proba`.
         """
-        return self._predictor_of(ClassifierPredictor, n_jobs, classes=self.classes_)
+        return self._predictor_of(ClassifierPredictor, n_jobs)
 
     def score(  # type: ignore[override]
         self, X: Any, y: Any, sample_weight: Any = None, *, condition: Any = None
@@ -733,7 +733,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         RegressorPredictor
             Also with `predict`.
         """
-        return self._predictor_of(RegressorPredictor, n_jobs, mean=self._y_mean, scale=self._y_scale, flat=self._flat)
+        return self._predictor_of(RegressorPredictor, n_jobs)
 
     def score(  # type: ignore[override]
         self, X: Any, y: Any, sample_weight: Any = None, *, condition: Any = None
