@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight, _get_feature_names, check_array, validate_data
 
 from autoenc import _condition
-from autoenc._checks import FLOATS, canonical, check_finite, check_structure, check_target, on_host, refuse_text, source
+from autoenc._checks import (
+    FLOATS,
+    canonical,
+    check_finite,
+    check_structure,
+    check_target,
+    on_host,
+    refuse_text,
+    source,
+    type_of_frame,
+)
 from autoenc._condition import Known
 from autoenc._warn import warn
 
@@ -64,11 +74,8 @@ def _dtypes(X: Any, precision: str) -> list[Any]:
         if not dtype.isnative and dtype.newbyteorder("=") in known:
             return [dtype.newbyteorder("=")]
         return [FLOATS[1]] if dtype.kind == "O" else known
-    # Frames, whose types need not be NumPy's: "Float64" of pandas and polars, "double[pyarrow]".
-    types = {str(t).lower().removesuffix("[pyarrow]") for t in getattr(X, "dtypes", ())}
-    if types & {"float64", "double", "object"}:
-        return [FLOATS[1]]
-    return [FLOATS[0]] if types and types <= {"float32", "float"} else known
+    found = type_of_frame(X)
+    return known if found is None else [found]
 
 
 def check_features(
