@@ -1,7 +1,6 @@
 """What every estimator over flat data shares: parameters, data in, codes and scores out, state."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
@@ -15,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _cache, _checkpoint, _columns, _core, _data, _predictor, _spec
 from autoenc import layers as _layers
-from autoenc._available import AvailableIf
+from autoenc._available import available_if
 from autoenc._conditioned import Conditioned
 from autoenc._declare import default, estimator
 from autoenc._decorators import fit_context
@@ -495,7 +494,7 @@ class BaseAutoencoder(
             rows = self._fit(X, X_clean, condition, X_val, sample_weight).rows
         return self._run(rows.X, self._spec["code"], condition=rows.condition)
 
-    @partial(AvailableIf, check=can_fit_partially)
+    @available_if(can_fit_partially)
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, *, condition: Any = None, sample_weight: Any = None) -> Self:
         """One pass over X at a constant rate of `learning_rate_init`, going on from where the last call stopped.

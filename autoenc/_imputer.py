@@ -1,7 +1,6 @@
 """Missing values filled by a denoising autoencoder."""
 
 from collections.abc import Sequence
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,7 +16,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, v
 
 from autoenc import _checkpoint, _core, _data, _spec
 from autoenc._autoencoder import Autoencoder
-from autoenc._available import AvailableIf, NotWithTheseParameters
+from autoenc._available import NotWithTheseParameters, available_if
 from autoenc._base import MOST
 from autoenc._declare import estimator, first
 from autoenc._decorators import fit_context
@@ -401,7 +400,7 @@ class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseE
                 X.data[these] = filled[np.searchsorted(at, rows[first:last]), X.indices[these]]
         return X
 
-    @partial(AvailableIf, check=_can_draw)
+    @available_if(_can_draw)
     def sample(
         self, X: Any, n_imputations: int = 5, random_state: int | np.random.RandomState | None = None
     ) -> NDArray[Any]:

@@ -14,7 +14,8 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _cache, _core, _data
-from autoenc._decorators import available_if, fit_context
+from autoenc._available import NotWithTheseParameters, available_if
+from autoenc._decorators import fit_context
 from autoenc._export import Exportable
 from autoenc._marginalized_network import MarginalizedPredictor, last_node, network
 from autoenc._notebook import Diagram
@@ -155,13 +156,12 @@ def _solve(sums: _Sums, corruption_level: float, alpha: float, layer: int) -> ND
     return solution * scale[:, np.newaxis]
 
 
-def _can_fit_partially(estimator: Any) -> bool:
+def _can_fit_partially(estimator: Any) -> None:
     if estimator.n_layers != 1:
-        raise AttributeError(
+        raise NotWithTheseParameters(
             f"partial_fit does not go with n_layers={estimator.n_layers!r}: the sums of a second layer "
             "are of outputs of the first, which changes with each call; allowed: 1"
         )
-    return True
 
 
 class MarginalizedDenoisingAutoencoder(

@@ -1,6 +1,5 @@
 """Autoencoders with a supervised head: pretrained on all rows, labelled or not, then fine-tuned on the labels."""
 
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -15,7 +14,7 @@ from sklearn.utils.validation import _check_y, check_consistent_length, check_is
 
 from autoenc import _checkpoint, _spec
 from autoenc._autoencoder import Autoencoder
-from autoenc._available import AvailableIf, NotWithTheseParameters
+from autoenc._available import NotWithTheseParameters, available_if
 from autoenc._base import MOST
 from autoenc._checks import on_host
 from autoenc._condition import listed
@@ -144,8 +143,8 @@ class _Supervised(Autoencoder):
             f"{type(self).__name__} has no partial_fit: its second training starts from the weights of the first"
         )
 
-    @partial(AvailableIf, check=_cannot)
-    def partial_fit(self, X: Any, y: Any = None) -> Self:
+    @available_if(_cannot)
+    def partial_fit(self, X: Any, y: Any = None) -> Self:  # type: ignore[override]  # it never runs
         """Not available: the second training starts from the weights of the first.
 
         Parameters
