@@ -49,6 +49,8 @@ def _dense(X: Any) -> NDArray[Any]:
 class Known:
     """A network whose encoder also gets which entries of the row it sees."""
 
+    _shown_as = "AutoencoderImputer"  # in progress: users know that name
+
     def _add_seen(self, graph: Graph, x: str, seen: str) -> str:
         known = graph.add("present", "x_known", "x")
         if seen != x:  # entries that are masked in training are like missing ones

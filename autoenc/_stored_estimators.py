@@ -61,7 +61,8 @@ def _make_part(name: str, parameters: dict[str, Any], at: str) -> Any:
 def _made(cls: Any, parameters: Mapping[str, Any], at: str) -> Any:
     more = set(parameters) - set(cls._get_param_names())
     if more:
-        damaged(at, f"has the parameters {sorted(more)!r}, which {cls.__name__} does not have")
+        release = f" of scikit-learn {sklearn.__version__}" if cls.__module__.startswith("sklearn.") else ""
+        damaged(at, f"has the parameters {sorted(more)!r}, which {cls.__name__}{release} does not have")
     return cls(**parameters)
 
 

@@ -13,6 +13,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_wine
@@ -544,6 +545,16 @@ def test_flags_set_after_the_fit(scaler, flag, path):
         return
     with pytest.raises(ValueError, match=f"has {flag}=True, and was fitted with False"):
         autoenc.save(pipe, path)
+
+
+def test_a_parameter_of_a_later_scikit_learn_is_named_with_the_release(path, monkeypatch):
+    autoenc.save(make_pipeline(MinMaxScaler(clip=True), clone(ESTIMATORS["plain"])).fit(X), path)
+    predictor = autoenc.load_predictor(path)  # goes without scikit-learn
+    monkeypatch.setattr(MinMaxScaler, "_get_param_names", lambda: ["copy", "feature_range"])
+    message = rf"pipeline\.0 has the parameters \['clip'\], which MinMaxScaler of scikit-learn {sklearn.__version__}"
+    with pytest.raises(ValueError, match=message):
+        autoenc.load(path)
+    assert_array_equal(autoenc.load_predictor(path)(X), predictor(X))
 
 
 def test_no_more_scalers_are_saved_than_are_read(path):
