@@ -131,10 +131,14 @@ def reconstruct(chosen: argparse.Namespace) -> dict[str, Any]:
 
     def names(stored: dict[str, Any]) -> Sequence[str] | None:
         known = names_of(stored)
-        if not known or fills:
-            return None  # columns without values are dropped, and marks may stand behind them
+        if known and stored["class"] in ("AutoencoderImputer", "MarginalizedDenoisingAutoencoder"):
+            # Not all columns need come back, and behind them may stand marks of what was missing.
+            whole: Any = io.load(chosen.model)
+            model = whole[-1] if stored["piped"] else whole
+            found = model.get_feature_names_out(known) if fills else np.array(known, dtype=object)[model.pivots_]
+            return list(found)
         n = stored["state"].get("_spec", {}).get("n_outputs", len(known))
-        return known if n == len(known) else None
+        return known if known and n == len(known) else None
 
     return _predicted(chosen, "transform" if fills else "reconstruct", names)
 
