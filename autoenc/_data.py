@@ -22,6 +22,7 @@ from autoenc._checks import (
     type_of_frame,
 )
 from autoenc._condition import Known
+from autoenc._names import refuse_others
 from autoenc._warn import warn
 
 __all__ = [
@@ -193,10 +194,7 @@ def _check_names(names: NDArray[Any] | None, known: NDArray[Any] | None, name: s
             has, had = ("has", "had none") if known is None else ("has no", "had some")
             warn(f"{name} {has} names of columns, and that of the fit {had}")
     elif not np.array_equal(names, known):
-        raise ValueError(
-            f"{name} has the columns {_condition.listed(names)}; those of the fit were {_condition.listed(known)}, in "
-            "this order"
-        )
+        refuse_others(names.tolist(), known.tolist(), name)
 
 
 def without_values(X: Any, columns: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,14 @@ def _difference(found: Sequence[str], known: Sequence[str]) -> str:
     return " and ".join(parts)
 
 
+def refuse_others(found: Sequence[str], known: Sequence[str], argument: str) -> NoReturn:
+    """Raises ValueError in scikit-learn's words, and with what differs."""
+    raise ValueError(
+        f"The feature names should match those that were passed during fit: of {argument}, {_difference(found, known)}"
+        ". Allowed are the columns of the fit in their order, or an array, whose columns go by position."
+    )
+
+
 class NamedColumns:
     """Gives a predictor the names of columns, by argument, where the fit had some."""
 
@@ -64,21 +72,10 @@ class NamedColumns:
         return None if known is None else np.array(known, dtype=object)
 
     def _check_names(self, X: Any, argument: str = "X") -> None:
-        """Refuses a frame of other columns than those of the fit, or in another order; others are let through.
-
-        Raises
-        ------
-        ValueError
-            In scikit-learn's words, and with what differs.
-        """
+        """Refuses a frame of other columns than those of the fit, or in another order; others are let through."""
         known = None if isinstance(X, np.ndarray) else self._known.get(argument)
         if known is None:
             return
         found = _of(X)
-        if found == known or not found or not all(isinstance(name, str) for name in found):
-            return
-        raise ValueError(
-            f"The feature names should match those that were passed during fit: of {argument}, "
-            f"{_difference(found, known)}. Allowed are the columns of the fit in their order, or an array, whose "
-            "columns go by position."
-        )
+        if found and found != known and all(isinstance(name, str) for name in found):
+            refuse_others(found, known, argument)
