@@ -542,9 +542,6 @@ class BaseAutoencoder(
         """The fitted network in the core, and the numbers of its nodes."""
         return _cache.network(self, self._spec, self.coefs_, self.intercepts_, self.other_parameters_)
 
-    def _core_predictor(self) -> _core.Predictor:
-        return self._network()[0]
-
     def _run(
         self,
         X: Any,

@@ -66,6 +66,15 @@ def _made(cls: Any, parameters: Mapping[str, Any], at: str) -> Any:
     return cls(**parameters)
 
 
+def _made_valid(cls: Any, parameters: Mapping[str, Any], at: str) -> Any:
+    made = _made(cls, parameters, at)
+    try:
+        made._validate_params()
+    except ValueError as error:
+        raise Damaged(str(error)) from error
+    return made
+
+
 # ---- writing ----
 
 
@@ -209,11 +218,7 @@ def _say_beside(estimator: Any, stored: Stored, at: str) -> None:
 
 
 def _build(stored: Stored, at: str) -> Any:
-    estimator = _made(classes()[stored.name], stored.parameters, at)
-    try:
-        estimator._validate_params()
-    except ValueError as error:
-        raise Damaged(str(error)) from error
+    estimator = _made_valid(classes()[stored.name], stored.parameters, at)
     for key, value in stored.items():
         if isinstance(value, Stored):
             stored[key] = _build(value, f"{at}.{key}")
@@ -251,11 +256,7 @@ def _build_pipeline(pipeline: StoredPipeline, estimator: Any) -> Any:
     steps = []
     for i, stored in enumerate(pipeline.before):
         at = f"{PIPELINE}.{i}"
-        scaler = _made(_scalers()[stored.name], stored.parameters, at)
-        try:
-            scaler._validate_params()
-        except ValueError as error:
-            raise Damaged(str(error)) from error
+        scaler = _made_valid(_scalers()[stored.name], stored.parameters, at)
         scaler.__dict__.update(stored)
         _say_beside(scaler, stored, at)
         steps.append(scaler)

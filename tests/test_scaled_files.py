@@ -124,12 +124,14 @@ def test_its_predictor_has_its_bits(scalers, estimator, path):
         assert_array_equal(predictor.inverse_transform(pipe.transform(X)), expected)
         assert_array_equal(predictor(X), pipe.transform(X))
         assert_array_equal(predictor.score_samples(X, X_clean=X), pipe.score_samples(X))
+        assert_array_equal(predictor.score_samples(X=X, X_clean=X), pipe.score_samples(X))
     for method in ("hash", "encode_indices", "feature_contributions"):
         if hasattr(last, method):
             assert_array_equal(getattr(predictor, method)(X), getattr(last, method)(scaled))
     if hasattr(last, "decode_indices"):
         numbers = predictor.encode_indices(X)
         assert_allclose(predictor.decode_indices(numbers), predictor.reconstruct(X), rtol=1e-6)  # of float32
+        assert_array_equal(predictor.decode_indices(indices=numbers), predictor.decode_indices(numbers))
     if hasattr(last, "classes_"):
         assert_array_equal(predictor.classes, last.classes_)
 
