@@ -5,7 +5,6 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
-import scipy.sparse as sp
 import sklearn
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -555,8 +554,7 @@ class BaseAutoencoder(
     ) -> NDArray[Any]:
         """Runs checked rows through the network."""
         if dtype is None:
-            values = X.data if sp.issparse(X) else X
-            dtype = values.dtype if values.dtype.kind == "f" else _spec.dtype(self._spec)
+            dtype = X.dtype if X.dtype.kind == "f" else _spec.dtype(self._spec)
         sources = [_data.source(part) for part in (X, condition, target) if part is not None]
         core, at = self._network()
         return core.run(

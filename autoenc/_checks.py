@@ -22,6 +22,10 @@ def is_sparse(X: Any) -> bool:
     return hasattr(X, "tocsr")
 
 
+def dense(X: Any) -> Any:
+    return X.toarray() if is_sparse(X) else X
+
+
 def source(X: Any) -> Any:
     """The same data as the core takes it."""
     return (X.data, X.indices, X.indptr, X.shape) if is_sparse(X) else X

@@ -15,6 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _cache, _core, _data
 from autoenc._available import NotWithTheseParameters, available_if
+from autoenc._checks import dense
+from autoenc._declare import estimator
 from autoenc._decorators import fit_context
 from autoenc._export import Exportable
 from autoenc._marginalized_network import MarginalizedPredictor, last_node, network
@@ -52,7 +54,7 @@ def _blocks(X: Any, weights: NDArray[np.float64] | None) -> Iterator[tuple[Any, 
 
 
 def _dense(rows: Any) -> NDArray[np.float64]:
-    return np.asarray(rows.toarray() if sp.issparse(rows) else rows, dtype=np.float64)
+    return np.asarray(dense(rows), dtype=np.float64)
 
 
 def _is_very_sparse(rows: Any) -> bool:
@@ -164,6 +166,7 @@ def _can_fit_partially(estimator: Any) -> None:
         )
 
 
+@estimator
 class MarginalizedDenoisingAutoencoder(
     Diagram, Versioned, Exportable, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
@@ -247,6 +250,15 @@ class MarginalizedDenoisingAutoencoder(
     (1797, 64)
     """
 
+    n_layers: int = 3
+    corruption_level: float = 0.5
+    alpha: float = 1e-5
+    concatenate: bool = True
+    n_pivots: int = 5000
+    random_state: int | np.random.RandomState | None = None
+    precision: str = "float32"
+    n_jobs: int | None = None
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_layers": [Interval(Integral, 1, MAX_LAYERS, closed="both")],
         "corruption_level": [Interval(Real, 0, 1, closed="left")],
@@ -257,33 +269,6 @@ class MarginalizedDenoisingAutoencoder(
         "precision": [OneOf({"float32", "float64"})],
         "n_jobs": [Integral, None],
     }
-
-    coefs_: list[NDArray[Any]]
-    intercepts_: list[NDArray[Any]]
-    pivots_: NDArray[np.intp]
-    n_features_in_: int
-    _square: NDArray[np.float64]  # sums of one layer, for partial_fit
-
-    def __init__(
-        self,
-        *,
-        n_layers: int = 3,
-        corruption_level: float = 0.5,
-        alpha: float = 1e-5,
-        concatenate: bool = True,
-        n_pivots: int = 5000,
-        random_state: int | np.random.RandomState | None = None,
-        precision: str = "float32",
-        n_jobs: int | None = None,
-    ) -> None:
-        self.n_layers = n_layers
-        self.corruption_level = corruption_level
-        self.alpha = alpha
-        self.concatenate = concatenate
-        self.n_pivots = n_pivots
-        self.random_state = random_state
-        self.precision = precision
-        self.n_jobs = n_jobs
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -495,8 +480,7 @@ class MarginalizedDenoisingAutoencoder(
         return _data.check_features(self, X, reset=False, precision=str(self.coefs_[0].dtype))
 
     def _out(self, X: Any) -> Any:
-        dtype = (X.data if sp.issparse(X) else X).dtype
-        return dtype if dtype.kind == "f" else self.coefs_[0].dtype
+        return X.dtype if X.dtype.kind == "f" else self.coefs_[0].dtype
 
     def _transform(self, X: Any) -> NDArray[Any]:
         n = len(self.coefs_)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from autoenc import _core, _spec
 from autoenc._checks import is_sparse, read_rows, source
 from autoenc._export import Exportable
-from autoenc._names import NamedColumns, Names, names_of
+from autoenc._names import NamedColumns, Names, learned_names
 from autoenc._spec import Graph
 
 _FORMAT = 1  # of the pickled state
@@ -106,7 +106,7 @@ class MarginalizedPredictor(NamedColumns, Exportable):
     def _of_learned(cls, learned: Mapping[str, Any], n_threads: int) -> Self:
         """From the attributes of an estimator, which has them or a file."""
         d, coefs, intercepts = (learned[name] for name in ("n_features_in_", "coefs_", "intercepts_"))
-        return cls(d, coefs, intercepts, learned["pivots_"], learned["_joined"], n_threads, names_of(learned))
+        return cls(d, coefs, intercepts, learned["pivots_"], learned["_joined"], n_threads, learned_names(learned))
 
     def _start(self) -> None:
         n, weights = len(self._coefs), (self._coefs, self._intercepts)

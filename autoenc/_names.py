@@ -11,12 +11,12 @@ Names = Mapping[str, Sequence[str] | NDArray[np.object_] | None]  # by argument,
 _SHOWN = 5  # names in a message
 
 
-def names_of(learned: Mapping[str, Any]) -> Names:
+def learned_names(learned: Mapping[str, Any]) -> Names:
     """From the attributes of an estimator, or of a scaler."""
     return {"X": learned.get("feature_names_in_"), "condition": learned.get("condition_names_in_")}
 
 
-def _of(X: Any) -> list[Any]:
+def columns_of(X: Any) -> list[Any]:
     """Of the columns of a frame or a table, or of the entries of a row of one; empty where there are none."""
     found = getattr(X, "columns", None)
     if found is None and getattr(X, "ndim", None) == 1:
@@ -76,6 +76,6 @@ class NamedColumns:
         known = None if isinstance(X, np.ndarray) else self._known.get(argument)
         if known is None:
             return
-        found = _of(X)
+        found = columns_of(X)
         if found and found != known and all(isinstance(name, str) for name in found):
             refuse_others(found, known, argument)

@@ -31,7 +31,8 @@ def refuse_booleans(model: Any) -> None:
             )
 
 
-def check_count(name: str, value: Any, least: int = 1) -> None:
-    """Refuses an argument of a method that is no whole number, or too small."""
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """An argument of a method; refuses what is no whole number, or too small."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+        raise ValueError(f"{name}={value!r}; allowed are whole numbers from {least}")
+    return int(value)

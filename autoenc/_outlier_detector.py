@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from autoenc import _core, _data, _outlier_members, _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._base import MOST
+from autoenc._declare import estimator, first
 from autoenc._decorators import fit_context, validate_params
 from autoenc._export import Exportable
 from autoenc._fitting import LEARNING_RATES
@@ -64,6 +65,7 @@ class _Member(NamedTuple):
     neighbor_median: float
 
 
+@estimator
 class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, BaseEstimator):
     """Outliers by the reconstruction error of an ensemble of small autoencoders.
 
@@ -217,6 +219,26 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
     3
     """
 
+    n_components: int | Sequence[int] | Literal["auto"] = first(default="auto")
+    n_estimators: int = 12
+    hidden_layer_sizes: Sequence[int] | int = (64,)
+    activation: str = "gelu"
+    max_samples: int | float | Literal["auto"] = "auto"
+    trim: float = 0.1
+    center_weight: float = 0.5
+    neighbor_weight: float = 1.0
+    clip: float = 4.0
+    missing: Literal["error", "mask"] = "error"
+    contamination: float | Literal["auto"] = "auto"
+    dropout: float = 0.0
+    alpha: float = 0.01
+    learning_rate_init: float = LEARNING_RATES["adamw"]
+    batch_size: int = 16
+    max_iter: int | str = "auto"
+    random_state: int | np.random.RandomState | None = None
+    precision: str = "float32"
+    n_jobs: int | None = None
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [OneOf({"auto"}), Interval(Integral, 1, None, closed="left"), "array-like"],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
@@ -242,55 +264,6 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
         "precision": [OneOf(set(_spec.PRECISIONS))],
         "n_jobs": [Integral, None],
     }
-
-    estimators_: list[Autoencoder]
-    estimators_samples_: list[NDArray[np.intp]]
-    offset_: float
-    training_scores_: NDArray[np.float64]
-    oob_scores_: NDArray[np.float64]
-
-    def __init__(
-        self,
-        n_components: int | Sequence[int] | Literal["auto"] = "auto",
-        *,
-        n_estimators: int = 12,
-        hidden_layer_sizes: Sequence[int] | int = (64,),
-        activation: str = "gelu",
-        max_samples: int | float | Literal["auto"] = "auto",
-        trim: float = 0.1,
-        center_weight: float = 0.5,
-        neighbor_weight: float = 1.0,
-        clip: float = 4.0,
-        missing: Literal["error", "mask"] = "error",
-        contamination: float | Literal["auto"] = "auto",
-        dropout: float = 0.0,
-        alpha: float = 0.01,
-        learning_rate_init: float = LEARNING_RATES["adamw"],
-        batch_size: int = 16,
-        max_iter: int | str = "auto",
-        random_state: int | np.random.RandomState | None = None,
-        precision: str = "float32",
-        n_jobs: int | None = None,
-    ) -> None:
-        self.n_components = n_components
-        self.n_estimators = n_estimators
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.max_samples = max_samples
-        self.trim = trim
-        self.center_weight = center_weight
-        self.neighbor_weight = neighbor_weight
-        self.clip = clip
-        self.missing = missing
-        self.contamination = contamination
-        self.dropout = dropout
-        self.alpha = alpha
-        self.learning_rate_init = learning_rate_init
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.random_state = random_state
-        self.precision = precision
-        self.n_jobs = n_jobs
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -478,8 +451,8 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
         m = self.n_estimators
         stop = threading.Event()
         members = self._map(self._fit_member, [X] * m, [bag] * m, specs, seeds, [stop] * m, stop=stop)
-        self.estimators_ = [member.network for member in members]
-        self.estimators_samples_ = [member.rows for member in members]
+        self.estimators_: list[Autoencoder] = [member.network for member in members]
+        self.estimators_samples_: list[NDArray[np.intp]] = [member.rows for member in members]
         self.error_ = np.array([member.error for member in members])
         self.median_ = np.array([member.median for member in members])
         self.neighbor_median_ = np.array([member.neighbor_median for member in members])

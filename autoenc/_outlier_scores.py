@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from autoenc import _core, _spec
-from autoenc._checks import is_sparse, read_rows
+from autoenc._checks import dense, read_rows
 from autoenc._export import Exportable
 from autoenc._landmarks import Landmarks
-from autoenc._names import NamedColumns, Names, names_of
+from autoenc._names import NamedColumns, Names, learned_names
 from autoenc._predictor import NETWORK, build, parameters
 from autoenc._row_blocks import row_blocks
 from autoenc._spec import Node, Spec
@@ -62,11 +62,11 @@ def standardised(
     dtype: Any,
 ) -> NDArray[Any]:
     """Rows as the members read them; `used` are the columns they know, None: all."""
-    dense = X.toarray() if is_sparse(X) else X
+    rows = dense(X)
     if used is not None:
-        dense, mean, scale = dense[:, used], mean[used], scale[used]
+        rows, mean, scale = rows[:, used], mean[used], scale[used]
     with np.errstate(over="ignore"):  # beyond the largest number is beyond the clip
-        Z = (dense.astype(np.float64) - mean) / scale
+        Z = (rows.astype(np.float64) - mean) / scale
     np.minimum(Z, clip, out=Z)
     np.maximum(Z, -clip, out=Z)
     return np.ascontiguousarray(Z, dtype=dtype)
@@ -233,7 +233,7 @@ class OutlierPredictor(NamedColumns, Exportable):
     def _of_learned(cls, learned: Mapping[str, Any], n_threads: int) -> Self:
         """From the attributes of a detector, which has them or a file."""
         members = [Fitted.of(one if isinstance(one, Mapping) else vars(one)) for one in learned["estimators_"]]
-        return cls(members, {**learned_of(learned), "offset": learned["offset_"]}, n_threads, names_of(learned))
+        return cls(members, {**learned_of(learned), "offset": learned["offset_"]}, n_threads, learned_names(learned))
 
     def _start(self) -> None:
         self._single: list[Callable[[NDArray[Any]], NDArray[Any]]] | None = None

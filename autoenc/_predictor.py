@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from autoenc import _bound, _condition, _core, _spec
 from autoenc._checks import check_target, is_sparse, read_rows, source
 from autoenc._export import Exportable
-from autoenc._names import NamedColumns, Names, names_of
+from autoenc._names import NamedColumns, Names, learned_names
 from autoenc._spec import Spec
 
 _FORMAT = 3  # of the pickled state
@@ -151,7 +151,7 @@ class Predictor(NamedColumns, Exportable):
         """From the attributes of an estimator, which has them or a file."""
         spec, coefs, intercepts, others = (learned[name] for name in NETWORK)
         beside = {name: learned[attribute] for name, attribute in cls._attributes.items()}
-        return cls(spec, coefs, intercepts, others, n_threads, beside, names_of(learned))
+        return cls(spec, coefs, intercepts, others, n_threads, beside, learned_names(learned))
 
     def _start(self) -> None:
         spec = self._spec

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from autoenc import _archive, _schemas, _stored_scalers
 from autoenc._archive import Damaged, Reader
 from autoenc._marginalized_network import MarginalizedPredictor
-from autoenc._names import names_of
+from autoenc._names import learned_names
 from autoenc._outlier_scores import Fitted, OutlierPredictor
 from autoenc._predictor import Predictor
 from autoenc._predictors import ClassifierPredictor, HashingPredictor, RegressorPredictor, VectorQuantizedPredictor
@@ -320,5 +320,5 @@ def load_predictor(path: Path, expected: type[T] | None = None, *, n_jobs: int |
             raise Damaged(f"the network cannot be built: {error}") from error
         if pipeline is not None:
             first = pipeline.before[0] if pipeline.before else stored
-            predictor = ScaledPredictor(predictor, pipeline.scaling(), names_of(first))
+            predictor = ScaledPredictor(predictor, pipeline.scaling(), learned_names(first))
     return _of_class(predictor, expected, path)

@@ -515,7 +515,7 @@ def test_samples_and_paths():
         with pytest.raises(ValueError, match=next(iter(wrong))):
             fitted.interpolate(X[0], X[1], **wrong)
     for name in ("sample", "elbo", "log_likelihood"):
-        with pytest.raises(ValueError, match="n_samples is 0"):
+        with pytest.raises(ValueError, match="n_samples=0; allowed are whole numbers from 1"):
             getattr(fitted, name)(*([] if name == "sample" else [X]), n_samples=0)
 
 

@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from autoenc._names import columns_of
+from autoenc._options import check_count as check_count
+
 Array = NDArray[Any]
 
 # Close to Paul Tol's "muted" scheme (https://sronpersonalpages.nl/~pault/), which is told apart with every common
@@ -107,11 +110,8 @@ def names_of(X: Any, n: int, given: Sequence[str] | None) -> list[str]:
         if len(names) != n:
             raise ValueError(f"feature_names has {len(names)} names; there are {n} features")
         return names
-    of_arrow = hasattr(X, "column_names") and not hasattr(X, "iloc")  # whose `columns` are the values
-    columns = X.column_names if of_arrow else getattr(X, "columns", None)
-    if columns is not None and len(columns) == n:
-        return [str(name) for name in columns]
-    return [f"x{i}" for i in range(n)]
+    columns = columns_of(X)
+    return list(map(str, columns)) if len(columns) == n else [f"x{i}" for i in range(n)]
 
 
 def _is_missing(value: Any) -> bool:
@@ -234,12 +234,6 @@ def draw_mosaic(
 def spread_rows(n_samples: int, n: int) -> Array:
     """Numbers of at most n rows, evenly spaced over all."""
     return np.unique(np.linspace(0, n_samples - 1, min(n, n_samples)).round().astype(np.intp))
-
-
-def check_count(name: str, value: Any, least: int = 1) -> int:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name}={value!r}; allowed are whole numbers from {least}")
-    return int(value)
 
 
 class Display:
