@@ -263,7 +263,10 @@ DAMAGE = {
     "no pipeline": (lambda c: c.pop("pipeline"), "it is of format 2 and has no pipeline"),
     "other keys": (lambda c: c["pipeline"].pop("name"), "does not have before, name and verbose"),
     "a class": (lambda c: c["pipeline"]["before"][0].update({"class": "PCA"}), "is of the class 'PCA'; allowed are"),
-    "an attribute": (lambda c: c["pipeline"]["before"][0]["state"].update(x=1), "does not have the attributes of"),
+    "an attribute": (
+        lambda c: c["pipeline"]["before"][0]["state"].update(x=1),
+        r"pipeline.0 has \['x'\], which StandardScaler does not have",
+    ),
     "gone": (lambda c: c["pipeline"]["before"][0]["state"].pop("scale_"), r"pipeline.0.scale_ is missing"),
     "null": (lambda c: c["pipeline"]["before"][0]["state"].update(mean_=None), "arrays that nothing refers to|is null"),
     "width": (
