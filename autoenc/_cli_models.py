@@ -93,13 +93,9 @@ def _write(chosen: argparse.Namespace, blocks: Iterator[Any], names: Sequence[st
     if chosen.json:
         raise UsageError("--json says on standard output what was done; say by --output where the rows go")
     for rows in blocks:
-        parts = rows
-        if isinstance(rows, np.ndarray):
-            parts = list(zip(names or [f"c{i}" for i in range(rows.shape[1])], rows.T, strict=True))
-        if not n:
-            print(",".join(_tables._quoted(name) for name, _ in parts))
-        sys.stdout.write(_tables.csv_rows([part for _, part in parts]))
-        n += len(parts[0][1])
+        columns = _tables.by_name(rows, names)
+        sys.stdout.write(_tables.csv_rows(columns, header=not n))
+        n += len(columns[0][1])
     return n
 
 

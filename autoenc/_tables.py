@@ -356,6 +356,16 @@ def open_table(path: str, *, array: str | None = None, separator: str = ",") -> 
 # ---- writing ----
 
 
+Columns = Sequence[tuple[str, NDArray[Any]]]
+
+
+def by_name(columns: Columns | NDArray[Any], names: Sequence[str] | None) -> Columns:
+    """Columns of an array with their names, which are c0, c1, ... where there are none; others have theirs."""
+    if not isinstance(columns, np.ndarray):
+        return columns
+    return list(zip(names or [f"c{i}" for i in range(columns.shape[1])], columns.T, strict=True))
+
+
 class Sink:
     """Rows to a file, which is there when all of them are."""
 
@@ -390,25 +400,19 @@ class Sink:
         described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n, width)}
         np.lib.format.write_array_header_1_0(self._file, described)
 
-    def write(self, columns: Sequence[tuple[str, NDArray[Any]]] | NDArray[Any]) -> None:
+    def write(self, columns: Columns | NDArray[Any]) -> None:
         """Some rows: an array, or columns with names."""
-        if isinstance(columns, np.ndarray):
-            names = self._names or [f"c{i}" for i in range(columns.shape[1])]
-            array, parts = columns, list(zip(names, columns.T, strict=True))
-        else:
-            parts = list(columns)
-            array = np.column_stack([part for _, part in parts]) if self._suffix == ".npy" else parts[0][1]
+        parts = by_name(columns, self._names)
+        array = np.column_stack([part for _, part in parts]) if self._suffix == ".npy" else parts[0][1]
         first = self._shape is None
         if first:
             self._shape = (len(parts), array.dtype)
         if self._suffix == ".npy":
             if first:
                 self._header(0)
-            self._file.write(np.ascontiguousarray(array).tobytes())
+            self._file.write(array.tobytes())
         elif self._suffix == ".csv":
-            if first:
-                self._file.write((",".join(map(_quoted, (name for name, _ in parts))) + "\n").encode())
-            self._file.write(csv_rows([part for _, part in parts]).encode())
+            self._file.write(csv_rows(parts, header=first).encode())
         else:
             import pyarrow
 
@@ -433,12 +437,13 @@ def _quoted(name: str) -> str:
     return f'"{name.replace(chr(34), chr(34) * 2)}"' if any(c in name for c in ',"\n') else name
 
 
-def csv_rows(parts: Sequence[NDArray[Any]]) -> str:
-    """Columns as lines; numbers with as many digits as tell them from all others."""
+def csv_rows(columns: Columns, *, header: bool) -> str:
+    """Columns as lines, behind that of the names; numbers with as many digits as tell them from all others."""
     shown = [
         [_quoted(value) if isinstance(value, str) else str(value) for value in part.tolist()]
         if part.dtype != np.float32
         else [str(value) for value in part]
-        for part in parts
+        for _, part in columns
     ]
-    return "".join(",".join(row) + "\n" for row in zip(*shown, strict=True))
+    names = [[_quoted(name) for name, _ in columns]] if header else []
+    return "".join(",".join(row) + "\n" for row in (*names, *zip(*shown, strict=True)))
