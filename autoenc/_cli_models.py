@@ -99,6 +99,11 @@ def _write(chosen: argparse.Namespace, blocks: Iterator[Any], names: Sequence[st
     return n
 
 
+def _done(chosen: argparse.Namespace, progress: Progress, n: int) -> dict[str, Any]:
+    progress.say(f"{n} rows", now=True)
+    return {"model": chosen.model, "output": chosen.output, "rows": n, "seconds": progress.seconds}
+
+
 def _predicted(
     chosen: argparse.Namespace, method: str, names: Callable[[dict[str, Any]], Sequence[str] | None]
 ) -> dict[str, Any]:
@@ -113,9 +118,7 @@ def _predicted(
         return function(X, **given)
 
     blocks = (np.atleast_2d(answer) for _, answer, _ in _answers(chosen, stored, call, progress))
-    n = _write(chosen, blocks, names(stored))
-    progress.say(f"{n} rows", now=True)
-    return {"model": chosen.model, "output": chosen.output, "rows": n, "seconds": progress.seconds}
+    return _done(chosen, progress, _write(chosen, blocks, names(stored)))
 
 
 def encode(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -179,8 +182,7 @@ def score(chosen: argparse.Namespace) -> dict[str, Any]:
             "--output: an .npy file has numbers alone, and there are names of features; use .csv or .parquet"
         )
     n = _write(chosen, blocks(), None)
-    progress.say(f"{n} rows", now=True)
-    done = {"model": chosen.model, "output": chosen.output, "rows": n_rows, "written": n, "seconds": progress.seconds}
+    done = {**_done(chosen, progress, n), "rows": n_rows, "written": n}
     return {**done, "outliers": n_outliers} if detects else done
 
 
@@ -210,9 +212,8 @@ def predict(chosen: argparse.Namespace) -> dict[str, Any]:
         return columns
 
     is_array = chosen.output is not None and chosen.output.lower().endswith(".npy")
-    n = _write(chosen, (columns for _, columns, _ in _answers(chosen, stored, call, progress)), None)
-    progress.say(f"{n} rows", now=True)
-    return {"model": chosen.model, "output": chosen.output, "rows": n, "seconds": progress.seconds}
+    blocks = (columns for _, columns, _ in _answers(chosen, stored, call, progress))
+    return _done(chosen, progress, _write(chosen, blocks, None))
 
 
 def _scaling(before: Any) -> list[dict[str, Any]]:
