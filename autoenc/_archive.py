@@ -271,7 +271,7 @@ class Reader:
             return slice(*self.decode(raw["slice"], at))
         if keys == {"dict"} and isinstance(raw["dict"], list):
             pairs = [self.decode(pair, f"{at}.{i}") for i, pair in enumerate(raw["dict"])]
-            if all(isinstance(pair, list) and len(pair) == 2 and _is_key(pair[0]) for pair in pairs):
+            if all(isinstance(pair, list) and len(pair) == 2 and is_plain(pair[0]) for pair in pairs):
                 return dict(pairs)
         if (
             self._objects is not None
@@ -316,7 +316,7 @@ class Reader:
             damaged(at, f"is {value!r}, which {name} does not hold")
 
 
-def _is_key(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str, np.generic))
 
 

@@ -1,12 +1,10 @@
 """What every estimator over flat data shares: parameters, data in, codes and scores out, state."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
-import scipy.sparse as sp
 import sklearn
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -15,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _cache, _checkpoint, _columns, _core, _data, _predictor, _spec
 from autoenc import layers as _layers
-from autoenc._available import AvailableIf
+from autoenc._available import available_if
 from autoenc._conditioned import Conditioned
 from autoenc._declare import default, estimator
 from autoenc._decorators import fit_context
@@ -494,7 +492,7 @@ class BaseAutoencoder(
             rows = self._fit(X, X_clean, condition, X_val, sample_weight).rows
         return self._run(rows.X, self._spec["code"], condition=rows.condition)
 
-    @partial(AvailableIf, check=can_fit_partially)
+    @available_if(can_fit_partially)
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, *, condition: Any = None, sample_weight: Any = None) -> Self:
         """One pass over X at a constant rate of `learning_rate_init`, going on from where the last call stopped.
@@ -542,9 +540,6 @@ class BaseAutoencoder(
         """The fitted network in the core, and the numbers of its nodes."""
         return _cache.network(self, self._spec, self.coefs_, self.intercepts_, self.other_parameters_)
 
-    def _core_predictor(self) -> _core.Predictor:
-        return self._network()[0]
-
     def _run(
         self,
         X: Any,
@@ -558,8 +553,7 @@ class BaseAutoencoder(
     ) -> NDArray[Any]:
         """Runs checked rows through the network."""
         if dtype is None:
-            values = X.data if sp.issparse(X) else X
-            dtype = values.dtype if values.dtype.kind == "f" else _spec.dtype(self._spec)
+            dtype = X.dtype if X.dtype.kind == "f" else _spec.dtype(self._spec)
         sources = [_data.source(part) for part in (X, condition, target) if part is not None]
         core, at = self._network()
         return core.run(
@@ -760,13 +754,9 @@ class BaseAutoencoder(
         """
         return self._predictor_of(_predictor.Predictor, n_jobs)
 
-    def _predictor_of(self, kind: type[P], n_jobs: Any, **beside: Any) -> P:
-        """A predictor of some kind, with what it knows besides the network."""
+    def _predictor_of(self, kind: type[P], n_jobs: Any) -> P:
         check_is_fitted(self)
-        parameters = self.coefs_, self.intercepts_, self.other_parameters_
-        learned = vars(self)
-        names = {"X": learned.get("feature_names_in_"), "condition": learned.get("condition_names_in_")}
-        return kind(self._spec, *parameters, n_threads(n_jobs), beside, names)
+        return kind._of_learned(vars(self), n_threads(n_jobs))
 
 
 def _unique(graph: Graph, name: str) -> str:

@@ -1,6 +1,6 @@
 """Checks of data that need neither scikit-learn nor SciPy: those of the estimators and of `Predictor` alike."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,16 @@ _RANGES = {"unit_interval": (0.0, 1.0, "[0, 1]"), "nonnegative": (0.0, np.inf, "
 _WHOLE = ("categorical", "multinomial")  # losses over all columns of a range together
 _ONE = 1e-3  # how far from 1 the sum of a row of probabilities may be
 _ROWS_AT_ONCE = 1024
+_TIMES = ("date", "time", "duration", "period")  # how names of types of dates and times begin
 _REMEDIES = {"unit_interval": "scale the features, for instance by MinMaxScaler", "nonnegative": "shift or clip them"}
 
 
 def is_sparse(X: Any) -> bool:
     return hasattr(X, "tocsr")
+
+
+def dense(X: Any) -> Any:
+    return X.toarray() if is_sparse(X) else X
 
 
 def source(X: Any) -> Any:
@@ -112,18 +117,40 @@ def canonical(X: Any) -> Any:
     return own
 
 
+def _types(X: Any) -> set[str]:
+    """Of an array, or of the columns of a frame, which need not be NumPy's; of sparse columns that of the values."""
+    found = getattr(X, "dtypes", getattr(X, "dtype", ()))
+    each = set(found) if isinstance(found, Iterable) else {found}
+    return {str(getattr(one, "subtype", one)) for one in each}
+
+
+def type_of_frame(X: Any) -> np.dtype[Any] | None:
+    """What a frame is read as, if its columns say it: those of whole numbers do not."""
+    # "Float64" is of pandas and polars, "double[pyarrow]" of Arrow.
+    types = {kind.lower().removesuffix("[pyarrow]") for kind in _types(X)}
+    if types & {"float64", "double", "object"}:
+        return FLOATS[1]
+    return FLOATS[0] if types and types <= {"float32", "float"} else None
+
+
 def refuse_text(X: Any, name: str) -> None:
-    """Refuses texts, also those of numbers, as scikit-learn does where it asks for numbers (``dtype="numeric"``)."""
+    """Refuses texts, also those of numbers, as scikit-learn does where it asks for numbers (``dtype="numeric"``).
+
+    And dates and times, in columns of a frame, too, whose texts are left to the conversion.
+    """
     dtype = getattr(X, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind not in "USVTmM":
+        return
     if isinstance(dtype, np.dtype) and dtype.kind in "USVT":
         raise ValueError(
             f"{name} is an array of type {dtype}; allowed are numbers: convert texts of numbers explicitly, for "
             f"instance by {name}.astype(float)"
         )
-    if isinstance(dtype, np.dtype) and dtype.kind in "mM":
+    times = sorted(kind for kind in _types(X) if kind.lower().startswith(_TIMES))
+    if times:
         raise ValueError(
-            f"{name} is an array of dates or times ({dtype}); allowed are numbers: say in which unit and since when, "
-            f"for instance by ({name} - {name}.min()) / np.timedelta64(1, 'D')"
+            f"{name} {'has' if dtype is None else 'is an array of'} dates or times ({times[0]}); allowed are numbers: "
+            f"say in which unit and since when, for instance by ({name} - {name}.min()) / np.timedelta64(1, 'D')"
         )
 
 
@@ -187,10 +214,16 @@ def read_rows(
             X = X.tocsr()
         X = canonical(X if X.dtype == kept else X.astype(kept))
     else:
+        frame: Any = X if hasattr(X, "dtypes") else None
+        if frame is not None:
+            refuse_text(frame, name)
         X = np.asarray(on_host(X, name))
         refuse_text(X, name)
         kept, out = _read_as(X.dtype, precision, name)
         try:
+            if X.dtype == object and hasattr(frame, "convert_dtypes"):  # of pandas, whose NA is no number to NumPy
+                kept = out = type_of_frame(frame) or FLOATS[precision == "float64"]
+                X = frame.to_numpy(kept, na_value=np.nan)
             X = X if X.dtype == kept else X.astype(kept)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error

@@ -93,10 +93,15 @@ def _write(chosen: argparse.Namespace, blocks: Iterator[Any], names: Sequence[st
     if chosen.json:
         raise UsageError("--json says on standard output what was done; say by --output where the rows go")
     for first, rows in enumerate(blocks):
-        parts = _tables.named_columns(rows, names)
-        sys.stdout.write(_tables.csv_rows(parts, not first))
+        parts = _tables.by_name(rows, names)
+        sys.stdout.write(_tables.csv_rows(parts, header=not first))
         n += len(parts[0][1])
     return n
+
+
+def _done(chosen: argparse.Namespace, progress: Progress, n: int) -> dict[str, Any]:
+    progress.say(f"{n} rows", now=True)
+    return {"model": chosen.model, "output": chosen.output, "rows": n, "seconds": progress.seconds}
 
 
 def _written(
@@ -107,9 +112,8 @@ def _written(
 ) -> dict[str, Any]:
     """Rows of what a model answers, in a file."""
     progress = Progress(chosen.quiet)
-    n = _write(chosen, (answer for _, answer, _ in _answers(chosen, stored, call, progress)), names)
-    progress.say(f"{n} rows", now=True)
-    return {"model": chosen.model, "output": chosen.output, "rows": n, "seconds": progress.seconds}
+    answers = (answer for _, answer, _ in _answers(chosen, stored, call, progress))
+    return _done(chosen, progress, _write(chosen, answers, names))
 
 
 def _predicted(
@@ -132,12 +136,16 @@ def encode(chosen: argparse.Namespace) -> dict[str, Any]:
 
 def reconstruct(chosen: argparse.Namespace) -> dict[str, Any]:
     stored = header_of(chosen.model)
-    if stored["class"] == "AutoencoderImputer":
-        # Without names: columns without values are dropped, and marks may stand behind them.
-        return _predicted(chosen, stored, "transform")
     known = names_of(stored)
-    n = stored["state"].get("_spec", {}).get("n_outputs", len(known))
-    return _predicted(chosen, stored, "reconstruct", known if n == len(known) else None)
+    fills = stored["class"] == "AutoencoderImputer"
+    if known and (fills or stored["class"] == "MarginalizedDenoisingAutoencoder"):
+        # Not all columns need come back, and behind them may stand marks of what was missing.
+        whole: Any = io.load(chosen.model)
+        model = whole[-1] if stored["piped"] else whole
+        known = list(model.get_feature_names_out(known) if fills else np.array(known, dtype=object)[model.pivots_])
+    elif stored["state"].get("_spec", {}).get("n_outputs", len(known)) != len(known):
+        known = []
+    return _predicted(chosen, stored, "transform" if fills else "reconstruct", known or None)
 
 
 def score(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -180,8 +188,7 @@ def score(chosen: argparse.Namespace) -> dict[str, Any]:
             "--output: an .npy file has numbers alone, and there are names of features; use .csv or .parquet"
         )
     n = _write(chosen, blocks(), None)
-    progress.say(f"{n} rows", now=True)
-    done = {"model": chosen.model, "output": chosen.output, "rows": n_rows, "written": n, "seconds": progress.seconds}
+    done = {**_done(chosen, progress, n), "rows": n_rows, "written": n}
     return {**done, "outliers": n_outliers} if detects else done
 
 

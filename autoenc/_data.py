@@ -10,8 +10,19 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight, _get_feature_names, check_array, validate_data
 
 from autoenc import _condition
-from autoenc._checks import FLOATS, canonical, check_finite, check_structure, check_target, on_host, refuse_text, source
+from autoenc._checks import (
+    FLOATS,
+    canonical,
+    check_finite,
+    check_structure,
+    check_target,
+    on_host,
+    refuse_text,
+    source,
+    type_of_frame,
+)
 from autoenc._condition import Known
+from autoenc._names import refuse_others
 from autoenc._warn import warn
 
 __all__ = [
@@ -64,11 +75,8 @@ def _dtypes(X: Any, precision: str) -> list[Any]:
         if not dtype.isnative and dtype.newbyteorder("=") in known:
             return [dtype.newbyteorder("=")]
         return [FLOATS[1]] if dtype.kind == "O" else known
-    # Frames, whose types need not be NumPy's: "Float64" of pandas and polars, "double[pyarrow]".
-    types = {str(t).lower().removesuffix("[pyarrow]") for t in getattr(X, "dtypes", ())}
-    if types & {"float64", "double", "object"}:
-        return [FLOATS[1]]
-    return [FLOATS[0]] if types and types <= {"float32", "float"} else known
+    found = type_of_frame(X)
+    return known if found is None else [found]
 
 
 def check_features(
@@ -186,10 +194,7 @@ def _check_names(names: NDArray[Any] | None, known: NDArray[Any] | None, name: s
             has, had = ("has", "had none") if known is None else ("has no", "had some")
             warn(f"{name} {has} names of columns, and that of the fit {had}")
     elif not np.array_equal(names, known):
-        raise ValueError(
-            f"{name} has the columns {_condition.listed(names)}; those of the fit were {_condition.listed(known)}, in "
-            "this order"
-        )
+        refuse_others(names.tolist(), known.tolist(), name)
 
 
 def without_values(X: Any, columns: NDArray[np.intp]) -> NDArray[np.intp]:

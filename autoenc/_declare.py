@@ -178,7 +178,7 @@ SHARED = {
     random_state : int, RandomState instance or None, default=None
         Determines first weights, order, split and draws. One integer is drawn from it by each fit.
     warm_start : bool, default=False
-        Whether `fit` goes on with the weights of the last one.
+        Whether `fit` goes on with the weights of the last one. Columns of a frame must then be those of before.
     verbose : int, default=0
         0: silent. 1: progress, as a bar in a terminal or notebook where tqdm is installed, else as lines. 2: a line an
         epoch.

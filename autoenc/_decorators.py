@@ -4,17 +4,13 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from sklearn.base import _fit_context
-from sklearn.utils import _param_validation, metaestimators
+from sklearn.utils import _param_validation
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class _FitContext(Protocol):
     def __call__(self, *, prefer_skip_nested_validation: bool) -> Callable[[Method], Method]: ...
-
-
-class _AvailableIf(Protocol):
-    def __call__(self, check: Callable[[Any], Any]) -> Callable[[Method], Method]: ...
 
 
 class _ValidateParams(Protocol):
@@ -24,5 +20,4 @@ class _ValidateParams(Protocol):
 
 
 fit_context: _FitContext = _fit_context
-available_if: _AvailableIf = metaestimators.available_if
 validate_params: _ValidateParams = _param_validation.validate_params

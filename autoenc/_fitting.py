@@ -174,7 +174,8 @@ class Fitting(Watched):
         """Rows with their targets and conditions; `like` are the training rows that these belong to."""
         precision, allow_nan = _spec.real_type(self.precision), self.missing == "mask"
         frame = X if X_clean is None else X_clean
-        X = _data.check_features(self, X, reset=reset, precision=precision, name=name, allow_nan=allow_nan)
+        goes_on = not reset or (self.warm_start and hasattr(self, "coefs_"))
+        X = _data.check_features(self, X, reset=not goes_on, precision=precision, name=name, allow_nan=allow_nan)
         loss, ranges = self._target_loss(), None if like is None else like.ranges
         if X_clean is not None:
             label = "X_clean" if like is None else "the X_clean of X_val"
@@ -192,7 +193,6 @@ class Fitting(Watched):
         if like is None and not isinstance(loss, str):
             ranges = _columns.resolve(loss, frame, target.shape[1], self._range_losses, self._loss_parameter)
         _data.check_target(target, loss, name if X_clean is None else label, ranges=ranges, allow_nan=allow_nan)
-        goes_on = not reset or (self.warm_start and hasattr(self, "coefs_"))
         condition = self._read_condition(
             condition,
             X.shape[0],

@@ -1,7 +1,6 @@
 """Missing values filled by a denoising autoencoder."""
 
 from collections.abc import Sequence
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,8 +16,9 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, v
 
 from autoenc import _checkpoint, _core, _data, _spec
 from autoenc._autoencoder import Autoencoder
-from autoenc._available import AvailableIf, NotWithTheseParameters
+from autoenc._available import NotWithTheseParameters, available_if
 from autoenc._base import MOST
+from autoenc._checks import dense
 from autoenc._declare import estimator, first
 from autoenc._decorators import fit_context
 from autoenc._export import Exportable
@@ -43,12 +43,10 @@ REFUSED = {
 FARTHEST = 1e4  # of what the network sees, in standard deviations; more than any column of up to 1e8 rows has in itself
 
 
-def _dense(X: Any) -> NDArray[Any]:
-    return np.asarray(X.toarray() if sp.issparse(X) else X)
-
-
 class Known:
     """A network whose encoder also gets which entries of the row it sees."""
+
+    _shown_as = "AutoencoderImputer"  # in progress: users know that name
 
     def _add_seen(self, graph: Graph, x: str, seen: str) -> str:
         known = graph.add("present", "x_known", "x")
@@ -259,7 +257,7 @@ class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseE
         out = np.empty((X.shape[0], len(used)), dtype=_spec.real_type(self.precision))
         for rows in row_blocks(X):
             with np.errstate(over="ignore"):
-                z = (_dense(X[rows])[:, used] - self.mean_[used]) / self.scale_[used]
+                z = (dense(X[rows])[:, used] - self.mean_[used]) / self.scale_[used]
             out[rows] = np.clip(z, -FARTHEST, FARTHEST)
         return out
 
@@ -271,7 +269,7 @@ class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseE
         self.mean_, spread = moments(X, weights)
         least, most = np.full(X.shape[1], np.nan), np.full(X.shape[1], np.nan)
         for rows in row_blocks(X):
-            block = _dense(X[rows])
+            block = dense(X[rows])
             least, most = np.fmin(least, np.fmin.reduce(block)), np.fmax(most, np.fmax.reduce(block))
         largest = np.fmax(np.abs(least), np.abs(most))
         largest[largest == 0.0] = 1.0
@@ -399,7 +397,7 @@ class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseE
                 X.data[these] = filled[np.searchsorted(at, rows[first:last]), X.indices[these]]
         return X
 
-    @partial(AvailableIf, check=_can_draw)
+    @available_if(_can_draw)
     def sample(
         self, X: Any, n_imputations: int = 5, random_state: int | np.random.RandomState | None = None
     ) -> NDArray[Any]:
@@ -424,13 +422,13 @@ class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseE
             their column had in `fit`.
         """
         check_is_fitted(self)
-        check_count("n_imputations", n_imputations)
-        X = _dense(self._check(X, reset=False))
+        n = check_count("n_imputations", n_imputations)
+        X = dense(self._check(X, reset=False))
         at = np.flatnonzero(np.isnan(X[:, self._used()]).any(axis=1))
-        tables = [X] * int(n_imputations)
+        tables = [X] * n
         if at.size:
             network: Any = self.autoencoder_
-            drawn = network.drawn(self._standardised(X[at]), int(n_imputations), check_random_state(random_state))
+            drawn = network.drawn(self._standardised(X[at]), n, check_random_state(random_state))
             tables = [self._filled(X, at, values) for values in drawn]
         return np.stack([self._without_empty(table) for table in tables])
 

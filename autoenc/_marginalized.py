@@ -14,7 +14,10 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _cache, _core, _data
-from autoenc._decorators import available_if, fit_context
+from autoenc._available import NotWithTheseParameters, available_if
+from autoenc._checks import dense
+from autoenc._declare import estimator
+from autoenc._decorators import fit_context
 from autoenc._export import Exportable
 from autoenc._marginalized_network import MarginalizedPredictor, last_node, network
 from autoenc._notebook import Diagram
@@ -51,7 +54,7 @@ def _blocks(X: Any, weights: NDArray[np.float64] | None) -> Iterator[tuple[Any, 
 
 
 def _dense(rows: Any) -> NDArray[np.float64]:
-    return np.asarray(rows.toarray() if sp.issparse(rows) else rows, dtype=np.float64)
+    return np.asarray(dense(rows), dtype=np.float64)
 
 
 def _is_very_sparse(rows: Any) -> bool:
@@ -155,15 +158,15 @@ def _solve(sums: _Sums, corruption_level: float, alpha: float, layer: int) -> ND
     return solution * scale[:, np.newaxis]
 
 
-def _can_fit_partially(estimator: Any) -> bool:
+def _can_fit_partially(estimator: Any) -> None:
     if estimator.n_layers != 1:
-        raise AttributeError(
+        raise NotWithTheseParameters(
             f"partial_fit does not go with n_layers={estimator.n_layers!r}: the sums of a second layer "
             "are of outputs of the first, which changes with each call; allowed: 1"
         )
-    return True
 
 
+@estimator
 class MarginalizedDenoisingAutoencoder(
     Diagram, Versioned, Exportable, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
@@ -247,6 +250,15 @@ class MarginalizedDenoisingAutoencoder(
     (1797, 64)
     """
 
+    n_layers: int = 3
+    corruption_level: float = 0.5
+    alpha: float = 1e-5
+    concatenate: bool = True
+    n_pivots: int = 5000
+    random_state: int | np.random.RandomState | None = None
+    precision: str = "float32"
+    n_jobs: int | None = None
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_layers": [Interval(Integral, 1, MAX_LAYERS, closed="both")],
         "corruption_level": [Interval(Real, 0, 1, closed="left")],
@@ -257,33 +269,6 @@ class MarginalizedDenoisingAutoencoder(
         "precision": [OneOf({"float32", "float64"})],
         "n_jobs": [Integral, None],
     }
-
-    coefs_: list[NDArray[Any]]
-    intercepts_: list[NDArray[Any]]
-    pivots_: NDArray[np.intp]
-    n_features_in_: int
-    _square: NDArray[np.float64]  # sums of one layer, for partial_fit
-
-    def __init__(
-        self,
-        *,
-        n_layers: int = 3,
-        corruption_level: float = 0.5,
-        alpha: float = 1e-5,
-        concatenate: bool = True,
-        n_pivots: int = 5000,
-        random_state: int | np.random.RandomState | None = None,
-        precision: str = "float32",
-        n_jobs: int | None = None,
-    ) -> None:
-        self.n_layers = n_layers
-        self.corruption_level = corruption_level
-        self.alpha = alpha
-        self.concatenate = concatenate
-        self.n_pivots = n_pivots
-        self.random_state = random_state
-        self.precision = precision
-        self.n_jobs = n_jobs
 
     def __sklearn_is_fitted__(self) -> bool:
         return "coefs_" in vars(self)
@@ -489,8 +474,7 @@ class MarginalizedDenoisingAutoencoder(
         return _data.check_features(self, X, reset=False, precision=str(self.coefs_[0].dtype))
 
     def _out(self, X: Any) -> Any:
-        dtype = (X.data if sp.issparse(X) else X).dtype
-        return dtype if dtype.kind == "f" else self.coefs_[0].dtype
+        return X.dtype if X.dtype.kind == "f" else self.coefs_[0].dtype
 
     def _transform(self, X: Any) -> NDArray[Any]:
         n = len(self.coefs_)
@@ -617,8 +601,4 @@ class MarginalizedDenoisingAutoencoder(
             With `transform`, `reconstruct` and `score_samples`, which have the bits of this estimator's.
         """
         check_is_fitted(self)
-        weights = self.coefs_, self.intercepts_
-        names = {"X": vars(self).get("feature_names_in_")}
-        return MarginalizedPredictor(
-            self.n_features_in_, *weights, self.pivots_, self._joined, n_threads(n_jobs), names
-        )
+        return MarginalizedPredictor._of_learned(vars(self), n_threads(n_jobs))

@@ -1,7 +1,7 @@
 """The fitted layers of a marginalized denoising autoencoder, and their predictor. NumPy and the extension only."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from autoenc import _core, _spec
 from autoenc._checks import is_sparse, read_rows, source
 from autoenc._export import Exportable
-from autoenc._names import Names, Rebuilt
+from autoenc._names import Names, Rebuilt, learned_names
 from autoenc._spec import Graph
 
 _FAN_IN = _spec.NODE["inputs"].shape[0]
@@ -103,6 +103,12 @@ class MarginalizedPredictor(Rebuilt, Exportable):
         self._coefs, self._intercepts = ([np.array(array) for array in arrays] for arrays in (coefs, intercepts))
         self._pivots, self._joined, self._n_threads = pivots.copy(), joined, n_threads
         self._start()
+
+    @classmethod
+    def _of_learned(cls, learned: Mapping[str, Any], n_threads: int) -> Self:
+        """From the attributes of an estimator, which has them or a file."""
+        d, coefs, intercepts = (learned[name] for name in ("n_features_in_", "coefs_", "intercepts_"))
+        return cls(d, coefs, intercepts, learned["pivots_"], learned["_joined"], n_threads, learned_names(learned))
 
     def _start(self) -> None:
         n, weights = len(self._coefs), (self._coefs, self._intercepts)

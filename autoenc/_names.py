@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,12 @@ Names = Mapping[str, Sequence[str] | NDArray[np.object_] | None]  # by argument,
 _SHOWN = 5  # names in a message
 
 
-def _of(X: Any) -> list[Any]:
+def learned_names(learned: Mapping[str, Any]) -> Names:
+    """From the attributes of an estimator, or of a scaler."""
+    return {"X": learned.get("feature_names_in_"), "condition": learned.get("condition_names_in_")}
+
+
+def columns_of(X: Any) -> list[Any]:
     """Of the columns of a frame or a table, or of the entries of a row of one; empty where there are none."""
     found = getattr(X, "columns", None)
     if found is None and getattr(X, "ndim", None) == 1:
@@ -43,6 +48,14 @@ def _difference(found: Sequence[str], known: Sequence[str]) -> str:
     return " and ".join(parts)
 
 
+def refuse_others(found: Sequence[str], known: Sequence[str], argument: str) -> NoReturn:
+    """Raises ValueError in scikit-learn's words, and with what differs."""
+    raise ValueError(
+        f"The feature names should match those that were passed during fit: of {argument}, {_difference(found, known)}"
+        ". Allowed are the columns of the fit in their order, or an array, whose columns go by position."
+    )
+
+
 class NamedColumns:
     """Gives a predictor the names of columns, by argument, where the fit had some."""
 
@@ -59,24 +72,13 @@ class NamedColumns:
         return None if known is None else np.array(known, dtype=object)
 
     def _check_names(self, X: Any, argument: str = "X") -> None:
-        """Refuses a frame of other columns than those of the fit, or in another order; others are let through.
-
-        Raises
-        ------
-        ValueError
-            In scikit-learn's words, and with what differs.
-        """
+        """Refuses a frame of other columns than those of the fit, or in another order; others are let through."""
         known = None if isinstance(X, np.ndarray) else self._known.get(argument)
         if known is None:
             return
-        found = _of(X)
-        if found == known or not found or not all(isinstance(name, str) for name in found):
-            return
-        raise ValueError(
-            f"The feature names should match those that were passed during fit: of {argument}, "
-            f"{_difference(found, known)}. Allowed are the columns of the fit in their order, or an array, whose "
-            "columns go by position."
-        )
+        found = columns_of(X)
+        if found and found != known and all(isinstance(name, str) for name in found):
+            refuse_others(found, known, argument)
 
 
 class Rebuilt(NamedColumns):

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, RealNotInt
 from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _core, _data, _outlier_members, _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._base import MOST
+from autoenc._declare import estimator, first
 from autoenc._decorators import fit_context, validate_params
 from autoenc._export import Exportable
 from autoenc._fitting import LEARNING_RATES
@@ -27,7 +28,7 @@ from autoenc._landmarks import Landmarks
 from autoenc._notebook import Shown
 from autoenc._options import OneOf
 from autoenc._outlier_members import Member, draw_landmarks
-from autoenc._outlier_scores import Fitted, OutlierPredictor, by_member, charbonnier, standardised, widened
+from autoenc._outlier_scores import OutlierPredictor, by_member, charbonnier, learned_of, standardised, widened
 from autoenc._refuse import refuse
 from autoenc._row_blocks import row_blocks
 from autoenc._row_statistics import fence, median, moments, offset
@@ -64,6 +65,7 @@ class _Member(NamedTuple):
     neighbor_median: float
 
 
+@estimator
 class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, BaseEstimator):
     """Outliers by the reconstruction error of an ensemble of small autoencoders.
 
@@ -217,6 +219,26 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
     3
     """
 
+    n_components: int | Sequence[int] | Literal["auto"] = first(default="auto")
+    n_estimators: int = 12
+    hidden_layer_sizes: Sequence[int] | int = (64,)
+    activation: str = "gelu"
+    max_samples: int | float | Literal["auto"] = "auto"
+    trim: float = 0.1
+    center_weight: float = 0.5
+    neighbor_weight: float = 1.0
+    clip: float = 4.0
+    missing: Literal["error", "mask"] = "error"
+    contamination: float | Literal["auto"] = "auto"
+    dropout: float = 0.0
+    alpha: float = 0.01
+    learning_rate_init: float = LEARNING_RATES["adamw"]
+    batch_size: int = 16
+    max_iter: int | str = "auto"
+    random_state: int | np.random.RandomState | None = None
+    precision: str = "float32"
+    n_jobs: int | None = None
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [OneOf({"auto"}), Interval(Integral, 1, None, closed="left"), "array-like"],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
@@ -225,7 +247,7 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
         "max_samples": [
             OneOf({"auto"}),
             Interval(Integral, 1, None, closed="left"),
-            Interval(Real, 0, 1, closed="right"),
+            Interval(RealNotInt, 0, 1, closed="right"),
         ],
         "trim": [Interval(Real, 0, 1, closed="left")],
         "center_weight": [Interval(Real, 0, None, closed="left")],
@@ -242,55 +264,6 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
         "precision": [OneOf(set(_spec.PRECISIONS))],
         "n_jobs": [Integral, None],
     }
-
-    estimators_: list[Autoencoder]
-    estimators_samples_: list[NDArray[np.intp]]
-    offset_: float
-    training_scores_: NDArray[np.float64]
-    oob_scores_: NDArray[np.float64]
-
-    def __init__(
-        self,
-        n_components: int | Sequence[int] | Literal["auto"] = "auto",
-        *,
-        n_estimators: int = 12,
-        hidden_layer_sizes: Sequence[int] | int = (64,),
-        activation: str = "gelu",
-        max_samples: int | float | Literal["auto"] = "auto",
-        trim: float = 0.1,
-        center_weight: float = 0.5,
-        neighbor_weight: float = 1.0,
-        clip: float = 4.0,
-        missing: Literal["error", "mask"] = "error",
-        contamination: float | Literal["auto"] = "auto",
-        dropout: float = 0.0,
-        alpha: float = 0.01,
-        learning_rate_init: float = LEARNING_RATES["adamw"],
-        batch_size: int = 16,
-        max_iter: int | str = "auto",
-        random_state: int | np.random.RandomState | None = None,
-        precision: str = "float32",
-        n_jobs: int | None = None,
-    ) -> None:
-        self.n_components = n_components
-        self.n_estimators = n_estimators
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.max_samples = max_samples
-        self.trim = trim
-        self.center_weight = center_weight
-        self.neighbor_weight = neighbor_weight
-        self.clip = clip
-        self.missing = missing
-        self.contamination = contamination
-        self.dropout = dropout
-        self.alpha = alpha
-        self.learning_rate_init = learning_rate_init
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.random_state = random_state
-        self.precision = precision
-        self.n_jobs = n_jobs
 
     # ---- fitting ----
 
@@ -472,8 +445,8 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
         m = self.n_estimators
         stop = threading.Event()
         members = self._map(self._fit_member, [X] * m, [bag] * m, specs, seeds, [stop] * m, stop=stop)
-        self.estimators_ = [member.network for member in members]
-        self.estimators_samples_ = [member.rows for member in members]
+        self.estimators_: list[Autoencoder] = [member.network for member in members]
+        self.estimators_samples_: list[NDArray[np.intp]] = [member.rows for member in members]
         self.error_ = np.array([member.error for member in members])
         self.median_ = np.array([member.median for member in members])
         self.neighbor_median_ = np.array([member.neighbor_median for member in members])
@@ -485,26 +458,10 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
         self.training_scores_, self.oob_scores_ = self._scores(X, unseen)
         self.calibrate()
 
-    def _learned(self) -> dict[str, Any]:
-        """What scores are made of, beside the members."""
-        return {
-            "mean": self.mean_,
-            "scale": self.scale_,
-            "clip": self._clip,
-            "used": self._used,
-            "masks": self._masks,
-            "error": self.error_,
-            "median": self.median_,
-            "landmarks": self._landmarks if self._neighbors.any() else None,
-            "neighbors": self._neighbors,
-            "center": self._center,
-            "weight": self._weight,
-        }
-
     def _block(self, X: Any, unseen: NDArray[np.bool_] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Contributions of some rows, and their scores by the members that have not seen them."""
         members = [partial(_outlier_members.reconstruct, network) for network in self.estimators_]
-        return by_member(self._standardise(X), members, self._learned(), unseen)
+        return by_member(self._standardise(X), members, learned_of(vars(self)), unseen)
 
     def _scores(self, X: Any, unseen: NDArray[np.bool_] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         def scores(block: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -684,9 +641,7 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
             this estimator's.
         """
         check_is_fitted(self)
-        members = [Fitted(one._spec, one.coefs_, one.intercepts_, one.other_parameters_) for one in self.estimators_]
-        learned = {**self._learned(), "offset": self.offset_}
-        return OutlierPredictor(members, learned, n_threads(n_jobs), {"X": vars(self).get("feature_names_in_")})
+        return OutlierPredictor._of_learned(vars(self), n_threads(n_jobs))
 
     def as_pyod(self) -> "PyODAdapter":
         """This detector under PyOD's names and signs.

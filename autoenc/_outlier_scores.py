@@ -3,22 +3,30 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from autoenc import _core, _spec
-from autoenc._checks import is_sparse, read_rows
+from autoenc._checks import dense, read_rows
 from autoenc._export import Exportable
 from autoenc._landmarks import Landmarks
-from autoenc._names import Names, Rebuilt
-from autoenc._predictor import build, parameters
+from autoenc._names import Names, Rebuilt, learned_names
+from autoenc._predictor import NETWORK, build, parameters
 from autoenc._row_blocks import row_blocks
 from autoenc._spec import Node, Spec
 
 _FAN_IN = _spec.NODE["inputs"].shape[0]
 _VALUES_AT_ONCE = 2**18  # of what the joined network says: errors of all members, and of landmarks
+_LEARNED = ("mean_", "scale_", "_clip", "_used", "_masks", "error_", "median_", "_neighbors", "_center", "_weight")
+
+
+def learned_of(detector: Mapping[str, Any]) -> dict[str, Any]:
+    """What scores are made of, beside the members, from the attributes of a detector."""
+    learned = {name.strip("_"): detector[name] for name in _LEARNED}
+    learned["landmarks"] = detector["_landmarks"] if learned["neighbors"].any() else None
+    return learned
 
 
 def charbonnier(
@@ -53,11 +61,11 @@ def standardised(
     dtype: Any,
 ) -> NDArray[Any]:
     """Rows as the members read them; `used` are the columns they know, None: all."""
-    dense = X.toarray() if is_sparse(X) else X
+    rows = dense(X)
     if used is not None:
-        dense, mean, scale = dense[:, used], mean[used], scale[used]
+        rows, mean, scale = rows[:, used], mean[used], scale[used]
     with np.errstate(over="ignore"):  # beyond the largest number is beyond the clip
-        Z = (dense.astype(np.float64) - mean) / scale
+        Z = (rows.astype(np.float64) - mean) / scale
     np.minimum(Z, clip, out=Z)
     np.maximum(Z, -clip, out=Z)
     return np.ascontiguousarray(Z, dtype=dtype)
@@ -165,6 +173,11 @@ class Fitted(NamedTuple):
     intercepts: list[NDArray[Any]]
     others: dict[str, NDArray[Any]]
 
+    @classmethod
+    def of(cls, learned: Mapping[str, Any]) -> Self:
+        """From the attributes of an estimator."""
+        return cls(*(learned[name] for name in NETWORK))
+
 
 class OutlierPredictor(Rebuilt, Exportable):
     """A fitted `AutoencoderOutlierDetector` without scikit-learn and SciPy, with little overhead for one row.
@@ -217,6 +230,12 @@ class OutlierPredictor(Rebuilt, Exportable):
         self._n_threads = n_threads
         self._learn_names(names)
         self._start()
+
+    @classmethod
+    def _of_learned(cls, learned: Mapping[str, Any], n_threads: int) -> Self:
+        """From the attributes of a detector, which has them or a file."""
+        members = [Fitted.of(one if isinstance(one, Mapping) else vars(one)) for one in learned["estimators_"]]
+        return cls(members, {**learned_of(learned), "offset": learned["offset_"]}, n_threads, learned_names(learned))
 
     def _start(self) -> None:
         self._single: list[Callable[[NDArray[Any]], NDArray[Any]]] | None = None

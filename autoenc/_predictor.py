@@ -1,7 +1,7 @@
 """A fitted network that needs NumPy and the extension only."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,8 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from autoenc import _bound, _condition, _core, _spec
 from autoenc._checks import check_target, is_sparse, read_rows, source
 from autoenc._export import Exportable
-from autoenc._names import Names, Rebuilt
+from autoenc._names import Names, Rebuilt, learned_names
 from autoenc._spec import Spec
+
+NETWORK = ("_spec", "coefs_", "intercepts_", "other_parameters_")  # attributes that a fitted network is
 
 
 def parameters(
@@ -123,6 +125,7 @@ class Predictor(Rebuilt, Exportable):
 
     _format = 4
     _kept = ("_spec", "_coefs", "_intercepts", "_others", "_n_threads", "_beside")
+    _attributes: ClassVar[dict[str, str]] = {}  # of the estimator, by the name that they have in `beside`
 
     def __init__(
         self,
@@ -143,6 +146,13 @@ class Predictor(Rebuilt, Exportable):
         self._n_threads = n_threads
         self._learn_names(names)
         self._start()
+
+    @classmethod
+    def _of_learned(cls, learned: Mapping[str, Any], n_threads: int) -> Self:
+        """From the attributes of an estimator, which has them or a file."""
+        spec, coefs, intercepts, others = (learned[name] for name in NETWORK)
+        beside = {name: learned[attribute] for name, attribute in cls._attributes.items()}
+        return cls(spec, coefs, intercepts, others, n_threads, beside, learned_names(learned))
 
     def _start(self) -> None:
         spec = self._spec

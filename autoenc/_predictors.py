@@ -1,7 +1,7 @@
 """Predictors that can do more than `Predictor`, and what they share with their estimators. They need NumPy alone."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,6 +48,8 @@ class ClassifierPredictor(Predictor):
     >>> print(predictor.predict([3.0, 0.0, 0.0, 0.0, 0.0]))
     high
     """
+
+    _attributes: ClassVar[dict[str, str]] = {"classes": "classes_"}
 
     def _start(self) -> None:
         super()._start()
@@ -123,6 +125,8 @@ class RegressorPredictor(Predictor):
     >>> bool(model.predictor().predict(X[0]) == model.predict(X[:1])[0])
     True
     """
+
+    _attributes: ClassVar[dict[str, str]] = {"mean": "_y_mean", "scale": "_y_scale", "flat": "_flat"}
 
     def predict(self, X: ArrayLike, *, condition: ArrayLike | None = None) -> Any:
         """Numbers for rows.

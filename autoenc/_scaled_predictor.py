@@ -128,10 +128,12 @@ class ScaledPredictor(NamedColumns, Exportable):
         if name not in _OF_ROWS | _TO_ROWS | _BOTH:
             return found
 
-        def call(X: Any, **given: Any) -> Any:
-            if given.get("X_clean") is not None:
-                given["X_clean"] = self._scaled(given["X_clean"], "X_clean")
-            out = found(X if name in _TO_ROWS else self._scaled(X), **given)
+        def call(*rows: Any, **given: Any) -> Any:
+            if name not in _TO_ROWS:
+                rows = tuple(map(self._scaled, rows))
+                own = [key for key in ("X", "X_clean") if given.get(key) is not None]
+                given.update({key: self._scaled(given[key], key) for key in own})
+            out = found(*rows, **given)
             return out if name in _OF_ROWS else self.scaling.undo(out, self._columns())
 
         call.__name__, call.__doc__ = name, found.__doc__

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from autoenc import _core, _spec, _stored_checks, _stored_spec
-from autoenc._archive import Reader, Writer, damaged
+from autoenc._archive import Reader, Writer, damaged, is_plain
 from autoenc._landmarks import Landmarks
 from autoenc._predictors import HEAD, PROBABILITIES
 from autoenc._spec import Spec
@@ -44,10 +44,7 @@ class Whole(Kind):
 
     def read(self, raw: Any, at: str, reader: Reader, sizes: Sizes) -> Any:
         value = reader.decode(raw, at)
-        if isinstance(value, np.integer):
-            whole(value.item(), self._low, self._high, at)
-        else:
-            whole(value, self._low, self._high, at)
+        whole(value.item() if isinstance(value, np.integer) else value, self._low, self._high, at)
         if self._letter is not None and sizes.setdefault(self._letter, int(value)) != value:
             damaged(at, f"is {value} where {sizes[self._letter]} is needed")
         return value
@@ -99,7 +96,7 @@ class Scalar(Kind):
 
     def read(self, raw: Any, at: str, reader: Reader, sizes: Sizes) -> Any:
         value = reader.decode(raw, at)
-        if not (value is None or isinstance(value, (bool, int, float, str, np.generic))):
+        if not is_plain(value):
             damaged(at, f"is {value!r}; allowed are numbers, strings and null")
         return value
 
@@ -554,15 +551,14 @@ def written(schema: Schema, what: str, attributes: Mapping[str, Any], prefix: st
     return {key: kind.write(attributes[key], prefix + key, writer) for key, kind in schema.items() if key in attributes}
 
 
-def read_state(name: str, raw: Any, at: str, reader: Reader) -> dict[str, Any]:
-    """Attributes by name; nested estimators are what the reader makes of them.
+def read_schema(schema: Schema, name: str, raw: Any, at: str, reader: Reader) -> dict[str, Any]:
+    """Attributes by name, as the schema of that class has them; nested estimators are what the reader makes of them.
 
     Raises
     ------
     Damaged
         Where one is missing, is not known, or is not as it must be.
     """
-    schema = SCHEMAS[name]
     if not isinstance(raw, dict):
         damaged(at or "state", "is not an object")
     more = set(raw) - set(schema)
@@ -609,7 +605,7 @@ def read_estimator(raw: Any, at: str, reader: Reader, allowed: Sequence[str]) ->
     if not isinstance(raw["parameters"], dict):
         damaged(where, "has parameters that are not an object")
     prefix = f"{at}." if at else ""
-    stored = Stored(name, read_state(name, raw["state"], at, reader))
+    stored = Stored(name, read_schema(SCHEMAS[name], name, raw["state"], at, reader))
     if name in CHECKS:
         CHECKS[name](stored, where)
     if reader.knows_objects:

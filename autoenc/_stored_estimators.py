@@ -61,8 +61,18 @@ def _make_part(name: str, parameters: dict[str, Any], at: str) -> Any:
 def _made(cls: Any, parameters: Mapping[str, Any], at: str) -> Any:
     more = set(parameters) - set(cls._get_param_names())
     if more:
-        damaged(at, f"has the parameters {sorted(more)!r}, which {cls.__name__} does not have")
+        release = f" of scikit-learn {sklearn.__version__}" if cls.__module__.startswith("sklearn.") else ""
+        damaged(at, f"has the parameters {sorted(more)!r}, which {cls.__name__}{release} does not have")
     return cls(**parameters)
+
+
+def _made_valid(cls: Any, parameters: Mapping[str, Any], at: str) -> Any:
+    made = _made(cls, parameters, at)
+    try:
+        made._validate_params()
+    except ValueError as error:
+        raise Damaged(str(error)) from error
+    return made
 
 
 # ---- writing ----
@@ -208,11 +218,7 @@ def _say_beside(estimator: Any, stored: Stored, at: str) -> None:
 
 
 def _build(stored: Stored, at: str) -> Any:
-    estimator = _made(classes()[stored.name], stored.parameters, at)
-    try:
-        estimator._validate_params()
-    except ValueError as error:
-        raise Damaged(str(error)) from error
+    estimator = _made_valid(classes()[stored.name], stored.parameters, at)
     for key, value in stored.items():
         if isinstance(value, Stored):
             stored[key] = _build(value, f"{at}.{key}")
@@ -250,11 +256,7 @@ def _build_pipeline(pipeline: StoredPipeline, estimator: Any) -> Any:
     steps = []
     for i, stored in enumerate(pipeline.before):
         at = f"{PIPELINE}.{i}"
-        scaler = _made(_scalers()[stored.name], stored.parameters, at)
-        try:
-            scaler._validate_params()
-        except ValueError as error:
-            raise Damaged(str(error)) from error
+        scaler = _made_valid(_scalers()[stored.name], stored.parameters, at)
         scaler.__dict__.update(stored)
         _say_beside(scaler, stored, at)
         steps.append(scaler)

@@ -9,7 +9,20 @@ from numpy.typing import NDArray
 
 from autoenc._archive import Damaged, Reader, Writer, damaged
 from autoenc._scaling import FLAGS, SCALERS, Scaling, Step
-from autoenc._schemas import BESIDE, FEATURES, Array, Kind, Maybe, Number, Schema, Sizes, Stored, Whole, written
+from autoenc._schemas import (
+    BESIDE,
+    FEATURES,
+    Array,
+    Kind,
+    Maybe,
+    Number,
+    Schema,
+    Sizes,
+    Stored,
+    Whole,
+    read_schema,
+    written,
+)
 from autoenc._stored_spec import listed
 
 FORMAT = 2  # of files with a pipeline; those of an estimator alone are of format 1
@@ -162,21 +175,14 @@ def read(configuration: Mapping[str, Any], reader: Reader) -> StoredPipeline | N
         keys = {"name", "class", "parameters", "state"}
         if i >= MOST or not isinstance(one, dict) or not keys <= set(one) <= {*keys, *BESIDE}:
             damaged(at, f"is no scaler with a name, a class, parameters and a state, or one of more than {MOST}")
-        kind, state = one["class"], one["state"]
+        kind = one["class"]
         if not isinstance(kind, str) or kind not in SCALERS:
             damaged(at, f"is of the class {kind!r}; allowed are {', '.join(SCALERS)}")
-        schema, sizes = _SCHEMAS[kind], Sizes()
-        if not isinstance(state, dict) or set(state) - set(schema):
-            damaged(at, f"does not have the attributes of {kind}: {', '.join(schema)}")
-        missing = [key for key, part in schema.items() if part.required and key not in state]
-        if missing:
-            damaged(f"{at}.{missing[0]}", "is missing")
-        learned = {k: part.read(state[k], f"{at}.{k}", reader, sizes) for k, part in schema.items() if k in state}
-        stored = Stored(kind, learned)
+        stored = Stored(kind, read_schema(_SCHEMAS[kind], kind, one["state"], at, reader))
         stored.parameters = _parameters(kind, one["parameters"], at, reader)
         stored.beside = {key: one[key] for key in BESIDE if key in one}
         for flag, key in FLAGS.get(kind, ()):
-            if stored.parameters.get(flag, True) and learned[key] is None:
+            if stored.parameters.get(flag, True) and stored[key] is None:
                 damaged(f"{at}.{key}", f"is null, and {flag} is true")
         _check_gaps(stored, at)
         before.append(stored)

@@ -1,6 +1,5 @@
 """Autoencoders with a supervised head: pretrained on all rows, labelled or not, then fine-tuned on the labels."""
 
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -15,7 +14,7 @@ from sklearn.utils.validation import _check_y, check_consistent_length, check_is
 
 from autoenc import _checkpoint, _spec
 from autoenc._autoencoder import Autoencoder
-from autoenc._available import AvailableIf, NotWithTheseParameters
+from autoenc._available import NotWithTheseParameters, available_if
 from autoenc._base import MOST
 from autoenc._checks import on_host
 from autoenc._condition import listed
@@ -144,8 +143,8 @@ class _Supervised(Autoencoder):
             f"{type(self).__name__} has no partial_fit: its second training starts from the weights of the first"
         )
 
-    @partial(AvailableIf, check=_cannot)
-    def partial_fit(self, X: Any, y: Any = None) -> Self:
+    @available_if(_cannot)
+    def partial_fit(self, X: Any, y: Any = None) -> Self:  # type: ignore[override]  # it never runs
         """Not available: the second training starts from the weights of the first.
 
         Parameters
@@ -506,7 +505,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         ClassifierPredictor
             Also with `predict`, `predict_proba` and `predict_log_proba`.
         """
-        return self._predictor_of(ClassifierPredictor, n_jobs, classes=self.classes_)
+        return self._predictor_of(ClassifierPredictor, n_jobs)
 
     def score(  # type: ignore[override]
         self, X: Any, y: Any, sample_weight: Any = None, *, condition: Any = None
@@ -733,7 +732,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         RegressorPredictor
             Also with `predict`.
         """
-        return self._predictor_of(RegressorPredictor, n_jobs, mean=self._y_mean, scale=self._y_scale, flat=self._flat)
+        return self._predictor_of(RegressorPredictor, n_jobs)
 
     def score(  # type: ignore[override]
         self, X: Any, y: Any, sample_weight: Any = None, *, condition: Any = None

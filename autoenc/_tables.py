@@ -356,6 +356,16 @@ def open_table(path: str, *, array: str | None = None, separator: str = ",") -> 
 # ---- writing ----
 
 
+Columns = Sequence[tuple[str, NDArray[Any]]]
+
+
+def by_name(columns: Columns | NDArray[Any], names: Sequence[str] | None) -> Columns:
+    """Columns of an array with their names, which are c0, c1, ... where there are none; others have theirs."""
+    if not isinstance(columns, np.ndarray):
+        return columns
+    return list(zip(names or [f"c{i}" for i in range(columns.shape[1])], columns.T, strict=True))
+
+
 class Sink:
     """Rows to a file, which is there when all of them are."""
 
@@ -390,17 +400,17 @@ class Sink:
         described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n, width)}
         np.lib.format.write_array_header_1_0(self._file, described)
 
-    def write(self, columns: Sequence[tuple[str, NDArray[Any]]] | NDArray[Any]) -> None:
+    def write(self, columns: Columns | NDArray[Any]) -> None:
         """Some rows: an array, or columns with names."""
-        parts, first = named_columns(columns, self._names), self._shape is None
+        parts, first = by_name(columns, self._names), self._shape is None
         if self._suffix == ".npy":
             array = columns if isinstance(columns, np.ndarray) else np.column_stack([part for _, part in parts])
             if first:
                 self._shape = (len(parts), array.dtype)
                 self._header(0)
-            self._file.write(np.ascontiguousarray(array).tobytes())
+            self._file.write(array.tobytes())
         elif self._suffix == ".csv":
-            self._file.write(csv_rows(parts, first).encode())
+            self._file.write(csv_rows(parts, header=first).encode())
         else:
             import pyarrow
 
@@ -426,20 +436,13 @@ def _quoted(name: str) -> str:
     return f'"{name.replace(chr(34), chr(34) * 2)}"' if any(c in name for c in ',"\n') else name
 
 
-def named_columns(rows: Any, names: Sequence[str] | None) -> list[tuple[str, NDArray[Any]]]:
-    """Columns with their names; those of an array are `names`, or numbers."""
-    if isinstance(rows, np.ndarray):
-        return list(zip(names or [f"c{i}" for i in range(rows.shape[1])], rows.T, strict=True))
-    return list(rows)
-
-
-def csv_rows(parts: Sequence[tuple[str, NDArray[Any]]], first: bool) -> str:
-    """Columns as lines, the first ones below their names; numbers with as many digits as tell them from all others."""
-    head = ",".join(_quoted(name) for name, _ in parts) + "\n" if first else ""
+def csv_rows(columns: Columns, *, header: bool) -> str:
+    """Columns as lines, behind that of the names; numbers with as many digits as tell them from all others."""
     shown = [
         [_quoted(value) if isinstance(value, str) else str(value) for value in part.tolist()]
         if part.dtype != np.float32
         else [str(value) for value in part]
-        for _, part in parts
+        for _, part in columns
     ]
-    return head + "".join(",".join(row) + "\n" for row in zip(*shown, strict=True))
+    names = [[_quoted(name) for name, _ in columns]] if header else []
+    return "".join(",".join(row) + "\n" for row in (*names, *zip(*shown, strict=True)))

@@ -221,8 +221,8 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
                 recall(EpochState(estimator, i + 1, plan.max_iter, loss, validated, rate, plan.training))
         if finished:
             return history
-    label = type(estimator).__name__ + (", fine-tuning" if plan.training == FINE_TUNE else "")
-    progress = Progress(plan.verbose, plan.max_iter, label)
+    name = getattr(estimator, "_shown_as", type(estimator).__name__)
+    progress = Progress(plan.verbose, plan.max_iter, name + (", fine-tuning" if plan.training == FINE_TUNE else ""))
     failed = True
     try:
         for epoch in range(len(history.epochs) + 1, plan.max_iter + 1):
@@ -278,7 +278,7 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
         progress.close()
         _over(plan.callbacks, failed)
         if (taken := trainer.profile()) is not None:
-            _profile.show(taken, type(estimator).__name__)
+            _profile.show(taken, name)
     if best < math.inf:
         trainer.restore_best()
     if plan.checkpoint is not None and not history.interrupted and history.error is None:

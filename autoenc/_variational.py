@@ -5,7 +5,6 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
@@ -13,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _bound, _cache, _columns, _core, _data, _latent, _predictor, _spec
 from autoenc._base import MOST, BaseAutoencoder
+from autoenc._checks import dense
 from autoenc._declare import estimator, first
 from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData, Rows
 from autoenc._options import OneOf, check_count
@@ -256,8 +256,7 @@ class VariationalAutoencoder(BaseAutoencoder):
             return {}
         at = np.linspace(0, rows.X.shape[0] - 1, self.n_prior_components).astype(np.intp)
         parts = [part[at] for part in (rows.X, rows.condition) if part is not None]
-        dense = [part.toarray() if sp.issparse(part) else np.asarray(part) for part in parts]
-        return {"pseudo.inputs": np.nan_to_num(np.hstack([part.astype(np.float64) for part in dense]))}
+        return {"pseudo.inputs": np.nan_to_num(np.hstack([dense(part).astype(np.float64) for part in parts]))}
 
     def _before_epoch(self, trainer: _core.Trainer, spec: Spec) -> Callable[[int], None] | None:
         schedule = self.beta_schedule
@@ -372,14 +371,14 @@ class VariationalAutoencoder(BaseAutoencoder):
             the others.
         """
         check_is_fitted(self)
-        check_count("n_samples", n_samples)
+        n = check_count("n_samples", n_samples)
         components = _bound.mixture(self._spec, self._values())
-        shape = int(n_samples), int(self._spec["n_components"])
+        shape = n, int(self._spec["n_components"])
         if condition is not None:
             if np.ndim(condition) == 0:  # one label for all
-                condition = np.repeat(np.asarray([condition]), shape[0])
+                condition = np.repeat(np.asarray([condition]), n)
             n_conditions = condition.shape[0] if hasattr(condition, "shape") else len(condition)
-            if n_conditions != shape[0]:
+            if n_conditions != n:
                 raise ValueError(
                     f"condition has {n_conditions} rows and n_samples is {n_samples}; they must be as many"
                 )
@@ -409,26 +408,24 @@ class VariationalAutoencoder(BaseAutoencoder):
         """
         if method not in ("linear", "spherical"):
             raise ValueError(f"method is {method!r}; allowed: 'linear', 'spherical'")
-        check_count("steps", steps, 2)
+        n = check_count("steps", steps, 2)
         rows = condition
         if condition is not None:
             one = np.asarray([condition]) if np.ndim(condition) == 0 else np.atleast_2d(condition)
-            rows = np.repeat(one, int(steps), axis=0)
+            rows = np.repeat(one, n, axis=0)
         if np.ndim(a) > 2 or np.ndim(b) > 2 or len(np.atleast_2d(a)) != 1 or len(np.atleast_2d(b)) != 1:
             raise ValueError(f"a has shape {np.shape(a)} and b {np.shape(b)}; each must be one row")
         X = self._check(np.vstack([np.atleast_2d(a), np.atleast_2d(b)]))
         ends = self._run(X, self._spec["code"], condition=self._check_condition(None if rows is None else rows[:2], 2))
         first, last = ends.astype(np.float64)
-        codes = _latent.path(first, last, int(steps), spherical=method == "spherical")
+        codes = _latent.path(first, last, n, spherical=method == "spherical")
         return self.inverse_transform(codes.astype(ends.dtype), condition=rows)
 
     def _draw(self, X: Any, n_samples: Any, X_clean: Any, condition: Any, *, joined: bool) -> NDArray[np.float64]:
-        check_count("n_samples", n_samples)
+        n = check_count("n_samples", n_samples)
         rows = self._comparison(X, X_clean, condition)
         sources = [_data.source(part) for part in (rows.X, rows.condition, rows.target) if part is not None]
-        networks = _bound.predictors(
-            self._spec, self._values(), int(n_samples), n_threads(self.n_jobs), closed=not joined
-        )
+        networks = _bound.predictors(self._spec, self._values(), n, n_threads(self.n_jobs), closed=not joined)
         return _bound.log_likelihood(networks, sources) if joined else _bound.elbo(list(networks), sources)
 
     def elbo(

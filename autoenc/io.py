@@ -5,17 +5,16 @@ what a file can do and what it cannot. Needs the package safetensors (``python -
 """
 
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from autoenc import _archive, _schemas, _stored_scalers
 from autoenc._archive import Damaged, Reader
 from autoenc._marginalized_network import MarginalizedPredictor
+from autoenc._names import learned_names
 from autoenc._outlier_scores import Fitted, OutlierPredictor
 from autoenc._predictor import Predictor
 from autoenc._predictors import ClassifierPredictor, HashingPredictor, RegressorPredictor, VectorQuantizedPredictor
 from autoenc._scaled_predictor import ScaledPredictor
-from autoenc._schemas import Stored
 from autoenc._stored_checks import rehearse
 
 if TYPE_CHECKING:
@@ -219,53 +218,23 @@ def _of_class(found: Any, expected: type | None, path: Path) -> Any:
     return found
 
 
-def _network(kind: type[Predictor], *beside: tuple[str, str]) -> Callable[[Stored, int], Any]:
-    def make(stored: Stored, n_threads: int) -> Any:
-        learned = {name: stored[attribute] for name, attribute in beside}
-        fitted = _fitted(stored)
-        names = {"X": stored.get("feature_names_in_"), "condition": stored.get("condition_names_in_")}
-        predictor = kind(*fitted, n_threads, learned, names)
-        rehearse(stored.name, *fitted)
-        return predictor
-
-    return make
-
-
-def _fitted(stored: Stored) -> Fitted:
-    return Fitted(stored["_spec"], stored["coefs_"], stored["intercepts_"], stored["other_parameters_"])
-
-
-def _marginalized(stored: Stored, n_threads: int) -> MarginalizedPredictor:
-    d, coefs, intercepts = (stored[name] for name in ("n_features_in_", "coefs_", "intercepts_"))
-    names = {"X": stored.get("feature_names_in_")}
-    return MarginalizedPredictor(d, coefs, intercepts, stored["pivots_"], stored["_joined"], n_threads, names)
-
-
-def _outliers(stored: Stored, n_threads: int) -> OutlierPredictor:
-    names = ("mean_", "scale_", "_clip", "_used", "_masks", "error_", "median_", "_neighbors", "_center", "_weight")
-    learned = {name.strip("_"): stored[name] for name in (*names, "offset_")}
-    learned["landmarks"] = stored["_landmarks"] if stored["_neighbors"].any() else None
-    known = {"X": stored.get("feature_names_in_")}
-    return OutlierPredictor([_fitted(member) for member in stored["estimators_"]], learned, n_threads, known)
-
-
-_MAKERS: dict[str, Callable[[Stored, int], Any]] = {
-    **{
-        name: _network(Predictor)
-        for name in (
+_KINDS: dict[str, type[Predictor | MarginalizedPredictor | OutlierPredictor]] = {
+    **dict.fromkeys(
+        (
             "Autoencoder",
             "SparseAutoencoder",
             "DenoisingAutoencoder",
             "ContractiveAutoencoder",
             "VariationalAutoencoder",
-        )
-    },
-    "HashingAutoencoder": _network(HashingPredictor),
-    "VectorQuantizedAutoencoder": _network(VectorQuantizedPredictor),
-    "AutoencoderClassifier": _network(ClassifierPredictor, ("classes", "classes_")),
-    "AutoencoderRegressor": _network(RegressorPredictor, ("mean", "_y_mean"), ("scale", "_y_scale"), ("flat", "_flat")),
-    "MarginalizedDenoisingAutoencoder": _marginalized,
-    "AutoencoderOutlierDetector": _outliers,
+        ),
+        Predictor,
+    ),
+    "HashingAutoencoder": HashingPredictor,
+    "VectorQuantizedAutoencoder": VectorQuantizedPredictor,
+    "AutoencoderClassifier": ClassifierPredictor,
+    "AutoencoderRegressor": RegressorPredictor,
+    "MarginalizedDenoisingAutoencoder": MarginalizedPredictor,
+    "AutoencoderOutlierDetector": OutlierPredictor,
 }
 
 
@@ -337,17 +306,19 @@ def load_predictor(path: Path, expected: type[T] | None = None, *, n_jobs: int |
             raise Damaged("AutoencoderImputer has no predictor; autoenc.load reads it")
         reader = Reader(file, names)
         pipeline = _stored_scalers.read(configuration, reader)
-        stored = _schemas.read_estimator(raw, "", reader, tuple(_MAKERS))
+        stored = _schemas.read_estimator(raw, "", reader, tuple(_KINDS))
         reader.finish()
         if pipeline is not None:
             _stored_scalers.check_width(pipeline, stored)
         try:
-            predictor = _MAKERS[stored.name](stored, threads)
+            predictor: Any = _KINDS[stored.name]._of_learned(stored, threads)
+            if "_spec" in stored:
+                rehearse(stored.name, *Fitted.of(stored))
         except Damaged:
             raise
         except (ValueError, OverflowError, RuntimeError) as error:
             raise Damaged(f"the network cannot be built: {error}") from error
         if pipeline is not None:
             first = pipeline.before[0] if pipeline.before else stored
-            predictor = ScaledPredictor(predictor, pipeline.scaling(), {"X": first.get("feature_names_in_")})
+            predictor = ScaledPredictor(predictor, pipeline.scaling(), learned_names(first))
     return _of_class(predictor, expected, path)

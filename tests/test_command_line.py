@@ -178,6 +178,27 @@ def test_the_imputer_fills(csv, tmp_path, capsys):
     filled = np.loadtxt(out, delimiter=",", skiprows=1)
     assert_array_equal(filled, autoenc.load(model).transform(holes))
     assert np.isfinite(filled).all()
+    assert out.read_text().partition("\n")[0] == ",".join(NAMES)
+    empty = "\n".join(",".join(["", *line.split(",")[1:]]) for line in text.splitlines())
+    data.write_text(",".join(NAMES) + "\n" + empty + "\n")
+    marks = ("--param", "add_indicator=True")
+    answer(capsys, "train", data, "-o", model, "--estimator", "AutoencoderImputer", *marks, *QUICK)
+    answer(capsys, "reconstruct", model, data, "-o", out)
+    names = out.read_text().partition("\n")[0].split(",")
+    assert names == [*NAMES[1:], *(f"missingindicator_{name}" for name in NAMES)]
+
+
+@pytest.mark.parametrize("scale", ["none", "standard"])
+def test_the_most_frequent_columns_come_back_by_name(csv, tmp_path, capsys, scale):
+    model, out = tmp_path / "model.safetensors", tmp_path / "restored.csv"
+    arguments = ("--estimator", "MarginalizedDenoisingAutoencoder", "--param", "n_pivots=2", "--ignore", "kind")
+    answer(capsys, "train", csv, "-o", model, *arguments, "--scale", scale)
+    assert answer(capsys, "reconstruct", model, csv, "-o", out)["rows"] == 60
+    loaded = autoenc.load(model)
+    pivots = (loaded if scale == "none" else loaded[-1]).pivots_
+    assert out.read_text().partition("\n")[0].split(",") == [NAMES[i] for i in pivots]
+    restored = np.loadtxt(out, delimiter=",", skiprows=1)
+    assert_array_equal(restored, autoenc.load_predictor(model).reconstruct(X))
 
 
 def test_codes_by_number(csv, tmp_path, capsys):

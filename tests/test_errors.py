@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
 
+import autoenc
 from autoenc import (
     Autoencoder,
     AutoencoderImputer,
@@ -16,6 +17,7 @@ from autoenc import (
     DivergenceError,
     MarginalizedDenoisingAutoencoder,
     VectorQuantizedAutoencoder,
+    _stored_estimators,
 )
 from autoenc.contraction import Contraction
 from autoenc.corruption import Masking
@@ -496,6 +498,15 @@ def test_unfitted(X):
     for call in (estimator.predictor, estimator.get_feature_names_out):
         with pytest.raises(NotFittedError):
             call()
+
+
+@pytest.mark.parametrize("name", _stored_estimators.OUTER)
+def test_no_estimator_is_exported_unfitted(name):
+    for method in ("predictor", "to_c"):
+        estimator = getattr(autoenc, name)()
+        if hasattr(estimator, method):
+            with pytest.raises(NotFittedError):
+                getattr(estimator, method)()
 
 
 def test_a_failed_fit_keeps_the_earlier_one(X):

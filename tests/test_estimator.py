@@ -454,7 +454,7 @@ def test_copies_and_comparable_subclasses(X):
     assert_array_equal(
         estimator.transform(X), Comparable(2, hidden_layer_sizes=(), max_iter=1, random_state=0).fit(X).transform(X)
     )
-    assert estimator._core_predictor() is estimator._core_predictor()
+    assert estimator._network()[0] is estimator._network()[0]
     own = np.ones((6, 2), np.float32)
     estimator.coefs_[0] = own
     copy.copy(estimator).transform(X)

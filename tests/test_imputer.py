@@ -498,3 +498,9 @@ def test_missing_values_of_pandas():
     assert imputer.__sklearn_tags__().input_tags.allow_nan
     filled = imputer.fit_transform(X)
     assert np.isfinite(filled).all() and (filled[0] == [1, 2]).all()
+
+
+@pytest.mark.parametrize("sample_posterior", [False, True])
+def test_progress_has_the_name_of_the_imputer(holes, capsys, sample_posterior):
+    AutoencoderImputer(max_iter=1, verbose=1, sample_posterior=sample_posterior).fit(holes)
+    assert capsys.readouterr().out.startswith("[AutoencoderImputer] epoch 1/1, loss")

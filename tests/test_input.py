@@ -1,13 +1,15 @@
 """Every kind of data that may come in, without copies where none is needed, and never modified."""
 
+import importlib
 import tracemalloc
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 
-from autoenc import Autoencoder
+from autoenc import Autoencoder, AutoencoderImputer, AutoencoderOutlierDetector, MarginalizedDenoisingAutoencoder
 
 N, D = 90, 7
 
@@ -105,6 +107,70 @@ def test_lists_and_frames(small):
         estimator = fit(X)
         assert_same(estimator, reference)
         assert_array_equal(estimator.transform(X).astype(np.float32), reference.transform(small.astype(np.float32)))
+
+
+def frames(pandas, X):
+    """Frames of pandas whose columns are not NumPy's, with the type that they are read as."""
+    given = pandas.DataFrame(X, columns=[f"c{i}" for i in range(X.shape[1])])
+    whole = given.fillna(1).round().astype(int)
+    return [
+        (given.astype("Float64"), "f8"),
+        (given.astype("Float32"), "f4"),
+        (given.astype({"c0": "Float32"}), "f8"),
+        (whole.astype("Int64").mask(given.isna()), "f4"),
+        (whole.astype({"c0": "UInt8", "c1": "boolean"}), "f4"),
+        (given.astype(pandas.SparseDtype(float, 0.0)), "f8"),
+        (given.astype(object).where(given.notna(), None), "f8"),
+    ]
+
+
+@pytest.mark.parametrize("kind", range(7))
+def test_frames_with_types_of_their_own(small, kind):
+    pandas = pytest.importorskip("pandas")
+    X = small / 8
+    X[::7, 2] = np.nan
+    frame, dtype = frames(pandas, X)[kind]
+    plain = frame.astype("float64").to_numpy(float)
+    model = fit(plain, missing="mask")
+    assert_same(fit(frame, missing="mask"), model)
+    detector = AutoencoderOutlierDetector(n_estimators=1, missing="mask", random_state=0).fit(plain)
+    closed = MarginalizedDenoisingAutoencoder().fit(X[:, 3:])
+    calls = [(model.transform, model.predictor()), (model.score_samples, model.predictor().score_samples)]
+    for call, predictor in (*calls, (detector.score_samples, detector.predictor().score_samples)):
+        with pytest.warns(UserWarning, match="X has feature names"):
+            found = call(frame)
+        assert_array_equal(found, predictor(plain.astype(dtype)))
+        assert_array_equal(found, predictor(frame))
+        assert found.dtype == predictor(frame).dtype
+        assert_array_equal(predictor(frame.iloc[0]), found[0])
+    if frame.isna().any(axis=None):
+        with pytest.raises(ValueError, match="Input X contains NaN at row 0, column 2"):
+            fit(small).predictor()(frame)
+    assert_array_equal(closed.predictor()(frame.iloc[:, 3:]), closed.transform(plain[:, 3:].astype(dtype)))
+
+
+def test_dates_in_frames(small):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(small, columns=[f"c{i}" for i in range(D)])
+    days = pandas.Series(pandas.date_range("2020-01-01", periods=N))
+    predictor = fit(small).predictor()
+    for dates in (days, days.dt.tz_localize("UTC"), days - days[0], days.dt.to_period("D")):
+        given = [frame.assign(c1=dates), frame.assign(**{f"c{i}": dates for i in range(D)})]
+        if dates is days and find_spec("polars"):
+            given += map(importlib.import_module("polars").from_pandas, given.copy())
+        for one in given:
+            for call in (fit, predictor, AutoencoderImputer().fit, AutoencoderOutlierDetector().fit):
+                with pytest.raises(ValueError, match=r"X has dates or times \([DdTtp].*; allowed are numbers"):
+                    call(one)
+            with pytest.raises(ValueError, match="X_clean has dates or times"):
+                Autoencoder().fit(small, X_clean=one)
+
+
+def test_a_column_is_no_table():
+    pandas = pytest.importorskip("pandas")
+    for dtype in ("float64", "Float64", "Int8"):
+        with pytest.raises(ValueError, match="Expected a 2-dimensional container"):
+            fit(pandas.Series([1, 2, 3], dtype=dtype))
 
 
 def sparse_kinds(X):

@@ -70,7 +70,7 @@ IN_TRANSFORM = """
 model = Autoencoder(2, max_iter=1, hidden_layer_sizes=(3000, 3000), random_state=0, n_jobs=1).fit(X[:50])
 big = np.broadcast_to(X[:1], (3_000_000, 300))
 before = dict(vars(model))
-core = model._core_predictor()
+core = model._network()[0]
 interrupt(1.5)
 try:
     core.run([big], 3)

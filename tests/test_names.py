@@ -148,3 +148,17 @@ def test_predictors_that_were_pickled_before_go_by_position(frame):
         old.__setstate__(state)
         assert old.feature_names_in is None
         assert_array_equal(old.score_samples(frame[NAMES[::-1]]), predictor.score_samples(X[:, ::-1]))
+
+
+@pytest.mark.parametrize("model", [Autoencoder, AutoencoderClassifier])
+def test_a_fit_that_goes_on_has_the_columns_of_before(frame, model):
+    swapped = frame[["width", "height", "depth", "weight"]]
+    warm = model(2, warm_start=True, **SMALL).fit(frame, Y)
+    weights = [array.copy() for array in warm.coefs_]
+    with pytest.raises(ValueError, match="The feature names should match those that were passed during fit"):
+        warm.fit(swapped, Y)
+    for array, before in zip(warm.coefs_, weights, strict=True):
+        assert_array_equal(array, before)
+    assert warm.fit(X, Y).feature_names_in_.tolist() == NAMES  # columns of an array go by position
+    again = model(2, **SMALL).fit(frame, Y).fit(swapped, Y)  # starts anew
+    assert again.feature_names_in_.tolist() == swapped.columns.tolist()

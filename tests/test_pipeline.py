@@ -166,7 +166,7 @@ def test_joblib_with_memory_mapped_weights(iris, estimator, tmp_path):
     same(estimator, other, X)
     assert_array_equal(other.predictor()(X), estimator.transform(X))
     # Read-only memory is remembered, so one row stays fast.
-    assert other._core_predictor() is other._core_predictor()
+    assert other._network()[0] is other._network()[0]
     assert_array_equal(pickle.loads(pickle.dumps(other)).transform(X), estimator.transform(X))
     other.set_params(warm_start=True).fit(X)
     assert not isinstance(other.coefs_[0], np.memmap)

@@ -13,6 +13,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_wine
@@ -123,12 +124,14 @@ def test_its_predictor_has_its_bits(scalers, estimator, path):
         assert_array_equal(predictor.inverse_transform(pipe.transform(X)), expected)
         assert_array_equal(predictor(X), pipe.transform(X))
         assert_array_equal(predictor.score_samples(X, X_clean=X), pipe.score_samples(X))
+        assert_array_equal(predictor.score_samples(X=X, X_clean=X), pipe.score_samples(X))
     for method in ("hash", "encode_indices", "feature_contributions"):
         if hasattr(last, method):
             assert_array_equal(getattr(predictor, method)(X), getattr(last, method)(scaled))
     if hasattr(last, "decode_indices"):
         numbers = predictor.encode_indices(X)
         assert_allclose(predictor.decode_indices(numbers), predictor.reconstruct(X), rtol=1e-6)  # of float32
+        assert_array_equal(predictor.decode_indices(indices=numbers), predictor.decode_indices(numbers))
     if hasattr(last, "classes_"):
         assert_array_equal(predictor.classes, last.classes_)
 
@@ -260,7 +263,10 @@ DAMAGE = {
     "no pipeline": (lambda c: c.pop("pipeline"), "it is of format 2 and has no pipeline"),
     "other keys": (lambda c: c["pipeline"].pop("name"), "does not have before, name and verbose"),
     "a class": (lambda c: c["pipeline"]["before"][0].update({"class": "PCA"}), "is of the class 'PCA'; allowed are"),
-    "an attribute": (lambda c: c["pipeline"]["before"][0]["state"].update(x=1), "does not have the attributes of"),
+    "an attribute": (
+        lambda c: c["pipeline"]["before"][0]["state"].update(x=1),
+        r"pipeline.0 has \['x'\], which StandardScaler does not have",
+    ),
     "gone": (lambda c: c["pipeline"]["before"][0]["state"].pop("scale_"), r"pipeline.0.scale_ is missing"),
     "null": (lambda c: c["pipeline"]["before"][0]["state"].update(mean_=None), "arrays that nothing refers to|is null"),
     "width": (
@@ -544,6 +550,16 @@ def test_flags_set_after_the_fit(scaler, flag, path):
         return
     with pytest.raises(ValueError, match=f"has {flag}=True, and was fitted with False"):
         autoenc.save(pipe, path)
+
+
+def test_a_parameter_of_a_later_scikit_learn_is_named_with_the_release(path, monkeypatch):
+    autoenc.save(make_pipeline(MinMaxScaler(clip=True), clone(ESTIMATORS["plain"])).fit(X), path)
+    predictor = autoenc.load_predictor(path)  # goes without scikit-learn
+    monkeypatch.setattr(MinMaxScaler, "_get_param_names", lambda: ["copy", "feature_range"])
+    message = rf"pipeline\.0 has the parameters \['clip'\], which MinMaxScaler of scikit-learn {sklearn.__version__}"
+    with pytest.raises(ValueError, match=message):
+        autoenc.load(path)
+    assert_array_equal(autoenc.load_predictor(path)(X), predictor(X))
 
 
 def test_no_more_scalers_are_saved_than_are_read(path):

@@ -1,8 +1,9 @@
 """Everything scikit-learn asks of a transformer."""
 
 import pytest
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import check_param_validation, parametrize_with_checks
 
+import autoenc
 from autoenc import (
     Autoencoder,
     AutoencoderClassifier,
@@ -15,6 +16,7 @@ from autoenc import (
     SparseAutoencoder,
     VariationalAutoencoder,
     VectorQuantizedAutoencoder,
+    _stored_estimators,
 )
 from autoenc.losses import ColumnLoss
 
@@ -104,3 +106,9 @@ CHECKS = (CHECKS.args[0], list(CHECKS.args[1]), CHECKS.kwargs)
 @pytest.mark.parametrize(CHECKS[0], CHECKS[1], **CHECKS[2])
 def test_scikit_learn_check(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize("name", _stored_estimators.OUTER)
+def test_parameters_are_validated_as_those_of_scikit_learn(name):
+    """A check that it asks of its own estimators alone."""
+    check_param_validation(name, getattr(autoenc, name)())

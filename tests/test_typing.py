@@ -24,6 +24,9 @@ reveal_type(autoenc.load_predictor("a", Predictor)([1.0]))
 reveal_type(autoenc.load_predictor("a", ClassifierPredictor, n_jobs=None))
 reveal_type(autoenc.load_predictor("a", ScaledPredictor).feature_names_in)
 autoenc.load_predictor("a").predict_proba([1.0])
+reveal_type(Autoencoder().partial_fit([[1.0]]))
+reveal_type(autoenc.AutoencoderImputer().sample([[1.0]]))
+autoenc.MarginalizedDenoisingAutoencoder().partial_fit([[1.0]], condition=["a"])
 """
 # Without types of their own, or not installed where the tests run.
 UNTYPED = ("sklearn", "scipy", "skops", "matplotlib", "pandas", "onnx", "onnxruntime", "skl2onnx", "torch", "keras")
@@ -63,3 +66,7 @@ def test_pages_and_files_are_typed(checkout, environment, tmp_path):
     assert loaded[7] == 'note: Revealed type is "autoenc._predictors.ClassifierPredictor"'
     assert "numpy.ndarray" in loaded[8] and loaded[8].endswith(' | None"')
     assert loaded[9].startswith('error: Item "Predictor" of') and 'no attribute "predict_proba"' in loaded[9]
+    methods = [line for line in loaded[10:] if "has no attribute" not in line]
+    assert methods[0] == 'note: Revealed type is "autoenc._autoencoder.Autoencoder"'
+    assert "numpy.ndarray" in methods[1]
+    assert methods[2].startswith('error: Unexpected keyword argument "condition"')

@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from autoenc._names import columns_of
+from autoenc._options import check_count as check_count
+
 Array = NDArray[Any]
 
 # Close to Paul Tol's "muted" scheme (https://sronpersonalpages.nl/~pault/), which is told apart with every common
@@ -107,11 +110,8 @@ def names_of(X: Any, n: int, given: Sequence[str] | None) -> list[str]:
         if len(names) != n:
             raise ValueError(f"feature_names has {len(names)} names; there are {n} features")
         return names
-    of_arrow = hasattr(X, "column_names") and not hasattr(X, "iloc")  # whose `columns` are the values
-    columns = X.column_names if of_arrow else getattr(X, "columns", None)
-    if columns is not None and len(columns) == n:
-        return [str(name) for name in columns]
-    return [f"x{i}" for i in range(n)]
+    columns = columns_of(X)
+    return list(map(str, columns)) if len(columns) == n else [f"x{i}" for i in range(n)]
 
 
 def _is_missing(value: Any) -> bool:
