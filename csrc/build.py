@@ -170,10 +170,11 @@ def compile_jobs(
                     # Plain C beside a better set is there for comparison and old machines: small before fast.
                     size = ["-Os"] if isa == "ref" and len(isas_of(machine)) > 1 else []
                     # Layers and losses say with vectors what they mean; more unrolling makes them larger, not faster.
-                    # In double precision small goes before fast, so that the wheel stays below a megabyte.
+                    # In double precision small goes before fast, so that the wheel stays below a megabyte; in float no room
+                    # is spent on where jumps lead.
                     if not size and (source.parent.name in ("layers", "losses") or source.stem in VECTORS):
-                        size = ["-O2" if bits == 32 else "-Os"]
-                    if not size and bits == 64 and source.parent.name == "math" and source.stem != "gemm":
+                        size = ["-O2", "-fno-align-jumps", "-fno-align-labels"] if bits == 32 else ["-Os"]
+                    if not size and bits == 64 and source.stem != "gemm":
                         size = ["-Os"]
                     if any(flag.startswith("-fsanitize") for flag in flags):  # nobody ships these
                         size = []
@@ -203,6 +204,8 @@ def compile_all(
     """Compiles in parallel what is older than its source or any header; returns the objects. Raises SystemExit with the
     compiler's message on failure. ``out`` is specific to the flags, but for those of BLAS and of instruction sets."""
     work = compile_jobs(sources, out, machine or platform.machine(), flags, blas or [], without_avx512)
+    if is_clang(cc):  # which warns of what it does not know
+        work = [([flag for flag in own if not flag.startswith("-fno-align")], *rest) for own, *rest in work]
     out.mkdir(parents=True, exist_ok=True)
     newest = _newest_header()
 
