@@ -170,8 +170,8 @@ def compile_jobs(
                     # Plain C beside a better set is there for comparison and old machines: small before fast.
                     size = ["-Os"] if isa == "ref" and len(isas_of(machine)) > 1 else []
                     # Layers and losses say with vectors what they mean; more unrolling makes them larger, not faster.
-                    # In double precision small goes before fast, so that the wheel stays below a megabyte; in float no room
-                    # is spent on where jumps lead.
+                    # In double precision small goes before fast, so that the wheel stays below a megabyte; in float no
+                    # room is spent on where jumps lead.
                     if not size and (source.parent.name in ("layers", "losses") or source.stem in VECTORS):
                         size = ["-O2", "-fno-align-jumps", "-fno-align-labels"] if bits == 32 else ["-Os"]
                     if not size and bits == 64 and source.stem != "gemm":
