@@ -76,12 +76,15 @@ void AE_V(ae_multiply)(int64_t n, const real *x, real *y) {
 
 void AE_V(ae_column_sums)(int64_t row0, int64_t row1, const real *panel, real *out) {
     enum { VECTORS = AE_PANEL / VL };
-    vec sums[VECTORS];
+    vec sums[VECTORS]; /* in registers, hence the unrolling */
+#pragma GCC unroll 8
     for (int j = 0; j < VECTORS; j++)
         sums[j] = v_load(out + j * VL);
     for (int64_t row = row0; row < row1; row++)
+#pragma GCC unroll 8
         for (int j = 0; j < VECTORS; j++)
             sums[j] = v_add(sums[j], v_load(panel + row * AE_PANEL + j * VL));
+#pragma GCC unroll 8
     for (int j = 0; j < VECTORS; j++)
         v_store(out + j * VL, sums[j]);
 }
@@ -91,6 +94,7 @@ int AE_V(ae_all_finite)(int64_t n, const real *x) {
     int64_t i = 0;
     for (; i + AE_PANEL <= n; i += AE_PANEL) {
         vmask finite = v_lt(v_abs(v_load(x + i)), infinity);
+#pragma GCC unroll 8
         for (int j = VL; j < AE_PANEL; j += VL)
             finite = m_and(finite, v_lt(v_abs(v_load(x + i + j)), infinity));
         if (m_any(m_not(finite)))

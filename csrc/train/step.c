@@ -315,6 +315,8 @@ static char *at_tile(const ae_trainer *t, char *region, const tile_task *task) {
     return region + (size_t)reals * t->net->real_size;
 }
 
+_Static_assert(AE_RULE_MAX_STATE <= AE_ROUNDED_ARRAYS, "all states of a weight are rounded at once");
+
 /* By the rule: n reals of a parameter from real `at` of the regions on, no more than 32 rows where the state is in bfloat16. */
 static void update_run(const ae_trainer *t, const stage *s, const ae_rule_step *step, int64_t at, int64_t n,
                        const void *gradient) {

@@ -419,12 +419,27 @@ static program in_parts(program p, int parts) {
     return p;
 }
 
+/* More rows than one task of the products has, inputs in whole panels with the bias behind them, and a layer without one. */
+static program wide_chain(void) {
+    program p = {.options = plain_options(32)};
+    const int in = network_input(&p.net, COLUMNS, 0);
+    int h = network_dense(&p.net, in, 224, AE_TANH);
+    h = network_dense(&p.net, h, 200, AE_IDENTITY);
+    p.net.node[h].size[0] = 1;
+    h = network_dense(&p.net, h, COLUMNS, AE_IDENTITY);
+    program_loss(&p, "log_loss", h, in, 1);
+    program_stage(&p, NULL);
+    p.stage[0].rule = AE_KFAC;
+    p.options.schedule.base = 0.8;
+    return p;
+}
+
 /* How far the first step by products of parts is from that of floats, relative to its length, and the loss after some more. */
-TEST(steps_by_products_of_parts_are_near_those_of_floats) {
+static void near_floats(bool wide) {
     double *step[3], loss[3];
     int64_t n = 0;
     for (int parts = 0; parts < 3; parts++) {
-        program p = in_parts(chain(32, "log_loss"), parts);
+        program p = in_parts(wide ? wide_chain() : chain(32, "log_loss"), parts);
         p.options.batch_size = 130;
         ae_trainer *t = started(&p);
         if (!t)
@@ -446,12 +461,18 @@ TEST(steps_by_products_of_parts_are_near_those_of_floats) {
             length += step[0][i] * step[0][i];
         }
         const double off = sqrt(difference / length);
-        CHECK(off > 0 && off < (parts == 1 ? 2e-2 : 2e-4), "%d parts: the first step is %g off", parts, off);
+        CHECK(off > 0 && off < (parts == 1 ? 2e-2 : 2e-4), "%s, %d parts: the first step is %g off", wide ? "wide" : "small",
+              parts, off);
         CHECK(fabs(loss[parts] / loss[0] - 1) < (parts == 1 ? 1e-2 : 1e-3), "%d parts: loss %g, of floats %g", parts,
               loss[parts], loss[0]);
     }
     for (int parts = 0; parts < 3; parts++)
         free(step[parts]);
+}
+
+TEST(steps_by_products_of_parts_are_near_those_of_floats) {
+    near_floats(false);
+    near_floats(true);
 }
 
 TEST(bits_of_threads_and_instruction_sets) {
