@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from autoenc._names import columns_of
-from autoenc._options import check_count as check_count
 
 Array = NDArray[Any]
 
