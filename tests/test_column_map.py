@@ -199,7 +199,11 @@ def test_names_that_do_not_fit(X, frame):
     ):
         fit(frame, [("a", "huber", NAMES[:1] + NAMES[2:7])], remainder=None)
     model = fit(frame, [("a", "huber", "age")])
-    with pytest.raises(ValueError, match="only supported for dataframes"):
+    # The names of the fit before stand; that the rows have none is warned of, as in all methods.
+    with (
+        pytest.warns(UserWarning, match="does not have valid feature names"),
+        pytest.raises(ValueError, match="only supported for dataframes"),
+    ):
         model.set_params(warm_start=True).fit(X)
 
 
