@@ -215,31 +215,34 @@ static void inverse_task(void *argument, int64_t index, int worker) {
     lap_end(&p, PROFILE_INVERSES, 0);
 }
 
-/* Rows row0 .. row1 - 1 of a panel of a change of the weight; the row of the bias stays out. */
+static const ae_parts nothing = {{NULL, NULL}};
+
+/* Rows of a panel in parts, in either layout or both. */
+static void pack_rows(const kfac_phase *f, int64_t rows, const char *from, ae_parts by_rows, ae_parts pairs) {
+    for (int64_t row = 0; row < rows; row += AE_PANEL)
+        f->t->kernels->bf16_block(at(f->t, from, row * AE_PANEL), (int)(rows - row < AE_PANEL ? rows - row : AE_PANEL),
+                                  f->k->parts, ae_parts_at(by_rows, row * AE_PANEL), ae_parts_at(pairs, row * AE_PANEL));
+}
+
+/* Rows row0 .. row1 - 1 of a panel of a change of the weight, by pairs; the row of the bias stays out. */
 static void pack_change(const kfac_phase *f, const kfac_layer *l, int64_t panel, int64_t row0, int64_t row1, const char *change,
                         ae_parts pairs) {
-    const ae_trainer *t = f->t;
     row1 = row1 < l->inputs ? row1 : l->inputs;
-    for (int64_t row = row0; row < row1; row += AE_PANEL)
-        t->kernels->bf16_block(at(t, change, (panel * l->rows + row) * AE_PANEL),
-                               (int)(row1 - row < AE_PANEL ? row1 - row : AE_PANEL), f->k->parts, (ae_parts){{NULL, NULL}},
-                               ae_parts_at(pairs, (panel * ae_panels(l->inputs) + row / AE_PANEL) * AE_BF16_BLOCK));
+    pack_rows(f, row1 - row0, at(f->t, change, (panel * l->rows + row0) * AE_PANEL), nothing,
+              ae_parts_at(pairs, (panel * padded(l->inputs) + row0) * AE_PANEL));
 }
 
 /* An inverse in parts, as the products read it, and where the inputs' is, the last step. */
 static void pack_task(void *argument, int64_t index, int worker) {
     const kfac_phase *f = argument;
-    const ae_trainer *t = f->t;
     const kfac_layer *l = &f->k->layers[index / 2];
     const kfac_factor *a = &l->factor[index % 2];
-    const ae_parts none = {{NULL, NULL}};
-    const int64_t panels = a->size / AE_PANEL;
-    lap p = lap_begin(t, worker);
-    for (int64_t block = 0; block < panels * panels; block++) {
-        const ae_parts to = ae_parts_at(a->parts, block * AE_BF16_BLOCK);
-        t->kernels->bf16_block(at(t, a->inverse, block * AE_BF16_BLOCK), AE_PANEL, f->k->parts, index % 2 == INPUTS ? to : none,
-                               index % 2 == INPUTS ? none : to);
-    }
+    const int64_t rows = a->size / AE_PANEL * a->size; /* of all panels, which are whole blocks */
+    lap p = lap_begin(f->t, worker);
+    if (index % 2 == UNITS)
+        pack_rows(f, rows, a->inverse, nothing, a->parts);
+    else
+        pack_rows(f, rows, a->inverse, a->parts, nothing);
     for (int64_t q = 0; index % 2 == INPUTS && q < l->panels; q++)
         pack_change(f, l, q, 0, l->inputs, l->last, l->last_parts);
     lap_end(&p, PROFILE_INVERSES, 0);
@@ -263,12 +266,8 @@ static void gradient_task(void *argument, int64_t index, int worker) {
     if (l->bias >= 0)
         memcpy(at(t, to, reals), at(t, t->gradient, t->net->parameters[l->bias].offset + task->panel * AE_PANEL),
                AE_PANEL * t->net->real_size);
-    for (int64_t row = 0; f->k->parts && row < l->rows; row += AE_PANEL) {
-        const int rows = (int)(l->rows - row < AE_PANEL ? l->rows - row : AE_PANEL);
-        t->kernels->bf16_block(at(t, to, row * AE_PANEL), rows, f->k->parts,
-                               ae_parts_at(l->gradient_parts, (task->panel * l->rows + row) * AE_PANEL),
-                               (ae_parts){{NULL, NULL}});
-    }
+    if (f->k->parts)
+        pack_rows(f, l->rows, to, ae_parts_at(l->gradient_parts, task->panel * l->rows * AE_PANEL), nothing);
     lap_end(&p, PROFILE_DIRECTION, 0);
 }
 
@@ -304,16 +303,12 @@ static char *multiply_parts(const kfac_phase *f, const kfac_task *task, int64_t 
 
 static void units_by_parts_task(void *argument, int64_t index, int worker) {
     const kfac_phase *f = argument;
-    const ae_trainer *t = f->t;
     const kfac_task *task = &f->k->product_tasks[index];
     const kfac_layer *l = &f->k->layers[task->layer];
-    lap p = lap_begin(t, worker);
-    const char *product_of = multiply_parts(f, task, l->units, l->gradient_parts, l->rows, l->factor[UNITS].parts, l->product);
-    for (int64_t row = task->row0; row < task->row1; row += AE_PANEL)
-        t->kernels->bf16_block(
-            at(t, product_of, (row - task->row0) * AE_PANEL), (int)(task->row1 - row < AE_PANEL ? task->row1 - row : AE_PANEL),
-            f->k->parts, (ae_parts){{NULL, NULL}},
-            ae_parts_at(l->product_parts, (task->panel * ae_panels(l->rows) + row / AE_PANEL) * AE_BF16_BLOCK));
+    lap p = lap_begin(f->t, worker);
+    const char *c = multiply_parts(f, task, l->units, l->gradient_parts, l->rows, l->factor[UNITS].parts, l->product);
+    pack_rows(f, task->row1 - task->row0, c, nothing,
+              ae_parts_at(l->product_parts, (task->panel * padded(l->rows) + task->row0) * AE_PANEL));
     lap_end(&p, PROFILE_DIRECTION, 0);
 }
 
@@ -387,10 +382,8 @@ static void along(const kfac_phase *f, const ae_trainer *t, bool last, int64_t r
                 t->kernels->activation_backward(activation, (row1 - row0) * AE_PANEL, at(t, out->data, place),
                                                 slope ? at(t, slope, place) : NULL, to);
             const ae_operands *o = &l->node->binding.operands;
-            for (int64_t row = row0; f->k->parts && i + 1 < f->k->n_layers && row < row1; row += AE_PANEL)
-                t->kernels->bf16_block(at(t, to, (row - row0) * AE_PANEL), (int)(row1 - row < AE_PANEL ? row1 - row : AE_PANEL),
-                                       f->k->parts, ae_parts_at(o->delta, q * o->step + row * AE_PANEL),
-                                       (ae_parts){{NULL, NULL}});
+            if (f->k->parts && i + 1 < f->k->n_layers)
+                pack_rows(f, row1 - row0, to, ae_parts_at(o->delta, q * o->step + row0 * AE_PANEL), nothing);
         }
     }
     const ae_value *z = &f->k->layers[f->k->n_layers - 1].node->binding.out;

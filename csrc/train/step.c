@@ -324,12 +324,13 @@ static void update_run(const ae_trainer *t, const stage *s, const ae_rule_step *
     void *state[AE_RULE_MAX_STATE] = {NULL}, *rounded[AE_RULE_MAX_STATE];
     const size_t size = t->net->real_size;
     for (int i = 0; i < t->n_state; i++) {
-        state[i] = t->state[i] + (size_t)at * size;
-        if (t->rounds_state) {
-            rounded[i] = t->state[i] + (size_t)at * sizeof(ae_bf16);
-            state[i] = widened[i];
-            t->kernels->widen(n, rounded[i], state[i]);
+        if (!t->rounds_state) {
+            state[i] = t->state[i] + (size_t)at * size;
+            continue;
         }
+        rounded[i] = t->state[i] + (size_t)at * sizeof(ae_bf16);
+        state[i] = widened[i];
+        t->kernels->widen(n, rounded[i], state[i]);
     }
     s->rule->update(&t->options.rule_options, step, n, t->net->parameter_base + (size_t)at * size, gradient, state);
     if (t->rounds_state && t->n_state)

@@ -21,6 +21,11 @@ static inline uint64_t network_draw(void) { /* xorshift64, Marsaglia 2003 */
 }
 static inline double network_unit(void) { return ((double)(network_draw() >> 11) + 0.5) * 0x1p-53; }
 
+/* Where an entry of a matrix of n rows lies. */
+static inline int64_t in_panels(int64_t n, int64_t row, int64_t column) {
+    return (column / AE_PANEL * n + row) * AE_PANEL + column % AE_PANEL;
+}
+
 #define NETWORK_NODES 80
 
 /* A graph that grows node by node; each function gives the number of its node. */

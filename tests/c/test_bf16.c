@@ -139,7 +139,8 @@ TEST(every_set_and_the_tiles_have_the_bits_of_the_definition) {
     for (int trial = 0; trial < (SANITIZED ? 12 : 96); trial++) {
         case_of *c = malloc(sizeof *c);
         c->m = trial < MOST_ROWS && !SANITIZED ? 1 + trial : 1 + (int64_t)(draw() % MOST_ROWS);
-        c->gemm = (ae_bf16_gemm){1 + (int64_t)(draw() % MOST_TERMS), 0, 1 + trial % 2, 1 + trial / 2 % MOST_PANELS, C_PANEL};
+        c->gemm =
+            (ae_bf16_gemm){1 + (int64_t)(draw() % MOST_TERMS), 0, 1 + trial / 4 % 2, 1 + trial / 2 % MOST_PANELS, C_PANEL};
         c->gemm.a_step = c->m * AE_PANEL + 2 * (int64_t)(draw() % 50);
         c->start = (ae_gemm_start)(trial % 3);
         for (int i = 0; i < MOST_PANELS * AE_PANEL; i++)

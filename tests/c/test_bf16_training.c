@@ -133,6 +133,70 @@ TEST(gradients_are_those_of_float_products_within_their_rounding) {
     }
 }
 
+/* ---- K-FAC, whose products with inverses and derivatives along steps are in parts too ---- */
+
+enum { NARROW = 37 };
+
+/* Wide: more rows than one task of those products has, inputs in whole panels with the bias behind them, and a layer without. */
+static program kfac_program(bool wide, int parts) {
+    program p = {.options = plain_options(32)};
+    network *net = &p.net;
+    const int from = network_input(net, NARROW, 0), hidden = network_dense(net, from, wide ? 224 : 34, AE_TANH);
+    const int code = network_dense(net, hidden, wide ? 200 : 3, AE_IDENTITY);
+    net->node[code].size[0] = wide;
+    program_loss(&p, "log_loss", network_dense(net, code, NARROW, AE_IDENTITY), from, 1);
+    program_stage(&p, NULL);
+    for (int i = hidden; i < net->n; i++)
+        net->node[i].size[3] = parts;
+    p.stage[0].rule = AE_KFAC;
+    p.options.batch_size = ROWS;
+    p.options.schedule.base = 0.8;
+    return p;
+}
+
+/* How far the first step by products of parts is from that of floats, relative to its length, and the loss after some more. */
+static void near_floats(bool wide) {
+    const ae_data data = dense_data(x, AE_F64, ROWS, NARROW);
+    double *way[3], loss[3];
+    int64_t n = 0;
+    for (int parts = 0; parts < 3; parts++) {
+        const program p = kfac_program(wide, parts);
+        ae_trainer *t = trainer_started(&p, &data, 1, NULL);
+        if (!t)
+            return;
+        double *before = copy_weights(ae_trainer_net(t), NULL, &n);
+        trainer_epoch(t);
+        way[parts] = copy_weights(ae_trainer_net(t), NULL, &n);
+        for (int64_t i = 0; i < n; i++)
+            way[parts][i] -= before[i];
+        free(before);
+        for (int e = 0; e < 30; e++)
+            trainer_epoch(t);
+        loss[parts] = trainer_loss(t, ROWS);
+        ae_trainer_free(t);
+    }
+    for (int parts = 1; parts < 3; parts++) {
+        double difference = 0, length = 0;
+        for (int64_t i = 0; i < n; i++) {
+            difference += (way[parts][i] - way[0][i]) * (way[parts][i] - way[0][i]);
+            length += way[0][i] * way[0][i];
+        }
+        const double off = sqrt(difference / length);
+        CHECK(off > 0 && off < (parts == 1 ? 2e-2 : 2e-4), "%s, %d parts: the first step is %g off", wide ? "wide" : "chain",
+              parts, off);
+        CHECK(fabs(loss[parts] / loss[0] - 1) < (parts == 1 ? 1e-2 : 1e-3), "%s, %d parts: loss %g, of floats %g",
+              wide ? "wide" : "chain", parts, loss[parts], loss[0]);
+    }
+    for (int parts = 0; parts < 3; parts++)
+        free(way[parts]);
+}
+
+TEST(steps_of_kfac_are_near_those_of_floats) {
+    fill(x, ROWS * NARROW, 0, 1);
+    near_floats(false);
+    near_floats(true);
+}
+
 TEST(what_cannot_be_is_refused) {
     static const struct {
         int parts, bits;
@@ -154,6 +218,7 @@ TEST(what_cannot_be_is_refused) {
 int main(void) {
     RUN(every_way_has_the_same_bits);
     RUN(gradients_are_those_of_float_products_within_their_rounding);
+    RUN(steps_of_kfac_are_near_those_of_floats);
     RUN(what_cannot_be_is_refused);
     return harness_finish("test_bf16_training");
 }

@@ -1,72 +1,9 @@
-/* K-FAC: the inverse of a positive definite matrix, the whole method against loops in double written from the paper, the same bits
- * for any number of threads and any instruction set, and what it refuses. */
+/* K-FAC: the whole method against loops in double written from the paper, the same bits for any number of threads and any
+ * instruction set, and what it refuses. Its inverse: test_spd.c. */
 #include "math/spd.h"
 #include "math/random.h"
 #include "slow.h"
 #include "trainers.h"
-
-/* ---- inverse ---- */
-
-enum { MOST = 160 };
-
-static int64_t in_panels(int64_t n, int64_t row, int64_t column) {
-    return (column / AE_PANEL * n + row) * AE_PANEL + column % AE_PANEL;
-}
-
-/* B^T B / n + diagonal, in panels. */
-static void positive(int bits, int64_t n, double diagonal, void *out) {
-    static double b[MOST * MOST];
-    fill(b, n * n, -1, 1);
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < n; j++) {
-            double sum = i == j ? diagonal : 0.0;
-            for (int64_t k = 0; k < n; k++)
-                sum += b[k * n + i] * b[k * n + j] / (double)n;
-            ae_real_set(bits, out, in_panels(n, i, j), sum);
-        }
-}
-
-static double m[MOST * MOST], inverse[MOST * MOST], first[MOST * MOST], scratch[AE_SPD_SCRATCH(MOST)];
-
-TEST(inverse_multiplies_back) {
-    for (int bits = 32; bits <= 64; bits += 32)
-        for (int64_t n = 32; n <= MOST; n += 32)
-            for (int isa = 0, runs = 0; isa < AE_ISA_COUNT; isa++) {
-                const ae_kernels *kernels = ae_cpu_has((ae_isa)isa) ? ae_kernels_get(bits, (ae_isa)isa) : NULL;
-                double worst = 0;
-                if (!kernels)
-                    continue;
-                if (runs++ == 0)
-                    positive(bits, n, 0.01, m);
-                memcpy(inverse, m, sizeof m);
-                CHECK(ae_spd_inverse(kernels, bits, n, inverse, scratch), "%lld rows", (long long)n);
-                for (int64_t i = 0; i < n; i++)
-                    for (int64_t j = 0; j < n; j++) {
-                        double sum = i == j ? -1.0 : 0.0;
-                        for (int64_t k = 0; k < n; k++)
-                            sum += ae_real_at(bits, m, in_panels(n, i, k)) * ae_real_at(bits, inverse, in_panels(n, k, j));
-                        worst = fabs(sum) > worst ? fabs(sum) : worst;
-                    }
-                /* Entries of the inverse reach a hundred. */
-                CHECK(worst < (bits == 32 ? 2e-3 : 1e-11), "%d bits, %lld rows: %g", bits, (long long)n, worst);
-                if (runs == 1)
-                    memcpy(first, inverse, sizeof first);
-                CHECK(!memcmp(first, inverse, (size_t)(n * n * bits / 8)), "%s has other bits than the first set",
-                      ae_isa_name((ae_isa)isa));
-            }
-}
-
-TEST(inverse_of_what_is_not_positive) {
-    for (int bits = 32; bits <= 64; bits += 32) {
-        const ae_kernels *kernels = ae_kernels_get(bits, AE_ISA_REF);
-        for (int which = 0; which < 3; which++) {
-            positive(bits, 96, 0.01, m);
-            /* A zero, a negative number and NaN on the diagonal. */
-            ae_real_set(bits, m, in_panels(96, 70, 70), which == 0 ? 0.0 : which == 1 ? -1.0 : NAN);
-            CHECK(!ae_spd_inverse(kernels, bits, 96, m, scratch), "%d bits, kind %d", bits, which);
-        }
-    }
-}
 
 /* ---- the method by plain loops ---- */
 
@@ -419,62 +356,6 @@ static program in_parts(program p, int parts) {
     return p;
 }
 
-/* More rows than one task of the products has, inputs in whole panels with the bias behind them, and a layer without one. */
-static program wide_chain(void) {
-    program p = {.options = plain_options(32)};
-    const int in = network_input(&p.net, COLUMNS, 0);
-    int h = network_dense(&p.net, in, 224, AE_TANH);
-    h = network_dense(&p.net, h, 200, AE_IDENTITY);
-    p.net.node[h].size[0] = 1;
-    h = network_dense(&p.net, h, COLUMNS, AE_IDENTITY);
-    program_loss(&p, "log_loss", h, in, 1);
-    program_stage(&p, NULL);
-    p.stage[0].rule = AE_KFAC;
-    p.options.schedule.base = 0.8;
-    return p;
-}
-
-/* How far the first step by products of parts is from that of floats, relative to its length, and the loss after some more. */
-static void near_floats(bool wide) {
-    double *step[3], loss[3];
-    int64_t n = 0;
-    for (int parts = 0; parts < 3; parts++) {
-        program p = in_parts(wide ? wide_chain() : chain(32, "log_loss"), parts);
-        p.options.batch_size = 130;
-        ae_trainer *t = started(&p);
-        if (!t)
-            return;
-        double *before = copy_weights(ae_trainer_net(t), NULL, &n);
-        trainer_epoch_loss(t);
-        step[parts] = copy_weights(ae_trainer_net(t), NULL, &n);
-        for (int64_t i = 0; i < n; i++)
-            step[parts][i] -= before[i];
-        free(before);
-        for (int e = 0; e < 30; e++)
-            loss[parts] = trainer_epoch_loss(t);
-        ae_trainer_free(t);
-    }
-    for (int parts = 1; parts < 3; parts++) {
-        double difference = 0, length = 0;
-        for (int64_t i = 0; i < n; i++) {
-            difference += (step[parts][i] - step[0][i]) * (step[parts][i] - step[0][i]);
-            length += step[0][i] * step[0][i];
-        }
-        const double off = sqrt(difference / length);
-        CHECK(off > 0 && off < (parts == 1 ? 2e-2 : 2e-4), "%s, %d parts: the first step is %g off", wide ? "wide" : "small",
-              parts, off);
-        CHECK(fabs(loss[parts] / loss[0] - 1) < (parts == 1 ? 1e-2 : 1e-3), "%d parts: loss %g, of floats %g", parts,
-              loss[parts], loss[0]);
-    }
-    for (int parts = 0; parts < 3; parts++)
-        free(step[parts]);
-}
-
-TEST(steps_by_products_of_parts_are_near_those_of_floats) {
-    near_floats(false);
-    near_floats(true);
-}
-
 TEST(bits_of_threads_and_instruction_sets) {
     for (int way = 0; way < 4; way++) {
         const int bits = way == 3 ? 64 : 32, parts = way % 3;
@@ -544,8 +425,8 @@ TEST(refuses_what_it_cannot_train) {
     refused(&p, "one loss");
 }
 
-TEST(every_allocation_may_fail) {
-    const program p = chain(32, "squared_error");
+static void allocations_may_fail(int parts) {
+    const program p = in_parts(chain(32, "squared_error"), parts);
     const int64_t live = ae_alloc_live();
     ae_context context;
     ae_trainer *t = NULL;
@@ -562,11 +443,16 @@ TEST(every_allocation_may_fail) {
     ae_trainer_free(t);
 }
 
+TEST(every_allocation_may_fail) {
+    allocations_may_fail(0);
+    allocations_may_fail(2);
+}
+
 static bool at_once(void *argument) { return ++*(int *)argument > 0; }
 
 /* Weights are those of before, and the curvature is learnt afresh: two epochs after that are two epochs of a new trainer. */
-TEST(interrupted_steps_leave_nothing) {
-    const program p = chain(64, "squared_error");
+static void interrupted_at_once(int parts) {
+    const program p = in_parts(chain(parts ? 32 : 64, "squared_error"), parts);
     ae_trainer *t = started(&p), *other = started(&p);
     ae_context context;
     ae_epoch_result result;
@@ -586,9 +472,14 @@ TEST(interrupted_steps_leave_nothing) {
     ae_trainer_free(other);
 }
 
+TEST(interrupted_steps_leave_nothing) {
+    for (int parts = 0; parts < 3; parts++)
+        interrupted_at_once(parts);
+}
+
 /* What was learnt is forgotten with an epoch that ends early: what follows is what a trainer does that begins there. */
-TEST(interrupted_later) {
-    const program p = chain(64, "log_loss");
+static void interrupted_after_seven(int parts) {
+    const program p = in_parts(chain(parts ? 32 : 64, "log_loss"), parts);
     ae_trainer *t = started(&p), *other = started(&p);
     ae_context context;
     ae_epoch_result result;
@@ -609,25 +500,54 @@ TEST(interrupted_later) {
     ae_trainer_free(other);
 }
 
-/* The fifth step, after which the loss is looked at, is made far too long by the schedule. */
+TEST(interrupted_later) {
+    for (int parts = 0; parts < 3; parts++)
+        interrupted_after_seven(parts);
+}
+
+/* To another trainer. */
+static void copy_state(ae_trainer *from, ae_trainer *to) {
+    ae_trainer_part parts[AE_TRAINER_PARTS];
+    const void *regions[AE_TRAINER_PARTS];
+    double numbers[AE_TRAINER_NUMBERS];
+    ae_context context = {AE_OK, ""};
+    const int n = ae_trainer_parts(from, parts);
+    for (int i = 0; i < n; i++)
+        regions[i] = parts[i].data;
+    ae_trainer_numbers(from, numbers);
+    CHECK(ae_trainer_restore(&context, to, regions, numbers) == AE_OK, "%s", context.message);
+}
+
+/* The fifth step, after which the loss is looked at, is made far too long by the schedule. What follows at a rate as before is
+ * what a trainer does that begins from the same state. */
 TEST(a_step_out_of_the_numbers_is_taken_back) {
-    for (int bits = 32; bits <= 64; bits += 32) {
-        program p = chain(bits, "squared_error");
-        p.options.schedule = (ae_schedule){
-            .kind = AE_SCHEDULE_STEP, .base = 1, .total_steps = 6, .period = 4, .factor = bits == 32 ? 1e30 : 1e250};
-        ae_trainer *t = started(&p);
+    for (int way = 0; way < 4; way++) {
+        const int bits = way == 3 ? 64 : 32, parts = way % 3;
+        const double factor = bits == 32 ? 0x1p100 : 0x1p800;
+        program p = in_parts(chain(bits, "squared_error"), parts);
+        p.options.schedule =
+            (ae_schedule){.kind = AE_SCHEDULE_STEP, .base = 1, .total_steps = 6, .period = 4, .factor = factor};
+        ae_trainer *t = started(&p), *other = started(&p);
         int64_t n;
-        if (!t)
+        if (!t || !other)
             return;
         for (int e = 0; e < 4; e++)
             trainer_epoch_loss(t);
         double *before = copy_weights(ae_trainer_net(t), NULL, &n);
         trainer_epoch_loss(t);
         double *after = copy_weights(ae_trainer_net(t), NULL, &n);
-        CHECK(!memcmp(before, after, (size_t)n * sizeof *after), "%d bits: weights have moved", bits);
+        CHECK(!memcmp(before, after, (size_t)n * sizeof *after), "%d bits, %d parts: weights have moved", bits, parts);
+        ae_trainer_scale_rate(t, 1 / factor);
+        trainer_epoch_loss(other); /* elsewhere */
+        copy_state(t, other);
+        for (int e = 0; e < 3; e++) {
+            const double one = trainer_epoch_loss(t), two = trainer_epoch_loss(other);
+            CHECK(isfinite(one) && one == two, "%d bits, %d parts, epoch %d: %g and %g", bits, parts, e, one, two);
+        }
         free(before);
         free(after);
         ae_trainer_free(t);
+        ae_trainer_free(other);
     }
 }
 
@@ -829,10 +749,7 @@ int main(void) {
         sum += weights[i];
     for (int i = 0; i < ROWS; i++)
         weights[i] *= ROWS / sum;
-    RUN(inverse_multiplies_back);
-    RUN(inverse_of_what_is_not_positive);
     RUN(steps_by_hand);
-    RUN(steps_by_products_of_parts_are_near_those_of_floats);
     RUN(bits_of_threads_and_instruction_sets);
     RUN(refuses_what_it_cannot_train);
     RUN(every_allocation_may_fail);

@@ -281,6 +281,40 @@ TEST(state_that_is_set_comes_back_and_is_rounded_to_nearest) {
     ae_trainer_free(t);
 }
 
+static bool at_once(void *argument) { return ++*(int *)argument > 0; }
+
+/* The epoch has updated weights and averages by the time it is asked to stop, or has diverged. */
+TEST(an_epoch_that_ends_early_leaves_those_of_the_last) {
+    for (int way = 0; way < 2; way++) {
+        program p = program_of("adam", 1, 16);
+        p.options.clip_norm = INFINITY;
+        ae_trainer *t = started(&p);
+        ae_context context;
+        ae_epoch_result result;
+        int asked = 0;
+        if (!t)
+            return;
+        trainer_epoch(t);
+        ae_trainer_part parts[AE_TRAINER_PARTS];
+        const int n = 1 + ae_trainer_n_state(t); /* parameters come first */
+        ae_trainer_parts(t, parts);
+        char *before[1 + AE_RULE_MAX_STATE];
+        for (int i = 0; i < n; i++) {
+            before[i] = malloc(parts[i].count * parts[i].size);
+            memcpy(before[i], parts[i].data, parts[i].count * parts[i].size);
+        }
+        ae_trainer_scale_rate(t, way ? 1e38 : 1);
+        const ae_status status = ae_trainer_epoch(&context, t, way ? NULL : at_once, &asked, &result);
+        CHECK(status == (way ? AE_ERR_NONFINITE : AE_ERR_INTERRUPTED), "way %d: status %d", way, status);
+        for (int i = 0; i < n; i++) {
+            CHECK(!memcmp(before[i], parts[i].data, parts[i].count * parts[i].size), "way %d: '%s' has changed", way,
+                  parts[i].name);
+            free(before[i]);
+        }
+        ae_trainer_free(t);
+    }
+}
+
 TEST(it_takes_half_the_room) {
     const program p = program_of("adam", 0, 0), q = program_of("adam", 0, 16);
     ae_trainer *a = started(&p), *b = started(&q);
@@ -324,6 +358,7 @@ int main(void) {
     RUN(the_first_step_is_that_of_float_state);
     RUN(it_learns_what_float_state_learns);
     RUN(state_that_is_set_comes_back_and_is_rounded_to_nearest);
+    RUN(an_epoch_that_ends_early_leaves_those_of_the_last);
     RUN(it_takes_half_the_room);
     RUN(what_cannot_be_is_refused);
     return harness_finish("test_rounded_state");
