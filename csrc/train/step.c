@@ -37,31 +37,39 @@ static void find_rows(const pass *p, int64_t first, int64_t count, uint64_t *ind
         index[i] = ae_permutation_at(&p->split, index[i]);
 }
 
-/* Shuffled rows lie anywhere: each is asked for while the ones before it are copied. */
+/* Shuffled rows lie anywhere. Of short ones the processor has many on their way by itself, and asking takes longer than it
+ * saves; each long one is asked for while the ones before it are copied. */
 #define ROWS_AHEAD 8
+#define LONG_ROW 512 /* bytes */
+
+static void gather_source(const ae_data *source, const ae_node *node, const ae_trainer *t, int64_t row0, int64_t row1) {
+    const uint64_t *const index = t->row_index;
+    const bool asks = source->columns * source->column_bytes >= LONG_ROW;
+    for (int64_t row = asks ? row0 - ROWS_AHEAD : row0; row < row1; row++) {
+        if (asks && row + ROWS_AHEAD < row1)
+            ae_data_prefetch(source, (int64_t)index[row + ROWS_AHEAD]);
+        if (row >= row0)
+            ae_data_gather(source, t->kernels, (int64_t)index[row], node->binding.out.stride, row, node->binding.out.data);
+    }
+}
 
 static void gather_rows(const row_phase *phase, int64_t row0, int64_t row1) {
     const ae_trainer *t = phase->trainer;
     const pass *p = phase->pass;
     uint64_t *const index = t->row_index;
     find_rows(p, phase->from + row0, row1 - row0, index + row0);
-    for (int64_t row = row0 - ROWS_AHEAD; row < row1; row++) {
-        const int64_t coming = row + ROWS_AHEAD;
-        for (int i = 0; coming < row1 && i < p->data->n_sources; i++)
-            ae_data_prefetch(&p->data->sources[i], (int64_t)index[coming]);
-        if (row < row0)
+    for (int i = phase->stage->desc.first_node; i <= phase->stage->desc.last_node; i++) {
+        const ae_node *node = &t->net->nodes[i];
+        if (!(node->ops->flags & AE_LAYER_SOURCE))
             continue;
-        for (int i = phase->stage->desc.first_node; i <= phase->stage->desc.last_node; i++) {
-            const ae_node *node = &t->net->nodes[i];
-            if (node->by_pairs && (node->ops->flags & AE_LAYER_SOURCE))
-                ae_data_gather_pairs(&p->data->sources[node->desc.source], t->net->bits, (int64_t)index[row], row,
-                                     &node->pairs);
-            if ((node->ops->flags & AE_LAYER_SOURCE) && (!node->by_pairs || node->beside_pairs))
-                ae_data_gather(&p->data->sources[node->desc.source], t->kernels, (int64_t)index[row], node->binding.out.stride,
-                               row, node->binding.out.data);
-        }
-        t->row_weight[row] = p->data->row_weight ? p->data->row_weight[index[row]] * p->weight_scale : 1.0;
+        const ae_data *source = &p->data->sources[node->desc.source];
+        for (int64_t row = row0; node->by_pairs && row < row1; row++)
+            ae_data_gather_pairs(source, t->net->bits, (int64_t)index[row], row, &node->pairs);
+        if (!node->by_pairs || node->beside_pairs)
+            gather_source(source, node, t, row0, row1);
     }
+    for (int64_t row = row0; row < row1; row++)
+        t->row_weight[row] = p->data->row_weight ? p->data->row_weight[index[row]] * p->weight_scale : 1.0;
 }
 
 /* A term for a block of rows of data: the loss of each row, and gradients where asked. share: by sample, the factors of the
