@@ -31,12 +31,15 @@ typedef struct kfac_phase {
     int64_t rows;      /* of the minibatch */
     int64_t s;         /* of them, those that factors are taken of */
     int64_t model;     /* and those of the quadratic model, no more */
+    int64_t rooted;    /* those whose roots this step needs */
     double weight;     /* sum of the weights of the s rows */
-    int first_inverse; /* of those that run now */
+    int first_inverse; /* of those that run now, in k->by_size */
     double kept;       /* of the averages */
     double root;       /* of the damping, for both factors */
     double l2;
-    bool along_last;  /* derivatives along the last step too */
+    int layer;        /* whose derivatives along a change are next */
+    bool last;        /* the change is the last step, else the direction */
+    bool along_last;  /* both are wanted */
     bool looks_ahead; /* the step may be taken back */
     double a, b;      /* the step: a * direction + b * last */
 } kfac_phase;
@@ -47,6 +50,21 @@ static void run(const kfac_phase *f, ae_task function, int64_t n) {
 
 static int64_t n_blocks(int64_t rows) { return (rows + ROWS_OF_BLOCK - 1) / ROWS_OF_BLOCK; }
 
+/* In loops of one precision: a call for each number took longer than the root. */
+static void fill(int bits, int n, double value, void *x) {
+    for (int i = 0; bits == 32 && i < n; i++)
+        ((float *)x)[i] = (float)value;
+    for (int i = 0; bits == 64 && i < n; i++)
+        ((double *)x)[i] = value;
+}
+
+static void take_roots(int bits, int64_t n, void *x) {
+    for (int64_t i = 0; bits == 32 && i < n; i++)
+        ((float *)x)[i] = sqrtf(((float *)x)[i]);
+    for (int64_t i = 0; bits == 64 && i < n; i++)
+        ((double *)x)[i] = sqrt(((double *)x)[i]);
+}
+
 /* Roots of the loss's second derivatives by the prediction z, for one row of data and unit scale: of c f'(z) r / width with the link
  * f, the row's weight r and c = 2 for the square, 1 for the others. */
 static void root_task(void *argument, int64_t index, int worker) {
@@ -54,16 +72,18 @@ static void root_task(void *argument, int64_t index, int worker) {
     const ae_trainer *t = f->t;
     const ae_term *term = &t->losses[0];
     const ae_value *z = &t->net->nodes[term->desc.prediction].binding.out;
-    const int64_t row0 = index * ROWS_OF_BLOCK, row1 = row0 + ROWS_OF_BLOCK < f->s ? row0 + ROWS_OF_BLOCK : f->s;
+    const int64_t row0 = index * ROWS_OF_BLOCK, row1 = row0 + ROWS_OF_BLOCK < f->rooted ? row0 + ROWS_OF_BLOCK : f->rooted;
     const ae_activation link = term->ops->link;
     const double factor = (link == AE_IDENTITY ? 2.0 : 1.0) * term->desc.weight / (double)z->shape.width;
     lap p = lap_begin(t, worker);
     for (int64_t q = 0; q < ae_panels(z->shape.width); q++) {
         const int columns = ae_panel_columns(z->shape.width, q);
         char *const to = at(t, f->k->roots, (q * f->k->sampled + row0) * AE_PANEL);
-        for (int64_t r = row0; r < row1; r++)
-            for (int c = 0; c < AE_PANEL; c++)
-                ae_real_set(t->net->bits, to, (r - row0) * AE_PANEL + c, c < columns ? factor * t->row_weight[r] : 0.0);
+        for (int64_t r = row0; r < row1; r++) {
+            char *const row = at(t, to, (r - row0) * AE_PANEL);
+            fill(t->net->bits, columns, factor * t->row_weight[r], row);
+            fill(t->net->bits, AE_PANEL - columns, 0.0, at(t, row, columns));
+        }
         if (link != AE_IDENTITY) {
             /* The derivatives of the last layer lie here otherwise. */
             char *const value = at(t, z->gradient, q * z->stride + row0 * AE_PANEL);
@@ -72,8 +92,7 @@ static void root_task(void *argument, int64_t index, int worker) {
             t->kernels->activation_forward(link, (row1 - row0) * AE_PANEL, value, NULL);
             t->kernels->activation_backward(link, (row1 - row0) * AE_PANEL, value, NULL, to);
         }
-        for (int64_t i = 0; i < (row1 - row0) * AE_PANEL; i++)
-            ae_real_set(t->net->bits, to, i, sqrt(ae_real_at(t->net->bits, to, i)));
+        take_roots(t->net->bits, (row1 - row0) * AE_PANEL, to);
     }
     lap_end(&p, PROFILE_CURVATURE, 0);
 }
@@ -182,15 +201,16 @@ static double trace(const ae_trainer *t, const kfac_factor *a) {
 static void inverse_task(void *argument, int64_t index, int worker) {
     const kfac_phase *f = argument;
     const ae_trainer *t = f->t;
-    kfac_layer *l = &f->k->layers[(f->first_inverse + index) / 2];
-    kfac_factor *a = &l->factor[(f->first_inverse + index) % 2];
+    const int which = f->k->by_size[f->first_inverse + index], side = which % 2;
+    kfac_layer *l = &f->k->layers[which / 2];
+    kfac_factor *a = &l->factor[side];
     const double inputs = trace(t, &l->factor[INPUTS]) / (double)l->rows,
                  units = trace(t, &l->factor[UNITS]) / (double)l->units;
     double share = inputs > 0 && units > 0 ? sqrt(inputs / units) : 1.0;
     const int bits = t->net->bits;
     double root = f->root;
     lap p = lap_begin(t, worker);
-    share = (f->first_inverse + index) % 2 == INPUTS ? share : 1.0 / share;
+    share = side == INPUTS ? share : 1.0 / share;
     a->failed = true;
     for (int i = 0; i < MOST_TRIES && a->failed; i++, root *= 4) {
         for (int64_t q = 0; q < a->size / AE_PANEL; q++) {
@@ -337,75 +357,65 @@ static void inputs_task(void *argument, int64_t index, int worker) {
     multiply(f, index, worker, l->rows, inputs->inverse, inputs->size, l->product, l->rows, l->direction);
 }
 
-/* x V + x' W of a panel, where V is a change of W and x' the derivative of x; of the first layer x V. */
-static void along_panel(const kfac_phase *f, int layer, bool last, int64_t q, int64_t row0, int64_t row1, char *to) {
+/* x V + x' W of a panel, for the rows of the model, where V is a change of W and x' the derivative of x; of the first layer x V. */
+static void along_panel(const kfac_phase *f, int64_t q, char *to) {
     const ae_trainer *t = f->t;
-    const kfac_layer *l = &f->k->layers[layer];
+    const kfac_layer *l = &f->k->layers[f->layer];
     const ae_value *in = &l->node->binding.in[0];
-    const char *change = at(t, last ? l->last : l->direction, q * l->rows * AE_PANEL),
+    const char *change = at(t, f->last ? l->last : l->direction, q * l->rows * AE_PANEL),
                *bias = at(t, change, l->inputs * AE_PANEL);
     const ae_gemm_start start = l->bias >= 0 ? AE_START_BIAS : AE_START_ZERO;
     if (f->k->parts) {
         const ae_operands *o = &l->node->binding.operands;
         ae_bf16_gemm gemm = {ae_panels(l->inputs), o->step, f->k->parts, 1, 0};
-        const int64_t panel = q * gemm.terms * AE_BF16_BLOCK, rows = row0 * AE_PANEL;
-        t->kernels->bf16_product(&gemm, row1 - row0, ae_parts_at(o->in, rows),
-                                 ae_parts_at(last ? l->last_parts : l->direction_parts, panel), start, bias, to);
-        if (layer > 0) {
-            const ae_operands *before = &f->k->layers[layer - 1].node->binding.operands;
+        const int64_t panel = q * gemm.terms * AE_BF16_BLOCK;
+        t->kernels->bf16_product(&gemm, f->model, o->in, ae_parts_at(f->last ? l->last_parts : l->direction_parts, panel),
+                                 start, bias, to);
+        if (f->layer > 0) {
+            const ae_operands *before = &f->k->layers[f->layer - 1].node->binding.operands;
             gemm.a_step = before->step;
-            t->kernels->bf16_product(&gemm, row1 - row0, ae_parts_at(before->delta, rows), ae_parts_at(o->weight, panel),
-                                     AE_START_C, NULL, to);
+            t->kernels->bf16_product(&gemm, f->model, before->delta, ae_parts_at(o->weight, panel), AE_START_C, NULL, to);
         }
         return;
     }
     const int columns = ae_panel_columns(l->units, q);
     const ae_gemm gemm = product(l->inputs, in->stride);
-    t->kernels->gemm_rows(&gemm, row1 - row0, columns, at(t, in->data, row0 * AE_PANEL), change, start, bias, to);
-    if (layer > 0)
-        t->kernels->gemm_rows(&gemm, row1 - row0, columns, at(t, in->gradient, row0 * AE_PANEL),
+    t->kernels->gemm_rows(&gemm, f->model, columns, in->data, change, start, bias, to);
+    if (f->layer > 0)
+        t->kernels->gemm_rows(&gemm, f->model, columns, in->gradient,
                               at(t, l->node->binding.parameter[0], q * l->inputs * AE_PANEL), AE_START_C, NULL, to);
 }
 
-/* Derivatives of all values along a change of the parameters, for rows row0 .. row1 - 1, where gradients lie otherwise. */
-static void along(const kfac_phase *f, const ae_trainer *t, bool last, int64_t row0, int64_t row1) {
-    for (int i = 0; i < f->k->n_layers; i++) {
-        const kfac_layer *l = &f->k->layers[i];
-        const ae_value *out = &l->node->binding.out;
-        const ae_activation activation = (ae_activation)l->node->desc.activation;
-        const char *slope = l->node->binding.cache;
-        for (int64_t q = 0; q < l->panels; q++) {
-            const int64_t place = q * out->stride + row0 * AE_PANEL;
-            char *to = at(t, out->gradient, place);
-            along_panel(f, i, last, q, row0, row1, to);
-            if (activation != AE_IDENTITY)
-                t->kernels->activation_backward(activation, (row1 - row0) * AE_PANEL, at(t, out->data, place),
-                                                slope ? at(t, slope, place) : NULL, to);
-            const ae_operands *o = &l->node->binding.operands;
-            if (f->k->parts && i + 1 < f->k->n_layers)
-                pack_rows(f, row1 - row0, to, ae_parts_at(o->delta, q * o->step + row0 * AE_PANEL), nothing);
-        }
-    }
-    const ae_value *z = &f->k->layers[f->k->n_layers - 1].node->binding.out;
-    for (int64_t q = 0; q < f->k->layers[f->k->n_layers - 1].panels; q++)
-        t->kernels->multiply((row1 - row0) * AE_PANEL, at(t, f->k->roots, (q * f->k->sampled + row0) * AE_PANEL),
-                             at(t, z->gradient, q * z->stride + row0 * AE_PANEL));
-}
-
-static void along_task(void *argument, int64_t index, int worker) {
+/* A panel of the derivatives of a layer's values along a change of the parameters, where gradients lie otherwise; those of the prediction
+ * times the roots. */
+static void along_task(void *argument, int64_t q, int worker) {
     const kfac_phase *f = argument;
     const ae_trainer *t = f->t;
-    const kfac_layer *output = &f->k->layers[f->k->n_layers - 1];
-    const ae_value *z = &output->node->binding.out;
-    const int64_t row0 = index * ROWS_OF_BLOCK, row1 = row0 + ROWS_OF_BLOCK < f->model ? row0 + ROWS_OF_BLOCK : f->model;
+    const kfac_layer *l = &f->k->layers[f->layer];
+    const ae_value *out = &l->node->binding.out;
+    const ae_activation activation = (ae_activation)l->node->desc.activation;
+    const int64_t place = q * out->stride, roots = q * f->k->sampled * AE_PANEL, reals = f->model * AE_PANEL;
+    const char *slope = l->node->binding.cache;
+    char *to = at(t, out->gradient, place);
     lap p = lap_begin(t, worker);
-    along(f, t, false, row0, row1);
-    for (int64_t q = 0; q < output->panels; q++)
-        memcpy(at(t, f->k->along, (q * f->k->sampled + row0) * AE_PANEL), at(t, z->gradient, q * z->stride + row0 * AE_PANEL),
-               (size_t)((row1 - row0) * AE_PANEL) * t->net->real_size);
-    if (f->along_last)
-        along(f, t, true, row0, row1);
+    along_panel(f, q, to);
+    if (activation != AE_IDENTITY)
+        t->kernels->activation_backward(activation, reals, at(t, out->data, place), slope ? at(t, slope, place) : NULL, to);
+    if (f->layer + 1 == f->k->n_layers) {
+        t->kernels->multiply(reals, at(t, f->k->roots, roots), to);
+        if (!f->last)
+            memcpy(at(t, f->k->along, roots), to, (size_t)reals * t->net->real_size);
+    } else if (f->k->parts) {
+        pack_rows(f, f->model, to, ae_parts_at(l->node->binding.operands.delta, q * l->node->binding.operands.step), nothing);
+    }
     lap_end(&p, PROFILE_DIRECTION, 0);
+}
+
+/* Layer after layer, so that each weight is read by one worker only. */
+static void along(kfac_phase *f, bool last) {
+    f->last = last;
+    for (f->layer = 0; f->layer < f->k->n_layers; f->layer++)
+        run(f, along_task, f->k->layers[f->layer].panels);
 }
 
 static void dots_task(void *argument, int64_t index, int worker) {
@@ -527,7 +537,7 @@ static ae_status learn_curvature(ae_context *context, ae_trainer *t, kfac_phase 
     if (k->steps % INVERSE_STEPS == 0 || k->steps < FIRST_INVERSES) {
         k->packed = false;
         f->root = sqrt(k->damping + f->l2);
-        /* Each may take long; asked between as many as run at once. */
+        /* Each may take long; asked between as many as run at once, which are of about one size. */
         for (f->first_inverse = 0; f->first_inverse < 2 * k->n_layers; f->first_inverse += f->workers) {
             const int left = 2 * k->n_layers - f->first_inverse;
             run(f, inverse_task, left < f->workers ? left : f->workers);
@@ -624,14 +634,17 @@ ae_status train_kfac_step(ae_context *context, ae_trainer *t, const pass *p, int
     for (int64_t row = 0; row < f.s; row++)
         f.weight += t->row_weight[row];
     run(&f, gradient_task, k->n_panel_tasks);
-    run(&f, root_task, n_blocks(f.s));
+    f.rooted = f.weight > 0 && k->steps % FACTOR_STEPS == 0 ? f.s : f.model;
+    run(&f, root_task, n_blocks(f.rooted));
     AE_TRY(learn_curvature(context, t, &f, stop, stop_argument));
     if (k->damping == 0.0)
         goto cleanup;
     run(&f, k->parts ? units_by_parts_task : units_task, k->n_product_tasks);
     run(&f, k->parts ? inputs_by_parts_task : inputs_task, k->n_product_tasks);
     AE_TRY(train_ask(context, t, stop, stop_argument));
-    run(&f, along_task, n_blocks(f.model));
+    along(&f, false);
+    if (f.along_last)
+        along(&f, true);
     run(&f, dots_task, k->n_panel_tasks);
     for (int64_t i = 0; i < k->n_panel_tasks; i++)
         for (int j = 0; j < DOTS; j++)

@@ -39,6 +39,7 @@ struct ae_kfac {
     ae_arena memory;
     kfac_layer *layers;
     int n_layers;
+    int *by_size; /* [2 * n_layers]: 2 * layer + side of each factor, the largest first */
     kfac_task *factor_tasks, *product_tasks, *panel_tasks; /* tiles of averages; blocks of rows by panel; panels */
     int64_t n_factor_tasks, n_product_tasks, n_panel_tasks;
     double *dots;          /* [panel task][DOTS] */

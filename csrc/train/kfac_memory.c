@@ -125,11 +125,24 @@ static int64_t place_parts(ae_kfac *k, ae_bf16 *base) {
     return n;
 }
 
+static void order_by_size(ae_kfac *k) {
+    for (int i = 0; i < 2 * k->n_layers; i++) {
+        int at = i;
+        for (; at > 0; at--) {
+            const int before = k->by_size[at - 1];
+            if (k->layers[before / 2].factor[before % 2].size >= k->layers[i / 2].factor[i % 2].size)
+                break;
+            k->by_size[at] = before;
+        }
+        k->by_size[at] = i;
+    }
+}
+
 static ae_status reserve_memory(ae_context *context, ae_trainer *t, ae_kfac *k) {
     const size_t real = t->net->real_size, workers = (size_t)ae_pool_size(t->pool);
     ae_status status = AE_OK;
     int64_t widest = 0;
-    size_t offset, state_end = 0, dots, roots, along, normal, tiles, scratch, weighted, tasks, parts;
+    size_t offset, state_end = 0, dots, roots, along, normal, tiles, scratch, weighted, tasks, parts, by_size;
     void *block;
     AE_TRY(ae_alloc(context, &block, (size_t)k->n_layers * LAYER_PARTS, sizeof offset));
     size_t *const offsets = block;
@@ -168,6 +181,8 @@ static ae_status reserve_memory(ae_context *context, ae_trainer *t, ae_kfac *k) 
     if (status == AE_OK)
         status = ae_arena_reserve(&k->memory, context, (size_t)place_parts(k, NULL), sizeof(ae_bf16), &parts);
     if (status == AE_OK)
+        status = ae_arena_reserve(&k->memory, context, 2 * (size_t)k->n_layers, sizeof *k->by_size, &by_size);
+    if (status == AE_OK)
         status = ae_arena_commit(&k->memory, context);
     for (int i = 0; i < k->n_layers * LAYER_PARTS && status == AE_OK; i++)
         *part_place(&k->layers[i % k->n_layers], i / k->n_layers) = ae_arena_at(&k->memory, offsets[i]);
@@ -177,6 +192,8 @@ static ae_status reserve_memory(ae_context *context, ae_trainer *t, ae_kfac *k) 
     k->state = k->memory.base;
     k->state_reals = state_end / real;
     k->real_size = real;
+    k->by_size = ae_arena_at(&k->memory, by_size);
+    order_by_size(k);
     k->dots = ae_arena_at(&k->memory, dots);
     k->roots = ae_arena_at(&k->memory, roots);
     k->along = ae_arena_at(&k->memory, along);
