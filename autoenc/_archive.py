@@ -6,6 +6,7 @@ Written whole or not at all, read without running anything: see ``docs/files.md`
 import contextlib
 import json
 import math
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -29,6 +30,7 @@ DTYPES = {
     "F64": "float64",
 }
 _CODES = {name: code for code, name in DTYPES.items()}
+CHECKSUMS = "autoenc_crc32"  # in the metadata, as JSON: of the configuration (by the name ""), and of each array
 WIDEST_TEXT = 2**16  # characters an entry of an array of strings may have beyond its longest
 
 
@@ -64,7 +66,9 @@ def write(path: Any, key: str, configuration: Mapping[str, Any], tensors: Mappin
 
     safetensors itself would do so by a file with a name of its own, which a kill leaves behind for ever.
     """
-    header: dict[str, Any] = {"__metadata__": {key: dumped(configuration)}}
+    configured = dumped(configuration)
+    sums = {"": f"{zlib.crc32(configured.encode()):08x}", **{name: checksum(array) for name, array in tensors.items()}}
+    header: dict[str, Any] = {"__metadata__": {key: configured, CHECKSUMS: dumped(sums)}}
     arrays = sorted(tensors.items(), key=lambda item: (-item[1].itemsize, item[0]))  # so each begins at its alignment
     end = 0
     for name, array in arrays:
@@ -75,7 +79,18 @@ def write(path: Any, key: str, configuration: Mapping[str, Any], tensors: Mappin
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for _, array in arrays:
-            file.write(array.astype(array.dtype.newbyteorder("<"), order="C", copy=False).data)
+            file.write(_stored(array))
+
+
+def _stored(array: NDArray[Any]) -> memoryview:
+    """The bytes of an array as the file has them."""
+    return array.astype(array.dtype.newbyteorder("<"), order="C", copy=False).data
+
+
+def checksum(array: NDArray[Any]) -> str:
+    """CRC-32 of type, shape and bytes, in 8 hexadecimal digits."""
+    header = f"{array.dtype.name} {array.shape}".encode()
+    return f"{zlib.crc32(_stored(array), zlib.crc32(header)):08x}"
 
 
 class Writer:
@@ -344,6 +359,41 @@ def named(name: str, what: str, *, written: bool = True) -> Iterator[None]:
         raise ValueError(f"{failed}: {type(error).__name__}: {error}") from error
 
 
+class _Checked:
+    """An open file, each array of which is compared with its checksum as it is read."""
+
+    def __init__(self, file: Any, sums: Mapping[str, Any]) -> None:
+        self._file = file
+        self._sums = sums
+
+    def get_slice(self, name: str) -> Any:
+        return self._file.get_slice(name)
+
+    def get_tensor(self, name: str) -> NDArray[Any]:
+        array = np.asarray(self._file.get_tensor(name))
+        _compare(f"the array {name!r}", checksum(array), self._sums[name])
+        return array
+
+
+def _compare(what: str, found: str, noted: Any) -> None:
+    if found != noted:
+        raise Damaged(
+            f"{what} has changed since it was written: its checksum is {found}, noted is {noted!r} (whoever changes "
+            f"a file on purpose leaves {CHECKSUMS!r} out)"
+        )
+
+
+def _with_checksums(file: Any, text: str, noted: str | None) -> Any:
+    """The file, whose configuration is `text`; files of other writers may have no checksums."""
+    if noted is None:
+        return file
+    sums = parse(noted)
+    if not isinstance(sums, dict) or set(sums) != {"", *file.keys()}:
+        raise Damaged("its checksums are not those of its arrays")
+    _compare("the configuration", f"{zlib.crc32(text.encode()):08x}", sums[""])
+    return _Checked(file, sums)
+
+
 @contextlib.contextmanager
 def opened(path: Any, key: str, what: str) -> Iterator[tuple[Any, list[str], dict[str, Any]]]:
     """The file, the names of its arrays and its configuration; errors as of `named`."""
@@ -351,13 +401,15 @@ def opened(path: Any, key: str, what: str) -> Iterator[tuple[Any, list[str], dic
     safetensors = installed()
     refuse_others(name)
     with named(name, what), safetensors.safe_open(name, framework="numpy") as file:
-        text = (file.metadata() or {}).get(key)
+        metadata = file.metadata() or {}
+        text = metadata.get(key)
         if text is None:
             raise Damaged(f"it has no configuration {key!r}, as {what} has")
+        checked = _with_checksums(file, text, metadata.get(CHECKSUMS))
         configuration = parse(text)
         if not isinstance(configuration, dict):
             raise Damaged("the configuration is not an object")
-        yield file, list(file.keys()), configuration
+        yield checked, list(file.keys()), configuration
 
 
 def check_format(configuration: Mapping[str, Any], known: int, what: str) -> None:

@@ -88,7 +88,9 @@ def add_commands(commands: Any) -> None:
         help="scale columns first, to mean 0 and deviation 1, or to 0 to 1. The model keeps how: the other commands, "
         "and exported models, take and give rows in their own units (default: %(default)s)",
     )
-    parser.add_argument("--n-components", type=int, metavar="N", help="width of the code")
+    parser.add_argument(
+        "--n-components", type=int, metavar="N", help="width of the code (of HashingAutoencoder: n_bits)"
+    )
     parser.add_argument(
         "--param",
         action="append",

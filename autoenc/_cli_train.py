@@ -22,13 +22,10 @@ def _parameters(chosen: argparse.Namespace, cls: Any) -> dict[str, Any]:
     from autoenc import _cli_values
 
     known = cls._get_param_names()
+    width = "n_bits" if "n_bits" in known else "n_components"
     out: dict[str, Any] = {}
-    for name, value in (
-        ("random_state", chosen.seed),
-        ("n_components", chosen.n_components),
-        ("n_jobs", chosen.n_jobs),
-    ):
-        if value is not None and (name in known or name == "n_components"):
+    for name, value in (("random_state", chosen.seed), (width, chosen.n_components), ("n_jobs", chosen.n_jobs)):
+        if value is not None and (name in known or name == width):
             out[name] = value
     for text in chosen.param:
         name, sign, value = text.partition("=")

@@ -158,9 +158,9 @@ def precompiled_intrinsics(cc: list[str], flags: list[str], out: Path) -> list[s
 
 
 def compile_jobs(
-    sources: list[Path], out: Path, machine: str, flags: list[str], blas: list[str], without_avx512: bool
+    sources: list[Path], out: Path, machine: str, flags: list[str], blas: list[str], without_avx512: bool, fma: bool
 ) -> list[tuple[list[str], Path, Path]]:
-    """(flags, source, object) for every object that the sources become."""
+    """(flags, source, object) for every object that the sources become. ``fma``: plain C has it as an instruction."""
     jobs = []
     for source in sources:
         stem = "_".join(source.relative_to(ROOT).with_suffix("").parts)
@@ -184,11 +184,19 @@ def compile_jobs(
                         size = ["-Os"]
                     if any(flag.startswith("-fsanitize") for flag in flags):  # nobody ships these
                         size = []
-                    jobs.append(([*flags, *define, *ISA_FLAGS[isa], *size], source, out / f"{stem}.f{bits}_{isa}.o"))
+                    own, tag = (["-mfma"], ".fma") if fma and isa == "ref" else ([], "")
+                    target = out / f"{stem}.f{bits}_{isa}{tag}.o"
+                    jobs.append(([*flags, *define, *ISA_FLAGS[isa], *size, *own], source, target))
         else:
             # Above math these plan, list and call: loops that cost time are in sources with variants.
-            plain = source.parent.name in CORE_FLOORS[2:] and not any(flag.startswith("-fsanitize") for flag in flags)
-            chosen = [*flags, "-O2" if source.stem in ONCE_A_BLOCK else "-Os"] if plain else flags
+            floor, size = source.parent.name, []
+            if floor in CORE_FLOORS[2:]:
+                size = ["-O2" if source.stem in ONCE_A_BLOCK else "-Os"]
+            elif floor == "base" and source.stem != "permutation":  # of which only that has loops over rows
+                size = ["-O2"]
+            if any(flag.startswith("-fsanitize") for flag in flags):
+                size = []
+            chosen = [*flags, *size]
             if without_avx512 and LISTS_ISAS.search(source.read_text(encoding="utf-8")):
                 jobs.append(([*chosen, WITHOUT_AVX512], source, out / f"{stem}.without_avx512.o"))
             else:
@@ -205,11 +213,12 @@ def compile_all(
     machine: str | None = None,
     blas: list[str] | None = None,
     without_avx512: bool = False,
+    fma: bool = False,
     jobs: int | None = None,
 ) -> list[Path]:
     """Compiles in parallel what is older than its source or any header; returns the objects. Raises SystemExit with the
     compiler's message on failure. ``out`` is specific to the flags, but for those of BLAS and of instruction sets."""
-    work = compile_jobs(sources, out, machine or platform.machine(), flags, blas or [], without_avx512)
+    work = compile_jobs(sources, out, machine or platform.machine(), flags, blas or [], without_avx512, fma)
     if is_clang(cc):  # which warns of what it does not know
         work = [([flag for flag in own if not flag.startswith("-fno-align")], *rest) for own, *rest in work]
     out.mkdir(parents=True, exist_ok=True)
@@ -261,22 +270,29 @@ def build_programs(kind: str, arguments: argparse.Namespace) -> list[Path]:
     windows = is_for_windows(cc)
     flags = [*compile_flags(cc), *sanitize_flags(arguments.sanitize)]
     without_avx512 = arguments.without_avx512 or (arguments.native and lacks_avx512())
+    # Plain C calls fma() otherwise, in which tests spend most of their time; the bits are the same. Other objects are
+    # those of the wheel. On Windows the core has an fma() of its own, which is to be tested.
+    fma = kind == "test" and arguments.native and not windows and "fma" in cpu_features() and "avx2" in isas_of(machine)
     if arguments.werror:
         flags += warning_flags(cc)
-    if arguments.native and "fma" in cpu_features():
-        # Plain C calls fma() otherwise, in which its tests spend most of their time. The bits are the same.
-        flags.append("-mfma")
     tag = hashlib.sha256(repr((cc, flags, machine)).encode()).hexdigest()[:12]
     out = ROOT / "build" / f"c-{tag}"
 
     def compiled(sources: list[Path], chosen: list[str]) -> list[Path]:
         return compile_all(
-            sources, out, cc=cc, flags=chosen, machine=machine, blas=blas_compile, without_avx512=without_avx512
+            sources,
+            out,
+            cc=cc,
+            flags=chosen,
+            machine=machine,
+            blas=blas_compile,
+            without_avx512=without_avx512,
+            fma=fma,
         )
 
     objects = compiled(core_sources(tuple(arguments.floors)), flags)
     folder = ROOT / "tests" / "c" if kind == "test" else CSRC / "bench"
-    flags = [*flags, f"-I{folder}"]
+    flags = [*flags, f"-I{folder}", *(["-mfma"] if fma else [])]
     sources = sorted(folder.glob("*.c"))
     programs = [p for p in sources if p.stem.startswith(kind + "_")]
     shared = [p for p in sources if p not in programs]
@@ -356,7 +372,7 @@ def main() -> int:
     parser.add_argument(
         "--native",
         action="store_true",
-        help="for this machine: only instruction sets that it has, and fma() as an instruction",
+        help="for this machine: only instruction sets that it has, and tests with fma() as an instruction",
     )
     parser.add_argument("--without-avx512", action="store_true", help="leave AVX-512 out")
     parser.add_argument(

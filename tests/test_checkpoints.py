@@ -1,6 +1,7 @@
 """Checkpoints: a fit that was killed ends to the bit as one that was not."""
 
 import inspect
+import json
 import os
 import pickle
 import signal
@@ -29,6 +30,7 @@ from autoenc import (
     SparseAutoencoder,
     VariationalAutoencoder,
     VectorQuantizedAutoencoder,
+    _archive,
     _checkpoint,
     _core,
     _training,
@@ -324,6 +326,17 @@ def test_a_damaged_file_is_refused(tmp_path):
     model, path = FITS["lbfgs"][0], tmp_path / "fit.checkpoint"
     assert not killed(model, path, 3, checkpoint_every=1)
     whole = path.read_bytes()
+    changed = bytearray(whole)
+    changed[-9] ^= 1
+    path.write_bytes(changed)
+    with pytest.raises(ValueError, match="has changed since it was written"):
+        clone(model).fit(X, checkpoint=path, resume=True)
+    # What the other checks find, without the sum that finds everything.
+    size = int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8 : 8 + size])
+    del header["__metadata__"][_archive.CHECKSUMS]
+    text = json.dumps(header).encode()
+    whole = len(text).to_bytes(8, "little") + text + whole[8 + size :]
     rng = np.random.default_rng(0)
     size = int.from_bytes(whole[:8], "little")
     for n in (0, 9, size, len(whole) - 1):

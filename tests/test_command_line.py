@@ -74,6 +74,15 @@ def test_train_and_apply(reader, csv, tmp_path, capsys):
     assert (found["rows"], found["written"]) == (60, 30)
 
 
+def test_the_width_of_a_code_of_bits(csv, tmp_path, capsys):
+    model = tmp_path / "model.safetensors"
+    kind = ["--estimator", "HashingAutoencoder", "--n-components", "5"]
+    quick = ["--param", "max_iter=2", "--param", "hidden_layer_sizes=(6,)"]
+    done = answer(capsys, "train", csv, "-o", model, "--ignore", "kind", *kind, *quick)
+    assert done["estimator"] == "HashingAutoencoder"
+    assert autoenc.load(model).n_bits == 5
+
+
 def test_standard_output_is_the_table(model, csv, capsys):
     capsys.readouterr()
     assert call("reconstruct", model, csv, "--quiet") == 0

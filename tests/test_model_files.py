@@ -349,6 +349,15 @@ def test_any_reader_of_safetensors_knows_the_arrays(tmp_path):
     _archive.write(tmp_path / "a", "key", {"text": 'ü "<\u2028'}, arrays)
     header, _ = parts(tmp_path / "a")
     assert json.loads(header["__metadata__"]["key"]) == {"text": 'ü "<\u2028'}
+    noted = json.loads(header["__metadata__"][_archive.CHECKSUMS])
+    assert set(noted) == {"", *arrays}
+    assert {name: noted[name] for name in ("", "bytes", "none", "one")} == {
+        "": "b247a918",
+        "bytes": "b65f9227",
+        "none": "b86c083a",
+        "one": "2e35300c",
+    }
+    assert _archive.checksum(arrays["columns"].astype(">f8")) == noted["columns"]
     found = safetensors.numpy.load_file(tmp_path / "a")
     assert set(found) == set(arrays)
     for name, array in arrays.items():
@@ -581,6 +590,7 @@ def test_a_hostile_container_is_refused(models, path):
         refused()
     path.write_bytes(struct.pack("<Q", 2**63) + whole[8:])
     refused()
+    del header["__metadata__"][_archive.CHECKSUMS]  # which would be the first to show it
     for change in (
         {"shape": [2**40, 2**40]},
         {"dtype": "F64"},
@@ -599,6 +609,56 @@ def test_a_hostile_container_is_refused(models, path):
     refused("every weight must be finite")
 
 
+def test_a_changed_byte_is_refused(models, path):
+    """A weight whose byte has changed is a number like any other."""
+    models("plain").save(path)
+    whole = path.read_bytes()
+    header, data = parts(path)
+    begin = len(whole) - len(data)
+
+    def refused(what):
+        for load in (autoenc.load, autoenc.load_predictor):
+            with pytest.raises(
+                ValueError, match=f"{path}.*{what} has changed since .* its checksum is [0-9a-f]{{8}}, noted"
+            ):
+                load(path)
+
+    for name in ("coefs_.0", "intercepts_.3"):
+        changed = bytearray(whole)
+        changed[begin + header[name]["data_offsets"][1] - 1] ^= 1
+        path.write_bytes(changed)
+        refused(f"the array '{name}'")
+    changed = bytearray(whole)
+    changed[whole.index(b'max_iter\\":') + 11] ^= 1
+    path.write_bytes(changed)
+    refused("the configuration")
+    put(path, {**header, "coefs_.0": {**header["coefs_.0"], "dtype": "I32"}}, data)
+    with pytest.raises(ValueError, match="cannot be read"):
+        autoenc.load(path)
+    for noted, message in (
+        ('{"": "00000000"}', "not those of its arrays"),
+        ("[]", "not those of"),
+        ("x", "is not JSON"),
+    ):
+        put(path, {**header, "__metadata__": {**header["__metadata__"], _archive.CHECKSUMS: noted}}, data)
+        with pytest.raises(ValueError, match=message):
+            autoenc.load(path)
+    path.write_bytes(whole)
+    autoenc.load(path)
+
+
+@pytest.mark.parametrize("kind", ["plain", "top-k", "detector", "classes"])
+def test_other_writers_may_keep_the_checksums_or_leave_them_out(kind, models, path):
+    """safetensors puts arrays in an order of its own."""
+    model = models(kind)
+    model.save(path)
+    header, _ = parts(path)
+    metadata = header["__metadata__"]
+    for kept in (metadata, {"autoenc": metadata["autoenc"]}):
+        safetensors.numpy.save_file(safetensors.numpy.load_file(path), path, metadata=kept)
+        assert_equal(answers(model, kind), answers(autoenc.load(path), kind))
+
+
 FUZZ = """
 import json, random, resource, struct, sys
 import numpy as np
@@ -607,7 +667,15 @@ from pathlib import Path
 
 folder, seed, n = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 rng = random.Random(seed)
-files = [file.read_bytes() for file in sorted(folder.glob("*.safetensors"))]
+def without_checksums(raw):  # which would find all of it
+    size = struct.unpack("<Q", raw[:8])[0]
+    header = json.loads(raw[8 : 8 + size])
+    del header["__metadata__"]["autoenc_crc32"]
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + raw[8 + size :]
+
+whole = [file.read_bytes() for file in sorted(folder.glob("*.safetensors"))]
+files = [*map(without_checksums, whole)] * 9 + whole
 X = np.random.default_rng(0).random((5, 6)).astype(np.float32)
 for file in sorted(folder.glob("*.safetensors")):
     autoenc.load(file)  # everything that is imported late is, before the limit

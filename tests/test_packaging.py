@@ -88,7 +88,8 @@ def test_the_readme_states_the_figures_of_the_results(checkout):
     stated = []
     table = re.search(r"^\| network, batch \|.*\n\|[-|]+\n((?:\|.*\n)+)", readme, re.MULTILINE)[1]
     networks = ("small-32", "small-256", "shallow", "vae", "deep", "deep-1024", "topk", "multvae")
-    peers = ("ours", "ours-high", "ours-bf16", "jax", "torch", "torch-compile", "torch-bf16", "sklearn")
+    theirs = ("jax", "torch", "torch-compile", "torch-bf16", "torch-bf16-compile", "sklearn")
+    peers = ("ours", "ours-high", "ours-bf16", *theirs)
     for row, network in zip(table.splitlines(), networks, strict=True):
         measured = figures(results, network + ": ")
         written = [cell.strip() for cell in row.strip("|").split("|")[1:]]

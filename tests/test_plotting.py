@@ -383,6 +383,17 @@ def test_contributions_below_zero_are_seen():
         assert shades.min() >= 0 and shades.max() == 1
 
 
+def test_of_long_names_both_ends_are_seen():
+    names = ["amount of " * 12 + end for end in ("first", "second", "third")]
+    display = FeatureContributionDisplay([3.0, 2.0, 1.0], feature_names=names).plot(Figure().subplots())
+    shown = [label.get_text() for label in display.ax_.get_yticklabels()]
+    rows = np.random.default_rng(0).random((4, 3))
+    table = ReconstructionDisplay.from_predictions(rows, rows + 0.1, feature_names=names, ax=Figure().subplots())
+    for labels in (shown, [label.get_text() for label in table.ax_.get_yticklabels()]):
+        assert [label.split()[-1] for label in labels] == ["first", "second", "third"]
+        assert all(len(label) == 64 and label.startswith("amount of") for label in labels)
+
+
 def test_network(iris, pipeline):
     display = NetworkDisplay.from_estimator(pipeline, iris.iloc[[0]], ax=axes())
     network, row = pipeline[-1], pipeline[0].transform(iris)[:1]

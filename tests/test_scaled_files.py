@@ -249,7 +249,7 @@ def changed(path, change):
     header = json.loads(raw[8 : 8 + n])
     configuration = json.loads(header["__metadata__"]["autoenc"])
     change(configuration)
-    header["__metadata__"]["autoenc"] = json.dumps(configuration)
+    header["__metadata__"] = {"autoenc": json.dumps(configuration)}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     other = path.with_name("changed")

@@ -171,6 +171,14 @@ def plain(text: Any) -> str:
     return str(text).replace("$", r"\$")
 
 
+MOST_LETTERS = 64  # of a name beside the axes: more would leave no room for them
+
+
+def short(name: str) -> str:
+    """A long name without its middle: its ends tell it from others."""
+    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 25]}\N{HORIZONTAL ELLIPSIS}{name[-24:]}"
+
+
 def width_of(names: Sequence[str]) -> float:
     """Inches that the longest of some names takes beside the axes, at the usual size of ticks, at most six."""
     return min(0.085 * max((len(name) for name in names), default=0), 6.0)

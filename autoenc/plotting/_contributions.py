@@ -20,6 +20,7 @@ from autoenc.plotting._common import (
     names_of,
     place,
     plain,
+    short,
     styled,
     tidy,
     width_of,
@@ -229,7 +230,7 @@ class FeatureContributionDisplay(Display):
         from matplotlib import collections, patches
 
         d = len(terms)
-        names = names_of(None, d, self.feature_names)
+        names = [short(name) for name in names_of(None, d, self.feature_names)]
         order = np.argsort(-terms, kind="stable")
         shown = order if d <= most + 1 else order[:most]
         labels = [names[i] if self.values is None else f"{names[i]} = {self.values[i]:.4g}" for i in shown]

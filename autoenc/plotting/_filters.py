@@ -18,6 +18,7 @@ from autoenc.plotting._common import (
     names_of,
     plain,
     require_matplotlib,
+    short,
     styled,
 )
 
@@ -225,7 +226,7 @@ class FilterDisplay(Display):
         ax.figure.colorbar(self.image_, ax=ax, label="weight")
         names = self.feature_names if self.feature_names is not None else [f"x{i}" for i in range(d)]
         shown = range(d) if d <= 40 else np.linspace(0, d - 1, 40).astype(int)
-        ax.set_yticks(list(shown), [plain(names[i]) for i in shown])
+        ax.set_yticks(list(shown), [plain(short(str(names[i]))) for i in shown])
         numbers = np.arange(n) if self.unit_numbers is None else np.asarray(self.unit_numbers)
         shown = range(n) if n <= 24 else np.linspace(0, n - 1, 24).astype(int)
         ax.set_xticks(list(shown), [str(numbers[i]) for i in shown])

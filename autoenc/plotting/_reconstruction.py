@@ -21,6 +21,7 @@ from autoenc.plotting._common import (
     names_of,
     place,
     plain,
+    short,
     spread_rows,
     styled,
     tidy,
@@ -243,7 +244,7 @@ class ReconstructionDisplay(Display):
             self._plot_images(ax, tables, shape, cmap, vmin, vmax, image_kwargs)
         else:
             shown = min(d, check_count("max_features", max_features))
-            beside = max(2.0, 0.2 + width_of([str(name) for name in self.feature_names or ()]))
+            beside = max(2.0, 0.2 + width_of([short(str(name)) for name in self.feature_names or ()]))
             ax = axes_for(ax, type(self).__name__, (min(1.1 * n + beside, 14.0), 0.3 * shown + 1.2))
             self._plot_table(ax, tables, shown, line_kwargs)
         self._keep(ax)
@@ -269,7 +270,7 @@ class ReconstructionDisplay(Display):
         scaled = (stack - low) / span
         off = np.nansum(np.abs(scaled[1:] - scaled[0]), axis=(0, 1))
         chosen = np.sort(np.argsort(-off, kind="stable")[:n_shown])
-        names = [str(name) for name in self.feature_names or [f"x{i}" for i in range(d)]]
+        names = [short(str(name)) for name in self.feature_names or [f"x{i}" for i in range(d)]]
         y = np.arange(len(chosen))
         x = np.arange(n)[:, np.newaxis] + 0.1 + 0.8 * scaled[:, :, chosen]
         for j in range(n):

@@ -59,7 +59,7 @@ static inline void ae_data_prefetch(const ae_data *data, int64_t index) {
     for (int64_t at = 0; !data->sparse && at < bytes && at < most; at += AE_ALIGNMENT)
         __builtin_prefetch(row + at, 0, 2);
     /* Rows begin anywhere in a line, so that the last one may be left over. */
-    if (!data->sparse && bytes > 0)
+    if (!data->sparse && bytes > 0 && bytes <= most)
         __builtin_prefetch(row + bytes - 1, 0, 2);
 }
 

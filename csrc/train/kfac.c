@@ -18,7 +18,7 @@
 #define FIRST_DAMPING 10.0        /* of the mean curvature of a weight */
 #define LEAST_DAMPING 0.05        /* likewise; without it the damping falls until steps fit single minibatches */
 #define MOST_TRIES 8              /* inversions, each with four times the damping, before giving up */
-#define ROWS_OF_BLOCK 64          /* of the derivatives along directions */
+#define ROWS_OF_BLOCK 64 /* of the roots, of the way back from draws, and of derivatives along steps of narrow layers */
 #define ROWS_AT_ONCE 512
 
 /* ---- curvature ---- */
@@ -357,8 +357,8 @@ static void inputs_task(void *argument, int64_t index, int worker) {
     multiply(f, index, worker, l->rows, inputs->inverse, inputs->size, l->product, l->rows, l->direction);
 }
 
-/* x V + x' W of a panel, for the rows of the model, where V is a change of W and x' the derivative of x; of the first layer x V. */
-static void along_panel(const kfac_phase *f, int64_t q, char *to) {
+/* x V + x' W of a panel, for rows row0 .. row1 - 1, where V is a change of W and x' the derivative of x; of the first layer x V. */
+static void along_panel(const kfac_phase *f, int64_t q, int64_t row0, int64_t row1, char *to) {
     const ae_trainer *t = f->t;
     const kfac_layer *l = &f->k->layers[f->layer];
     const ae_value *in = &l->node->binding.in[0];
@@ -368,37 +368,44 @@ static void along_panel(const kfac_phase *f, int64_t q, char *to) {
     if (f->k->parts) {
         const ae_operands *o = &l->node->binding.operands;
         ae_bf16_gemm gemm = {ae_panels(l->inputs), o->step, f->k->parts, 1, 0};
-        const int64_t panel = q * gemm.terms * AE_BF16_BLOCK;
-        t->kernels->bf16_product(&gemm, f->model, o->in, ae_parts_at(f->last ? l->last_parts : l->direction_parts, panel),
-                                 start, bias, to);
+        const int64_t panel = q * gemm.terms * AE_BF16_BLOCK, rows = row0 * AE_PANEL;
+        t->kernels->bf16_product(&gemm, row1 - row0, ae_parts_at(o->in, rows),
+                                 ae_parts_at(f->last ? l->last_parts : l->direction_parts, panel), start, bias, to);
         if (f->layer > 0) {
             const ae_operands *before = &f->k->layers[f->layer - 1].node->binding.operands;
             gemm.a_step = before->step;
-            t->kernels->bf16_product(&gemm, f->model, before->delta, ae_parts_at(o->weight, panel), AE_START_C, NULL, to);
+            t->kernels->bf16_product(&gemm, row1 - row0, ae_parts_at(before->delta, rows), ae_parts_at(o->weight, panel),
+                                     AE_START_C, NULL, to);
         }
         return;
     }
     const int columns = ae_panel_columns(l->units, q);
     const ae_gemm gemm = product(l->inputs, in->stride);
-    t->kernels->gemm_rows(&gemm, f->model, columns, in->data, change, start, bias, to);
+    t->kernels->gemm_rows(&gemm, row1 - row0, columns, at(t, in->data, row0 * AE_PANEL), change, start, bias, to);
     if (f->layer > 0)
-        t->kernels->gemm_rows(&gemm, f->model, columns, in->gradient,
+        t->kernels->gemm_rows(&gemm, row1 - row0, columns, at(t, in->gradient, row0 * AE_PANEL),
                               at(t, l->node->binding.parameter[0], q * l->inputs * AE_PANEL), AE_START_C, NULL, to);
 }
 
+static int64_t along_blocks(const kfac_phase *f) { return f->k->layers[f->layer].panels < f->workers ? n_blocks(f->model) : 1; }
+
 /* A panel of the derivatives of a layer's values along a change of the parameters, where gradients lie otherwise; those of the prediction
- * times the roots. */
-static void along_task(void *argument, int64_t q, int worker) {
+ * times the roots. All rows of the model, or a block of them. */
+static void along_task(void *argument, int64_t index, int worker) {
     const kfac_phase *f = argument;
     const ae_trainer *t = f->t;
     const kfac_layer *l = &f->k->layers[f->layer];
     const ae_value *out = &l->node->binding.out;
+    const ae_operands *o = &l->node->binding.operands;
     const ae_activation activation = (ae_activation)l->node->desc.activation;
-    const int64_t place = q * out->stride, roots = q * f->k->sampled * AE_PANEL, reals = f->model * AE_PANEL;
+    const int64_t q = index % l->panels, height = along_blocks(f) > 1 ? ROWS_OF_BLOCK : f->model;
+    const int64_t row0 = index / l->panels * height, row1 = row0 + height < f->model ? row0 + height : f->model;
+    const int64_t place = q * out->stride + row0 * AE_PANEL, roots = (q * f->k->sampled + row0) * AE_PANEL,
+                  reals = (row1 - row0) * AE_PANEL;
     const char *slope = l->node->binding.cache;
     char *to = at(t, out->gradient, place);
     lap p = lap_begin(t, worker);
-    along_panel(f, q, to);
+    along_panel(f, q, row0, row1, to);
     if (activation != AE_IDENTITY)
         t->kernels->activation_backward(activation, reals, at(t, out->data, place), slope ? at(t, slope, place) : NULL, to);
     if (f->layer + 1 == f->k->n_layers) {
@@ -406,7 +413,7 @@ static void along_task(void *argument, int64_t q, int worker) {
         if (!f->last)
             memcpy(at(t, f->k->along, roots), to, (size_t)reals * t->net->real_size);
     } else if (f->k->parts) {
-        pack_rows(f, f->model, to, ae_parts_at(l->node->binding.operands.delta, q * l->node->binding.operands.step), nothing);
+        pack_rows(f, row1 - row0, to, ae_parts_at(o->delta, q * o->step + row0 * AE_PANEL), nothing);
     }
     lap_end(&p, PROFILE_DIRECTION, 0);
 }
@@ -415,7 +422,7 @@ static void along_task(void *argument, int64_t q, int worker) {
 static void along(kfac_phase *f, bool last) {
     f->last = last;
     for (f->layer = 0; f->layer < f->k->n_layers; f->layer++)
-        run(f, along_task, f->k->layers[f->layer].panels);
+        run(f, along_task, f->k->layers[f->layer].panels * along_blocks(f));
 }
 
 static void dots_task(void *argument, int64_t index, int worker) {
@@ -537,7 +544,7 @@ static ae_status learn_curvature(ae_context *context, ae_trainer *t, kfac_phase 
     if (k->steps % INVERSE_STEPS == 0 || k->steps < FIRST_INVERSES) {
         k->packed = false;
         f->root = sqrt(k->damping + f->l2);
-        /* Each may take long; asked between as many as run at once, which are of about one size. */
+        /* Each may take long; asked between as many as run at once, the largest first. */
         for (f->first_inverse = 0; f->first_inverse < 2 * k->n_layers; f->first_inverse += f->workers) {
             const int left = 2 * k->n_layers - f->first_inverse;
             run(f, inverse_task, left < f->workers ? left : f->workers);
