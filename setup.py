@@ -9,7 +9,6 @@ AUTOENC_WERROR     "1": all warnings, as errors
 AUTOENC_SYMBOLS    "1": names of functions and numbers of lines stay in the library, for profilers
 """
 
-import hashlib
 import importlib.util
 import os
 import platform
@@ -100,11 +99,9 @@ class BuildCore(build_ext):
             python_flags.append("-DMS_WIN64=")  # Python's headers find it out from Microsoft's compiler only
 
         def compile_into_cache(sources: list[Path], chosen: list[str]) -> list[str]:
-            tag = hashlib.sha256(repr((cc, chosen, machine)).encode()).hexdigest()[:12]
-            out = ROOT / "build" / f"c-{tag}"
             objects = build.compile_all(
                 sources,
-                out,
+                build.objects_folder(cc, chosen, machine),
                 cc=cc,
                 flags=chosen,
                 machine=machine,

@@ -67,7 +67,7 @@ def write(path: Any, key: str, configuration: Mapping[str, Any], tensors: Mappin
     safetensors itself would do so by a file with a name of its own, which a kill leaves behind for ever.
     """
     configured = dumped(configuration)
-    sums = {"": f"{zlib.crc32(configured.encode()):08x}", **{name: checksum(array) for name, array in tensors.items()}}
+    sums = {"": _crc(configured.encode()), **{name: checksum(array) for name, array in tensors.items()}}
     header: dict[str, Any] = {"__metadata__": {key: configured, CHECKSUMS: dumped(sums)}}
     arrays = sorted(tensors.items(), key=lambda item: (-item[1].itemsize, item[0]))  # so each begins at its alignment
     end = 0
@@ -87,10 +87,13 @@ def _stored(array: NDArray[Any]) -> memoryview:
     return array.astype(array.dtype.newbyteorder("<"), order="C", copy=False).data
 
 
+def _crc(data: bytes | memoryview, before: bytes = b"") -> str:
+    return f"{zlib.crc32(data, zlib.crc32(before)):08x}"
+
+
 def checksum(array: NDArray[Any]) -> str:
     """CRC-32 of type, shape and bytes, in 8 hexadecimal digits."""
-    header = f"{array.dtype.name} {array.shape}".encode()
-    return f"{zlib.crc32(_stored(array), zlib.crc32(header)):08x}"
+    return _crc(_stored(array), f"{array.dtype.name} {array.shape}".encode())
 
 
 class Writer:
@@ -390,7 +393,7 @@ def _with_checksums(file: Any, text: str, noted: str | None) -> Any:
     sums = parse(noted)
     if not isinstance(sums, dict) or set(sums) != {"", *file.keys()}:
         raise Damaged("its checksums are not those of its arrays")
-    _compare("the configuration", f"{zlib.crc32(text.encode()):08x}", sums[""])
+    _compare("the configuration", _crc(text.encode()), sums[""])
     return _Checked(file, sums)
 
 

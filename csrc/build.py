@@ -102,6 +102,11 @@ def lacks_avx512() -> bool:
     return bool(cpu_features()) and "avx512f" not in cpu_features()
 
 
+def objects_folder(cc: list[str], flags: list[str], machine: str) -> Path:
+    """Where objects of these flags lie, for the extension and the C tests alike."""
+    return ROOT / "build" / f"c-{hashlib.sha256(repr((cc, flags, machine)).encode()).hexdigest()[:12]}"
+
+
 def core_sources(floors: tuple[str, ...] = CORE_FLOORS) -> list[Path]:
     """All sources of the core, without the Python floor, or those of some floors."""
     return sorted(p for floor in floors for p in (CSRC / floor).glob("*.c"))
@@ -275,8 +280,7 @@ def build_programs(kind: str, arguments: argparse.Namespace) -> list[Path]:
     fma = kind == "test" and arguments.native and not windows and "fma" in cpu_features() and "avx2" in isas_of(machine)
     if arguments.werror:
         flags += warning_flags(cc)
-    tag = hashlib.sha256(repr((cc, flags, machine)).encode()).hexdigest()[:12]
-    out = ROOT / "build" / f"c-{tag}"
+    out = objects_folder(cc, flags, machine)
 
     def compiled(sources: list[Path], chosen: list[str]) -> list[Path]:
         return compile_all(

@@ -1,10 +1,13 @@
 """Fitted estimators of every kind, for the tests of model files and of the small files of earlier releases."""
 
 import inspect
+import json
+import struct
 import sys
 from pathlib import Path
 
 import numpy as np
+from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
@@ -178,6 +181,37 @@ def answers(model, name, methods=METHODS):
 
 
 # Format 2: scalers before an estimator. Rows are float64, which every release of scikit-learn scales to the same bits.
+def assert_equal(a, b):
+    """Learned attributes, recursively."""
+    assert type(a) is type(b)
+    if isinstance(a, np.ndarray):
+        assert a.dtype == b.dtype
+        assert_array_equal(a, b)
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_equal(a[key], b[key])
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b)
+        for one, other in zip(a, b, strict=True):
+            assert_equal(one, other)
+    elif hasattr(a, "__dict__") and not isinstance(a, type):
+        assert_equal(learned(a), learned(b))
+    else:
+        assert a == b or (a != a and b != b)
+
+
+def learned(model):
+    return {key: value for key, value in vars(model).items() if key not in ("_networks", "indicator_")}
+
+
+def parts(file):
+    """Header and data of a safetensors file."""
+    raw = file.read_bytes()
+    n = struct.unpack("<Q", raw[:8])[0]
+    return json.loads(raw[8 : 8 + n]), raw[8 + n :]
+
+
 ROWS = X.astype(np.float64)
 PIPELINES = {
     "standard": make_pipeline(StandardScaler(), Autoencoder(2, **SMALL)),
