@@ -153,15 +153,9 @@ static void copy_row(const char *restrict source, int64_t whole, int left, int64
             at[c / AE_PANEL * stride + c % AE_PANEL] = (real) * (const type *)(source + c * column_bytes); \
     }
 
-void AE_V(ae_row_gather)(ae_dtype dtype, const char *source, int64_t column_bytes, int64_t width, int64_t stride, int64_t row,
-                         real *panels) {
-    real *at = panels + row * AE_PANEL;
-    int64_t whole = width / AE_PANEL;
-    int left = (int)(width % AE_PANEL);
-    if (dtype == (AE_BITS == 32 ? AE_F32 : AE_F64) && column_bytes == (int64_t)sizeof(real)) {
-        copy_row(source, whole, left, stride, at);
-        return;
-    }
+static void gather_row(ae_dtype dtype, const char *source, int64_t column_bytes, int64_t width, int64_t stride, real *at) {
+    const int64_t whole = width / AE_PANEL;
+    const int left = (int)(width % AE_PANEL);
     if (dtype == AE_F32) {
         GATHER(any_f32)
     } else if (dtype == AE_F64) {
@@ -173,37 +167,43 @@ void AE_V(ae_row_gather)(ae_dtype dtype, const char *source, int64_t column_byte
         memset(at + whole * stride + left, 0, (size_t)(AE_PANEL - left) * sizeof(real));
 }
 
-#define SCATTER(type)                                                                                   \
-    if (column_bytes == (int64_t)sizeof(type)) {                                                        \
-        type *restrict to = (type *)destination;                                                        \
-        for (int64_t p = 0; p < whole; p++) {                                                           \
-            const real *restrict from = at + p * stride;                                                \
-            for (int c = 0; c < AE_PANEL; c++)                                                          \
-                to[p * AE_PANEL + c] = (type)from[c];                                                   \
-        }                                                                                               \
-        for (int c = 0; c < left; c++)                                                                  \
-            to[whole * AE_PANEL + c] = (type)at[whole * stride + c];                                    \
-    } else {                                                                                            \
-        for (int64_t c = 0; c < width; c++)                                                             \
-            *(type *)(destination + c * column_bytes) = (type)at[c / AE_PANEL * stride + c % AE_PANEL]; \
+void AE_V(ae_rows_gather)(const ae_rows *source, const uint64_t *index, int64_t n, int64_t width, int64_t stride, int64_t row,
+                          real *panels) {
+    const bool same = source->dtype == (AE_BITS == 32 ? AE_F32 : AE_F64) && source->column_bytes == (int64_t)sizeof(real);
+    for (int64_t i = 0; i < n; i++) {
+        const char *const from = source->base + (index ? (int64_t)index[i] : i) * source->row_bytes;
+        real *const at = panels + (row + i) * AE_PANEL;
+        if (same)
+            copy_row(from, width / AE_PANEL, (int)(width % AE_PANEL), stride, at);
+        else
+            gather_row(source->dtype, from, source->column_bytes, width, stride, at);
     }
+}
 
-void AE_V(ae_row_scatter)(ae_dtype dtype, const real *panels, int64_t width, int64_t stride, int64_t row, char *destination,
-                          int64_t column_bytes) {
-    const real *at = panels + row * AE_PANEL;
-    int64_t whole = width / AE_PANEL;
-    int left = (int)(width % AE_PANEL);
-    if (dtype == (AE_BITS == 32 ? AE_F32 : AE_F64) && column_bytes == (int64_t)sizeof(real)) {
-        for (int64_t p = 0; p < whole; p++, at += stride, destination += AE_PANEL * sizeof(real))
-            memcpy(destination, at, AE_PANEL * sizeof(real));
-        copy_pieces((const char *)at, left, destination);
-        return;
-    }
-    if (dtype == AE_F32) {
+#define SCATTER(type)                                                  \
+    for (int64_t p = 0; p < whole; p++)                                \
+        for (int c = 0; c < AE_PANEL; c++)                             \
+            ((type *)to)[p * AE_PANEL + c] = (type)at[p * stride + c]; \
+    for (int c = 0; c < left; c++)                                     \
+        ((type *)to)[whole * AE_PANEL + c] = (type)at[whole * stride + c];
+
+static void scatter_row(ae_dtype dtype, const real *restrict at, int64_t whole, int left, int64_t stride, char *restrict to) {
+    if (dtype == (AE_BITS == 32 ? AE_F32 : AE_F64)) {
+        for (int64_t p = 0; p < whole; p++, at += stride, to += AE_PANEL * sizeof(real))
+            memcpy(to, at, AE_PANEL * sizeof(real));
+        copy_pieces((const char *)at, left, to);
+    } else if (dtype == AE_F32) {
         SCATTER(any_f32)
     } else if (dtype == AE_F64) {
         SCATTER(any_f64)
     }
+}
+
+void AE_V(ae_rows_scatter)(ae_dtype dtype, const real *panels, int64_t width, int64_t stride, int64_t row, int64_t n,
+                           char *destination, int64_t row_bytes) {
+    for (int64_t i = 0; i < n; i++)
+        scatter_row(dtype, panels + (row + i) * AE_PANEL, width / AE_PANEL, (int)(width % AE_PANEL), stride,
+                    destination + i * row_bytes);
 }
 
 void AE_V(ae_row_gather_csr)(ae_dtype dtype, const char *values, int index_bits, const char *columns, int64_t count,

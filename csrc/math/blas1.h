@@ -6,6 +6,13 @@
 
 typedef enum ae_dtype { AE_F32 = 0, AE_F64, AE_U8 } ae_dtype;
 
+/* A dense matrix of the user's: element (r, c) at base + r * row_bytes + c * column_bytes, at any alignment, any strides. */
+typedef struct ae_rows {
+    ae_dtype dtype;
+    const char *base;
+    int64_t row_bytes, column_bytes;
+} ae_rows;
+
 #if defined(AE_BITS)
 #include "math/variant.h"
 
@@ -29,13 +36,13 @@ void AE_V(ae_project_rows)(int64_t rows, int64_t columns, int64_t row0, int64_t 
 /* True if all n are finite. */
 int AE_V(ae_all_finite)(int64_t n, const real *x);
 
-/* One row of the user's data into row `row` of a panel matrix: columns 0 .. width - 1 from source + c * column_bytes, at any
- * alignment, converted to real; padding of the last panel becomes zero. */
-void AE_V(ae_row_gather)(ae_dtype dtype, const char *source, int64_t column_bytes, int64_t width, int64_t stride, int64_t row,
-                         real *panels);
-/* The way back: row `row` to destination + c * column_bytes as f32 or f64. */
-void AE_V(ae_row_scatter)(ae_dtype dtype, const real *panels, int64_t width, int64_t stride, int64_t row, char *destination,
-                          int64_t column_bytes);
+/* Rows of the user's data into rows row .. row + n - 1 of a panel matrix, converted to real: rows index[0 .. n - 1] of the source,
+ * or its first n where index is NULL. Padding of the last panel becomes zero. */
+void AE_V(ae_rows_gather)(const ae_rows *source, const uint64_t *index, int64_t n, int64_t width, int64_t stride, int64_t row,
+                          real *panels);
+/* The way back: rows row .. row + n - 1 as f32 or f64, a row's columns next to each other, its start row_bytes behind the last. */
+void AE_V(ae_rows_scatter)(ae_dtype dtype, const real *panels, int64_t width, int64_t stride, int64_t row, int64_t n,
+                           char *destination, int64_t row_bytes);
 /* One CSR row: the listed columns, zero elsewhere. A column listed twice would add up, as in SciPy; what users bind has none
  * (ae_data_check refuses it). Indices are int32 (index_bits 32) or int64, in any order, checked to lie inside. */
 void AE_V(ae_row_gather_csr)(ae_dtype dtype, const char *values, int index_bits, const char *columns, int64_t count,

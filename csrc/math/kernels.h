@@ -34,10 +34,10 @@ typedef struct ae_kernels {
     void (*limit_column_norms)(int64_t rows, double limit, void *panel);
     void (*unit_rows)(int64_t rows, int64_t columns, int64_t row0, int64_t row1, void *w);
     void (*project_rows)(int64_t rows, int64_t columns, int64_t row0, int64_t row1, const void *w, void *g);
-    void (*row_gather)(ae_dtype dtype, const char *source, int64_t column_bytes, int64_t width, int64_t stride, int64_t row,
-                       void *panels);
-    void (*row_scatter)(ae_dtype dtype, const void *panels, int64_t width, int64_t stride, int64_t row, char *destination,
-                        int64_t column_bytes);
+    void (*rows_gather)(const ae_rows *source, const uint64_t *index, int64_t n, int64_t width, int64_t stride, int64_t row,
+                        void *panels);
+    void (*rows_scatter)(ae_dtype dtype, const void *panels, int64_t width, int64_t stride, int64_t row, int64_t n,
+                         char *destination, int64_t row_bytes);
     void (*row_gather_csr)(ae_dtype dtype, const char *values, int index_bits, const char *columns, int64_t count,
                            int64_t width, int64_t stride, int64_t row, void *panels);
     /* math/activation.h */

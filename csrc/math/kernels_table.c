@@ -56,14 +56,14 @@ static void project_rows(int64_t rows, int64_t columns, int64_t row0, int64_t ro
     AE_V(ae_project_rows)(rows, columns, row0, row1, w, g);
 }
 
-static void row_gather(ae_dtype dtype, const char *source, int64_t column_bytes, int64_t width, int64_t stride, int64_t row,
-                       void *panels) {
-    AE_V(ae_row_gather)(dtype, source, column_bytes, width, stride, row, panels);
+static void rows_gather(const ae_rows *source, const uint64_t *index, int64_t n, int64_t width, int64_t stride, int64_t row,
+                        void *panels) {
+    AE_V(ae_rows_gather)(source, index, n, width, stride, row, panels);
 }
 
-static void row_scatter(ae_dtype dtype, const void *panels, int64_t width, int64_t stride, int64_t row, char *destination,
-                        int64_t column_bytes) {
-    AE_V(ae_row_scatter)(dtype, panels, width, stride, row, destination, column_bytes);
+static void rows_scatter(ae_dtype dtype, const void *panels, int64_t width, int64_t stride, int64_t row, int64_t n,
+                         char *destination, int64_t row_bytes) {
+    AE_V(ae_rows_scatter)(dtype, panels, width, stride, row, n, destination, row_bytes);
 }
 
 static void row_gather_csr(ae_dtype dtype, const char *values, int index_bits, const char *columns, int64_t count,
@@ -123,8 +123,8 @@ const ae_kernels AE_V(ae_kernels) = {
     .limit_column_norms = limit_column_norms,
     .unit_rows = unit_rows,
     .project_rows = project_rows,
-    .row_gather = row_gather,
-    .row_scatter = row_scatter,
+    .rows_gather = rows_gather,
+    .rows_scatter = rows_scatter,
     .row_gather_csr = row_gather_csr,
     .activation_forward = activation_forward,
     .activation_backward = activation_backward,

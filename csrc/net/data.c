@@ -191,16 +191,20 @@ bool ae_data_are_finite(const ae_data *data, int bits, bool allow_nan, int64_t f
     return !found;
 }
 
-void ae_data_gather(const ae_data *data, const ae_kernels *kernels, int64_t index, int64_t stride, int64_t row, void *panels) {
+void ae_data_gather(const ae_data *data, const ae_kernels *kernels, int64_t first, const uint64_t *index, int64_t n,
+                    int64_t stride, int64_t row, void *panels) {
+    const int64_t size = value_size(data->dtype), index_size = data->index_bits / 8;
+    const ae_rows source = {data->dtype, data->base + first * data->row_bytes, data->row_bytes, data->column_bytes};
     if (!data->sparse) {
-        kernels->row_gather(data->dtype, data->base + index * data->row_bytes, data->column_bytes, data->columns, stride, row,
-                            panels);
+        kernels->rows_gather(&source, index, n, data->columns, stride, row, panels);
         return;
     }
-    int64_t from, to;
-    stored_range(data, index, &from, &to);
-    kernels->row_gather_csr(data->dtype, data->base + from * value_size(data->dtype), data->index_bits,
-                            data->column_index + from * (data->index_bits / 8), to - from, data->columns, stride, row, panels);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t from, to;
+        stored_range(data, first + (index ? (int64_t)index[i] : i), &from, &to);
+        kernels->row_gather_csr(data->dtype, data->base + from * size, data->index_bits, data->column_index + from * index_size,
+                                to - from, data->columns, stride, row + i, panels);
+    }
 }
 
 void ae_data_gather_pairs(const ae_data *data, int bits, int64_t index, int64_t row, const ae_pairs *pairs) {

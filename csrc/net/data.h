@@ -42,8 +42,10 @@ void ae_data_find_outside(const ae_data *data, double low, double high, bool all
  * value, passes where allow_nan. */
 bool ae_data_are_finite(const ae_data *data, int bits, bool allow_nan, int64_t first, int64_t n);
 
-/* Row `index` of the data into row `row` of a panel matrix of data->columns columns. */
-void ae_data_gather(const ae_data *data, const ae_kernels *kernels, int64_t index, int64_t stride, int64_t row, void *panels);
+/* Rows first + index[0 .. n - 1] of the data, or where index is NULL rows first .. first + n - 1, into rows row .. row + n - 1 of a
+ * panel matrix of data->columns columns. */
+void ae_data_gather(const ae_data *data, const ae_kernels *kernels, int64_t first, const uint64_t *index, int64_t n,
+                    int64_t stride, int64_t row, void *panels);
 
 /* Row `index` of CSR data as the pairs of row `row`, in reals of `bits`: as many as there is room for, and only columns that exist
  * (the data was checked when it was bound; what its owner makes of it meanwhile must not lead outside). */

@@ -9,6 +9,7 @@
  * their samples counted, that the values of a layer stay in the second-level cache. */
 #define BLOCK_ROWS 96 /* a multiple of every kernel's height */
 #define BLOCK_SAMPLES 192
+#define LONG_ROW 512 /* bytes; longer ones the processor asks for in time by itself */
 
 struct ae_predictor {
     ae_net *net;
@@ -135,21 +136,49 @@ typedef struct predict_phase {
     int64_t first;        /* row of task 0 */
     const bool *needed;   /* by node */
     int last;             /* the last of them */
+    int shows;            /* see node_that_shows */
     atomic_bool *refused; /* a block has found a value that is not allowed */
 } predict_phase;
 
+static bool takes_source(const predict_phase *phase, int node) {
+    return phase->needed[node] &&
+           (node == phase->call->from_node || (phase->predictor->net->nodes[node].ops->flags & AE_LAYER_SOURCE));
+}
+
 /* Rows `from` of the caller become rows at .. at + n - 1 of the plan. */
 static void gather(const predict_phase *phase, int64_t from, int64_t at, int64_t n) {
-    const ae_predictor *p = phase->predictor;
     const ae_predict_call *call = phase->call;
     for (int i = 0; i <= phase->last; i++) {
-        const ae_node *node = &p->net->nodes[i];
-        if (!phase->needed[i] || (i != call->from_node && !(node->ops->flags & AE_LAYER_SOURCE)))
-            continue;
-        const ae_data *source = &call->sources[i == call->from_node ? 0 : node->desc.source];
-        for (int64_t r = 0; r < n; r++)
-            ae_data_gather(source, p->kernels, from + r, node->binding.out.stride, at + r, node->binding.out.data);
+        const ae_node *node = &phase->predictor->net->nodes[i];
+        if (takes_source(phase, i))
+            ae_data_gather(&call->sources[i == call->from_node ? 0 : node->desc.source], phase->predictor->kernels, from, NULL,
+                           n, node->binding.out.stride, at, node->binding.out.data);
     }
+}
+
+/* The node in whose value all of the first source that is not finite shows; -1: none. */
+static int node_that_shows(const predict_phase *phase) {
+    const ae_predict_call *call = phase->call;
+    /* What is too large for a float may be rounded down to one; NaN, where it is allowed, hides nothing but shows. */
+    if (call->allow_nan || (call->sources[0].dtype == AE_F64 && phase->predictor->net->bits == 32))
+        return -1;
+    for (int i = 0; i <= phase->last; i++)
+        if (takes_source(phase, i) && (i == call->from_node || phase->predictor->net->nodes[i].desc.source == 0))
+            return i;
+    return -1;
+}
+
+/* After gathering, when the rows are in the cache. */
+static bool are_finite(const predict_phase *phase, int64_t from, int64_t at, int64_t n) {
+    const ae_predictor *p = phase->predictor;
+    if (phase->shows < 0)
+        return ae_data_are_finite(&phase->call->sources[0], p->net->bits, phase->call->allow_nan, from, n);
+    const ae_value *value = &p->net->nodes[phase->shows].binding.out;
+    for (int64_t q = 0; q < ae_panels(value->shape.width); q++)
+        if (!p->kernels->all_finite(n * AE_PANEL,
+                                    (char *)value->data + (size_t)(q * value->stride + at * AE_PANEL) * p->net->real_size))
+            return false;
+    return true;
 }
 
 static ae_activation link_of(const ae_predictor *p, int node) {
@@ -228,11 +257,12 @@ static void write_terms(const predict_phase *phase, int64_t from, int64_t at, in
         ae_loss_call of_rows = ae_term_call(p->net, term, at, at + n);
         of_rows.gradient = terms;
         term->ops->terms(&of_rows);
-        for (int64_t r = 0; r < n; r++) {
-            if (m > 1)
-                average_rows(p, terms, term->width, of_rows.prediction_stride, (at + r) * m, m);
-            p->kernels->row_scatter(call->out_type, terms, term->width, of_rows.prediction_stride, (at + r) * m,
-                                    call->out + ((from + r) * total + column) * size, size);
+        char *out = call->out + (from * total + column) * size;
+        if (m == 1)
+            p->kernels->rows_scatter(call->out_type, terms, term->width, of_rows.prediction_stride, at, n, out, total * size);
+        for (int64_t r = 0; m > 1 && r < n; r++, out += total * size) {
+            average_rows(p, terms, term->width, of_rows.prediction_stride, (at + r) * m, m);
+            p->kernels->rows_scatter(call->out_type, terms, term->width, of_rows.prediction_stride, (at + r) * m, 1, out, 0);
         }
         column += term->width;
     }
@@ -245,9 +275,20 @@ static void write_values(const predict_phase *phase, int64_t from, int64_t at, i
     const int64_t size = call->out_type == AE_F32 ? 4 : 8, width = value->shape.width, m = value->shape.multiplicity;
     if (call->what == AE_PREDICT_LINKED)
         link_values(p, value, link_of(p, call->last_node), at * m, n * m);
-    for (int64_t r = 0; r < n * m; r++)
-        p->kernels->row_scatter(call->out_type, value->data, width, value->stride, at * m + r,
-                                call->out + (from * m + r) * width * size, size);
+    p->kernels->rows_scatter(call->out_type, value->data, width, value->stride, at * m, n * m,
+                             call->out + from * m * width * size, width * size);
+}
+
+/* The next block of the first source comes from memory while this one computes, where it is small beside the cache. */
+static void ask_ahead(const predict_phase *phase, int64_t from) {
+    const ae_data *source = &phase->call->sources[0];
+    const int64_t left = source->rows - from, rows = left < phase->predictor->block ? left : phase->predictor->block;
+    const char *const at = source->base + from * source->row_bytes;
+    /* Rows next to each other; others lie in places of their own, or come in other order. */
+    if (source->sparse || source->row_bytes != source->columns * source->column_bytes || source->row_bytes > LONG_ROW)
+        return;
+    for (int64_t i = 0; i < rows * source->row_bytes; i += AE_ALIGNMENT)
+        __builtin_prefetch(at + i, 0, 2);
 }
 
 static void predict_task(void *argument, int64_t task, int worker) {
@@ -258,16 +299,14 @@ static void predict_task(void *argument, int64_t task, int worker) {
     const int64_t from = phase->first + task * p->block, n = total - from < p->block ? total - from : p->block;
     const int64_t at = worker * p->block;
     const ae_block block = {at, at + n, 0, 0, false, false, call->sampling, ae_net_scratch(p->net, worker)};
-    if (call->finite) {
-        /* Here, where the rows come into the cache for what follows. */
-        if (atomic_load_explicit(phase->refused, memory_order_relaxed))
-            return;
-        if (!ae_data_are_finite(&call->sources[0], p->net->bits, call->allow_nan, from, n)) {
-            atomic_store_explicit(phase->refused, true, memory_order_relaxed);
-            return;
-        }
-    }
+    if (call->finite && atomic_load_explicit(phase->refused, memory_order_relaxed))
+        return;
     gather(phase, from, at, n);
+    if (call->finite && !are_finite(phase, from, at, n)) {
+        atomic_store_explicit(phase->refused, true, memory_order_relaxed);
+        return;
+    }
+    ask_ahead(phase, from + n);
     for (int i = call->from_node + 1; i <= phase->last; i++)
         if (phase->needed[i] && p->net->nodes[i].ops->forward)
             p->net->nodes[i].ops->forward(&p->net->nodes[i].binding, &block);
@@ -379,7 +418,8 @@ ae_status ae_predictor_run(ae_context *context, ae_predictor *p, const ae_predic
     const double most = 1e9 / (p->net->flops_per_row + 1.0) / (double)block;
     const int64_t tasks_at_once = most < 16 ? 16 : most > 1e6 ? 1000000 : (int64_t)most;
     for (int64_t first = 0; first < rows; first += tasks_at_once * block) {
-        predict_phase phase = {p, call, first, needed, last, &refused};
+        predict_phase phase = {p, call, first, needed, last, -1, &refused};
+        phase.shows = node_that_shows(&phase);
         const int64_t left = (rows - first + block - 1) / block;
         if (first && stop && stop(stop_argument))
             return ae_fail(context, AE_ERR_INTERRUPTED, "the call was interrupted");

@@ -260,7 +260,7 @@ static void moment_rows(void *argument, int64_t task, int worker) {
     for (int64_t row = task * 64; row < phase->rows && row < (task + 1) * 64; row++) {
         const int64_t index =
             (int64_t)ae_permutation_at(&phase->pass->split, (uint64_t)(phase->pass->first + phase->from + row));
-        ae_data_gather(&data->sources[phase->source], t->kernels, index, value->stride, row, value->data);
+        ae_data_gather(&data->sources[phase->source], t->kernels, index, NULL, 1, value->stride, row, value->data);
         t->row_weight[row] = data->row_weight ? data->row_weight[index] * phase->pass->weight_scale : 1.0;
     }
 }

@@ -110,10 +110,11 @@ static void sample_task(void *argument, int64_t index, int worker) {
     const ae_block block = {row0, row1, f->pass->step, 0, true, true, false, NULL};
     lap p = lap_begin(t, worker);
     char *const normal = f->k->normal + (size_t)worker * f->k->normal_bytes;
+    const int64_t size = (int64_t)t->net->real_size;
+    const ae_rows drawn = {size == 4 ? AE_F32 : AE_F64, normal, 0, size};
     for (int64_t row = row0; row < row1; row++) {
         t->kernels->random_normal(key, f->pass->step, (uint32_t)row, z->shape.width, normal);
-        t->kernels->row_gather(t->net->bits == 32 ? AE_F32 : AE_F64, normal, (int64_t)t->net->real_size, z->shape.width,
-                               z->stride, row, z->gradient);
+        t->kernels->rows_gather(&drawn, NULL, 1, z->shape.width, z->stride, row, z->gradient);
     }
     for (int64_t q = 0; q < ae_panels(z->shape.width); q++)
         t->kernels->multiply((row1 - row0) * AE_PANEL, at(t, f->k->roots, (q * f->k->sampled + row0) * AE_PANEL),

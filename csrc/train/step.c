@@ -44,13 +44,17 @@ static void find_rows(const pass *p, int64_t first, int64_t count, uint64_t *ind
 
 static void gather_source(const ae_data *source, const ae_node *node, const ae_trainer *t, int64_t row0, int64_t row1) {
     const uint64_t *const index = t->row_index;
+    const ae_value *const out = &node->binding.out;
     /* Of data by columns a row lies in as many places as it has columns. */
-    const bool asks = source->column_bytes <= (int64_t)sizeof(double) && source->columns * source->column_bytes >= LONG_ROW;
-    for (int64_t row = asks ? row0 - ROWS_AHEAD : row0; row < row1; row++) {
-        if (asks && row + ROWS_AHEAD < row1)
+    if (source->column_bytes > (int64_t)sizeof(double) || source->columns * source->column_bytes < LONG_ROW) {
+        ae_data_gather(source, t->kernels, 0, index + row0, row1 - row0, out->stride, row0, out->data);
+        return;
+    }
+    for (int64_t row = row0 - ROWS_AHEAD; row < row1; row++) {
+        if (row + ROWS_AHEAD < row1)
             ae_data_prefetch(source, (int64_t)index[row + ROWS_AHEAD]);
         if (row >= row0)
-            ae_data_gather(source, t->kernels, (int64_t)index[row], node->binding.out.stride, row, node->binding.out.data);
+            ae_data_gather(source, t->kernels, (int64_t)index[row], NULL, 1, out->stride, row, out->data);
     }
 }
 

@@ -146,56 +146,74 @@ TEST(sums_and_updates) {
 
 static char user[1 << 16], returned[1 << 16];
 
+/* Two rows of the user's, by index and in order, become rows 2 and 3 of five; then they go back. */
 TEST(rows_in_and_out) {
     static const int widths[] = {1, 2, 7, 31, 32, 33, 64, 65, 100, 300};
-    enum { ROWS = 5, ROW = 2 };
+    static const uint64_t index[2] = {2, 0};
+    enum { ROWS = 5, ROW = 2, N = 2, APART = 8000, FIRST = 16384 };
     FOR_EACH(v, bits)
     for (int w = 0; w < 10; w++)
         for (int dtype = AE_F32; dtype <= AE_U8; dtype++)
-            for (int layout = 0; layout < 4; layout++) {
-                int64_t width = widths[w], stride = ae_panel_stride(ROWS), size = stride * ae_panels(width);
-                int64_t bytes = dtype == AE_F32 ? 4 : dtype == AE_F64 ? 8 : 1;
-                /* Contiguous, not aligned, every third, backwards. */
-                int64_t step = layout == 2 ? 3 * bytes : layout == 3 ? -bytes : bytes;
-                int64_t origin = layout == 1 ? 3 : layout == 3 ? (width - 1) * bytes : 0;
-                for (int64_t i = 0; i < size; i++)
-                    set(bits, &y, i, 77);
-                for (int64_t c = 0; c < width; c++) {
-                    float f = (float)(draw_unit() - 0.5);
-                    double d = draw_unit() - 0.5;
-                    uint8_t u = (uint8_t)draw();
-                    memcpy(user + origin + c * step,
-                           dtype == AE_F32   ? (void *)&f
-                           : dtype == AE_F64 ? (void *)&d
-                                             : (void *)&u,
-                           (size_t)bytes);
-                    set(bits, &expected, c, dtype == AE_F32 ? (double)f : dtype == AE_F64 ? d : (double)u);
-                }
-                v->gather((ae_dtype)dtype, user + origin, step, width, stride, ROW, &y);
-                int wrong = 0;
-                for (int64_t p = 0; p < ae_panels(width); p++)
-                    for (int64_t r = 0; r < ROWS; r++)
-                        for (int64_t k = 0; k < AE_PANEL; k++) {
-                            int64_t c = p * AE_PANEL + k;
-                            double want = r != ROW ? 77 : c < width ? get(bits, &expected, c) : 0;
-                            wrong += get(bits, &y, p * stride + r * AE_PANEL + k) != want;
+            for (int layout = 0; layout < 5; layout++) {
+                const int64_t width = widths[w], stride = ae_panel_stride(ROWS), size = stride * ae_panels(width);
+                const int64_t bytes = dtype == AE_F32 ? 4 : dtype == AE_F64 ? 8 : 1;
+                /* Contiguous, not aligned, every third, backwards, rows backwards too. */
+                const int64_t step = layout == 2 ? 3 * bytes : layout == 3 ? -bytes : bytes;
+                const int64_t origin = layout == 1 ? 3 : layout == 3 ? (width - 1) * bytes : 0;
+                const int64_t apart = layout == 4 ? -APART : APART;
+                const ae_rows source = {(ae_dtype)dtype, user + FIRST + origin, apart, step};
+                for (int in_order = 0; in_order < 2; in_order++) {
+                    for (int64_t i = 0; i < size; i++)
+                        set(bits, &y, i, 77);
+                    for (int64_t r = 0; r < N; r++)
+                        for (int64_t c = 0; c < width; c++) {
+                            const float f = (float)(draw_unit() - 0.5);
+                            const double d = draw_unit() - 0.5;
+                            const uint8_t u = (uint8_t)draw();
+                            memcpy(user + FIRST + origin + (in_order ? r : (int64_t)index[r]) * apart + c * step,
+                                   dtype == AE_F32   ? (const void *)&f
+                                   : dtype == AE_F64 ? (const void *)&d
+                                                     : (const void *)&u,
+                                   (size_t)bytes);
+                            set(bits, &expected, r * width + c, dtype == AE_F32 ? (double)f : dtype == AE_F64 ? d : (double)u);
                         }
-                CHECK(!wrong, "f%d %s, type %d, layout %d, width %d: %d wrong", bits, v->name, dtype, layout, widths[w], wrong);
-                if (dtype == AE_U8)
-                    continue;
-                memset(returned, 0x55, sizeof returned);
-                v->scatter((ae_dtype)dtype, &y, width, stride, ROW, returned + 64 + origin, step);
-                for (int64_t c = 0; c < width; c++) {
-                    double got, value = get(bits, &expected, c);
-                    float f;
-                    memcpy(&got, returned + 64 + origin + c * step, sizeof got);
-                    memcpy(&f, returned + 64 + origin + c * step, sizeof f);
-                    CHECK(dtype == AE_F32 ? f == (float)value : got == value, "f%d %s, type %d, layout %d, width %d, column %d",
-                          bits, v->name, dtype, layout, widths[w], (int)c);
+                    v->gather(&source, in_order ? NULL : index, N, width, stride, ROW, &y);
+                    int wrong = 0;
+                    for (int64_t p = 0; p < ae_panels(width); p++)
+                        for (int64_t r = 0; r < ROWS; r++)
+                            for (int64_t k = 0; k < AE_PANEL; k++) {
+                                const int64_t c = p * AE_PANEL + k, of = r - ROW;
+                                const double want = of < 0 || of >= N ? 77
+                                                    : c < width       ? get(bits, &expected, of * width + c)
+                                                                      : 0;
+                                wrong += get(bits, &y, p * stride + r * AE_PANEL + k) != want;
+                            }
+                    CHECK(!wrong, "f%d %s, type %d, layout %d, width %d: %d wrong", bits, v->name, dtype, layout, widths[w],
+                          wrong);
+                    if (dtype == AE_U8)
+                        continue;
+                    const int64_t length = width * bytes, gap = layout == 1 ? 5 : layout == 2 ? bytes : 0;
+                    memset(returned, 0x55, sizeof returned);
+                    v->scatter((ae_dtype)dtype, &y, width, stride, ROW, N, returned + 64 + origin, length + gap);
+                    for (int64_t r = 0; r < N; r++) {
+                        char *at = returned + 64 + origin + r * (length + gap);
+                        for (int64_t c = 0; c < width; c++) {
+                            double got;
+                            const double value = get(bits, &expected, r * width + c);
+                            float f;
+                            memcpy(&got, at + c * bytes, sizeof got);
+                            memcpy(&f, at + c * bytes, sizeof f);
+                            CHECK(dtype == AE_F32 ? f == (float)value : got == value,
+                                  "f%d %s, type %d, layout %d, width %d, row %d, column %d", bits, v->name, dtype, layout,
+                                  widths[w], (int)r, (int)c);
+                        }
+                        memset(at, 0x55, (size_t)length);
+                    }
+                    int outside = 0;
+                    for (size_t i = 0; i < sizeof returned; i++)
+                        outside += returned[i] != 0x55;
+                    CHECK(!outside, "f%d %s, layout %d, width %d: wrote outside", bits, v->name, layout, widths[w]);
                 }
-                int64_t low = step < 0 ? 0 : origin, high = low + (width - 1) * llabs(step) + bytes;
-                CHECK(returned[64 + low - 1] == 0x55 && returned[64 + high] == 0x55,
-                      "f%d %s, layout %d, width %d: wrote outside", bits, v->name, layout, widths[w]);
             }
 }
 

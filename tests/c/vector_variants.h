@@ -61,10 +61,10 @@ typedef struct vector_variant {
     void (*scale)(int64_t n, double a, void *x);
     void (*column_sums)(int64_t row0, int64_t row1, const void *panel, void *out);
     int (*all_finite)(int64_t n, const void *x);
-    void (*gather)(ae_dtype dtype, const char *source, int64_t column_bytes, int64_t width, int64_t stride, int64_t row,
+    void (*gather)(const ae_rows *source, const uint64_t *index, int64_t n, int64_t width, int64_t stride, int64_t row,
                    void *panels);
-    void (*scatter)(ae_dtype dtype, const void *panels, int64_t width, int64_t stride, int64_t row, char *destination,
-                    int64_t column_bytes);
+    void (*scatter)(ae_dtype dtype, const void *panels, int64_t width, int64_t stride, int64_t row, int64_t n,
+                    char *destination, int64_t row_bytes);
     void (*gather_csr)(ae_dtype dtype, const char *values, int index_bits, const char *columns, int64_t count, int64_t width,
                        int64_t stride, int64_t row, void *panels);
     const ae_kernels *kernels; /* the variant's own table */

@@ -122,13 +122,13 @@ static void column_sums(int64_t row0, int64_t row1, const void *panel, void *out
     AE_V(ae_column_sums)(row0, row1, panel, out);
 }
 static int all_finite(int64_t n, const void *x) { return AE_V(ae_all_finite)(n, x); }
-static void gather(ae_dtype dtype, const char *source, int64_t column_bytes, int64_t width, int64_t stride, int64_t row,
+static void gather(const ae_rows *source, const uint64_t *index, int64_t n, int64_t width, int64_t stride, int64_t row,
                    void *panels) {
-    AE_V(ae_row_gather)(dtype, source, column_bytes, width, stride, row, panels);
+    AE_V(ae_rows_gather)(source, index, n, width, stride, row, panels);
 }
-static void scatter(ae_dtype dtype, const void *panels, int64_t width, int64_t stride, int64_t row, char *destination,
-                    int64_t column_bytes) {
-    AE_V(ae_row_scatter)(dtype, panels, width, stride, row, destination, column_bytes);
+static void scatter(ae_dtype dtype, const void *panels, int64_t width, int64_t stride, int64_t row, int64_t n,
+                    char *destination, int64_t row_bytes) {
+    AE_V(ae_rows_scatter)(dtype, panels, width, stride, row, n, destination, row_bytes);
 }
 static void gather_csr(ae_dtype dtype, const char *values, int index_bits, const char *columns, int64_t count, int64_t width,
                        int64_t stride, int64_t row, void *panels) {
