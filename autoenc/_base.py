@@ -301,7 +301,8 @@ class BaseAutoencoder(
         linked = _columns.add_links(graph, output)
         score_nodes += graph.cut(n_trained)
         _columns.check_size(graph, len(score_nodes))
-        _spec.take_apart([*graph.nodes, *score_nodes], self.precision)
+        # The products of K-FAC with its inverses are like the network's, and of one kind.
+        _spec.take_apart([*graph.nodes, *score_nodes], self.precision, everywhere=self.solver == "kfac")
         return Spec(
             precision=_spec.real_type(self.precision),
             n_features=n_features,

@@ -300,13 +300,13 @@ def real_type(precision: str) -> str:
     return PRECISIONS[precision][0]
 
 
-def take_apart(nodes: Iterable[Node], precision: str) -> None:
-    """Lets the products of dense nodes be of that precision."""
+def take_apart(nodes: Iterable[Node], precision: str, *, everywhere: bool) -> None:
+    """Lets the products of dense nodes be of that precision: of two parts, unless everywhere, where that takes less time."""
     parts = PRECISIONS[precision][1]
     for node in nodes:
         if parts and node["kind"] == "dense":
             given = (*node["fields"].get("size", ()), 0, 0, 0)[:3]
-            node["fields"]["size"] = (*given, parts)
+            node["fields"]["size"] = (*given, parts, int(parts == 2 and not everywhere))
 
 
 def bits(spec: Spec) -> int:

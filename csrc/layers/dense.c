@@ -12,7 +12,8 @@
  * size[1] = 1: this use gives its parameters no gradient (a copy of another node's, frozen while that one is trained).
  * size[2] = 1: the rows of W (of a decoder: a latent's vector) are kept at norm one.
  * size[3] = 1, 2: the products are of bfloat16 operands in so many parts (math/bf16.h), float precision only; sums over pairs and
- * the bias stay as they are. */
+ * the bias stay as they are.
+ * size[4] = 1: of floats after all where the layer is narrow. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -28,6 +29,10 @@ typedef struct dense_table {
     ae_gemm forward, backward_data;
 } dense_table;
 
+/* Taking values and weights apart grows with the sum of the widths, what it saves with their product: where their harmonic mean is below
+ * this, products of floats take less time than those of two parts. */
+#define NARROW 96
+
 static ae_status dense_plan(ae_context *context, ae_layer_plan *plan) {
     const ae_node_desc *desc = plan->desc;
     int64_t inputs = plan->in[0].width, units = desc->width;
@@ -40,7 +45,9 @@ static ae_status dense_plan(ae_context *context, ae_layer_plan *plan) {
     if (desc->size[3] < 0 || desc->size[3] > (AE_BITS == 32 ? 2 : 0))
         return ae_fail(context, AE_ERR_VALUE, "node '%s': size[3] is %d; it must be 0 to 2 in float and 0 in double precision",
                        desc->name, (int)desc->size[3]);
-    plan->parts = desc->size[3];
+    if (desc->size[4] < 0 || desc->size[4] > 1)
+        return ae_fail(context, AE_ERR_VALUE, "node '%s': size[4] is %d; it must be 0 or 1", desc->name, (int)desc->size[4]);
+    plan->parts = desc->size[4] && 2.0 * (double)inputs * (double)units < NARROW * (double)(inputs + units) ? 0 : desc->size[3];
     ae_initializer initializer = ae_initializer_resolve((ae_initializer)desc->initializer, (ae_activation)desc->activation);
     plan->out = (ae_shape){units, plan->in[0].multiplicity};
     plan->n_parameters = 2;

@@ -8,7 +8,7 @@
 #define CODE 140
 #define BATCH 100 /* no multiple of 32 */
 
-enum { CHAIN, TIED, SAMPLES, TOP_K, STOPPED, KINDS };
+enum { CHAIN, TIED, SAMPLES, TOP_K, STOPPED, MIXED, KINDS };
 
 static double x[ROWS * WIDTH];
 
@@ -34,13 +34,16 @@ static program program_of(int kind, int parts, int bits) {
         net->node[top].size[0] = 9;
         net->node[top].size[1] = 1;
         last = network_dense(net, top, WIDTH, AE_IDENTITY);
+    } else if (kind == MIXED) { /* narrow layers between wide ones, which are just wide enough */
+        const int hidden = network_dense(net, from, CODE, AE_TANH), code = network_dense(net, hidden, 5, AE_IDENTITY);
+        last = network_dense(net, network_dense(net, code, CODE, AE_RELU), WIDTH, AE_IDENTITY);
     } else {
         const int hidden = network_dense(net, from, 64, AE_RELU), code = network_dense(net, hidden, 5, AE_IDENTITY);
         last = network_dense(net, network_dense(net, code, 50, AE_SILU), WIDTH, AE_IDENTITY);
     }
     for (int i = 0; i < net->n; i++)
         if (net->node[i].kind == ae_layer_find("dense"))
-            net->node[i].size[3] = parts;
+            net->node[i].size[3] = parts, net->node[i].size[4] = kind == MIXED;
     if (kind == STOPPED)
         net->node[1].size[1] = 1;
     program_loss(&p, "squared_error", last, from, 1);
@@ -197,6 +200,29 @@ TEST(steps_of_kfac_are_near_those_of_floats) {
     near_floats(true);
 }
 
+TEST(narrow_layers_are_of_floats_where_that_is_wanted) {
+    static const int columns[] = {191, 192}; /* beside 64: 2 * 64 * 192 = 96 * (64 + 192) */
+    for (int i = 0; i < 2; i++) {
+        ae_context context;
+        ae_trainer *t = NULL;
+        program p = {.options = plain_options(32)};
+        const int from = network_input(&p.net, 64, 0), code = network_dense(&p.net, from, columns[i], AE_IDENTITY);
+        const int back = network_dense(&p.net, code, 64, AE_IDENTITY);
+        p.net.node[code].size[3] = p.net.node[back].size[3] = 2;
+        p.net.node[code].size[4] = 1;
+        program_loss(&p, "squared_error", back, from, 1);
+        program_stage(&p, "sgd");
+        CHECK(program_trainer(&context, &p, &t) == AE_OK, "%s", context.message);
+        const ae_net *net = ae_trainer_net(t);
+        CHECK(net->nodes[code].plan.parts == 2 * i && net->nodes[back].plan.parts == 2, "%d columns: %d and %d parts",
+              columns[i], net->nodes[code].plan.parts, net->nodes[back].plan.parts);
+        ae_trainer_free(t);
+        p.net.node[code].size[4] = 2;
+        CHECK(program_trainer(&context, &p, &t) == AE_ERR_VALUE && strstr(context.message, "size[4] is 2"), "%s",
+              context.message);
+    }
+}
+
 TEST(what_cannot_be_is_refused) {
     static const struct {
         int parts, bits;
@@ -219,6 +245,7 @@ int main(void) {
     RUN(every_way_has_the_same_bits);
     RUN(gradients_are_those_of_float_products_within_their_rounding);
     RUN(steps_of_kfac_are_near_those_of_floats);
+    RUN(narrow_layers_are_of_floats_where_that_is_wanted);
     RUN(what_cannot_be_is_refused);
     return harness_finish("test_bf16_training");
 }
