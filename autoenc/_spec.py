@@ -301,7 +301,7 @@ def real_type(precision: str) -> str:
 
 
 def take_apart(nodes: Iterable[Node], precision: str, *, everywhere: bool) -> None:
-    """Lets the products of dense nodes be of that precision: of two parts, unless everywhere, where that takes less time."""
+    """Lets products of dense nodes be of that precision: two parts, unless everywhere, where that takes less time."""
     parts = PRECISIONS[precision][1]
     for node in nodes:
         if parts and node["kind"] == "dense":
