@@ -288,14 +288,15 @@ class TensorBoard(_Callback):
         return {**vars(self), "_writer": None}  # an open file goes into no copy
 
     def __call__(self, state: EpochState) -> None:
-        if self._writer is None:
-            # tensorboardX names files by the second, and would write over that of a training just before.
-            self._writer = _summary_writer()(str(self.log_dir), filename_suffix=f".{secrets.token_hex(4)}")
-        for name in VALUES:
-            value = getattr(state, name)
-            if value is not None:
-                self._writer.add_scalar(_curve(self.prefix, name, state), float(value), state.epoch)
-        self._writer.flush()
+        with naming(self.log_dir):
+            if self._writer is None:
+                # tensorboardX names files by the second, and would write over that of a training just before.
+                self._writer = _summary_writer()(str(self.log_dir), filename_suffix=f".{secrets.token_hex(4)}")
+            for name in VALUES:
+                value = getattr(state, name)
+                if value is not None:
+                    self._writer.add_scalar(_curve(self.prefix, name, state), float(value), state.epoch)
+            self._writer.flush()
 
     def training_ended(self, failed: bool) -> None:
         """Close the file; a training does so by itself.
@@ -305,9 +306,10 @@ class TensorBoard(_Callback):
         failed : bool
             Whether the training ended by an error or Ctrl-C; the file is closed either way.
         """
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with naming(self.log_dir):
+                writer.close()
 
 
 def _summary_writer() -> Any:

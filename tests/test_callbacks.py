@@ -1,7 +1,9 @@
 """Callbacks of the package, scikit-learn's own, and logging by MLflow's autolog."""
 
 import csv
+import errno
 import json
+import os
 import pickle
 import sys
 from types import SimpleNamespace
@@ -224,6 +226,28 @@ def test_mlflow_gets_every_epoch(X, runs):
     assert [step for _, step, _ in runs.logged] == [1, 2, 3]
     assert [metrics["net_loss"] for *_, metrics in runs.logged] == model.loss_curve_
     assert set(runs.logged[0][2]) == {"net_loss", "net_learning_rate"}
+
+
+def test_tensorboard_names_its_folder_on_a_full_disk(X, tmp_path, monkeypatch):
+    """And lets go of the writer, which cannot be closed either."""
+
+    class Full:
+        def __init__(self, *arguments, **options):
+            pass
+
+        add_scalar = __init__
+
+        def flush(self):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        close = flush
+
+    monkeypatch.setattr("autoenc.callbacks._summary_writer", lambda: Full)
+    board = TensorBoard(tmp_path)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        Autoencoder(2, max_iter=2, callbacks=board, **QUICK).fit(X)
+    assert caught.value.filename == str(tmp_path)
+    assert board._writer is None
 
 
 def test_mlflow_ends_the_runs_that_it_started(X, y, runs):
