@@ -106,9 +106,16 @@ class Patience:
 
 
 def _over(callbacks: Sequence[type_callback], failed: bool) -> None:
-    """Tells callbacks that hold something open, which they say by a method `training_ended`."""
+    """Tells callbacks that hold something open, which they say by a method `training_ended`: all of them, whatever one
+    of them raises. That is the caller's then, unless the training has failed by itself."""
+    error = None
     for ended in filter(None, (getattr(callback, "training_ended", None) for callback in callbacks)):
-        ended(failed)
+        try:
+            ended(failed)
+        except Exception as found:
+            error = error or found
+    if error is not None and not failed:
+        raise error
 
 
 def _says_stop(answer: Any) -> bool:

@@ -228,26 +228,39 @@ def test_mlflow_gets_every_epoch(X, runs):
     assert set(runs.logged[0][2]) == {"net_loss", "net_learning_rate"}
 
 
-def test_tensorboard_names_its_folder_on_a_full_disk(X, tmp_path, monkeypatch):
-    """And lets go of the writer, which cannot be closed either."""
+@pytest.mark.parametrize("full", ["flush", "close", "both"])
+def test_tensorboard_names_its_folder_on_a_full_disk(X, tmp_path, monkeypatch, full):
+    """And lets go of the writer; callbacks behind it still learn that the training is over."""
 
-    class Full:
-        def __init__(self, *arguments, **options):
-            pass
+    def fails(self):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        add_scalar = __init__
-
-        def flush(self):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        close = flush
-
-    monkeypatch.setattr("autoenc.callbacks._summary_writer", lambda: Full)
-    board = TensorBoard(tmp_path)
+    names = ("flush", "close") if full == "both" else (full,)
+    nothing = dict.fromkeys(("__init__", "add_scalar", "flush", "close"), lambda self, *arguments, **options: None)
+    monkeypatch.setattr(
+        "autoenc.callbacks._summary_writer", lambda: type("Full", (), nothing | dict.fromkeys(names, fails))
+    )
+    board, told = TensorBoard(tmp_path), []
+    behind = type(
+        "Behind", (), {"__call__": lambda self, state: None, "training_ended": lambda self, f: told.append(f)}
+    )
     with pytest.raises(OSError, match="No space left on device") as caught:
-        Autoencoder(2, max_iter=2, callbacks=board, **QUICK).fit(X)
+        Autoencoder(2, max_iter=2, callbacks=[board, behind()], **QUICK).fit(X)
     assert caught.value.filename == str(tmp_path)
     assert board._writer is None
+    assert told == [full != "close"]
+
+
+def test_an_error_at_the_end_of_a_training_does_not_hide_that_of_the_training(X):
+    class Behind:
+        def __call__(self, state):
+            raise RuntimeError("first")
+
+        def training_ended(self, failed):
+            raise OSError("second")
+
+    with pytest.raises(RuntimeError, match="first"):
+        Autoencoder(2, max_iter=2, callbacks=Behind(), **QUICK).fit(X)
 
 
 def test_mlflow_ends_the_runs_that_it_started(X, y, runs):

@@ -48,11 +48,11 @@ MINIBATCH = [
         max_iter=20,
     ),
     VariationalAutoencoder(likelihood=ColumnLoss([("first", "poisson", slice(0, 2))]), max_iter=20),
-    Autoencoder(precision="high", max_iter=20),
     VariationalAutoencoder(precision="bfloat16", max_iter=20),
 ]
 CURVED = [
     Autoencoder(solver="kfac", max_iter=20),
+    Autoencoder(solver="kfac", precision="high", max_iter=20),
     DenoisingAutoencoder(solver="kfac", loss="poisson", precision="float64", max_iter=20),
 ]
 # Equal rows are merged, so a weight is the same as a repetition.

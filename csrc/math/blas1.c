@@ -89,19 +89,19 @@ void AE_V(ae_column_sums)(int64_t row0, int64_t row1, const real *panel, real *o
         v_store(out + j * VL, sums[j]);
 }
 
-int AE_V(ae_all_finite)(int64_t n, const real *x) {
-    vec infinity = v_set1((real)INFINITY);
+int AE_V(ae_all_below)(int64_t n, real limit, const real *x) {
+    const vec limits = v_set1(limit);
     int64_t i = 0;
     for (; i + AE_PANEL <= n; i += AE_PANEL) {
-        vmask finite = v_lt(v_abs(v_load(x + i)), infinity);
+        vmask below = v_lt(v_abs(v_load(x + i)), limits);
 #pragma GCC unroll 8
         for (int j = VL; j < AE_PANEL; j += VL)
-            finite = m_and(finite, v_lt(v_abs(v_load(x + i + j)), infinity));
-        if (m_any(m_not(finite)))
+            below = m_and(below, v_lt(v_abs(v_load(x + i + j)), limits));
+        if (m_any(m_not(below)))
             return 0;
     }
     for (; i < n; i++)
-        if (!isfinite(x[i]))
+        if (!(x[i] > -limit && x[i] < limit))
             return 0;
     return 1;
 }
@@ -124,38 +124,61 @@ AE_INLINE void copy_pieces(const char *restrict from, int n, char *restrict to) 
         }
 }
 
-/* Elements that need no conversion. The zeros behind them are unrolled, or compilers make them `rep stos`, which takes as long
- * as the copy. */
+/* Zeros behind the first `left` reals of a row of a panel, and over some of these, which come then. Unrolled, or compilers make it
+ * `rep stos`, which takes as long as the copy. */
+AE_INLINE void zero_rest(int left, real *at) {
+#pragma GCC unroll 32
+    for (int c = 0; c < AE_PANEL; c += VL)
+        if (c + VL > left)
+            v_store(at + c, v_zero());
+}
+
+/* Elements that need no conversion. */
 static void copy_row(const char *restrict source, int64_t whole, int left, int64_t stride, real *restrict at) {
     for (int64_t p = 0; p < whole; p++, at += stride, source += AE_PANEL * sizeof(real))
         memcpy(at, source, AE_PANEL * sizeof(real));
     if (!left)
         return;
-#pragma GCC unroll 32
-    for (int c = 0; c < AE_PANEL; c += VL)
-        if (c + VL > left)
-            v_store(at + c, v_zero());
+    zero_rest(left, at);
     copy_pieces(source, left, (char *)at);
 }
+
+/* n <= 32 elements of another type in pieces of constant length, which compilers turn into conversions of vectors: each loop by itself,
+ * as they do not look into a loop over the lengths. */
+#define CONVERT_PIECE(length, from, n, type, to)     \
+    if ((n) & (length)) {                            \
+        for (int c = 0; c < (length); c++)           \
+            (to)[done + c] = (type)(from)[done + c]; \
+        done += (length);                            \
+    }
+#define CONVERT(from, n, type, to)           \
+    {                                        \
+        int done = 0;                        \
+        CONVERT_PIECE(32, from, n, type, to) \
+        CONVERT_PIECE(16, from, n, type, to) \
+        CONVERT_PIECE(8, from, n, type, to)  \
+        CONVERT_PIECE(4, from, n, type, to)  \
+        CONVERT_PIECE(2, from, n, type, to)  \
+        CONVERT_PIECE(1, from, n, type, to)  \
+    }
 
 #define GATHER(type)                                                                                       \
     if (column_bytes == (int64_t)sizeof(type)) {                                                           \
         const type *restrict from = (const type *)source;                                                  \
-        for (int64_t p = 0; p < whole; p++) {                                                              \
-            real *restrict to = at + p * stride;                                                           \
-            for (int c = 0; c < AE_PANEL; c++)                                                             \
-                to[c] = (real)from[p * AE_PANEL + c];                                                      \
-        }                                                                                                  \
-        for (int c = 0; c < left; c++)                                                                     \
-            at[whole * stride + c] = (real)from[whole * AE_PANEL + c];                                     \
+        for (int64_t p = 0; p < whole; p++)                                                                \
+            CONVERT(from + p * AE_PANEL, AE_PANEL, real, at + p * stride)                                  \
+        CONVERT(from + whole * AE_PANEL, left, real, at + whole * stride)                                  \
     } else {                                                                                               \
         for (int64_t c = 0; c < width; c++)                                                                \
             at[c / AE_PANEL * stride + c % AE_PANEL] = (real) * (const type *)(source + c * column_bytes); \
     }
 
-static void gather_row(ae_dtype dtype, const char *source, int64_t column_bytes, int64_t width, int64_t stride, real *at) {
+static void gather_row(ae_dtype dtype, const char *source, int64_t column_bytes, int64_t width, int64_t stride,
+                       real *restrict at) {
     const int64_t whole = width / AE_PANEL;
     const int left = (int)(width % AE_PANEL);
+    if (left)
+        zero_rest(left, at + whole * stride);
     if (dtype == AE_F32) {
         GATHER(any_f32)
     } else if (dtype == AE_F64) {
@@ -163,8 +186,6 @@ static void gather_row(ae_dtype dtype, const char *source, int64_t column_bytes,
     } else {
         GATHER(any_u8)
     }
-    if (left)
-        memset(at + whole * stride + left, 0, (size_t)(AE_PANEL - left) * sizeof(real));
 }
 
 void AE_V(ae_rows_gather)(const ae_rows *source, const uint64_t *index, int64_t n, int64_t width, int64_t stride, int64_t row,
@@ -180,12 +201,10 @@ void AE_V(ae_rows_gather)(const ae_rows *source, const uint64_t *index, int64_t 
     }
 }
 
-#define SCATTER(type)                                                  \
-    for (int64_t p = 0; p < whole; p++)                                \
-        for (int c = 0; c < AE_PANEL; c++)                             \
-            ((type *)to)[p * AE_PANEL + c] = (type)at[p * stride + c]; \
-    for (int c = 0; c < left; c++)                                     \
-        ((type *)to)[whole * AE_PANEL + c] = (type)at[whole * stride + c];
+#define SCATTER(type)                                                       \
+    for (int64_t p = 0; p < whole; p++)                                     \
+        CONVERT(at + p * stride, AE_PANEL, type, (type *)to + p * AE_PANEL) \
+    CONVERT(at + whole * stride, left, type, (type *)to + whole * AE_PANEL)
 
 static void scatter_row(ae_dtype dtype, const real *restrict at, int64_t whole, int left, int64_t stride, char *restrict to) {
     if (dtype == (AE_BITS == 32 ? AE_F32 : AE_F64)) {

@@ -33,8 +33,8 @@ void AE_V(ae_limit_column_norms)(int64_t rows, real limit, real *panel);
 void AE_V(ae_unit_rows)(int64_t rows, int64_t columns, int64_t row0, int64_t row1, real *w);
 /* Takes out of each row of g its part along the row of w, which has norm one. */
 void AE_V(ae_project_rows)(int64_t rows, int64_t columns, int64_t row0, int64_t row1, const real *w, real *g);
-/* True if all n are finite. */
-int AE_V(ae_all_finite)(int64_t n, const real *x);
+/* True if all n are within -limit and limit, which may be infinite: then all are finite. */
+int AE_V(ae_all_below)(int64_t n, real limit, const real *x);
 
 /* Rows of the user's data into rows row .. row + n - 1 of a panel matrix, converted to real: rows index[0 .. n - 1] of the source,
  * or its first n where index is NULL. Padding of the last panel becomes zero. */

@@ -30,7 +30,7 @@ typedef struct ae_kernels {
     void (*scale)(int64_t n, double a, void *x);
     void (*multiply)(int64_t n, const void *x, void *y);
     void (*column_sums)(int64_t row0, int64_t row1, const void *panel, void *out);
-    int (*all_finite)(int64_t n, const void *x);
+    int (*all_below)(int64_t n, double limit, const void *x);
     void (*limit_column_norms)(int64_t rows, double limit, void *panel);
     void (*unit_rows)(int64_t rows, int64_t columns, int64_t row0, int64_t row1, void *w);
     void (*project_rows)(int64_t rows, int64_t columns, int64_t row0, int64_t row1, const void *w, void *g);

@@ -42,7 +42,7 @@ static void column_sums(int64_t row0, int64_t row1, const void *panel, void *out
     AE_V(ae_column_sums)(row0, row1, panel, out);
 }
 
-static int all_finite(int64_t n, const void *x) { return AE_V(ae_all_finite)(n, x); }
+static int all_below(int64_t n, double limit, const void *x) { return AE_V(ae_all_below)(n, (real)limit, x); }
 
 static void limit_column_norms(int64_t rows, double limit, void *panel) {
     AE_V(ae_limit_column_norms)(rows, (real)limit, panel);
@@ -119,7 +119,7 @@ const ae_kernels AE_V(ae_kernels) = {
     .scale = scale,
     .multiply = multiply,
     .column_sums = column_sums,
-    .all_finite = all_finite,
+    .all_below = all_below,
     .limit_column_norms = limit_column_norms,
     .unit_rows = unit_rows,
     .project_rows = project_rows,

@@ -1,5 +1,7 @@
 #include "net/predictor.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -136,7 +138,7 @@ typedef struct predict_phase {
     int64_t first;        /* row of task 0 */
     const bool *needed;   /* by node */
     int last;             /* the last of them */
-    int shows;            /* see node_that_shows */
+    int first_node;       /* see node_of_first_source */
     atomic_bool *refused; /* a block has found a value that is not allowed */
 } predict_phase;
 
@@ -156,29 +158,28 @@ static void gather(const predict_phase *phase, int64_t from, int64_t at, int64_t
     }
 }
 
-/* The node in whose value all of the first source that is not finite shows; -1: none. */
-static int node_that_shows(const predict_phase *phase) {
-    const ae_predict_call *call = phase->call;
-    /* What is too large for a float may be rounded down to one; NaN, where it is allowed, hides nothing but shows. */
-    if (call->allow_nan || (call->sources[0].dtype == AE_F64 && phase->predictor->net->bits == 32))
-        return -1;
+/* The node that takes the first source; -1: none. */
+static int node_of_first_source(const predict_phase *phase) {
     for (int i = 0; i <= phase->last; i++)
-        if (takes_source(phase, i) && (i == call->from_node || phase->predictor->net->nodes[i].desc.source == 0))
+        if (takes_source(phase, i) && (i == phase->call->from_node || phase->predictor->net->nodes[i].desc.source == 0))
             return i;
     return -1;
 }
 
-/* After gathering, when the rows are in the cache. */
+/* After gathering. Values that show in panels, which are in the cache, to be finite need no look at the source: there lies the answer
+ * where NaN is allowed, or where the largest float may be what a larger number was rounded to. */
 static bool are_finite(const predict_phase *phase, int64_t from, int64_t at, int64_t n) {
     const ae_predictor *p = phase->predictor;
-    if (phase->shows < 0)
-        return ae_data_are_finite(&phase->call->sources[0], p->net->bits, phase->call->allow_nan, from, n);
-    const ae_value *value = &p->net->nodes[phase->shows].binding.out;
-    for (int64_t q = 0; q < ae_panels(value->shape.width); q++)
-        if (!p->kernels->all_finite(n * AE_PANEL,
-                                    (char *)value->data + (size_t)(q * value->stride + at * AE_PANEL) * p->net->real_size))
-            return false;
-    return true;
+    const ae_data *source = &phase->call->sources[0];
+    const double limit = source->dtype == AE_F64 && p->net->bits == 32 ? FLT_MAX : INFINITY;
+    bool below = phase->first_node >= 0;
+    if (below) {
+        const ae_value *value = &p->net->nodes[phase->first_node].binding.out;
+        for (int64_t q = 0; below && q < ae_panels(value->shape.width); q++)
+            below = p->kernels->all_below(
+                n * AE_PANEL, limit, (char *)value->data + (size_t)(q * value->stride + at * AE_PANEL) * p->net->real_size);
+    }
+    return below || ae_data_are_finite(source, p->net->bits, phase->call->allow_nan, from, n);
 }
 
 static ae_activation link_of(const ae_predictor *p, int node) {
@@ -283,10 +284,10 @@ static void write_values(const predict_phase *phase, int64_t from, int64_t at, i
 static void ask_ahead(const predict_phase *phase, int64_t from) {
     const ae_data *source = &phase->call->sources[0];
     const int64_t left = source->rows - from, rows = left < phase->predictor->block ? left : phase->predictor->block;
-    const char *const at = source->base + from * source->row_bytes;
     /* Rows next to each other; others lie in places of their own, or come in other order. */
     if (source->sparse || source->row_bytes != source->columns * source->column_bytes || source->row_bytes > LONG_ROW)
         return;
+    const char *const at = source->base + from * source->row_bytes;
     for (int64_t i = 0; i < rows * source->row_bytes; i += AE_ALIGNMENT)
         __builtin_prefetch(at + i, 0, 2);
 }
@@ -419,7 +420,7 @@ ae_status ae_predictor_run(ae_context *context, ae_predictor *p, const ae_predic
     const int64_t tasks_at_once = most < 16 ? 16 : most > 1e6 ? 1000000 : (int64_t)most;
     for (int64_t first = 0; first < rows; first += tasks_at_once * block) {
         predict_phase phase = {p, call, first, needed, last, -1, &refused};
-        phase.shows = node_that_shows(&phase);
+        phase.first_node = node_of_first_source(&phase);
         const int64_t left = (rows - first + block - 1) / block;
         if (first && stop && stop(stop_argument))
             return ae_fail(context, AE_ERR_INTERRUPTED, "the call was interrupted");

@@ -25,7 +25,7 @@ static ae_status fill(ae_context *context, ae_net *net, PyObject *sequence) {
             !PyArray_ISCARRAY_RO(array))
             return ae_fail(context, AE_ERR_VALUE, "parameter '%s' must be a C-contiguous float%d array of shape (%lld, %lld)",
                            p->name, net->bits, (long long)p->request.rows, (long long)p->request.columns);
-        if (!kernels->all_finite(PyArray_SIZE(array), PyArray_DATA(array)))
+        if (!kernels->all_below(PyArray_SIZE(array), INFINITY, PyArray_DATA(array)))
             return ae_fail(context, AE_ERR_VALUE, "parameter '%s' has a value that is not finite", p->name);
         ae_net_set_parameter(net, i, PyArray_DATA(array));
     }

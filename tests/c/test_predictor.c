@@ -1,4 +1,6 @@
 /* Inference: a row's result is its own, from any node to any later one, and losses are those of the trainer. */
+#include <float.h>
+
 #include "harness.h"
 #include "networks.h"
 
@@ -410,6 +412,53 @@ TEST(values_that_are_not_finite_are_refused) {
         }
 }
 
+/* Each type of the source, from the input and from a node in the middle, which has two panels. */
+TEST(what_is_not_finite_is_found_in_every_source) {
+    static const double bad[] = {NAN, INFINITY, -INFINITY, 3.40282356e38, -1e39};
+    enum { N = 200, WIDE = 40 };
+    static double rows64[N * WIDE], out[N * WIDE];
+    static float rows32[N * WIDE];
+    network net = {0};
+    const int input = network_input(&net, WIDE, 0), middle = network_dense(&net, input, WIDE, AE_TANH);
+    const int last = network_dense(&net, middle, 3, AE_IDENTITY);
+    for (int i = 0; i < N * WIDE; i++)
+        rows32[i] = (float)(rows64[i] = (double)(i % 13) / 13);
+    for (int bits = 32; bits <= 64; bits += 32)
+        for (int threads = 1; threads <= 2; threads++) {
+            ae_predictor *p = NULL;
+            ae_context context;
+            CHECK(ae_predictor_new(&context, &p, bits, net.node, net.n, NULL, 0, threads) == AE_OK, "%s", context.message);
+            for (int type = AE_F32; p && type <= AE_F64; type++)
+                for (int from = -1; from <= middle; from += 1 + middle)
+                    for (int at = 0; at < N * WIDE; at += 211)
+                        for (size_t k = 0; k < sizeof bad / sizeof *bad; k++)
+                            for (int allow_nan = 0; allow_nan < 2; allow_nan++) {
+                                const ae_data source =
+                                    dense_data(type == AE_F32 ? (void *)rows32 : rows64, (ae_dtype)type, N, WIDE);
+                                const ae_predict_call call = {&source,
+                                                              1,
+                                                              from,
+                                                              last,
+                                                              AE_PREDICT_VALUES,
+                                                              0,
+                                                              AE_F64,
+                                                              .out = (char *)out,
+                                                              .finite = true,
+                                                              .allow_nan = allow_nan};
+                                rows64[at] = bad[k];
+                                rows32[at] = (float)bad[k];
+                                const double v = type == AE_F32 ? (double)rows32[at] : rows64[at];
+                                /* Larger than the largest float by less than its last digit: no float. */
+                                const bool fine = isnan(v) ? allow_nan : fabs(v) <= (bits == 32 ? FLT_MAX : DBL_MAX);
+                                CHECK((ae_predictor_run(&context, p, &call, NULL, NULL) == AE_OK) == fine,
+                                      "%.9g at %d of type %d from %d in f%d, NaN %d", v, at, type, from, bits, allow_nan);
+                                rows64[at] = 0.5;
+                                rows32[at] = 0.5f;
+                            }
+            ae_predictor_free(p);
+        }
+}
+
 TEST(no_memory_at_any_place) {
     const network net = sample();
     const int64_t live = ae_alloc_live();
@@ -485,6 +534,7 @@ int main(void) {
     RUN(samples_of_a_row);
     RUN(wrong_calls_are_refused);
     RUN(values_that_are_not_finite_are_refused);
+    RUN(what_is_not_finite_is_found_in_every_source);
     RUN(no_memory_at_any_place);
     RUN(a_long_call_can_be_interrupted);
     return harness_finish("test_predictor");

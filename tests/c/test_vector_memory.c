@@ -120,11 +120,13 @@ TEST(sums_and_updates) {
             CHECK(get(bits, &y, i) == sum, "f%d %s, axpy of %d at %d", bits, v->name, n, i);
             CHECK(get(bits, &other, i) == product, "f%d %s, scale of %d at %d", bits, v->name, n, i);
         }
-        CHECK(v->all_finite(n, &x), "f%d %s, n %d", bits, v->name, n);
+        CHECK(v->all_below(n, INFINITY, &x) && v->all_below(n, 0.75, &x), "f%d %s, n %d", bits, v->name, n);
         for (int i = 0; i < n; i += n < 200 ? 1 : 511) {
             double kept = get(bits, &x, i);
             set(bits, &x, i, i % 3 == 0 ? NAN : i % 3 == 1 ? INFINITY : -INFINITY);
-            CHECK(!v->all_finite(n, &x), "f%d %s, n %d, place %d", bits, v->name, n, i);
+            CHECK(!v->all_below(n, INFINITY, &x), "f%d %s, n %d, place %d", bits, v->name, n, i);
+            set(bits, &x, i, i % 2 ? 0.75 : -0.75);
+            CHECK(!v->all_below(n, 0.75, &x) && v->all_below(n, 0.8, &x), "f%d %s, n %d, place %d", bits, v->name, n, i);
             set(bits, &x, i, kept);
         }
     }

@@ -60,7 +60,7 @@ typedef struct vector_variant {
     void (*axpy)(int64_t n, double a, const void *x, void *y);
     void (*scale)(int64_t n, double a, void *x);
     void (*column_sums)(int64_t row0, int64_t row1, const void *panel, void *out);
-    int (*all_finite)(int64_t n, const void *x);
+    int (*all_below)(int64_t n, double limit, const void *x);
     void (*gather)(const ae_rows *source, const uint64_t *index, int64_t n, int64_t width, int64_t stride, int64_t row,
                    void *panels);
     void (*scatter)(ae_dtype dtype, const void *panels, int64_t width, int64_t stride, int64_t row, int64_t n,

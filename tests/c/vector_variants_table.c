@@ -121,7 +121,7 @@ static void scale(int64_t n, double a, void *x) { AE_V(ae_scale)(n, (real)a, x);
 static void column_sums(int64_t row0, int64_t row1, const void *panel, void *out) {
     AE_V(ae_column_sums)(row0, row1, panel, out);
 }
-static int all_finite(int64_t n, const void *x) { return AE_V(ae_all_finite)(n, x); }
+static int all_below(int64_t n, double limit, const void *x) { return AE_V(ae_all_below)(n, (real)limit, x); }
 static void gather(const ae_rows *source, const uint64_t *index, int64_t n, int64_t width, int64_t stride, int64_t row,
                    void *panels) {
     AE_V(ae_rows_gather)(source, index, n, width, stride, row, panels);
@@ -193,7 +193,7 @@ const vector_variant AE_V(vector_variant) = {
     .axpy = axpy,
     .scale = scale,
     .column_sums = column_sums,
-    .all_finite = all_finite,
+    .all_below = all_below,
     .gather = gather,
     .scatter = scatter,
     .gather_csr = gather_csr,
