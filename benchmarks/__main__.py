@@ -28,6 +28,7 @@ BENCHMARKS = {
     "outlier-missing": "benchmarks.quality.outlier_missing",
     "imputation": "benchmarks.quality.imputation",
     "mixed-tables": "benchmarks.quality.mixed_tables",
+    "precision-curves": "benchmarks.quality.precision_curves",
 }
 
 

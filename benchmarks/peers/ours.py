@@ -76,11 +76,15 @@ class OursTrainer:
             "shuffle": True,
         }
 
+    def estimator(self, epochs: int) -> Any:
+        """What `train` fits, without its callback."""
+        return self._class(**self._parameters, max_iter=epochs)
+
     def train(self, epochs: int, tick: Callable[[], None]) -> None:
         def after_epoch(*_: object) -> None:
             tick()
 
-        self._estimator = self._class(**self._parameters, max_iter=epochs, callbacks=[after_epoch])
+        self._estimator = self.estimator(epochs).set_params(callbacks=[after_epoch])
         self._estimator.fit(self._X)
 
     def reconstruct(self, X: Features) -> NDArray[Any]:

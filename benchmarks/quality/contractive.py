@@ -46,9 +46,21 @@ def accuracy(model: Any, X: NDArray[Any], y: NDArray[Any], X_test: NDArray[Any],
     return float(head.score(model.transform(X_test), y_test))
 
 
-def main(arguments: Sequence[str]) -> None:
+def network(options: argparse.Namespace, weight: float) -> Any:
     from autoenc import ContractiveAutoencoder
 
+    return ContractiveAutoencoder(
+        options.components,
+        contraction_weight=weight,
+        tied_weights=not options.untied,
+        loss=options.loss,
+        max_iter=options.epochs,
+        batch_size=options.batch_size,
+        random_state=0,
+    )
+
+
+def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks contractive", description=DESCRIPTION)
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--components", type=int, default=256)
@@ -59,7 +71,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--untied", action="store_true", help="decoders with weights of their own")
     parser.add_argument("--validation", action="store_true", help="measure on the validation rows alone")
     parser.add_argument("--write", action="store_true", help="also write the table to benchmarks/RESULTS.md")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> None:
+    options = options_of(arguments)
     facts = report.circumstances(["contractive", *arguments])
     X, y = data.mnist_pixels("train"), data.mnist_labels("train")
     X, y, X_val, y_val = X[: options.rows], y[: options.rows], X[50_000:], y[50_000:]
@@ -88,15 +104,7 @@ def main(arguments: Sequence[str]) -> None:
     for weight in (0.0, *options.weights):
         say(f"  weight {weight:g}")
         start = time.perf_counter()
-        models[weight] = ContractiveAutoencoder(
-            options.components,
-            contraction_weight=weight,
-            tied_weights=not options.untied,
-            loss=options.loss,
-            max_iter=options.epochs,
-            batch_size=options.batch_size,
-            random_state=0,
-        ).fit(X)
+        models[weight] = network(options, weight).fit(X)
         times[weight] = time.perf_counter() - start
         error = -models[weight].score(X_val)
         if weight == 0.0:

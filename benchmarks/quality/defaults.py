@@ -103,10 +103,14 @@ def pyod_defaults(train: Array, test: Array, n_components: int, seed: int) -> fl
         return _error(test, model(torch.from_numpy(test)).numpy())
 
 
-def ours(train: Array, test: Array, n_components: int, seed: int) -> float:
+def network(n_components: int, seed: int) -> Any:
     from autoenc import Autoencoder
 
-    return _error(test, Autoencoder(n_components, n_jobs=2, random_state=seed).fit(train).reconstruct(test))
+    return Autoencoder(n_components, n_jobs=2, random_state=seed)
+
+
+def ours(train: Array, test: Array, n_components: int, seed: int) -> float:
+    return _error(test, network(n_components, seed).fit(train).reconstruct(test))
 
 
 METHODS: dict[str, Callable[[Array, Array, int, int], float]] = {

@@ -66,9 +66,19 @@ def median(train: Array, noisy_validation: Array, validation: Array, noisy: Arra
     return restore(noisy, best), f"{best} x {best} pixels"
 
 
-def main(arguments: Sequence[str]) -> None:
+def network(options: argparse.Namespace, kind: str) -> Any:
+    """Kinds: plain; masking, which draws its own noise; pairs, to be fitted `options.rounds` times."""
     from autoenc import Autoencoder, DenoisingAutoencoder
 
+    shape = dict(n_components=options.components, hidden_layer_sizes=(options.hidden,), random_state=0)
+    if kind == "masking":
+        return DenoisingAutoencoder(**shape, noise="masking", corruption_level=0.3, max_iter=options.epochs)
+    if kind == "pairs":
+        return Autoencoder(**shape, max_iter=options.epochs // options.rounds, warm_start=True)
+    return Autoencoder(**shape, max_iter=options.epochs)
+
+
+def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks denoising", description=DESCRIPTION)
     parser.add_argument("--rows", type=int, default=50_000, help="training rows (default: 50,000)")
     parser.add_argument("--epochs", type=int, default=30)
@@ -77,16 +87,19 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--components", type=int, default=256)
     parser.add_argument("--validation", action="store_true", help="measure on the validation rows, to choose by")
     parser.add_argument("--write", action="store_true", help="also write the table to benchmarks/RESULTS.md")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> None:
+    options = options_of(arguments)
     facts = report.circumstances(["denoising", *arguments])
     everything = data.mnist_pixels("train")
     train, validation = everything[: min(options.rows, 50_000)], everything[50_000:]
     test = validation if options.validation else data.mnist_pixels("test")
-    shape = dict(n_components=options.components, hidden_layer_sizes=(options.hidden,), random_state=0)
     rows = []
     start = time.perf_counter()
     say(f"  plain autoencoder, {options.epochs} epochs")
-    plain = Autoencoder(**shape, max_iter=options.epochs).fit(train)
+    plain = network(options, "plain").fit(train)
     plain_seconds = time.perf_counter() - start
     for name, noise in NOISES.items():
         noisy, noisy_validation = noise(test, 1), noise(validation, 2)
@@ -104,10 +117,9 @@ def main(arguments: Sequence[str]) -> None:
         say(f"  denoising autoencoder, {name}")
         start = time.perf_counter()
         if noise is missing:
-            model = DenoisingAutoencoder(**shape, noise="masking", corruption_level=0.3, max_iter=options.epochs)
-            model.fit(train)
+            model = network(options, "masking").fit(train)
         else:
-            model = Autoencoder(**shape, max_iter=options.epochs // options.rounds, warm_start=True)
+            model = network(options, "pairs")
             for seed in range(options.rounds):
                 model.fit(noise(train, 10 + seed), X_clean=train)
         value = psnr(test, model.reconstruct(noisy))

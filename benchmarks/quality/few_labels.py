@@ -53,10 +53,7 @@ def ours(seed: int, options: argparse.Namespace) -> Any:
     )
 
 
-def main(arguments: Sequence[str]) -> None:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.neural_network import MLPClassifier
-
+def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks few-labels", description=DESCRIPTION)
     parser.add_argument("--labels", type=int, nargs="+", default=[100, 1000])
     parser.add_argument("--rows", type=int, default=60_000, help="training rows, labelled or not (default: 60,000)")
@@ -72,7 +69,14 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--validation", action="store_true", help="measure on held-back training rows, to choose by")
     parser.add_argument("--ours-only", action="store_true")
     parser.add_argument("--write", action="store_true", help="also write the table to benchmarks/RESULTS.md")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neural_network import MLPClassifier
+
+    options = options_of(arguments)
     facts = report.circumstances(["few-labels", *arguments])
     X, y = data.mnist_pixels("train"), data.mnist_labels("train")
     if options.validation:

@@ -27,8 +27,10 @@ DESCRIPTION = "MNIST: precision of the 100 nearest by hashes of 32 bits, beside 
 Array = NDArray[np.float32]
 Labels = NDArray[np.generic]
 
+UNSCALED = "the standard deviations of the columns"  # a warning: pixels are taken as they are
 
-def _candidates() -> dict[str, dict[str, Any]]:
+
+def candidates() -> dict[str, dict[str, Any]]:
     from autoenc.corruption import Gaussian
 
     return {
@@ -45,6 +47,12 @@ def _candidates() -> dict[str, dict[str, Any]]:
         "straight_through": {"method": "straight_through", "balance_weight": 0.0},
         "straight_through, balance 0.01": {"method": "straight_through", "balance_weight": 0.01},
     }
+
+
+def network(n_bits: int, settings: dict[str, Any], epochs: int, seed: int) -> Any:
+    from autoenc import HashingAutoencoder
+
+    return HashingAutoencoder(n_bits, **settings, max_iter=epochs, batch_size=128, n_jobs=2, random_state=seed)
 
 
 def precision(indices: NDArray[np.int64], labels: Labels, wanted: Labels) -> float:
@@ -71,30 +79,32 @@ def by_pixels(X: Array, labels: Labels, queries: Array, wanted: Labels, k: int) 
     return precision(model.kneighbors(queries, return_distance=False), labels, wanted)
 
 
-def main(arguments: Sequence[str]) -> None:
+def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks hashing", description=DESCRIPTION)
     parser.add_argument("--bits", type=int, default=32)
     parser.add_argument("--neighbors", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=20, help="of the final fits; half as many to choose")
     parser.add_argument("--seeds", type=int, default=2, help="final fits (default: 2)")
     parser.add_argument("--write", action="store_true", help="also write the table to benchmarks/RESULTS.md")
-    options = parser.parse_args(arguments)
-    from autoenc import HashingAutoencoder
+    return parser.parse_args(arguments)
 
+
+def main(arguments: Sequence[str]) -> None:
+    options = options_of(arguments)
     facts = report.circumstances(["hashing", *arguments])
     X, test = data.mnist_pixels("train"), data.mnist_pixels("test")
     y, y_test = data.mnist_labels("train"), data.mnist_labels("test")
     k, n_bits = options.neighbors, options.bits
 
-    def fitted(rows: Array, settings: dict[str, Any], epochs: int, seed: int) -> HashingAutoencoder:
-        model = HashingAutoencoder(n_bits, **settings, max_iter=epochs, batch_size=128, n_jobs=2, random_state=seed)
+    def fitted(rows: Array, settings: dict[str, Any], epochs: int, seed: int) -> Any:
+        model = network(n_bits, settings, epochs, seed)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "the standard deviations of the columns")
+            warnings.filterwarnings("ignore", UNSCALED)
             return model.fit(rows)
 
     part, asked = slice(0, 20_000), slice(50_000, 55_000)
-    candidates, chosen = _candidates(), {}
-    for name, settings in candidates.items():
+    settings_of, chosen = candidates(), {}
+    for name, settings in settings_of.items():
         model = fitted(X[part], settings, max(1, options.epochs // 2), 0)
         found = model.kneighbors(X[asked], k, return_distance=False)
         chosen[name] = precision(found, y[part], y[asked])
@@ -105,7 +115,7 @@ def main(arguments: Sequence[str]) -> None:
     found_here = []
     for seed in range(options.seeds):
         start = time.perf_counter()
-        model = fitted(X, candidates[best], options.epochs, seed)
+        model = fitted(X, settings_of[best], options.epochs, seed)
         seconds = time.perf_counter() - start
         start = time.perf_counter()
         found = model.kneighbors(test, k, return_distance=False)

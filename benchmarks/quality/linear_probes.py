@@ -55,16 +55,20 @@ def models(epochs: int) -> dict[str, Any]:
     }
 
 
+def options_of(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks linear-probes", description=DESCRIPTION)
+    parser.add_argument("--rows", type=int, default=60_000)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--write", action="store_true", help="also write the table to benchmarks/RESULTS.md")
+    return parser.parse_args(arguments)
+
+
 def main(arguments: Sequence[str]) -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks linear-probes", description=DESCRIPTION)
-    parser.add_argument("--rows", type=int, default=60_000)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--write", action="store_true", help="also write the table to benchmarks/RESULTS.md")
-    options = parser.parse_args(arguments)
+    options = options_of(arguments)
     facts = report.circumstances(["linear-probes", *arguments])
     X, y = data.mnist_pixels("train", options.rows), data.mnist_labels("train", options.rows)
     X_test, y_test = data.mnist_pixels("test"), data.mnist_labels("test")

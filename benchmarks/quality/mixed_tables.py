@@ -162,10 +162,30 @@ def held_out(model: Any, table: Table, seen: Array, X: Array, n_draws: int, unit
     return float((logsumexp(weights, axis=0) - np.log(n_draws)).mean())
 
 
-def main(arguments: Sequence[str]) -> None:
+def network(table: Table, options: argparse.Namespace, seed: int, *, by_column: bool) -> Any:
     from autoenc import VariationalAutoencoder
     from autoenc.losses import ColumnLoss
 
+    return VariationalAutoencoder(
+        options.components,
+        likelihood=ColumnLoss(table.ranges) if by_column else "squared_error",
+        noise_variance="learned",
+        hidden_layer_sizes=(64,),
+        max_iter=options.epochs,
+        random_state=seed,
+    )
+
+
+def in_order(table: Table, seed: int) -> tuple[Array, int, tuple[Array, Array], Array]:
+    """Rows in an order drawn by seed, of which the first n are for training; n; what `held_out` calls units; inputs."""
+    order = np.random.default_rng([1000, seed]).permutation(len(table.X))
+    X, n = table.X[order], round(0.6 * len(order))
+    numbers = slice(table.n_numbers)
+    X[:, numbers] = (X[:, numbers] - X[:n, numbers].mean(axis=0)) / X[:n, numbers].std(axis=0)
+    return X, n, (X[:n].mean(axis=0), X[:n].std(axis=0)), inputs(table, X, n)
+
+
+def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks mixed-tables", description=DESCRIPTION)
     parser.add_argument("--tables", help=f"comma-separated, of {', '.join(TABLES)} (default: all)")
     parser.add_argument("--epochs", type=int, default=100, help="of each fit (default: 100)")
@@ -177,6 +197,11 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     if min(options.epochs, options.components, options.draws, options.seeds, options.rows) < 1:
         parser.error("--epochs, --components, --draws, --seeds and --rows must be at least 1")
+    return options
+
+
+def main(arguments: Sequence[str]) -> None:
+    options = options_of(arguments)
     facts = report.circumstances(["mixed-tables", *arguments])
     rows = []
     for name in choose(options.tables, list(TABLES), "table"):
@@ -189,21 +214,10 @@ def main(arguments: Sequence[str]) -> None:
         found: dict[bool, list[float]] = {True: [], False: []}
         seconds = {True: 0.0, False: 0.0}
         for seed in range(options.seeds):
-            order = np.random.default_rng([1000, seed]).permutation(len(table.X))
-            X, n = table.X[order], round(0.6 * len(order))
-            numbers = slice(table.n_numbers)
-            X[:, numbers] = (X[:, numbers] - X[:n, numbers].mean(axis=0)) / X[:n, numbers].std(axis=0)
-            units, seen = (X[:n].mean(axis=0), X[:n].std(axis=0)), inputs(table, X, n)
+            X, n, units, seen = in_order(table, seed)
             for by_column in (True, False):
                 say(f"  {name}, seed {seed}, {'by column' if by_column else 'normal'}")
-                model = VariationalAutoencoder(
-                    options.components,
-                    likelihood=ColumnLoss(table.ranges) if by_column else "squared_error",
-                    noise_variance="learned",
-                    hidden_layer_sizes=(64,),
-                    max_iter=options.epochs,
-                    random_state=seed,
-                )
+                model = network(table, options, seed, by_column=by_column)
                 start = time.perf_counter()
                 model.fit(seen[:n], X_clean=X[:n] if by_column else (X[:n] - units[0]) / units[1])
                 seconds[by_column] += time.perf_counter() - start

@@ -20,7 +20,7 @@ NETWORKS = {
 }
 
 
-def main(arguments: Sequence[str]) -> None:
+def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks mnist-log-loss", description=DESCRIPTION)
     parser.add_argument("--networks", help=f"comma-separated, of {', '.join(NETWORKS)} (default: all)")
     parser.add_argument("--peers", default="ours", help=f"comma-separated, of {', '.join(PEERS)} (default: ours)")
@@ -29,7 +29,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--epochs", type=int, help="instead of the network's own number")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help="also write the table to benchmarks/RESULTS.md")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> None:
+    options = options_of(arguments)
     names = choose(options.networks, list(NETWORKS), "network")
     peers = choose(options.peers, list(PEERS), "peer")
     facts = report.circumstances(["mnist-log-loss", *arguments])

@@ -24,6 +24,12 @@ RATES = (0.0, 0.3, 0.6)
 WAYS = ("shared", "summed", "filled", "complete")
 
 
+def with_gaps(X: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+    gaps = random.random_sample(X.shape) < random.choice(RATES, size=(len(X), 1))
+    gaps[gaps.all(axis=1), 0] = False
+    return np.where(gaps, np.nan, X)
+
+
 def scores(name: str, seed: int, rows: int) -> dict[str, float]:
     from sklearn.metrics import roc_auc_score
 
@@ -31,13 +37,7 @@ def scores(name: str, seed: int, rows: int) -> dict[str, float]:
 
     train, test, y = load(name, seed, rows)[1]
     random = np.random.RandomState(seed)
-
-    def with_gaps(X: np.ndarray) -> np.ndarray:
-        gaps = random.random_sample(X.shape) < random.choice(RATES, size=(len(X), 1))
-        gaps[gaps.all(axis=1), 0] = False
-        return np.where(gaps, np.nan, X)
-
-    holes, asked = with_gaps(train), with_gaps(test)
+    holes, asked = with_gaps(train, random), with_gaps(test, random)
     means = np.nanmean(holes, axis=0)
     there = (~np.isnan(asked)).mean(axis=1)
     fit = lambda X, **more: AutoencoderOutlierDetector(random_state=seed, n_jobs=1, **more).fit(X)  # noqa: E731

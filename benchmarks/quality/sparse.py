@@ -47,24 +47,44 @@ def wider(model: Any, kept: int) -> Callable[[NDArray[Any]], NDArray[Any]]:
     return codes
 
 
-def penalised(options: argparse.Namespace, X: NDArray[Any], test: NDArray[Any]) -> str:
+def l1_network(options: argparse.Namespace, weight: float) -> Any:
     from autoenc import Autoencoder
     from autoenc.sparsity import L1
 
+    return Autoencoder(
+        32,
+        hidden_layer_sizes=(),
+        latent_activation="relu",
+        loss="log_loss",
+        sparsity=L1(weight),
+        max_iter=options.epochs,
+        batch_size=256,
+        random_state=0,
+    )
+
+
+def k_network(options: argparse.Namespace, k: int, n_rows: int) -> Any:
+    from autoenc import SparseAutoencoder
+    from autoenc.sparsity import TopK
+
+    return SparseAutoencoder(
+        options.units,
+        k=None,
+        sparsity=TopK(k, dead_after=n_rows),
+        tied_weights=True,
+        max_iter=options.epochs,
+        batch_size=256,
+        random_state=0,
+        n_jobs=1,
+    )
+
+
+def penalised(options: argparse.Namespace, X: NDArray[Any], test: NDArray[Any]) -> str:
     rows = []
     for weight in options.weights:
         say(f"  L1 {weight:g}")
         start = time.perf_counter()
-        model = Autoencoder(
-            32,
-            hidden_layer_sizes=(),
-            latent_activation="relu",
-            loss="log_loss",
-            sparsity=L1(weight),
-            max_iter=options.epochs,
-            batch_size=256,
-            random_state=0,
-        ).fit(X)
+        model = l1_network(options, weight).fit(X)
         loss, active = -model.score(test), float((model.transform(test) > 0).mean())
         verdict = "reached" if loss <= WANTED_CROSS_ENTROPY else "missed"
         rows.append(
@@ -106,9 +126,6 @@ def fitted(options: argparse.Namespace, k: int, X: NDArray[Any]) -> tuple[Any, f
     """The network and the seconds that its fit took, from the folder where it was kept if it was."""
     import joblib
 
-    from autoenc import SparseAutoencoder
-    from autoenc.sparsity import TopK
-
     place = None if options.keep is None else Path(options.keep) / f"k{k}.joblib"
     if place is not None and place.exists():
         model, seconds = joblib.load(place)
@@ -118,16 +135,7 @@ def fitted(options: argparse.Namespace, k: int, X: NDArray[Any]) -> tuple[Any, f
             )
         return model, seconds
     start = time.perf_counter()
-    model = SparseAutoencoder(
-        options.units,
-        k=None,
-        sparsity=TopK(k, dead_after=len(X)),
-        tied_weights=True,
-        max_iter=options.epochs,
-        batch_size=256,
-        random_state=0,
-        n_jobs=1,
-    ).fit(X)
+    model = k_network(options, k, len(X)).fit(X)
     seconds = time.perf_counter() - start
     if place is not None:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +165,7 @@ def k_sparse(options: argparse.Namespace, X: NDArray[Any], test: NDArray[Any]) -
     return report.table(head, rows)
 
 
-def main(arguments: Sequence[str]) -> None:
+def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks sparse", description=DESCRIPTION)
     parser.add_argument("--part", choices=("l1", "k"), default="l1", help="which of the two")
     parser.add_argument("--rows", type=int, default=60_000, help="training rows")
@@ -174,7 +182,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--keep", help="folder where fitted networks are kept, and read again")
     parser.add_argument("--filters", help="folder for a picture of 200 filters for each k, k<k>.png")
     parser.add_argument("--write", action="store_true", help="also write the table to benchmarks/RESULTS.md")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> None:
+    options = options_of(arguments)
     facts = report.circumstances(["sparse", *arguments])
     X, test = data.mnist_pixels("train", options.rows), data.mnist_pixels("test")
     text = f"{facts}\n* {len(X)} training rows, {options.epochs} epochs; test rows unless said otherwise\n"

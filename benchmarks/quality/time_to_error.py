@@ -78,9 +78,8 @@ def _error(X: NDArray[np.float32], reconstructed: NDArray[Any]) -> float:
     return float(np.square(X - reconstructed, dtype=np.float64).sum(axis=1).mean())
 
 
-def train_ours(recipe: Recipe, train: NDArray[np.float32], test: NDArray[np.float32], target: float) -> Course:
-    """The whole fit counts, to the end of its schedule."""
-    model = Autoencoder(
+def network(recipe: Recipe) -> Autoencoder:
+    return Autoencoder(
         CODE,
         hidden_layer_sizes=WIDTHS[1:4],
         activation=recipe.activation,
@@ -96,6 +95,11 @@ def train_ours(recipe: Recipe, train: NDArray[np.float32], test: NDArray[np.floa
         n_jobs=2,
         random_state=0,
     )
+
+
+def train_ours(recipe: Recipe, train: NDArray[np.float32], test: NDArray[np.float32], target: float) -> Course:
+    """The whole fit counts, to the end of its schedule."""
+    model = network(recipe)
     start = time.perf_counter()
     model.fit(train)
     seconds = time.perf_counter() - start

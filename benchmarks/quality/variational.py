@@ -65,15 +65,34 @@ def likelihoods(
     return losses, seconds
 
 
+def network(components: int, k: int, options: Any) -> Any:
+    """All but the number of epochs."""
+    from autoenc import VariationalAutoencoder
+    from autoenc.corruption import Bernoulli
+
+    return VariationalAutoencoder(
+        components,
+        hidden_layer_sizes=(200, 200),
+        activation="tanh",
+        likelihood="log_loss",
+        objective="iwae" if k > 1 else "elbo",
+        n_importance_samples=k,
+        corruption=Bernoulli(),
+        solver="adam",
+        learning_rate_init=options.rate,
+        alpha=0.0,
+        batch_size=100,
+        random_state=options.seed,
+        n_jobs=2,
+    )
+
+
 def fitted(components: int, k: int, epochs: str, train: NDArray[np.float32], options: Any) -> tuple[Any, float]:
     """A network and its seconds of fit (NaN where it was kept from an earlier run).
 
     Epochs "45+55": after 45 the rate starts again, and falls once more over the next 55 (SGDR, Loshchilov and Hutter
     2017).
     """
-    from autoenc import VariationalAutoencoder
-    from autoenc.corruption import Bernoulli
-
     kept = kept_file(components, k, epochs, len(train), options)
     if kept is not None and kept.exists():
         return pickle.loads(kept.read_bytes()), float("nan")
@@ -81,21 +100,7 @@ def fitted(components: int, k: int, epochs: str, train: NDArray[np.float32], opt
     if before:
         model = fitted(components, k, "+".join(before), train, options)[0].set_params(warm_start=True)
     else:
-        model = VariationalAutoencoder(
-            components,
-            hidden_layer_sizes=(200, 200),
-            activation="tanh",
-            likelihood="log_loss",
-            objective="iwae" if k > 1 else "elbo",
-            n_importance_samples=k,
-            corruption=Bernoulli(),
-            solver="adam",
-            learning_rate_init=options.rate,
-            alpha=0.0,
-            batch_size=100,
-            random_state=options.seed,
-            n_jobs=2,
-        )
+        model = network(components, k, options)
     model.set_params(max_iter=int(last))
     say(f"  {components} components, {k} draws, {epochs} epochs of {len(train):,} rows")
     start = time.perf_counter()
@@ -155,7 +160,7 @@ def draw(plane: Any, model: Any, test: NDArray[np.float32], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def main(arguments: Sequence[str]) -> None:
+def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks variational", description=DESCRIPTION)
     parser.add_argument("--draws", type=int, nargs="+", default=[1], help="importance samples in training (default: 1)")
     parser.add_argument(
@@ -180,6 +185,11 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     if len(options.epochs) not in (1, len(options.draws)):
         parser.error(f"--epochs has {len(options.epochs)} values; it must have one, or one for each of --draws")
+    return options
+
+
+def main(arguments: Sequence[str]) -> None:
+    options = options_of(arguments)
     epochs = dict(
         zip(options.draws, options.epochs * (len(options.draws) if len(options.epochs) == 1 else 1), strict=True)
     )
