@@ -35,7 +35,7 @@ LISTS_ISAS = re.compile(r"\bAE_FOR_EACH_VARIANT\b|\bAE_WITHOUT_AVX512\b")
 BLAS_SOURCES = (CSRC / "math" / "linalg.c", ROOT / "tests" / "c" / "test_linalg.c")
 # Of math, those that are made of vectors as layers are; and of what is compiled once, what runs for each block of rows.
 VECTORS = ("activation", "blas1", "random", "log_mean_exp", "column_norms", "row_norms", "lanes")
-ONCE_A_BLOCK = ("step", "data", "net", "predictor", "terms", "layers")
+ONCE_A_BLOCK = ("step", "data", "pool")
 CORE_FLOORS = ("base", "math", "layers", "losses", "optim", "net", "train")
 
 ISA_FLAGS = {
@@ -180,10 +180,10 @@ def compile_jobs(
                     define = [f"-DAE_BITS={bits}", f"-DAE_TARGET_{isa.upper()}"]
                     # Plain C beside a better set is there for comparison and old machines: small before fast.
                     size = ["-Os"] if isa == "ref" and len(isas_of(machine)) > 1 else []
-                    # Layers and losses say with vectors what they mean; more unrolling makes them larger, not faster.
-                    # In double precision small goes before fast, so that the wheel stays below a megabyte; in float no
-                    # room is spent on where jumps lead.
-                    if not size and (source.parent.name in ("layers", "losses") or source.stem in VECTORS):
+                    # Layers, losses and rules say with vectors what they mean; more unrolling makes them larger, not
+                    # faster. In double precision small goes before fast, so that the wheel stays below a megabyte; in
+                    # float no room is spent on where jumps lead.
+                    if not size and (source.parent.name in ("layers", "losses", "optim") or source.stem in VECTORS):
                         size = ["-O2", "-fno-align-jumps", "-fno-align-labels"] if bits == 32 else ["-Os"]
                     if not size and bits == 64 and source.stem != "gemm":
                         size = ["-Os"]
@@ -195,10 +195,11 @@ def compile_jobs(
         else:
             # Above math these plan, list and call: loops that cost time are in sources with variants.
             floor, size = source.parent.name, []
-            if floor in CORE_FLOORS[2:]:
-                size = ["-O2" if source.stem in ONCE_A_BLOCK else "-Os"]
-            elif floor == "base" and source.stem != "permutation":  # of which only that has loops over rows
+            if source.stem in ONCE_A_BLOCK:
                 size = ["-O2"]
+            # The permutation alone has loops over rows here.
+            elif floor in CORE_FLOORS and floor != "math" and source.stem != "permutation":
+                size = ["-Os"]
             if any(flag.startswith("-fsanitize") for flag in flags):
                 size = []
             chosen = [*flags, *size]

@@ -38,15 +38,12 @@ static ae_status dense_plan(ae_context *context, ae_layer_plan *plan) {
     int64_t inputs = plan->in[0].width, units = desc->width;
     if (units < 1)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': width is %lld; it must be at least 1", desc->name, (long long)units);
-    for (int i = 0; i < 3; i++)
-        if (desc->size[i] < 0 || desc->size[i] > 1)
-            return ae_fail(context, AE_ERR_VALUE, "node '%s': size[%d] is %d; it must be 0 or 1", desc->name, i,
-                           (int)desc->size[i]);
-    if (desc->size[3] < 0 || desc->size[3] > (AE_BITS == 32 ? 2 : 0))
-        return ae_fail(context, AE_ERR_VALUE, "node '%s': size[3] is %d; it must be 0 to 2 in float and 0 in double precision",
-                       desc->name, (int)desc->size[3]);
-    if (desc->size[4] < 0 || desc->size[4] > 1)
-        return ae_fail(context, AE_ERR_VALUE, "node '%s': size[4] is %d; it must be 0 or 1", desc->name, (int)desc->size[4]);
+    for (int i = 0; i < 5; i++) {
+        const int most = i == 3 ? (AE_BITS == 32 ? 2 : 0) : 1;
+        if (desc->size[i] < 0 || desc->size[i] > most)
+            return ae_fail(context, AE_ERR_VALUE, "node '%s': size[%d] is %d; it must be 0 to %d (of float%d)", desc->name, i,
+                           (int)desc->size[i], most, AE_BITS);
+    }
     plan->parts = desc->size[4] && 2.0 * (double)inputs * (double)units < NARROW * (double)(inputs + units) ? 0 : desc->size[3];
     ae_initializer initializer = ae_initializer_resolve((ae_initializer)desc->initializer, (ae_activation)desc->activation);
     plan->out = (ae_shape){units, plan->in[0].multiplicity};

@@ -112,6 +112,13 @@ typedef double any_f64 __attribute__((aligned(1), may_alias));
 typedef uint8_t any_u8 __attribute__((may_alias));
 typedef int32_t any_i32 __attribute__((aligned(1), may_alias));
 typedef int64_t any_i64 __attribute__((aligned(1), may_alias));
+#if AE_BITS == 32
+typedef double other_real;
+typedef any_f64 any_other;
+#else
+typedef float other_real;
+typedef any_f32 any_other;
+#endif
 
 /* n < 32 reals in pieces of constant length, each a move or two, where memcpy would be a call for every row. */
 AE_INLINE void copy_pieces(const char *restrict from, int n, char *restrict to) {
@@ -124,13 +131,14 @@ AE_INLINE void copy_pieces(const char *restrict from, int n, char *restrict to) 
         }
 }
 
-/* Zeros behind the first `left` reals of a row of a panel, and over some of these, which come then. Unrolled, or compilers make it
- * `rep stos`, which takes as long as the copy. */
-AE_INLINE void zero_rest(int left, real *at) {
-#pragma GCC unroll 32
+/* Before its first reals come: a row of a panel that has a padding. Unrolled, or compilers make it `rep stos`, which takes as long
+ * as the copy. */
+AE_INLINE void zero_row(real *at) {
+#if VL > 1
+#pragma GCC unroll 8
+#endif
     for (int c = 0; c < AE_PANEL; c += VL)
-        if (c + VL > left)
-            v_store(at + c, v_zero());
+        v_store(at + c, v_zero());
 }
 
 /* Elements that need no conversion. */
@@ -139,14 +147,13 @@ static void copy_row(const char *restrict source, int64_t whole, int left, int64
         memcpy(at, source, AE_PANEL * sizeof(real));
     if (!left)
         return;
-    zero_rest(left, at);
+    zero_row(at);
     copy_pieces(source, left, (char *)at);
 }
 
-/* n <= 32 elements of another type in pieces of constant length, which compilers turn into conversions of vectors: each loop by itself,
- * as they do not look into a loop over the lengths. */
-#define CONVERT_PIECE(length, from, n, type, to)     \
-    if ((n) & (length)) {                            \
+/* n elements of another type, in pieces of constant length, which compilers turn into conversions of vectors. */
+#define CONVERT_PIECE(length, from, type, to)        \
+    {                                                \
         for (int c = 0; c < (length); c++)           \
             (to)[done + c] = (type)(from)[done + c]; \
         done += (length);                            \
@@ -154,37 +161,38 @@ static void copy_row(const char *restrict source, int64_t whole, int left, int64
 #define CONVERT(from, n, type, to)           \
     {                                        \
         int done = 0;                        \
-        CONVERT_PIECE(32, from, n, type, to) \
-        CONVERT_PIECE(16, from, n, type, to) \
-        CONVERT_PIECE(8, from, n, type, to)  \
-        CONVERT_PIECE(4, from, n, type, to)  \
-        CONVERT_PIECE(2, from, n, type, to)  \
-        CONVERT_PIECE(1, from, n, type, to)  \
+        while (done + 8 <= (n))              \
+            CONVERT_PIECE(8, from, type, to) \
+        if ((n)&4)                           \
+            CONVERT_PIECE(4, from, type, to) \
+        if ((n)&2)                           \
+            CONVERT_PIECE(2, from, type, to) \
+        if ((n)&1)                           \
+            CONVERT_PIECE(1, from, type, to) \
     }
 
-#define GATHER(type)                                                                                       \
-    if (column_bytes == (int64_t)sizeof(type)) {                                                           \
-        const type *restrict from = (const type *)source;                                                  \
-        for (int64_t p = 0; p < whole; p++)                                                                \
-            CONVERT(from + p * AE_PANEL, AE_PANEL, real, at + p * stride)                                  \
-        CONVERT(from + whole * AE_PANEL, left, real, at + whole * stride)                                  \
-    } else {                                                                                               \
-        for (int64_t c = 0; c < width; c++)                                                                \
-            at[c / AE_PANEL * stride + c % AE_PANEL] = (real) * (const type *)(source + c * column_bytes); \
-    }
+/* A row of another type, its elements next to each other. */
+#define CONVERT_ROW(type)                          \
+    for (int64_t p = 0; p < ae_panels(width); p++) \
+    CONVERT((const type *)source + p * AE_PANEL, ae_panel_columns(width, p), real, at + p * stride)
 
-static void gather_row(ae_dtype dtype, const char *source, int64_t column_bytes, int64_t width, int64_t stride,
+AE_INLINE real element(ae_dtype dtype, const char *at) {
+    return dtype == AE_F32   ? (real) * (const any_f32 *)at
+           : dtype == AE_F64 ? (real) * (const any_f64 *)at
+                             : (real) * (const any_u8 *)at;
+}
+
+static void gather_row(ae_dtype dtype, const char *restrict source, int64_t column_bytes, int64_t width, int64_t stride,
                        real *restrict at) {
-    const int64_t whole = width / AE_PANEL;
-    const int left = (int)(width % AE_PANEL);
-    if (left)
-        zero_rest(left, at + whole * stride);
-    if (dtype == AE_F32) {
-        GATHER(any_f32)
-    } else if (dtype == AE_F64) {
-        GATHER(any_f64)
+    if (width % AE_PANEL)
+        zero_row(at + width / AE_PANEL * stride);
+    if (dtype == AE_U8 && column_bytes == 1) {
+        CONVERT_ROW(any_u8)
+    } else if (dtype == (AE_BITS == 32 ? AE_F64 : AE_F32) && column_bytes == (int64_t)sizeof(other_real)) {
+        CONVERT_ROW(any_other)
     } else {
-        GATHER(any_u8)
+        for (int64_t c = 0; c < width; c++)
+            at[c / AE_PANEL * stride + c % AE_PANEL] = element(dtype, source + c * column_bytes);
     }
 }
 
@@ -201,28 +209,21 @@ void AE_V(ae_rows_gather)(const ae_rows *source, const uint64_t *index, int64_t 
     }
 }
 
-#define SCATTER(type)                                                       \
-    for (int64_t p = 0; p < whole; p++)                                     \
-        CONVERT(at + p * stride, AE_PANEL, type, (type *)to + p * AE_PANEL) \
-    CONVERT(at + whole * stride, left, type, (type *)to + whole * AE_PANEL)
-
-static void scatter_row(ae_dtype dtype, const real *restrict at, int64_t whole, int left, int64_t stride, char *restrict to) {
+static void scatter_row(ae_dtype dtype, const real *restrict at, int64_t width, int64_t stride, char *restrict to) {
     if (dtype == (AE_BITS == 32 ? AE_F32 : AE_F64)) {
-        for (int64_t p = 0; p < whole; p++, at += stride, to += AE_PANEL * sizeof(real))
+        for (int64_t p = 0; p < width / AE_PANEL; p++, at += stride, to += AE_PANEL * sizeof(real))
             memcpy(to, at, AE_PANEL * sizeof(real));
-        copy_pieces((const char *)at, left, to);
-    } else if (dtype == AE_F32) {
-        SCATTER(any_f32)
-    } else if (dtype == AE_F64) {
-        SCATTER(any_f64)
+        copy_pieces((const char *)at, (int)(width % AE_PANEL), to);
+    } else {
+        for (int64_t p = 0; p < ae_panels(width); p++)
+            CONVERT(at + p * stride, ae_panel_columns(width, p), other_real, (any_other *)to + p * AE_PANEL)
     }
 }
 
 void AE_V(ae_rows_scatter)(ae_dtype dtype, const real *panels, int64_t width, int64_t stride, int64_t row, int64_t n,
                            char *destination, int64_t row_bytes) {
     for (int64_t i = 0; i < n; i++)
-        scatter_row(dtype, panels + (row + i) * AE_PANEL, width / AE_PANEL, (int)(width % AE_PANEL), stride,
-                    destination + i * row_bytes);
+        scatter_row(dtype, panels + (row + i) * AE_PANEL, width, stride, destination + i * row_bytes);
 }
 
 void AE_V(ae_row_gather_csr)(ae_dtype dtype, const char *values, int index_bits, const char *columns, int64_t count,
