@@ -185,9 +185,9 @@ SHARED = {
     precision : {"float32", "float64", "high", "bfloat16"}, default="float32"
         Of weights and arithmetic. "high" and "bfloat16" keep weights and sums in float32 and let two or one bfloat16
         numbers stand for a factor in the products of dense layers, which changes a product of two numbers (not too near
-        the ends of float32's range) by at most 5e-5 or 8e-3 of itself; but with K-FAC, "high" leaves floats to narrow
-        layers, where two numbers would take longer. Meant for processors with AMX tiles; slower than "float32" on
-        others, with the same result on all.
+        the ends of float32's range) by at most 5e-5 or 8e-3 of itself. "high" leaves narrow layers to float32, where
+        two numbers would take longer, except with solver="kfac". Meant for processors with AMX tiles; slower than
+        "float32" on others, with the same result on all.
     n_jobs : int or None, default=None
         Threads; -1 is all processors. None: those that affinity, cgroups, OMP_NUM_THREADS and joblib leave. The result
         does not depend on it.
