@@ -1,13 +1,15 @@
 #include "math/lanes.h"
 
-#define JOIN(type)                                               \
-    type sum[AE_PANEL / 2];                                      \
-    for (int i = 0; i < AE_PANEL / 2; i++)                       \
-        sum[i] = (type)lanes[i] + (type)lanes[i + AE_PANEL / 2]; \
-    for (int half = AE_PANEL / 4; half; half /= 2)               \
-        for (int i = 0; i < half; i++)                           \
-            sum[i] += sum[i + half];                             \
-    return sum[0];
+/* Lengths that the compiler knows, so that every halving is a vector operation between registers. */
+#define JOIN(type)                                                     \
+    type eight[8], four[4];                                            \
+    for (int i = 0; i < 8; i++) {                                      \
+        const type first = (type)lanes[i] + (type)lanes[i + 16];       \
+        eight[i] = first + ((type)lanes[i + 8] + (type)lanes[i + 24]); \
+    }                                                                  \
+    for (int i = 0; i < 4; i++)                                        \
+        four[i] = eight[i] + eight[i + 4];                             \
+    return (four[0] + four[2]) + (four[1] + four[3]);
 
 double AE_V(ae_join_lanes)(const real *lanes) { JOIN(double) }
 
