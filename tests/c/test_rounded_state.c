@@ -281,6 +281,56 @@ TEST(state_that_is_set_comes_back_and_is_rounded_to_nearest) {
     ae_trainer_free(t);
 }
 
+/* Two layers alike, each with a stage of its own. In float they stay alike; rounded they do not, and the first one's are what they
+ * are in a program without the second. */
+static program program_of_stages(int stages, int state_bits) {
+    program p = {.options = plain_options(32)};
+    p.options.batch_size = 64;
+    p.options.state_bits = state_bits;
+    const int in = network_input(&p.net, WIDTH, 0);
+    for (int i = 0; i < stages; i++) {
+        const int out = network_dense(&p.net, in, WIDTH, AE_TANH);
+        p.net.node[out].group = i;
+        program_loss(&p, "squared_error", out, in, 1);
+        program_stage(&p, "adam");
+        p.stage[i].first_loss = i;
+        p.stage[i].n_losses = 1;
+        p.stage[i].groups = 1u << i;
+    }
+    return p;
+}
+
+TEST(a_stage_rounds_what_it_updates_and_no_more) {
+    static float weight[WIDTH * WIDTH], one[WIDTH * WIDTH], other[WIDTH * WIDTH];
+    for (int i = 0; i < WIDTH * WIDTH; i++)
+        weight[i] = (float)(network_unit() - 0.5) / 8;
+    for (int state_bits = 0; state_bits <= 16; state_bits += 16)
+        for (int threads = 1; threads <= 3; threads += 2) {
+            program p = program_of_stages(2, state_bits), q = program_of_stages(1, state_bits);
+            p.options.n_threads = threads;
+            ae_trainer *t = started(&p), *alone = started(&q);
+            if (!t || !alone)
+                return;
+            ae_net *net = ae_trainer_net(t);
+            ae_net_set_parameter(net, 0, weight); /* weight, bias, weight, bias */
+            ae_net_set_parameter(net, 2, weight);
+            ae_net_set_parameter(ae_trainer_net(alone), 0, weight);
+            for (int e = 0; e < 3; e++) {
+                trainer_epoch(t);
+                trainer_epoch(alone);
+            }
+            ae_net_get_parameter(net, 0, one);
+            ae_net_get_parameter(net, 2, other);
+            CHECK(!memcmp(one, other, sizeof one) == !state_bits, "%d bits, %d threads: weights of the stages", state_bits,
+                  threads);
+            ae_net_get_parameter(ae_trainer_net(alone), 0, other);
+            CHECK(!memcmp(one, other, sizeof one), "%d bits, %d threads: the first stage differs beside another", state_bits,
+                  threads);
+            ae_trainer_free(t);
+            ae_trainer_free(alone);
+        }
+}
+
 static bool at_once(void *argument) { return ++*(int *)argument > 0; }
 
 /* The epoch has updated weights and averages by the time it is asked to stop, or has diverged. */
@@ -357,6 +407,7 @@ int main(void) {
     RUN(every_way_has_the_same_bits);
     RUN(the_first_step_is_that_of_float_state);
     RUN(it_learns_what_float_state_learns);
+    RUN(a_stage_rounds_what_it_updates_and_no_more);
     RUN(state_that_is_set_comes_back_and_is_rounded_to_nearest);
     RUN(an_epoch_that_ends_early_leaves_those_of_the_last);
     RUN(it_takes_half_the_room);
