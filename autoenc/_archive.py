@@ -32,6 +32,7 @@ DTYPES = {
 _CODES = {name: code for code, name in DTYPES.items()}
 CHECKSUMS = "autoenc_crc32"  # in the metadata, as JSON: of the configuration (by the name ""), and of each array
 WIDEST_TEXT = 2**16  # characters an entry of an array of strings may have beyond its longest
+MOST_ROOM = 2**26  # bytes of an array of strings that mostly holds nothing
 
 
 class Damaged(ValueError):
@@ -317,6 +318,10 @@ class Reader:
             return np.array(entries, dtype=object).reshape(shape)
         if type(width) is not int or not max(1, longest) <= width <= longest + WIDEST_TEXT // (1 + len(entries)) + 256:
             damaged(at, f"has strings of up to {longest} characters and the width {width!r}")
+        # Every entry takes the room of the longest one, so that few characters could ask for gigabytes.
+        room = 4 * width * len(entries)
+        if room > MOST_ROOM and room > 256 * sum(map(len, entries)):
+            damaged(at, f"has {len(entries)} strings, which would take {room} bytes by a width of {width}")
         return np.array(entries, dtype=f"U{width}").reshape(shape)
 
     def _scalar(self, raw: dict[str, Any], at: str) -> Any:

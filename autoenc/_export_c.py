@@ -215,6 +215,7 @@ class Source:
             f" * Written by autoenc {__version__}. {PREAMBLE.format(upper=upper).strip()} */",
             f"#ifndef {upper}_DECLARED",
             f"#define {upper}_DECLARED",
+            "#include <float.h>",
             "#include <math.h>",
             "#include <stdint.h>",
             "",
@@ -256,6 +257,12 @@ PREAMBLE = """
 """
 
 GIVEN = """
+/* Rounding to whole numbers by adding and subtracting a large one needs sums that are rounded as written. */
+#if defined(__FAST_MATH__) || defined(_M_FP_FAST)
+#error "this file gives wrong numbers under -ffast-math, -Ofast or /fp:fast: compile it without"
+#elif FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2 || FLT_EVAL_METHOD < 0
+#error "this file needs float and double arithmetic of their own precision (32-bit x86: -msse2 -mfpmath=sse)"
+#endif
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)

@@ -227,7 +227,9 @@ def _outlier(source: Source, predictor: OutlierPredictor) -> None:
     )
     offset = source.number(predictor.offset, double=True)
     source.function("double @decision(const double *x)", f"    return @score(x) - {offset};\n")
-    source.function("int @predict(const double *x)", "    return @decision(x) < 0.0 ? -1 : 1;\n")
+    source.function(
+        "int @predict(const double *x)", "    return @decision(x) >= 0.0 ? 1 : -1; /* NaN is no inlier */\n"
+    )
 
 
 def _sum(source: Source, used: NDArray[Any], d: int) -> str:

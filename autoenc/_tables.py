@@ -8,10 +8,12 @@ import csv
 import re
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -147,11 +149,12 @@ class CsvTable(Table):
         super().__init__(path)
         self._separator = separator
         with self._lines() as lines:
-            first, second = next(lines, None), next(lines, None)
+            first, second = next(lines, None), next((fields for fields in lines if not _blank(fields)), None)
+            number = lines.line_num
         if not first:
             raise TableError(f"{path}: the file is empty, or its first line is")
-        if second and not _blank(second):
-            self._check_length(second, 2, len(first))
+        if second:  # by its length pandas decides whether lines begin with an index
+            self._check_length(second, number, len(first))
         self.named = not all(map(_is_number, first))
         self.names = [name.strip() for name in first] if self.named else [str(i) for i in range(len(first))]
         _check_unlike(f"{path}, line 1", self.names)
@@ -303,7 +306,8 @@ class ParquetTable(Table):
 
     def blocks(self, columns: Sequence[str], others: Sequence[str] = ()) -> Iterator[Block]:
         with self._named():
-            file = self._parquet.ParquetFile(self.path)
+            # Without asking ahead, which by default keeps every column's pages until the end.
+            file = self._parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=2**20)
             for batch in file.iter_batches(self._size(len(columns)), columns=[*columns, *others]):
                 parts = []
                 for name in columns:
@@ -349,7 +353,17 @@ def open_table(path: str, *, array: str | None = None, separator: str = ",") -> 
             if name not in names:
                 raise TableError(f"{path}: it has the arrays {', '.join(names) or '(none)'}; say which by --array")
             return ArrayTable(path, found[name])
-    except (ValueError, OSError, EOFError) as error:
+    # What zipfile and NumPy's reader of headers raise over damaged bytes.
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        SyntaxError,
+        TokenError,
+    ) as error:
         raise TableError(f"{path} cannot be read: {error}") from error
 
 

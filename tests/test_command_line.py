@@ -278,6 +278,10 @@ def test_export_to_onnx(model, tmp_path, capsys):
         (lambda lines: lines.__setitem__(5, "1,2,3,a"), "line 6: 4 fields where the first line has 5"),
         (lambda lines: lines.__setitem__(5, "1,2,3,4,a,9"), "line 6: 6 fields where the first line has 5"),
         (lambda lines: lines.__setitem__(1, "1,2,3,4,a,9"), "line 2: 6 fields where the first line has 5"),
+        (
+            lambda lines: (lines.insert(1, ""), lines.__setitem__(2, "1,2,3,4,a,9")),
+            "line 3: 6 fields where the first line has 5",
+        ),
         (lambda lines: lines.__setitem__(40, "1,,3,4,a"), r"contains NaN at row 39, column 1; .*, line 41\)"),
         (
             lambda lines: (lines.insert(3, ""), lines.__setitem__(41, "1,inf,3,4,a")),
@@ -729,3 +733,21 @@ def test_nothing_of_a_file_steers_the_terminal(tmp_path, capsys):
     assert call("info", tmp_path / "m") == 0
     shown = capsys.readouterr().out
     assert "\x1b" not in shown and r"a\x1b]0;x\x07, \ud800, c0" in shown
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_damaged_arrays_are_named(save, tmp_path):
+    path, rng = tmp_path / "x.npz", np.random.default_rng(0)
+    save(path, X=rng.random((40, 5)))
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        try:
+            _tables.open_table(str(path))
+        except _tables.TableError as error:
+            assert str(error).startswith(str(path))
+            refused += 1
+    assert refused > 5

@@ -398,3 +398,12 @@ def test_hundreds_of_damaged_files_give_errors_and_no_crash(seed, models, tmp_pa
     counts = json.loads(done.stdout)
     assert counts["refused"] > 250  # mutations that matter
     assert counts["read"] > 10  # and some that do not
+
+
+def test_few_characters_do_not_ask_for_gigabytes():
+    reader = _archive.Reader(None, [])
+    for n in (20_000, 60_000):
+        with pytest.raises(_archive.Damaged, match=f"has {n} strings, which would take"):
+            reader.decode({"strings": ["a" * n] + [""] * (n - 1), "shape": [n], "width": n}, "x")
+    found = reader.decode({"strings": ["a" * 1000] * 20_000, "shape": [20_000], "width": 1000}, "x")
+    assert found.shape == (20_000,) and found.dtype == "U1000"

@@ -347,6 +347,25 @@ def test_sanitizers(tmp_path, number):
     assert float(done.stdout) != 0.0
 
 
+@pytest.mark.parametrize("flags", ["-O2 -ffast-math", "-Ofast"])
+def test_flags_that_would_give_wrong_numbers_are_refused(tmp_path, flags):
+    model = autoenc.Autoencoder(2, max_iter=1, random_state=0).fit(np.random.default_rng(0).random((30, 4)))
+    model.to_c(tmp_path / "model.c")
+    done = subprocess.run(
+        ["gcc", "-std=c99", *flags.split(), "-c", "-o", tmp_path / "model.o", tmp_path / "model.c"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode and "gives wrong numbers under -ffast-math" in done.stderr
+
+
+def test_a_row_of_nan_is_no_inlier(tmp_path):
+    rng = np.random.default_rng(0)
+    model = autoenc.AutoencoderOutlierDetector(2, max_iter=2, random_state=0).fit(rng.random((60, 4)))
+    X = np.vstack([rng.random((3, 4)), np.full((1, 4), np.nan)])
+    assert Compiled(tmp_path, model).call("predict", X, returns=ctypes.c_int)[-1] == -1
+
+
 def test_stack_is_as_stated(tmp_path):
     """gcc's own account of the frames of public functions, less what registers and addresses take."""
     model = autoenc.AutoencoderOutlierDetector(n_estimators=3, max_iter=2, missing="mask", random_state=0).fit(CANCER)
