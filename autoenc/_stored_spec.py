@@ -382,6 +382,7 @@ def read(raw: Any, at: str, reader: Reader) -> tuple[Spec, dict[str, int]]:
         ("n_features", inputs.get(0)),
         ("n_components", widths[raw["code"]]),
         ("n_outputs", widths[raw["output"]]),
+        ("n_outputs", widths[raw["output"] if raw["linked"] is None else raw["linked"]]),
     ):
         if sizes[key] != width:
             damaged(f"{at}.{key}", f"is {sizes[key]} and the node has {width}")
@@ -409,8 +410,8 @@ def read(raw: Any, at: str, reader: Reader) -> tuple[Spec, dict[str, int]]:
         linked=raw["linked"],
     )
     fitted = _spec.positions(_spec.inference_nodes(spec))
-    for name in (spec["code"], spec["output"]):
-        if name not in fitted:
+    for name in (spec["code"], spec["output"], raw["linked"]):
+        if name is not None and name not in fitted:
             raise Damaged(f"{at} does without {name!r} where it is used")
     _check_values(spec, widths, at)
     return spec, widths

@@ -345,7 +345,7 @@ def _outlier_label(model: _Model, predictor: OutlierPredictor) -> None:
     d = model.builder.doubles()
     value = d.sub(_outlier_score(model, predictor), d.constant(float(predictor.offset)))
     inlier, outlier = (d.constant(n, "sign", np.int64) for n in (1, -1))
-    model.output(d.where(d.op("Less", value, d.constant(0.0)), outlier, inlier), LABEL, None, np.int64)
+    model.output(d.where(d.op("GreaterOrEqual", value, d.constant(0.0)), inlier, outlier), LABEL, None, np.int64)
 
 
 # ---- missing values ----
@@ -533,14 +533,16 @@ def _label_and_decision(model: Any) -> None:
 
     graph, kind = model.graph, model.graph.output[0].type.tensor_type.elem_type
     real = helper.tensor_dtype_to_np_dtype(kind)
-    constants = {"zero": np.zeros((), real), "signs": np.array([1, -1]), "last": np.array([1])}
+    constants = {"zero": np.zeros((), real), "signs": np.array([-1, 1]), "last": np.array([1])}
     graph.initializer.extend(numpy_helper.from_array(array, f"pipeline_{name}") for name, array in constants.items())
     graph.node.extend(
         [
             helper.make_node("Unsqueeze", ["decision", "pipeline_last"], ["scores"], name="pipeline_column"),
-            helper.make_node("Less", ["scores", "pipeline_zero"], ["pipeline_below"], name="pipeline_less"),
             helper.make_node(
-                "Cast", ["pipeline_below"], ["pipeline_number"], name="pipeline_cast", to=TensorProto.INT64
+                "GreaterOrEqual", ["scores", "pipeline_zero"], ["pipeline_inside"], name="pipeline_compare"
+            ),
+            helper.make_node(
+                "Cast", ["pipeline_inside"], ["pipeline_number"], name="pipeline_cast", to=TensorProto.INT64
             ),
             helper.make_node("Gather", ["pipeline_signs", "pipeline_number"], [LABEL], name="pipeline_label"),
         ]
@@ -583,8 +585,10 @@ def register() -> None:
     the filled table, classifiers label and probabilities, regressors the prediction, outlier detectors label and
     decision. Numbers are of the type of the step's input, float64 where that is float64 and float32 else; the network
     itself runs in the estimator's `precision`. A step that was fitted with a condition is refused: a pipeline has no
-    input for it. An outlier detector compares no training row with itself, which it tells by equal bits: behind other
-    steps pass float64, or its training rows score higher than the estimator says.
+    input for it. An `AutoencoderClassifier` or `AutoencoderRegressor` must be the last step: before others skl2onnx
+    goes on with what it predicts, where the pipeline goes on with its code. An outlier detector compares no training
+    row with itself, which it tells by equal bits: behind other steps pass float64, or its training rows score higher
+    than the estimator says.
 
     Raises
     ------

@@ -171,6 +171,12 @@ LATER = [
     ("columns", lambda c: at(c, *SPEC, "ranges").pop(0), "_spec.ranges do not have each of the 6 columns once"),
     ("product", setting("quantizer"), "_spec.settings.quantizer is None; allowed: product, residual"),
     ("product", lambda c: at(c, *SPEC).update(kept=[]), "_spec.kept is empty; needed is the node of the numbers"),
+    ("plain", lambda c: at(c, *SPEC).update(linked="code"), "_spec.n_outputs is 6 and the node has 2"),
+    (
+        "gaussian",
+        lambda c: at(c, *SPEC).update(linked="x_corrupted"),
+        "_spec does without 'x_corrupted' where it is used",
+    ),
     (
         "conditions",
         lambda c: at(c, "estimator", "state", "condition_categories_").pop("width"),
