@@ -33,8 +33,10 @@ WITHOUT_AVX512 = "-DAE_WITHOUT_AVX512"
 LISTS_ISAS = re.compile(r"\bAE_FOR_EACH_VARIANT\b|\bAE_WITHOUT_AVX512\b")
 # Those that ask which BLAS it is.
 BLAS_SOURCES = (CSRC / "math" / "linalg.c", ROOT / "tests" / "c" / "test_linalg.c")
-# Of math, those that are made of vectors as layers are; and of what is compiled once, what runs for each block of rows.
+# Of math, those that are made of vectors as layers are, and those that name and call; of what is compiled once, what
+# runs for each block of rows.
 VECTORS = ("activation", "blas1", "random", "log_mean_exp", "column_norms", "row_norms", "lanes")
+CALLERS = ("activation_names", "kernels", "linalg")
 ONCE_A_BLOCK = ("step", "data", "pool")
 CORE_FLOORS = ("base", "math", "layers", "losses", "optim", "net", "train")
 
@@ -198,7 +200,7 @@ def compile_jobs(
             if source.stem in ONCE_A_BLOCK:
                 size = ["-O2"]
             # The permutation alone has loops over rows here.
-            elif floor in CORE_FLOORS and floor != "math" and source.stem != "permutation":
+            elif floor in CORE_FLOORS and source.stem != "permutation" and (floor != "math" or source.stem in CALLERS):
                 size = ["-Os"]
             if any(flag.startswith("-fsanitize") for flag in flags):
                 size = []
