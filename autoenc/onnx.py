@@ -509,6 +509,16 @@ _ESTIMATORS = (
 )
 
 
+# What skl2onnx puts behind the last step.
+_FINISH = ("SklearnCast", "SklearnClassLabels", "SklearnIdentity", "SklearnZipMap", "SklearnZipMapColumns")
+
+
+def _feeds_a_step(operator: Any) -> bool:
+    """Whether a later step of a pipeline, or a union of columns, takes what the operator gives."""
+    takers = [taker for output in operator.outputs for taker in output.operators_inputs_]
+    return any(taker.type not in _FINISH or _feeds_a_step(taker) for taker in takers)
+
+
 def _made_for(operator: Any) -> Any:
     """The model of a step of a pipeline, in the type of what comes in."""
     from skl2onnx.common.data_types import DoubleTensorType
@@ -516,13 +526,20 @@ def _made_for(operator: Any) -> Any:
     double = isinstance(operator.inputs[0].type, DoubleTensorType)
     estimator = operator.raw_operator
     part = "decision" if hasattr(estimator, "oob_scores_") else None
+    if hasattr(estimator, "predict") and part is None and _feeds_a_step(operator):
+        if len(operator.outputs) > 1:  # whose label and probabilities the next steps have been given already
+            raise NotImplementedError(
+                f"{type(estimator).__name__} before other steps, which go on with its code, has no conversion; "
+                "allowed: as last step, or its to_onnx('encoder') and the later steps by themselves"
+            )
+        part = "encoder"
     made = _convert(estimator, part, np.float64 if double else np.float32)
     if len(made.graph.input) > 1:
         raise NotImplementedError(
             f"{type(estimator).__name__} was fitted with a condition, for which a pipeline has no input; allowed: "
             "to_onnx of the estimator itself"
         )
-    if part is not None:  # skl2onnx has label and score of outlier detectors, both as columns
+    if part == "decision":  # skl2onnx has label and score of outlier detectors, both as columns
         _label_and_decision(made)
     return made
 
@@ -585,10 +602,10 @@ def register() -> None:
     the filled table, classifiers label and probabilities, regressors the prediction, outlier detectors label and
     decision. Numbers are of the type of the step's input, float64 where that is float64 and float32 else; the network
     itself runs in the estimator's `precision`. A step that was fitted with a condition is refused: a pipeline has no
-    input for it. An `AutoencoderClassifier` or `AutoencoderRegressor` must be the last step: before others skl2onnx
-    goes on with what it predicts, where the pipeline goes on with its code. An outlier detector compares no training
-    row with itself, which it tells by equal bits: behind other steps pass float64, or its training rows score higher
-    than the estimator says.
+    input for it. Before other steps an `AutoencoderRegressor` gives its code, as in the pipeline, and an
+    `AutoencoderClassifier` is refused: convert its encoder and the later steps by themselves. An outlier detector
+    compares no training row with itself, which it tells by equal bits: behind other steps pass float64, or its training
+    rows score higher than the estimator says.
 
     Raises
     ------

@@ -5,10 +5,14 @@ import warnings
 import numpy as np
 import pytest
 from exported import CANCER, COUNTS, DIGITS, KIND, LABELS, NETWORKS, PRECISIONS, SCALED, small
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import VotingRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 
 import autoenc
 from autoenc import _core, _spec
@@ -296,6 +300,34 @@ def test_estimators_in_pipelines(to_onnx, precision):
     holes = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X).astype(precision)
     model = make_pipeline(autoenc.AutoencoderImputer(4, **options), StandardScaler()).fit(holes)
     agree(run_pipeline(to_onnx, model, holes)[0], model.transform(holes), precision)
+
+
+def test_a_regressor_before_other_steps_gives_its_code(to_onnx):
+    X, y = SCALED.astype(np.float32), CANCER[:, 0]
+    regressor = autoenc.AutoencoderRegressor(4, **small(fine_tune_max_iter=3))
+    union = FeatureUnion([("code", clone(regressor)), ("scaled", StandardScaler())])
+    columns = ColumnTransformer([("code", clone(regressor), list(range(9)))])
+    for step in (regressor, union, columns):
+        model = make_pipeline(step, LogisticRegression(max_iter=9)).fit(X, KIND)
+        _, probabilities = run_pipeline(to_onnx, model, X, options={"zipmap": False})
+        np.testing.assert_allclose(probabilities, model.predict_proba(X), atol=1e-5)
+    agree(run_pipeline(to_onnx, union.fit(X, y), X)[0], union.transform(X), "float32")
+
+
+def test_what_takes_predictions_gets_a_regressors(to_onnx):
+    X, y = CANCER.astype(np.float32), CANCER[:, 0].astype(np.float32)
+    regressor = autoenc.AutoencoderRegressor(4, **small(fine_tune_max_iter=3))
+    model = VotingRegressor([("network", regressor), ("tree", DecisionTreeRegressor(max_depth=2))]).fit(X, y)
+    agree(run_pipeline(to_onnx, model, X)[0][:, 0], model.predict(X), "float32")
+
+
+@pytest.mark.parametrize("zipmap", [True, False])
+def test_a_classifier_before_other_steps_is_refused(to_onnx, zipmap):
+    X = CANCER.astype(np.float32)
+    classifier = autoenc.AutoencoderClassifier(4, **small(fine_tune_max_iter=3))
+    model = make_pipeline(classifier, LogisticRegression(max_iter=9)).fit(X, KIND)
+    with pytest.raises(NotImplementedError, match=r"AutoencoderClassifier before other steps.*as last step"):
+        to_onnx(model, X[:1], options={id(classifier): {"zipmap": zipmap}, LogisticRegression: {"zipmap": False}})
 
 
 def test_a_classifier_in_a_pipeline_has_labels_of_each_kind(to_onnx):
