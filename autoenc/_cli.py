@@ -98,7 +98,11 @@ def add_commands(commands: Any) -> None:
         metavar="NAME=VALUE",
         help="a parameter, such as hidden_layer_sizes=(64,32) or corruption=Masking(0.3); may be repeated",
     )
-    parser.add_argument("--label", metavar="COLUMN", help="y of AutoencoderClassifier and AutoencoderRegressor")
+    parser.add_argument(
+        "--label",
+        metavar="COLUMN",
+        help="y of AutoencoderClassifier and AutoencoderRegressor; a blank cell is a row without",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="random_state (default: 0)")
     parser.add_argument("--checkpoint", metavar="FILE", help="write the state of the fit there every few epochs")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint, where there is one")

@@ -15,8 +15,8 @@ from autoenc._cli_shared import (
     CommandError,
     Progress,
     UsageError,
+    conditions,
     header_of,
-    labels,
     names_of,
     open_table,
     placed,
@@ -70,7 +70,8 @@ def _answers(
             continue
         given = {}
         if others:
-            given["condition"] = labels(block.others[others[0]], stored["state"].get("condition_categories_"))
+            known = stored["state"].get("condition_categories_")
+            given["condition"] = conditions(table, others[0], block.others[others[0]], known, first)
         try:
             yield first, call(model, np.ascontiguousarray(block.numbers), given), block
         except (ValueError, TypeError) as error:

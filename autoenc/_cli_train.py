@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,21 @@ from numpy.typing import NDArray
 
 from autoenc import _archive, _cli_rows, _tables, io
 from autoenc._checks import check_finite
-from autoenc._cli_shared import CommandError, Progress, UsageError, check_threads, labels, open_table, placed
+from autoenc._cli_shared import (
+    CommandError,
+    Progress,
+    UsageError,
+    broken,
+    check_threads,
+    conditions,
+    labels,
+    open_table,
+    placed,
+)
 from autoenc._tables import Block, Table
 from autoenc._whole_file import check_writable
 
+MISSING = ("", "NA", "NaN", "nan")  # in a column of numbers
 SCALING = ("AutoencoderOutlierDetector", "AutoencoderImputer")  # scale columns by themselves
 
 
@@ -76,6 +88,41 @@ def _whole(table: Table, columns: Sequence[str], others: Sequence[str], progress
         return Block(rows.array(), texts)
 
 
+def _numbers(table: Table, column: str, texts: Sequence[str]) -> NDArray[np.float64]:
+    """y of a regressor, NaN where a cell is blank."""
+    y = np.full(len(texts), np.nan)
+    for i, text in enumerate(texts):
+        if text in MISSING:
+            continue
+        try:
+            y[i] = float(text.replace("_", "?"))  # which Python allows in numbers, and no table means
+        except ValueError:
+            raise broken(table, i, text, column, "is not a number") from None
+        if math.isinf(y[i]):
+            raise broken(table, i, text, column, "is no finite number")
+    return y
+
+
+def _classes(model: Any, table: Table, column: str, texts: Sequence[str]) -> NDArray[Any]:
+    """y of a classifier, its `unlabeled_label` where a cell is blank."""
+    has = np.array([text not in MISSING for text in texts])
+    known = labels([text for text, one in zip(texts, has, strict=True) if one])
+    none = model.unlabeled_label
+    if known.dtype == object:  # among words these may be labels
+        has = np.array(list(map(bool, texts)))
+    if has.all():
+        return labels(texts)
+    if none is None:
+        what = "is no label, and unlabeled_label=None says that every row has one"
+        raise broken(table, int(np.argmin(has)), "", column, what)
+    if known.dtype == object and not isinstance(none, str):
+        none = ""  # an entry of y that is none has the type of the others
+        model.set_params(unlabeled_label=none)
+    y = np.full(len(texts), none, dtype=object if isinstance(none, str) else np.int64)
+    y[has] = np.array(texts, dtype=object)[has] if y.dtype == object else known
+    return y
+
+
 def _scaled(
     chosen: argparse.Namespace, model: Any, table: Table, columns: Sequence[str], X: NDArray[Any], folder: Path
 ) -> tuple[Any, NDArray[Any]]:
@@ -110,7 +157,8 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     if chosen.estimator not in _stored_estimators.OUTER:
         raise UsageError(f"--estimator {chosen.estimator}: allowed are {', '.join(_stored_estimators.OUTER)}")
     cls = _stored_estimators.classes()[chosen.estimator]
-    supervised = chosen.estimator in ("AutoencoderClassifier", "AutoencoderRegressor")
+    regresses = chosen.estimator == "AutoencoderRegressor"
+    supervised = regresses or chosen.estimator == "AutoencoderClassifier"
     if supervised and chosen.label is None:
         raise UsageError(f"{chosen.estimator} needs --label, the column of y")
     _archive.installed()
@@ -132,14 +180,12 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     rows = _whole(table, columns, taken, progress, folder)
     X, given = rows.numbers, {}
     if chosen.condition is not None:
-        given["condition"] = labels(rows.others[table.column(chosen.condition)])
+        column = table.column(chosen.condition)
+        given["condition"] = conditions(table, column, rows.others[column])
     if supervised:
-        texts = rows.others[table.column(chosen.label)]
-        try:
-            y = labels(texts) if chosen.estimator == "AutoencoderClassifier" else np.array(texts, dtype=np.float64)
-        except ValueError:
-            raise CommandError(f"{table.path}: column {chosen.label!r} is not of numbers") from None
-        given["y"] = y
+        column = table.column(chosen.label)
+        texts = rows.others[column]
+        given["y"] = _numbers(table, column, texts) if regresses else _classes(model, table, column, texts)
     if chosen.checkpoint is not None:
         given.update(checkpoint=chosen.checkpoint, resume=chosen.resume)
     elif chosen.resume:

@@ -49,6 +49,11 @@ def _missing(text: str) -> bool:
     return text.strip() in ("", "NA")
 
 
+def _text(value: Any) -> str:
+    """A label of Parquet or NumPy as it stands in CSV; nothing for null and NaN."""
+    return "" if value is None or value != value else str(value).strip()
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)
@@ -118,7 +123,7 @@ class ArrayTable(Table):
         size = self._size(self.array.shape[1])
         for first in range(0, len(self.array), size):
             rows = self.array[first : first + size]
-            texts = {name: [str(value) for value in rows[:, int(name)].tolist()] for name in others}
+            texts = {name: list(map(_text, rows[:, int(name)].tolist())) for name in others}
             yield Block(rows if whole else rows[:, at], texts)
 
 
@@ -320,7 +325,7 @@ class ParquetTable(Table):
                             f"{self.path}: column {name!r} is of type {column.type} and not of numbers "
                             "(--ignore leaves a column out)"
                         ) from error
-                texts = {name: [str(value) for value in batch.column(name).to_pylist()] for name in others}
+                texts = {name: list(map(_text, batch.column(name).to_pylist())) for name in others}
                 yield Block(np.column_stack(parts), texts)
 
 
