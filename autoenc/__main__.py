@@ -9,6 +9,7 @@ import errno
 import io
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -71,6 +72,11 @@ def _parser_class(arguments: Sequence[str]) -> type[argparse.ArgumentParser]:
     wanted = any(len(text) > 2 and "--json".startswith(text) for text in arguments)
 
     class Parser(argparse.ArgumentParser):
+        def __init__(self, *positional: Any, **named: Any) -> None:
+            super().__init__(*positional, **named)
+            # No option begins so; argparse by itself takes -1e-3 for one.
+            self._negative_number_matcher = re.compile(r"-(\d|\.\d|inf$)")
+
         def error(self, message: str) -> NoReturn:
             if wanted:
                 print(json.dumps({"error": message}), flush=True)

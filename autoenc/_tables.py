@@ -433,7 +433,10 @@ class Sink:
         else:
             import pyarrow
 
-            table = pyarrow.table({name: np.ascontiguousarray(part) for name, part in parts})
+            # Texts by name: pyarrow has no type for none of them, as in a block of which all rows are left out.
+            types = [pyarrow.string() if part.dtype == object else None for _, part in parts]
+            arrays = [pyarrow.array(np.ascontiguousarray(one[1]), kind) for one, kind in zip(parts, types, strict=True)]
+            table = pyarrow.Table.from_arrays(arrays, names=[name for name, _ in parts])
             if first:
                 self._writer = _pyarrow().ParquetWriter(self._file, table.schema)
             self._writer.write_table(table)

@@ -156,6 +156,23 @@ def test_a_detector_names_outliers_and_features(csv, tmp_path, capsys):
     assert answer(capsys, "encode", model, data, "-o", out, status=1)["error"].endswith("which has no transform")
 
 
+def test_outliers_of_later_blocks_alone_go_to_parquet(tmp_path, capsys, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    data, model, out = tmp_path / "rows.npy", tmp_path / "m", tmp_path / "out.parquet"
+    np.save(data, X)
+    answer(capsys, "train", data, "-o", model, "--estimator", "AutoencoderOutlierDetector", "--param", "n_estimators=1")
+    scores = autoenc.load(model).score_samples(X)
+    np.save(data, X[np.argsort(-scores)])
+    monkeypatch.setattr(_tables, "ROWS", 10)
+    few = ("--below", repr(float(np.sort(scores)[7])))
+    for more, written in ((few, 7), ((*few, "--only-outliers"), None), (("--below", "-1e300"), 0)):
+        found = answer(capsys, "score", model, data, "-o", out, *more)
+        table = parquet.read_table(out)
+        assert table.num_rows == found["written"] == (found["outliers"] if written is None else written)
+        assert table.column_names == ["row", "score", "outlier", "feature"]
+        assert [str(kind) for kind in table.schema.types] == ["int64", "double", "int64", "string"]
+
+
 def test_labels_and_conditions(csv, tmp_path, capsys):
     model = tmp_path / "model.safetensors"
     arguments = ("--estimator", "AutoencoderClassifier", "--label", "kind", "--param", "unlabeled_label=None")
@@ -369,6 +386,10 @@ def test_wrong_arguments_of_commands_that_apply_a_model(model, csv, tmp_path, ca
             call("score", model, csv, "-o", out, "--below", wrong)
         assert exit.value.code == 2
         assert f"--below: '{wrong}' given; a number is needed" in capsys.readouterr().err
+    for below in ("-1e-1", "-.5E+2", "-inf"):
+        assert call("score", model, csv, "-o", out, "--below", below) == 0
+        assert len(out.read_text().splitlines()) == 1 + (autoenc.load(model).score_samples(X) < float(below)).sum()
+    out.unlink()
     detector = tmp_path / "detector"
     train = ("--estimator", "AutoencoderOutlierDetector", "--param", "n_estimators=1", "--ignore", "kind")
     answer(capsys, "train", csv, "-o", detector, *train)
