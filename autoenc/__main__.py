@@ -67,9 +67,8 @@ class _Signals:
             signal.signal(number, handler)
 
 
-def _parser_class(arguments: Sequence[str]) -> type[argparse.ArgumentParser]:
+def _parser_class(wanted: bool) -> type[argparse.ArgumentParser]:
     """What says on standard output, too, what is wrong with the arguments where --json is one of them."""
-    wanted = any(len(text) > 2 and "--json".startswith(text) for text in arguments)
 
     class Parser(argparse.ArgumentParser):
         def __init__(self, *positional: Any, **named: Any) -> None:
@@ -104,7 +103,9 @@ def _open_streams() -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit status: 0 done, 1 failed, 2 wrong arguments, 130 interrupted, 143 told to end."""
-    parser = _parser_class(sys.argv[1:] if arguments is None else arguments)(
+    arguments = sys.argv[1:] if arguments is None else arguments
+    wanted = any(len(text) > 2 and "--json".startswith(text) for text in arguments)
+    parser = _parser_class(wanted)(
         prog="python -m autoenc",
         description="Autoencoders as scikit-learn estimators.",
         epilog="Exit status: 0 done, 1 failed (a message says why), 2 wrong arguments, 130 interrupted (Ctrl-C), 143 "
@@ -123,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo.add_argument("--quick", action="store_true", help="a tenth of the epochs: shows that it runs, not how well")
     demo.set_defaults(run=_demonstrate, json=False)
     with _open_streams():
-        return _guarded(parser, commands, arguments)
+        return _guarded(parser, commands, arguments, wanted)
 
 
 def _demonstrate(chosen: argparse.Namespace) -> None:
@@ -134,15 +135,20 @@ def _demonstrate(chosen: argparse.Namespace) -> None:
         _demo.run(chosen.output, n_components=chosen.components, quick=chosen.quick)
 
 
-def _guarded(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence[str] | None) -> int:
+def _guarded(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence[str], wanted: bool) -> int:
     signals = _Signals()
     try:
-        with signals:
-            status = _run(parser, commands, arguments)
-            return signals.status if status == INTERRUPTED else status
-    except KeyboardInterrupt:
-        print("\ninterrupted" if signals.status == INTERRUPTED else "\ntold to end", file=sys.stderr)
-        return signals.status
+        try:
+            with signals:
+                status = _run(parser, commands, arguments)
+                return signals.status if status == INTERRUPTED else status
+        except KeyboardInterrupt as error:
+            said = "interrupted" if signals.status == INTERRUPTED else "told to end"
+            said += f"; {error}" if str(error) else ""
+            print(f"\n{said}", file=sys.stderr)
+            if wanted:
+                print(json.dumps({"error": said, "interrupted": True}), flush=True)
+            return signals.status
     except OSError as error:
         # Standard output takes no more: its disk is full, or the reader has gone, as `head` does without a word (which
         # Windows calls an invalid argument).
@@ -153,7 +159,7 @@ def _guarded(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence
         return 1
 
 
-def _run(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence[str] | None) -> int:
+def _run(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence[str]) -> int:
     from autoenc import _cli  # takes NumPy
 
     _cli.add_commands(commands)

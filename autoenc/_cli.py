@@ -174,7 +174,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Runs a command; 0, or 1 where something is wrong with files, or 2 with arguments.
 
     Ctrl-C, or SIGTERM, in a fit leaves the model as of its last complete epoch, which is saved; the status is 130 all
-    the same.
+    the same. Estimators that have no such model raise KeyboardInterrupt.
     """
     chosen.interrupted = False
 

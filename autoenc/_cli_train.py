@@ -201,6 +201,10 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
         model.fit(X, **given)
     except (ValueError, TypeError) as error:
         raise placed(table, 0, error) from error
+    except KeyboardInterrupt as error:
+        first = "the first epoch of fine-tuning" if supervised else "the first epoch" if reports else "its whole fit"
+        error.args = (f"no model is saved: {chosen.estimator} has none before the end of {first}",)
+        raise
     if reports:
         model.set_params(callbacks=None)
         network = getattr(model, "autoencoder_", None)

@@ -16,6 +16,7 @@ from numpy.testing import assert_array_equal
 import autoenc
 from autoenc import _cli_values, _tables
 from autoenc.__main__ import main
+from autoenc._training import FINE_TUNE, FIT
 from autoenc.corruption import Masking
 from autoenc.sparsity import TopK
 
@@ -528,6 +529,33 @@ def test_interrupted_by_hand_it_saves_what_it_has(csv, environment, tmp_path):
     assert autoenc.load(tmp_path / "m").n_iter_ == done["epochs"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize(
+    ("estimator", "at", "before"),
+    [
+        ("AutoencoderRegressor", (FIT, 2), "the first epoch of fine-tuning"),
+        ("AutoencoderRegressor", (FINE_TUNE, 2), None),
+        ("AutoencoderOutlierDetector", (), "its whole fit"),
+        ("MarginalizedDenoisingAutoencoder", (), "its whole fit"),
+    ],
+)
+def test_interrupted_without_a_model_it_says_so(estimator, at, before, csv, tmp_path, capsys, monkeypatch):
+    def stop(*_):
+        signal.raise_signal(signal.SIGINT)
+
+    supervised = ("--label", "weight", "--param", "fine_tune_max_iter=3", *QUICK)
+    monkeypatch.setattr(
+        "autoenc._cli_train._callback", lambda _: lambda state: (state.training, state.epoch) == at and stop()
+    )
+    if not at:
+        monkeypatch.setattr(getattr(autoenc, estimator), "_fit", stop)
+    train = ("train", csv, "-o", tmp_path / "m", "--estimator", estimator, "--ignore", "kind")
+    done = answer(capsys, *train, *(supervised if at else ()), status=130)
+    assert done["interrupted"] is True and (tmp_path / "m").exists() == (before is None)
+    said = f"interrupted; no model is saved: {estimator} has none before the end of {before}"
+    assert done.get("error") == (said if before else None)
+
+
 @pytest.mark.skipif(not hasattr(signal, "raise_signal") or os.name == "nt", reason="needs POSIX signals")
 def test_interrupted_while_a_table_is_read(model, csv, tmp_path, capsys, monkeypatch):
     """pandas gives the bare KeyboardInterrupt of Python's own handler as an error of the file."""
@@ -547,7 +575,7 @@ def test_interrupted_while_a_table_is_read(model, csv, tmp_path, capsys, monkeyp
     out.write_text("as before")
     before = signal.getsignal(signal.SIGINT)
     assert call("encode", model, csv, "-o", out, "--json") == 130
-    assert capsys.readouterr().out == ""
+    assert json.loads(capsys.readouterr().out) == {"error": "interrupted", "interrupted": True}
     assert out.read_text() == "as before" and not list(tmp_path.glob(".*"))
     assert signal.getsignal(signal.SIGINT) is before
 
