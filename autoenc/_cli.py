@@ -13,7 +13,7 @@ from autoenc import _cli_rows
 from autoenc._cli_models import FORMATS, encode, export, info, predict, reconstruct, score
 from autoenc._cli_shared import CommandError, UsageError, check_threads, printable
 from autoenc._cli_train import train
-from autoenc._tables import TableError
+from autoenc._tables import ArgumentError, TableError
 from autoenc._whole_file import naming
 
 ADVICE = ", for instance by StandardScaler in a pipeline."  # at the end of a warning, for those who write Python
@@ -167,7 +167,7 @@ def _refuse_loss(chosen: argparse.Namespace) -> None:
             if target is None or other is None or source == option:
                 continue
             if os.path.realpath(target) == os.path.realpath(other):
-                raise CommandError(f"--{option} {target}: this is the file of {source.upper()}, which would be lost")
+                raise UsageError(f"--{option} {target}: this is the file of {source.upper()}, which would be lost")
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -201,7 +201,7 @@ def run(chosen: argparse.Namespace) -> int:
             print(f"autoenc {chosen.command}: {printable(text)}", file=sys.stderr)
             if chosen.json:
                 print(json.dumps({"error": text}))
-            return 2 if isinstance(error, UsageError) else 1
+            return 2 if isinstance(error, (UsageError, ArgumentError)) else 1
     if chosen.json:
         print(json.dumps(done))
     return 130 if chosen.interrupted else 0

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoenc import _archive, _cli_rows, _tables, io
+from autoenc import _archive, _cli_rows, _spec, _tables, io
 from autoenc._checks import check_finite
 from autoenc._cli_shared import (
     CommandError,
@@ -67,6 +67,11 @@ def _check_parameters(model: Any) -> None:
         for check in ("_check_options", "_hidden_layers"):
             if hasattr(model, check):
                 getattr(model, check)()
+        for name in ("n_components", "n_bits"):
+            found = getattr(model, name, None)
+            for width in found if isinstance(found, (list, tuple)) else [found]:
+                if isinstance(width, int):
+                    _spec.check_widths(name, [width])
         check_threads(getattr(model, "n_jobs", None))
     except ValueError as error:
         raise UsageError(str(error)) from error

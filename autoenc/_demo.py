@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from autoenc import Autoencoder
-from autoenc._cli_shared import CommandError
+from autoenc._cli_shared import UsageError
 from autoenc._whole_file import check_writable, replacing
 
 Array = NDArray[Any]
@@ -79,7 +79,7 @@ def downstream_accuracy(codes: Array, y: Array, held_out_codes: Array, held_out_
 def run(output: str = "autoenc-demo.png", *, n_components: int = 16, quick: bool = False) -> Result:
     """Trains, prints the table, writes the picture where matplotlib is installed."""
     if Path(output).suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise CommandError(f"--output {output}: the name must end in .png, .pdf or .svg")
+        raise UsageError(f"--output {output}: the name must end in .png, .pdf or .svg")
     check_writable(output)
     try:
         import_module("matplotlib.figure")
@@ -88,9 +88,7 @@ def run(output: str = "autoenc-demo.png", *, n_components: int = 16, quick: bool
     digits = load_digits()
     X = (digits.data / 16).astype(np.float32)
     if n_components > X.shape[1]:
-        raise CommandError(
-            f"--components {n_components}: these images have {X.shape[1]} pixels, so at most {X.shape[1]}"
-        )
+        raise UsageError(f"--components {n_components}: these images have {X.shape[1]} pixels, so at most {X.shape[1]}")
     X, X_test, y, y_test = train_test_split(X, digits.target, test_size=0.25, stratify=digits.target, random_state=0)
     print(f"{len(X)} handwritten digits of 8 x 8 pixels to learn from, {len(X_test)} held out")
     settings: dict[str, Any] = {"max_iter": 20 if quick else 200, "random_state": 0, "callbacks": [report]}

@@ -31,6 +31,10 @@ class TableError(Exception):
     """A file that cannot be read or written; the message says where it is wrong."""
 
 
+class ArgumentError(TableError):
+    """A name of a file or of a column that is not allowed."""
+
+
 class Block(NamedTuple):
     """Some rows: numbers, and the texts of further columns by name."""
 
@@ -41,7 +45,7 @@ class Block(NamedTuple):
 def _extension(path: str, allowed: Sequence[str]) -> str:
     suffix = Path(path).suffix.lower()
     if suffix not in allowed:
-        raise TableError(f"{path}: the name must end in {', '.join(allowed)}")
+        raise ArgumentError(f"{path}: the name must end in {', '.join(allowed)}")
     return suffix
 
 
@@ -90,7 +94,7 @@ class Table:
         with contextlib.suppress(ValueError, IndexError):
             return self.names[int(asked)]
         shown = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
-        raise TableError(f"{self.path}: there is no column {asked!r}; there are {shown}")
+        raise ArgumentError(f"{self.path}: there is no column {asked!r}; there are {shown}")
 
     def where(self, row: int) -> str:
         """A row, counted from 0, in words."""

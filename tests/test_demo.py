@@ -63,8 +63,8 @@ def test_without_matplotlib_numbers_are_printed(capsys, monkeypatch, tmp_path):
         (["paint"], 2, "invalid choice: 'paint'"),
         (["demo", "--components", "0"], 2, "0 given; at least 1 is needed"),
         (["demo", "--components", "two"], 2, "'two' given; a whole number is needed"),
-        (["demo", "--components", "65"], 1, "64 pixels, so at most 64"),
-        (["demo", "--output", "picture.txt"], 1, "must end in .png"),
+        (["demo", "--components", "65"], 2, "64 pixels, so at most 64"),
+        (["demo", "--output", "picture.txt"], 2, "must end in .png"),
         (
             ["demo", "--output", "no/such/folder/picture.png"],
             1,
