@@ -345,7 +345,11 @@ def open_table(path: str, *, array: str | None = None, separator: str = ",") -> 
     """A file by the ending of its name. `array`: which one of an .npz file."""
     suffix = _extension(path, READ)
     if not Path(path).is_file():
-        raise TableError(f"{path}: there is no such file")
+        # Rows are read twice, where one is to be named or columns are scaled.
+        found = (
+            "this is a folder, a pipe or a device; a file is needed" if Path(path).exists() else "there is no such file"
+        )
+        raise TableError(f"{path}: {found}")
     if suffix == ".csv":
         return CsvTable(path, separator)
     if suffix == ".parquet":
@@ -459,7 +463,10 @@ class Sink:
 
 
 def _quoted(name: str) -> str:
-    return f'"{name.replace(chr(34), chr(34) * 2)}"' if any(c in name for c in ',"\n') else name
+    """As readers take it for what it is: with a comma, a quote, an end of line or outer spaces, between quotes."""
+    if name and name == name.strip() and not any(c in name for c in ',"\n\r'):
+        return name
+    return f'"{name.replace(chr(34), chr(34) * 2)}"'
 
 
 def csv_rows(columns: Columns, *, header: bool) -> str:

@@ -1,11 +1,13 @@
 """The commands that make models of tables and apply them."""
 
+import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+from csv import reader as reader_of_csv
 from pathlib import Path
 
 import numpy as np
@@ -485,6 +487,23 @@ def test_files_that_are_none(model, csv, tmp_path, capsys):
     lines = csv.read_text().replace("height", "length")
     csv.write_text(lines)
     assert "there is no column 'height'" in answer(capsys, "encode", model, csv, "-o", out, status=1)["error"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_a_pipe_and_a_folder_are_no_tables(model, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "folder.csv").mkdir()
+    for name in ("pipe.csv", "folder.csv"):
+        error = answer(capsys, "encode", model, tmp_path / name, "-o", tmp_path / "o.csv", status=1)["error"]
+        assert error == f"{tmp_path / name}: this is a folder, a pipe or a device; a file is needed"
+
+
+def test_texts_come_back_from_csv():
+    texts = ["a", "a,b", 'a"b', "a\nb", "a\rb", "a\r\nb", " a", "a ", "\ta", "", "a b"]
+    columns = [(text, np.array([text, text], dtype=object)) for text in texts]
+    lines = io.StringIO(_tables.csv_rows(columns, header=True), newline="")
+    assert list(reader_of_csv(lines)) == [texts] * 3
+    assert _tables.csv_rows(columns[:1] + columns[-1:], header=True) == "a,a b\n" * 3
 
 
 def test_values():

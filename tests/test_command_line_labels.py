@@ -120,4 +120,7 @@ def test_a_condition_of_another_kind_is_named_by_its_line(table, tmp_path, capsy
         "error"
     ]
     place = "line 61" if path.suffix == ".csv" else "row 59"
+    unknown = table([1] * 59 + [3])
+    found = answer(capsys, "encode", tmp_path / "m", unknown, "-o", tmp_path / "o.npy", "--condition", "y", status=1)
+    assert found["error"].endswith(f"3; allowed are 1, 2; the first of them is at row 59 ({unknown}, {place})")
     assert error == f"{path}, {place}: 'x' in column 'y' is no whole number, and labels of the fit were"
