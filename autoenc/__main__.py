@@ -16,17 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from autoenc import __version__
-
-
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} given; a whole number is needed") from None
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} given; at least 1 is needed")
-    return value
-
+from autoenc._cli_values import positive
 
 INTERRUPTED = 128 + signal.SIGINT  # the status of a command that Ctrl-C has ended
 
@@ -120,19 +110,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "a classifier on the codes beside PCA's, and writes a picture (with matplotlib).",
     )
     demo.add_argument("--output", default="autoenc-demo.png", metavar="FILE", help="the picture (default: %(default)s)")
-    demo.add_argument("--components", type=_positive, default=16, metavar="N", help="width of the code (default: 16)")
+    demo.add_argument("--components", type=positive, default=16, metavar="N", help="width of the code (default: 16)")
     demo.add_argument("--quick", action="store_true", help="a tenth of the epochs: shows that it runs, not how well")
-    demo.set_defaults(run=_demonstrate, json=False)
+    demo.add_argument("--json", action="store_true", help="one JSON object on standard output: what was found")
+    demo.add_argument("--quiet", action="store_true", help="no progress")
+    demo.set_defaults(run=_demonstrate)
     with _open_streams():
         return _guarded(parser, commands, arguments, wanted)
 
 
-def _demonstrate(chosen: argparse.Namespace) -> None:
+def _demonstrate(chosen: argparse.Namespace) -> dict[str, Any]:
     from autoenc import _demo  # takes seconds, in which Ctrl-C may come
     from autoenc._whole_file import naming
 
-    with naming("standard output"):
-        _demo.run(chosen.output, n_components=chosen.components, quick=chosen.quick)
+    said: Any = sys.stdout
+    if chosen.json:  # which has standard output for itself
+        said = _Nowhere() if chosen.quiet else sys.stderr
+    with naming("standard output"), contextlib.redirect_stdout(said):
+        found = _demo.run(chosen.output, n_components=chosen.components, quick=chosen.quick, quiet=chosen.quiet)
+    return vars(found)
 
 
 def _guarded(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence[str], wanted: bool) -> int:

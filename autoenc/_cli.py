@@ -13,6 +13,7 @@ from autoenc import _cli_rows
 from autoenc._cli_models import FORMATS, encode, export, info, predict, reconstruct, score
 from autoenc._cli_shared import CommandError, UsageError, check_threads, printable
 from autoenc._cli_train import train
+from autoenc._cli_values import positive
 from autoenc._tables import ArgumentError, TableError
 from autoenc._whole_file import naming
 
@@ -60,6 +61,11 @@ def add_commands(commands: Any) -> None:
             help="between the fields of CSV: a character, or tab (default: a comma)",
         )
         parser.add_argument(
+            "--header",
+            action=argparse.BooleanOptionalAction,
+            help="the first line of CSV has names, or is a row (default: names where an entry is no number)",
+        )
+        parser.add_argument(
             "--ignore", action="append", default=[], metavar="COLUMN", help="leave a column out; may be repeated"
         )
         parser.add_argument(
@@ -104,7 +110,10 @@ def add_commands(commands: Any) -> None:
         help="y of AutoencoderClassifier and AutoencoderRegressor; a blank cell is a row without",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="random_state (default: 0)")
-    parser.add_argument("--checkpoint", metavar="FILE", help="write the state of the fit there every few epochs")
+    parser.add_argument("--checkpoint", metavar="FILE", help="write the state of the fit there")
+    parser.add_argument(
+        "--checkpoint-every", type=positive, metavar="N", help="epochs between two checkpoints (default: 10)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint, where there is one")
 
     for name, text, run in (

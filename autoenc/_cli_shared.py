@@ -64,7 +64,11 @@ def open_table(chosen: argparse.Namespace) -> Table:
         raise UsageError(f"--array {chosen.array} goes with an .npz file, and {chosen.data} is none")
     if chosen.separator is not None and suffix != ".csv":
         raise UsageError(f"--separator {chosen.separator!r} goes with a .csv file, and {chosen.data} is none")
-    return _tables.open_table(chosen.data, array=chosen.array, separator=chosen.separator or ",")
+    if chosen.header is not None and suffix != ".csv":
+        option = "--header" if chosen.header else "--no-header"
+        raise UsageError(f"{option} goes with a .csv file, and {chosen.data} is none")
+    separator = chosen.separator or ","
+    return _tables.open_table(chosen.data, array=chosen.array, separator=separator, header=chosen.header)
 
 
 def header_of(path: str) -> dict[str, Any]:

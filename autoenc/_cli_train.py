@@ -156,7 +156,7 @@ def _callback(progress: Progress) -> Callable[[Any], None]:
 
 
 def train(chosen: argparse.Namespace) -> dict[str, Any]:
-    from autoenc import _stored_estimators
+    from autoenc import _checkpoint, _stored_estimators
 
     progress = Progress(chosen.quiet)
     if chosen.estimator not in _stored_estimators.OUTER:
@@ -175,6 +175,9 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     for option in ("condition", "checkpoint"):
         if getattr(chosen, option) is not None and option not in inspect.signature(cls.fit).parameters:
             raise UsageError(f"--{option}: {chosen.estimator} takes none")
+    for option, asked in (("--resume", chosen.resume), ("--checkpoint-every", chosen.checkpoint_every)):
+        if asked and chosen.checkpoint is None:
+            raise UsageError(f"{option} needs --checkpoint")
     table = open_table(chosen)
     taken = [table.column(name) for name in (chosen.label, chosen.condition) if name is not None]
     out = {*taken, *(table.column(name) for name in chosen.ignore)}
@@ -183,7 +186,8 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
         raise CommandError(f"{table.path}: no column is left")
     folder = Path(chosen.output).absolute().parent
     rows = _whole(table, columns, taken, progress, folder)
-    X, given = rows.numbers, {}
+    X = rows.numbers
+    given: dict[str, Any] = {}
     if chosen.condition is not None:
         column = table.column(chosen.condition)
         given["condition"] = conditions(table, column, rows.others[column])
@@ -192,9 +196,8 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
         texts = rows.others[column]
         given["y"] = _numbers(table, column, texts) if regresses else _classes(model, table, column, texts)
     if chosen.checkpoint is not None:
-        given.update(checkpoint=chosen.checkpoint, resume=chosen.resume)
-    elif chosen.resume:
-        raise UsageError("--resume needs --checkpoint")
+        every = _checkpoint.EVERY if chosen.checkpoint_every is None else chosen.checkpoint_every
+        given.update(checkpoint=chosen.checkpoint, checkpoint_every=every, resume=chosen.resume)
     progress.say(f"{X.shape[0]} rows of {X.shape[1]} columns; training {chosen.estimator}", now=True)
     scaler = None
     if chosen.scale != "none":

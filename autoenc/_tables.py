@@ -152,9 +152,9 @@ class _Lines:
 
 
 class CsvTable(Table):
-    """Text with one row a line. A first line of which an entry is no number has the names."""
+    """Text with one row a line. A first line of which an entry is no number has the names, or as `header` says."""
 
-    def __init__(self, path: str, separator: str = ",") -> None:
+    def __init__(self, path: str, separator: str = ",", header: bool | None = None) -> None:
         super().__init__(path)
         self._separator = separator
         with self._lines() as lines:
@@ -164,7 +164,7 @@ class CsvTable(Table):
             raise TableError(f"{path}: the file is empty, or its first line is")
         if second:  # by its length pandas decides whether lines begin with an index
             self._check_length(second, number, len(first))
-        self.named = not all(map(_is_number, first))
+        self.named = not all(map(_is_number, first)) if header is None else header
         self.names = [name.strip() for name in first] if self.named else [str(i) for i in range(len(first))]
         _check_unlike(f"{path}, line 1", self.names)
 
@@ -341,8 +341,8 @@ def _pyarrow() -> Any:
     return pyarrow.parquet
 
 
-def open_table(path: str, *, array: str | None = None, separator: str = ",") -> Table:
-    """A file by the ending of its name. `array`: which one of an .npz file."""
+def open_table(path: str, *, array: str | None = None, separator: str = ",", header: bool | None = None) -> Table:
+    """A file by the ending of its name. `array`: which one of an .npz file; `separator`, `header`: of CSV."""
     suffix = _extension(path, READ)
     if not Path(path).is_file():
         # Rows are read twice, where one is to be named or columns are scaled.
@@ -351,7 +351,7 @@ def open_table(path: str, *, array: str | None = None, separator: str = ",") -> 
         )
         raise TableError(f"{path}: {found}")
     if suffix == ".csv":
-        return CsvTable(path, separator)
+        return CsvTable(path, separator, header)
     if suffix == ".parquet":
         return ParquetTable(path)
     if suffix == ".npz" and not zipfile.is_zipfile(path):  # NumPy would leave the file open

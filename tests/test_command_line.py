@@ -243,8 +243,45 @@ def test_a_fit_goes_on_from_its_checkpoint(csv, tmp_path, capsys):
     assert state.exists()
     answer(capsys, "train", csv, "-o", model, "--ignore", "kind", "--checkpoint", state, "--resume", *QUICK)
     assert model.read_bytes() == first
-    error = answer(capsys, "train", csv, "-o", model, "--ignore", "kind", "--resume", *QUICK, status=2)["error"]
-    assert error == "--resume needs --checkpoint"
+    for more in (["--resume"], ["--checkpoint-every", "2"]):
+        error = answer(capsys, "train", csv, "-o", model, "--ignore", "kind", *more, *QUICK, status=2)["error"]
+        assert error == f"{more[0]} needs --checkpoint"
+
+
+def test_how_often_a_checkpoint_is_written(csv, tmp_path, capsys, monkeypatch):
+    written = []
+    write = autoenc._checkpoint.Checkpoints.write
+    monkeypatch.setattr(
+        autoenc._checkpoint.Checkpoints, "write", lambda self, *more: written.append(1) or write(self, *more)
+    )
+    train = ("train", csv, "-o", tmp_path / "m", "--ignore", "kind", "--n-components", "2", "--param", "max_iter=12")
+    for more, n in (((), 2), (("--checkpoint-every", "3"), 4)):
+        written.clear()
+        answer(capsys, *train, "--checkpoint", tmp_path / "fit.checkpoint", *more)
+        assert len(written) == n
+    with pytest.raises(SystemExit) as exit:
+        call(*train, "--checkpoint", tmp_path / "fit.checkpoint", "--checkpoint-every", "0")
+    assert exit.value.code == 2 and "0 given; at least 1 is needed" in capsys.readouterr().err
+
+
+def test_the_first_line_has_names_or_is_a_row(reader, tmp_path, capsys):
+    table, model = tmp_path / "t.csv", tmp_path / "m"
+    table.write_text("".join(f"{i},{i % 7},{i % 5}\n" for i in range(20)))
+    for more, rows, names in (
+        ((), 20, None),
+        (("--header",), 19, ["0", "0.0", "00"]),
+        (("--no-header",), 20, None),
+    ):
+        table.write_text("0,0.0,00\n" + "".join(f"{i},{i % 7},{i % 5}\n" for i in range(1, 20)))
+        assert answer(capsys, "train", table, "-o", model, *QUICK, *more)["rows"] == rows
+        assert answer(capsys, "info", model)["feature_names"] == names
+        assert answer(capsys, "encode", model, table, "-o", tmp_path / "o.csv", *more)["rows"] == rows
+    table.write_text("a,b,c\n1,2,3\n")
+    error = answer(capsys, "train", table, "-o", model, *QUICK, "--no-header", status=1)["error"]
+    assert error == f"{table}, line 1: 'a' in column '0' is not a number (--ignore leaves a column out)"
+    np.save(tmp_path / "t.npy", X)
+    error = answer(capsys, "train", tmp_path / "t.npy", "-o", model, *QUICK, "--no-header", status=2)["error"]
+    assert error == f"--no-header goes with a .csv file, and {tmp_path / 't.npy'} is none"
 
 
 def test_info(model, capsys):

@@ -1,5 +1,7 @@
 """``python -m autoenc``: numbers, picture, exit statuses."""
 
+import importlib.util
+import json
 import re
 import signal
 import subprocess
@@ -43,6 +45,22 @@ def test_quick_demo_from_the_command_line(run_python, tmp_path):
     assert "4 components" in done.stdout
     assert done.stdout.rstrip().endswith("picture: small.png")
     assert [p.name for p in tmp_path.iterdir()] == ["small.png"]
+
+
+def test_quick_demo_for_programs(run_python, tmp_path):
+    more = ("demo", "--quick", "--components", "2", "--output", "small.png")
+    done = run_python("-m", "autoenc", *more, "--json")
+    assert done.returncode == 0 and "autoencoder 64 -> 2 -> 64 ..." in done.stderr
+    found = json.loads(done.stdout)
+    has_matplotlib = importlib.util.find_spec("matplotlib") is not None
+    assert found["n_components"] == 2 and found["picture"] == ("small.png" if has_matplotlib else None)
+    assert numbers(done.stderr, "squared error per pixel") == [round(found["error"], 5), round(found["pca_error"], 5)]
+    done = run_python("-m", "autoenc", *more, "--json", "--quiet")
+    assert done.returncode == 0 and not done.stderr and json.loads(done.stdout) == found
+    done = run_python("-m", "autoenc", *more, "--quiet")
+    assert numbers(done.stdout, "squared error per pixel") and "autoencoder 64" not in done.stdout
+    done = run_python("-m", "autoenc", "demo", "--components", "65", "--json")
+    assert done.returncode == 2 and "at most 64" in json.loads(done.stdout)["error"]
 
 
 def test_without_matplotlib_numbers_are_printed(capsys, monkeypatch, tmp_path):
