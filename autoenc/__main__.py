@@ -9,23 +9,14 @@ import errno
 import io
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from autoenc import __version__
-
-
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} given; a whole number is needed") from None
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} given; at least 1 is needed")
-    return value
-
+from autoenc._cli_values import positive
 
 INTERRUPTED = 128 + signal.SIGINT  # the status of a command that Ctrl-C has ended
 
@@ -66,11 +57,15 @@ class _Signals:
             signal.signal(number, handler)
 
 
-def _parser_class(arguments: Sequence[str]) -> type[argparse.ArgumentParser]:
+def _parser_class(wanted: bool) -> type[argparse.ArgumentParser]:
     """What says on standard output, too, what is wrong with the arguments where --json is one of them."""
-    wanted = any(len(text) > 2 and "--json".startswith(text) for text in arguments)
 
     class Parser(argparse.ArgumentParser):
+        def __init__(self, *positional: Any, **named: Any) -> None:
+            super().__init__(*positional, **named)
+            # No option begins so; argparse by itself takes -1e-3 for one.
+            self._negative_number_matcher = re.compile(r"-(\d|\.\d|inf$)")
+
         def error(self, message: str) -> NoReturn:
             if wanted:
                 print(json.dumps({"error": message}), flush=True)
@@ -98,7 +93,9 @@ def _open_streams() -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit status: 0 done, 1 failed, 2 wrong arguments, 130 interrupted, 143 told to end."""
-    parser = _parser_class(sys.argv[1:] if arguments is None else arguments)(
+    arguments = sys.argv[1:] if arguments is None else arguments
+    wanted = any(len(text) > 2 and "--json".startswith(text) for text in arguments)
+    parser = _parser_class(wanted)(
         prog="python -m autoenc",
         description="Autoencoders as scikit-learn estimators.",
         epilog="Exit status: 0 done, 1 failed (a message says why), 2 wrong arguments, 130 interrupted (Ctrl-C), 143 "
@@ -113,30 +110,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "a classifier on the codes beside PCA's, and writes a picture (with matplotlib).",
     )
     demo.add_argument("--output", default="autoenc-demo.png", metavar="FILE", help="the picture (default: %(default)s)")
-    demo.add_argument("--components", type=_positive, default=16, metavar="N", help="width of the code (default: 16)")
+    demo.add_argument("--components", type=positive, default=16, metavar="N", help="width of the code (default: 16)")
     demo.add_argument("--quick", action="store_true", help="a tenth of the epochs: shows that it runs, not how well")
-    demo.set_defaults(run=_demonstrate, json=False)
+    demo.add_argument("--json", action="store_true", help="one JSON object on standard output: what was found")
+    demo.add_argument("--quiet", action="store_true", help="no progress")
+    demo.set_defaults(run=_demonstrate)
     with _open_streams():
-        return _guarded(parser, commands, arguments)
+        return _guarded(parser, commands, arguments, wanted)
 
 
-def _demonstrate(chosen: argparse.Namespace) -> None:
+def _demonstrate(chosen: argparse.Namespace) -> dict[str, Any]:
     from autoenc import _demo  # takes seconds, in which Ctrl-C may come
     from autoenc._whole_file import naming
 
-    with naming("standard output"):
-        _demo.run(chosen.output, n_components=chosen.components, quick=chosen.quick)
+    said: Any = sys.stdout
+    if chosen.json:  # which has standard output for itself
+        said = _Nowhere() if chosen.quiet else sys.stderr
+    with naming("standard output"), contextlib.redirect_stdout(said):
+        found = _demo.run(chosen.output, n_components=chosen.components, quick=chosen.quick, quiet=chosen.quiet)
+    return vars(found)
 
 
-def _guarded(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence[str] | None) -> int:
+def _guarded(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence[str], wanted: bool) -> int:
     signals = _Signals()
     try:
-        with signals:
-            status = _run(parser, commands, arguments)
-            return signals.status if status == INTERRUPTED else status
-    except KeyboardInterrupt:
-        print("\ninterrupted" if signals.status == INTERRUPTED else "\ntold to end", file=sys.stderr)
-        return signals.status
+        try:
+            with signals:
+                status = _run(parser, commands, arguments)
+                return signals.status if status == INTERRUPTED else status
+        except KeyboardInterrupt as error:
+            said = "interrupted" if signals.status == INTERRUPTED else "told to end"
+            said += f"; {error}" if str(error) else ""
+            print(f"\n{said}", file=sys.stderr)
+            if wanted:
+                print(json.dumps({"error": said, "interrupted": True}), flush=True)
+            return signals.status
     except OSError as error:
         # Standard output takes no more: its disk is full, or the reader has gone, as `head` does without a word (which
         # Windows calls an invalid argument).
@@ -147,7 +155,7 @@ def _guarded(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence
         return 1
 
 
-def _run(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence[str] | None) -> int:
+def _run(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence[str]) -> int:
     from autoenc import _cli  # takes NumPy
 
     _cli.add_commands(commands)

@@ -13,7 +13,8 @@ from autoenc import _cli_rows
 from autoenc._cli_models import FORMATS, encode, export, info, predict, reconstruct, score
 from autoenc._cli_shared import CommandError, UsageError, check_threads, printable
 from autoenc._cli_train import train
-from autoenc._tables import TableError
+from autoenc._cli_values import positive
+from autoenc._tables import ArgumentError, TableError
 from autoenc._whole_file import naming
 
 ADVICE = ", for instance by StandardScaler in a pipeline."  # at the end of a warning, for those who write Python
@@ -60,6 +61,11 @@ def add_commands(commands: Any) -> None:
             help="between the fields of CSV: a character, or tab (default: a comma)",
         )
         parser.add_argument(
+            "--header",
+            action=argparse.BooleanOptionalAction,
+            help="the first line of CSV has names, or is a row (default: names where an entry is no number)",
+        )
+        parser.add_argument(
             "--ignore", action="append", default=[], metavar="COLUMN", help="leave a column out; may be repeated"
         )
         parser.add_argument(
@@ -98,9 +104,16 @@ def add_commands(commands: Any) -> None:
         metavar="NAME=VALUE",
         help="a parameter, such as hidden_layer_sizes=(64,32) or corruption=Masking(0.3); may be repeated",
     )
-    parser.add_argument("--label", metavar="COLUMN", help="y of AutoencoderClassifier and AutoencoderRegressor")
+    parser.add_argument(
+        "--label",
+        metavar="COLUMN",
+        help="y of AutoencoderClassifier and AutoencoderRegressor; a blank cell is a row without",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="random_state (default: 0)")
-    parser.add_argument("--checkpoint", metavar="FILE", help="write the state of the fit there every few epochs")
+    parser.add_argument("--checkpoint", metavar="FILE", help="write the state of the fit there")
+    parser.add_argument(
+        "--checkpoint-every", type=positive, metavar="N", help="epochs between two checkpoints (default: 10)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint, where there is one")
 
     for name, text, run in (
@@ -163,14 +176,14 @@ def _refuse_loss(chosen: argparse.Namespace) -> None:
             if target is None or other is None or source == option:
                 continue
             if os.path.realpath(target) == os.path.realpath(other):
-                raise CommandError(f"--{option} {target}: this is the file of {source.upper()}, which would be lost")
+                raise UsageError(f"--{option} {target}: this is the file of {source.upper()}, which would be lost")
 
 
 def run(chosen: argparse.Namespace) -> int:
     """Runs a command; 0, or 1 where something is wrong with files, or 2 with arguments.
 
     Ctrl-C, or SIGTERM, in a fit leaves the model as of its last complete epoch, which is saved; the status is 130 all
-    the same.
+    the same. Estimators that have no such model raise KeyboardInterrupt.
     """
     chosen.interrupted = False
 
@@ -197,7 +210,7 @@ def run(chosen: argparse.Namespace) -> int:
             print(f"autoenc {chosen.command}: {printable(text)}", file=sys.stderr)
             if chosen.json:
                 print(json.dumps({"error": text}))
-            return 2 if isinstance(error, UsageError) else 1
+            return 2 if isinstance(error, (UsageError, ArgumentError)) else 1
     if chosen.json:
         print(json.dumps(done))
     return 130 if chosen.interrupted else 0

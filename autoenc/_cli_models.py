@@ -15,8 +15,8 @@ from autoenc._cli_shared import (
     CommandError,
     Progress,
     UsageError,
+    conditions,
     header_of,
-    labels,
     names_of,
     open_table,
     placed,
@@ -31,12 +31,14 @@ PREDICTING = ("AutoencoderClassifier", "AutoencoderRegressor", "AutoencoderOutli
 def _features(stored: dict[str, Any], table: Table, chosen: argparse.Namespace) -> list[str]:
     """Columns that the model takes: by name where it knows names and the table has some, else all that are left."""
     names = names_of(stored)
-    if table.named and names:
-        missing = [name for name in names if name not in table.names]
-        if missing:
-            raise CommandError(f"{table.path}: there is no column {missing[0]!r}, which {chosen.model} was trained on")
-        return list(names)
     out = {table.column(name) for name in chosen.ignore}
+    if table.named and names:
+        for name in names:
+            if name not in table.names:
+                raise CommandError(f"{table.path}: there is no column {name!r}, which {chosen.model} was trained on")
+            if name in out:
+                raise UsageError(f"--ignore leaves out the column {name!r}, which {chosen.model} was trained on")
+        return list(names)
     if chosen.condition is not None:
         out.add(table.column(chosen.condition))
     return [name for name in table.names if name not in out]
@@ -51,7 +53,7 @@ def _answers(
     """Of each block of rows: number of the first, what the model says, the block."""
     name = stored["class"]
     if chosen.condition is not None and "_spec" not in stored["state"]:
-        raise CommandError(f"--condition {chosen.condition}: {chosen.model} is of {name}, which takes none")
+        raise UsageError(f"--condition {chosen.condition}: {chosen.model} is of {name}, which takes none")
     model: Any
     if name == "AutoencoderImputer":
         if stored["piped"]:
@@ -70,7 +72,8 @@ def _answers(
             continue
         given = {}
         if others:
-            given["condition"] = labels(block.others[others[0]], stored["state"].get("condition_categories_"))
+            known = stored["state"].get("condition_categories_")
+            given["condition"] = conditions(table, others[0], block.others[others[0]], known, first)
         try:
             yield first, call(model, np.ascontiguousarray(block.numbers), given), block
         except (ValueError, TypeError) as error:
@@ -131,7 +134,10 @@ def _predicted(
 
 
 def encode(chosen: argparse.Namespace) -> dict[str, Any]:
-    return _predicted(chosen, header_of(chosen.model), "encode_indices" if chosen.indices else "transform")
+    stored = header_of(chosen.model)
+    if chosen.indices and stored["class"] != "VectorQuantizedAutoencoder":
+        raise UsageError(f"--indices is for VectorQuantizedAutoencoder; {chosen.model} is of {stored['class']}")
+    return _predicted(chosen, stored, "encode_indices" if chosen.indices else "transform")
 
 
 def reconstruct(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -153,7 +159,7 @@ def score(chosen: argparse.Namespace) -> dict[str, Any]:
     stored = header_of(chosen.model)
     detects = stored["class"] == "AutoencoderOutlierDetector"
     if chosen.only_outliers and not detects:
-        raise CommandError(f"--only-outliers is for AutoencoderOutlierDetector; {chosen.model} is of {stored['class']}")
+        raise UsageError(f"--only-outliers is for AutoencoderOutlierDetector; {chosen.model} is of {stored['class']}")
     n_outliers = n_rows = 0
     names: list[str] = []
 
@@ -184,7 +190,7 @@ def score(chosen: argparse.Namespace) -> dict[str, Any]:
 
     names = names_of(stored)
     if detects and chosen.output is not None and chosen.output.lower().endswith(".npy"):
-        raise CommandError(
+        raise UsageError(
             "--output: an .npy file has numbers alone, and there are names of features; use .csv or .parquet"
         )
     n = _write(chosen, blocks(), None)
@@ -198,7 +204,7 @@ def predict(chosen: argparse.Namespace) -> dict[str, Any]:
     if name not in PREDICTING:
         raise CommandError(f"{chosen.model} is of {name}, which predicts nothing; needed is {', '.join(PREDICTING)}")
     if chosen.probabilities and name != "AutoencoderClassifier":
-        raise CommandError(f"--probabilities is for AutoencoderClassifier; {chosen.model} is of {name}")
+        raise UsageError(f"--probabilities is for AutoencoderClassifier; {chosen.model} is of {name}")
 
     def call(model: Any, X: NDArray[Any], given: dict[str, Any]) -> list[tuple[str, NDArray[Any]]]:
         said = np.asarray(model.predict(X, **given))
@@ -207,9 +213,7 @@ def predict(chosen: argparse.Namespace) -> dict[str, Any]:
                 ("prediction" + (str(i) if said.ndim > 1 else ""), part) for i, part in enumerate(np.atleast_2d(said.T))
             ]
         if said.dtype.kind not in "biuf" and is_array:
-            raise CommandError(
-                "--output: an .npy file has numbers alone, and the labels are texts; use .csv or .parquet"
-            )
+            raise UsageError("--output: an .npy file has numbers alone, and the labels are texts; use .csv or .parquet")
         columns = [("label", said if said.dtype.kind in "biuf" else said.astype(object))]
         if chosen.probabilities:
             shares = model.predict_proba(X, **given)

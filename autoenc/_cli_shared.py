@@ -64,7 +64,11 @@ def open_table(chosen: argparse.Namespace) -> Table:
         raise UsageError(f"--array {chosen.array} goes with an .npz file, and {chosen.data} is none")
     if chosen.separator is not None and suffix != ".csv":
         raise UsageError(f"--separator {chosen.separator!r} goes with a .csv file, and {chosen.data} is none")
-    return _tables.open_table(chosen.data, array=chosen.array, separator=chosen.separator or ",")
+    if chosen.header is not None and suffix != ".csv":
+        option = "--header" if chosen.header else "--no-header"
+        raise UsageError(f"{option} goes with a .csv file, and {chosen.data} is none")
+    separator = chosen.separator or ","
+    return _tables.open_table(chosen.data, array=chosen.array, separator=separator, header=chosen.header)
 
 
 def header_of(path: str) -> dict[str, Any]:
@@ -87,17 +91,31 @@ def names_of(stored: dict[str, Any]) -> list[str]:
     return list(names or [])
 
 
-def labels(texts: Sequence[str], known: Any = None) -> NDArray[Any]:
-    """Whole numbers where all are, and int64 holds them, or where the known labels are; else strings."""
-    whole = all(re.fullmatch(r"[+-]?\d{1,18}(\.0)?", text) for text in texts)
-    if whole if known is None else not isinstance(known, dict) or "strings" not in known:
-        try:
-            return np.array([int(text.removesuffix(".0")) for text in texts], dtype=np.int64)
-        except (ValueError, OverflowError):
-            raise CommandError(
-                "the condition has labels that are no whole numbers, and those of the fit were"
-            ) from None
+def labels(texts: Sequence[str]) -> NDArray[Any]:
+    """Whole numbers where all are, and int64 holds them; else strings."""
+    if all(re.fullmatch(r"[+-]?\d{1,18}(\.0)?", text) for text in texts):
+        return np.array([int(text.removesuffix(".0")) for text in texts], dtype=np.int64)
     return np.array(texts, dtype=object)
+
+
+def broken(table: Table, row: int, text: str, column: str, what: str) -> CommandError:
+    """A cell that does not do; rows count from 0."""
+    return CommandError(f"{table.path}, {table.where(row)}: {text!r} in column {column!r} {what}")
+
+
+def conditions(table: Table, column: str, texts: Sequence[str], known: Any = None, first: int = 0) -> NDArray[Any]:
+    """Labels that a network gets, of the kind of those known; a row without one is refused. `first`: its number."""
+    if "" in texts:
+        raise broken(table, first + texts.index(""), "", column, "is no label, and --condition needs one in each row")
+    if known is None or (isinstance(known, dict) and "strings" in known):
+        return labels(texts) if known is None else np.array(texts, dtype=object)
+    whole = np.empty(len(texts), dtype=np.int64)
+    for i, text in enumerate(texts):
+        try:
+            whole[i] = int(text.removesuffix(".0"))
+        except (ValueError, OverflowError):
+            raise broken(table, first + i, text, column, "is no whole number, and labels of the fit were") from None
+    return whole
 
 
 def placed(table: Table, first: int, error: Exception) -> CommandError:

@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoenc import _archive, _cli_rows, _tables, io
+from autoenc import _archive, _cli_rows, _spec, _tables, io
 from autoenc._checks import check_finite
-from autoenc._cli_shared import CommandError, Progress, UsageError, check_threads, labels, open_table, placed
+from autoenc._cli_shared import (
+    CommandError,
+    Progress,
+    UsageError,
+    broken,
+    check_threads,
+    conditions,
+    labels,
+    open_table,
+    placed,
+)
 from autoenc._tables import Block, Table
 from autoenc._whole_file import check_writable
 
+MISSING = ("", "NA", "NaN", "nan")  # in a column of numbers
 SCALING = ("AutoencoderOutlierDetector", "AutoencoderImputer")  # scale columns by themselves
 
 
@@ -55,6 +67,11 @@ def _check_parameters(model: Any) -> None:
         for check in ("_check_options", "_hidden_layers"):
             if hasattr(model, check):
                 getattr(model, check)()
+        for name in ("n_components", "n_bits"):
+            found = getattr(model, name, None)
+            for width in found if isinstance(found, (list, tuple)) else [found]:
+                if isinstance(width, int):
+                    _spec.check_widths(name, [width])
         check_threads(getattr(model, "n_jobs", None))
     except ValueError as error:
         raise UsageError(str(error)) from error
@@ -74,6 +91,41 @@ def _whole(table: Table, columns: Sequence[str], others: Sequence[str], progress
         if not rows.n:
             raise CommandError(f"{table.path}: there are no rows")
         return Block(rows.array(), texts)
+
+
+def _numbers(table: Table, column: str, texts: Sequence[str]) -> NDArray[np.float64]:
+    """y of a regressor, NaN where a cell is blank."""
+    y = np.full(len(texts), np.nan)
+    for i, text in enumerate(texts):
+        if text in MISSING:
+            continue
+        try:
+            y[i] = float(text.replace("_", "?"))  # which Python allows in numbers, and no table means
+        except ValueError:
+            raise broken(table, i, text, column, "is not a number") from None
+        if math.isinf(y[i]):
+            raise broken(table, i, text, column, "is no finite number")
+    return y
+
+
+def _classes(model: Any, table: Table, column: str, texts: Sequence[str]) -> NDArray[Any]:
+    """y of a classifier, its `unlabeled_label` where a cell is blank."""
+    has = np.array([text not in MISSING for text in texts])
+    known = labels([text for text, one in zip(texts, has, strict=True) if one])
+    none = model.unlabeled_label
+    if known.dtype == object:  # among words these may be labels
+        has = np.array(list(map(bool, texts)))
+    if has.all():
+        return labels(texts)
+    if none is None:
+        what = "is no label, and unlabeled_label=None says that every row has one"
+        raise broken(table, int(np.argmin(has)), "", column, what)
+    if known.dtype == object and not isinstance(none, str):
+        none = ""  # an entry of y that is none has the type of the others
+        model.set_params(unlabeled_label=none)
+    y = np.full(len(texts), none, dtype=object if isinstance(none, str) else np.int64)
+    y[has] = np.array(texts, dtype=object)[has] if y.dtype == object else known
+    return y
 
 
 def _scaled(
@@ -104,13 +156,14 @@ def _callback(progress: Progress) -> Callable[[Any], None]:
 
 
 def train(chosen: argparse.Namespace) -> dict[str, Any]:
-    from autoenc import _stored_estimators
+    from autoenc import _checkpoint, _stored_estimators
 
     progress = Progress(chosen.quiet)
     if chosen.estimator not in _stored_estimators.OUTER:
         raise UsageError(f"--estimator {chosen.estimator}: allowed are {', '.join(_stored_estimators.OUTER)}")
     cls = _stored_estimators.classes()[chosen.estimator]
-    supervised = chosen.estimator in ("AutoencoderClassifier", "AutoencoderRegressor")
+    regresses = chosen.estimator == "AutoencoderRegressor"
+    supervised = regresses or chosen.estimator == "AutoencoderClassifier"
     if supervised and chosen.label is None:
         raise UsageError(f"{chosen.estimator} needs --label, the column of y")
     _archive.installed()
@@ -122,6 +175,9 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     for option in ("condition", "checkpoint"):
         if getattr(chosen, option) is not None and option not in inspect.signature(cls.fit).parameters:
             raise UsageError(f"--{option}: {chosen.estimator} takes none")
+    for option, asked in (("--resume", chosen.resume), ("--checkpoint-every", chosen.checkpoint_every)):
+        if asked and chosen.checkpoint is None:
+            raise UsageError(f"{option} needs --checkpoint")
     table = open_table(chosen)
     taken = [table.column(name) for name in (chosen.label, chosen.condition) if name is not None]
     out = {*taken, *(table.column(name) for name in chosen.ignore)}
@@ -130,20 +186,18 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
         raise CommandError(f"{table.path}: no column is left")
     folder = Path(chosen.output).absolute().parent
     rows = _whole(table, columns, taken, progress, folder)
-    X, given = rows.numbers, {}
+    X = rows.numbers
+    given: dict[str, Any] = {}
     if chosen.condition is not None:
-        given["condition"] = labels(rows.others[table.column(chosen.condition)])
+        column = table.column(chosen.condition)
+        given["condition"] = conditions(table, column, rows.others[column])
     if supervised:
-        texts = rows.others[table.column(chosen.label)]
-        try:
-            y = labels(texts) if chosen.estimator == "AutoencoderClassifier" else np.array(texts, dtype=np.float64)
-        except ValueError:
-            raise CommandError(f"{table.path}: column {chosen.label!r} is not of numbers") from None
-        given["y"] = y
+        column = table.column(chosen.label)
+        texts = rows.others[column]
+        given["y"] = _numbers(table, column, texts) if regresses else _classes(model, table, column, texts)
     if chosen.checkpoint is not None:
-        given.update(checkpoint=chosen.checkpoint, resume=chosen.resume)
-    elif chosen.resume:
-        raise UsageError("--resume needs --checkpoint")
+        every = _checkpoint.EVERY if chosen.checkpoint_every is None else chosen.checkpoint_every
+        given.update(checkpoint=chosen.checkpoint, checkpoint_every=every, resume=chosen.resume)
     progress.say(f"{X.shape[0]} rows of {X.shape[1]} columns; training {chosen.estimator}", now=True)
     scaler = None
     if chosen.scale != "none":
@@ -155,6 +209,10 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
         model.fit(X, **given)
     except (ValueError, TypeError) as error:
         raise placed(table, 0, error) from error
+    except KeyboardInterrupt as error:
+        first = "the first epoch of fine-tuning" if supervised else "the first epoch" if reports else "its whole fit"
+        error.args = (f"no model is saved: {chosen.estimator} has none before the end of {first}",)
+        raise
     if reports:
         model.set_params(callbacks=None)
         network = getattr(model, "autoencoder_", None)

@@ -1,8 +1,20 @@
 """Parameters on the command line: numbers, strings, tuples, and parts such as ``Masking(0.3)``. Nothing is run."""
 
+import argparse
 import ast
 from collections.abc import Hashable
 from typing import Any
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} given; a whole number is needed") from None
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} given; at least 1 is needed")
+    return value
 
 
 def parse(text: str) -> Any:

@@ -146,7 +146,7 @@ def codes(
     if unknown.any():
         raise ValueError(
             f"{name} has labels that {of} had not: {listed(np.unique(values[unknown]))}; allowed are "
-            f"{listed(categories)}"
+            f"{listed(categories)}; the first of them is at row {int(unknown.argmax())}"
         )
     return at.astype(np.int32)
 

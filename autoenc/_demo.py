@@ -1,8 +1,11 @@
 """The demonstration behind ``python -m autoenc demo``: digits in, codes and reconstructions out, beside PCA."""
 
+import contextlib
+import io
+import sys
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from autoenc import Autoencoder
-from autoenc._cli_shared import CommandError
+from autoenc._cli_shared import UsageError
 from autoenc._whole_file import check_writable, replacing
 
 Array = NDArray[Any]
@@ -37,6 +40,7 @@ class Result:
     pca_accuracy: float
     corrupted_error: float
     denoised_error: float
+    picture: str | None = None  # the file that was written
 
 
 def corrupt(X: Array, rng: np.random.Generator) -> Array:
@@ -76,10 +80,12 @@ def downstream_accuracy(codes: Array, y: Array, held_out_codes: Array, held_out_
     return float(classifier.fit(codes, y).score(held_out_codes, held_out_y))
 
 
-def run(output: str = "autoenc-demo.png", *, n_components: int = 16, quick: bool = False) -> Result:
-    """Trains, prints the table, writes the picture where matplotlib is installed."""
+def run(
+    output: str = "autoenc-demo.png", *, n_components: int = 16, quick: bool = False, quiet: bool = False
+) -> Result:
+    """Trains, prints the table, writes the picture where matplotlib is installed. `quiet`: no lines about training."""
     if Path(output).suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise CommandError(f"--output {output}: the name must end in .png, .pdf or .svg")
+        raise UsageError(f"--output {output}: the name must end in .png, .pdf or .svg")
     check_writable(output)
     try:
         import_module("matplotlib.figure")
@@ -88,24 +94,23 @@ def run(output: str = "autoenc-demo.png", *, n_components: int = 16, quick: bool
     digits = load_digits()
     X = (digits.data / 16).astype(np.float32)
     if n_components > X.shape[1]:
-        raise CommandError(
-            f"--components {n_components}: these images have {X.shape[1]} pixels, so at most {X.shape[1]}"
-        )
+        raise UsageError(f"--components {n_components}: these images have {X.shape[1]} pixels, so at most {X.shape[1]}")
     X, X_test, y, y_test = train_test_split(X, digits.target, test_size=0.25, stratify=digits.target, random_state=0)
-    print(f"{len(X)} handwritten digits of 8 x 8 pixels to learn from, {len(X_test)} held out")
-    settings: dict[str, Any] = {"max_iter": 20 if quick else 200, "random_state": 0, "callbacks": [report]}
+    with contextlib.redirect_stdout(io.StringIO() if quiet else sys.stdout):
+        print(f"{len(X)} handwritten digits of 8 x 8 pixels to learn from, {len(X_test)} held out")
+        settings: dict[str, Any] = {"max_iter": 20 if quick else 200, "random_state": 0, "callbacks": [report]}
 
-    model = train(f"autoencoder 64 -> {n_components} -> 64", Autoencoder(n_components, **settings), X)
-    rng = np.random.default_rng(0)
-    X_noisy_test = corrupt(X_test, rng)
-    X_copies = np.concatenate([X] * COPIES)
-    denoiser = train(
-        f"denoising autoencoder, {COPIES} noisy copies of every digit",
-        Autoencoder(n_components, **{**settings, "max_iter": max(1, settings["max_iter"] // 4)}),
-        corrupt(X_copies, rng),
-        X_clean=X_copies,
-    )
-    plane = train("autoencoder 64 -> 2 -> 64, for the map", Autoencoder(2, **settings), X)
+        model = train(f"autoencoder 64 -> {n_components} -> 64", Autoencoder(n_components, **settings), X)
+        rng = np.random.default_rng(0)
+        X_noisy_test = corrupt(X_test, rng)
+        X_copies = np.concatenate([X] * COPIES)
+        denoiser = train(
+            f"denoising autoencoder, {COPIES} noisy copies of every digit",
+            Autoencoder(n_components, **{**settings, "max_iter": max(1, settings["max_iter"] // 4)}),
+            corrupt(X_copies, rng),
+            X_clean=X_copies,
+        )
+        plane = train("autoencoder 64 -> 2 -> 64, for the map", Autoencoder(2, **settings), X)
     pca = PCA(n_components, random_state=0).fit(X)
 
     X_denoised = denoiser.reconstruct(X_noisy_test)
@@ -138,6 +143,7 @@ held-out digits, {n_components} components           autoencoder       PCA
         print("no picture was written")
     else:
         print(f"picture: {output}")
+        return replace(result, picture=output)
     return result
 
 

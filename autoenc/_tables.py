@@ -31,6 +31,10 @@ class TableError(Exception):
     """A file that cannot be read or written; the message says where it is wrong."""
 
 
+class ArgumentError(TableError):
+    """A name of a file or of a column that is not allowed."""
+
+
 class Block(NamedTuple):
     """Some rows: numbers, and the texts of further columns by name."""
 
@@ -41,12 +45,17 @@ class Block(NamedTuple):
 def _extension(path: str, allowed: Sequence[str]) -> str:
     suffix = Path(path).suffix.lower()
     if suffix not in allowed:
-        raise TableError(f"{path}: the name must end in {', '.join(allowed)}")
+        raise ArgumentError(f"{path}: the name must end in {', '.join(allowed)}")
     return suffix
 
 
 def _missing(text: str) -> bool:
     return text.strip() in ("", "NA")
+
+
+def _text(value: Any) -> str:
+    """A label of Parquet or NumPy as it stands in CSV; nothing for null and NaN."""
+    return "" if value is None or value != value else str(value).strip()
 
 
 def _is_number(text: str) -> bool:
@@ -85,7 +94,7 @@ class Table:
         with contextlib.suppress(ValueError, IndexError):
             return self.names[int(asked)]
         shown = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
-        raise TableError(f"{self.path}: there is no column {asked!r}; there are {shown}")
+        raise ArgumentError(f"{self.path}: there is no column {asked!r}; there are {shown}")
 
     def where(self, row: int) -> str:
         """A row, counted from 0, in words."""
@@ -118,7 +127,7 @@ class ArrayTable(Table):
         size = self._size(self.array.shape[1])
         for first in range(0, len(self.array), size):
             rows = self.array[first : first + size]
-            texts = {name: [str(value) for value in rows[:, int(name)].tolist()] for name in others}
+            texts = {name: list(map(_text, rows[:, int(name)].tolist())) for name in others}
             yield Block(rows if whole else rows[:, at], texts)
 
 
@@ -143,9 +152,9 @@ class _Lines:
 
 
 class CsvTable(Table):
-    """Text with one row a line. A first line of which an entry is no number has the names."""
+    """Text with one row a line. A first line of which an entry is no number has the names, or as `header` says."""
 
-    def __init__(self, path: str, separator: str = ",") -> None:
+    def __init__(self, path: str, separator: str = ",", header: bool | None = None) -> None:
         super().__init__(path)
         self._separator = separator
         with self._lines() as lines:
@@ -155,7 +164,7 @@ class CsvTable(Table):
             raise TableError(f"{path}: the file is empty, or its first line is")
         if second:  # by its length pandas decides whether lines begin with an index
             self._check_length(second, number, len(first))
-        self.named = not all(map(_is_number, first))
+        self.named = not all(map(_is_number, first)) if header is None else header
         self.names = [name.strip() for name in first] if self.named else [str(i) for i in range(len(first))]
         _check_unlike(f"{path}, line 1", self.names)
 
@@ -320,7 +329,7 @@ class ParquetTable(Table):
                             f"{self.path}: column {name!r} is of type {column.type} and not of numbers "
                             "(--ignore leaves a column out)"
                         ) from error
-                texts = {name: [str(value) for value in batch.column(name).to_pylist()] for name in others}
+                texts = {name: list(map(_text, batch.column(name).to_pylist())) for name in others}
                 yield Block(np.column_stack(parts), texts)
 
 
@@ -332,13 +341,17 @@ def _pyarrow() -> Any:
     return pyarrow.parquet
 
 
-def open_table(path: str, *, array: str | None = None, separator: str = ",") -> Table:
-    """A file by the ending of its name. `array`: which one of an .npz file."""
+def open_table(path: str, *, array: str | None = None, separator: str = ",", header: bool | None = None) -> Table:
+    """A file by the ending of its name. `array`: which one of an .npz file; `separator`, `header`: of CSV."""
     suffix = _extension(path, READ)
     if not Path(path).is_file():
-        raise TableError(f"{path}: there is no such file")
+        # Rows are read twice, where one is to be named or columns are scaled.
+        found = (
+            "this is a folder, a pipe or a device; a file is needed" if Path(path).exists() else "there is no such file"
+        )
+        raise TableError(f"{path}: {found}")
     if suffix == ".csv":
-        return CsvTable(path, separator)
+        return CsvTable(path, separator, header)
     if suffix == ".parquet":
         return ParquetTable(path)
     if suffix == ".npz" and not zipfile.is_zipfile(path):  # NumPy would leave the file open
@@ -428,7 +441,10 @@ class Sink:
         else:
             import pyarrow
 
-            table = pyarrow.table({name: np.ascontiguousarray(part) for name, part in parts})
+            # Texts by name: pyarrow has no type for none of them, as in a block of which all rows are left out.
+            types = [pyarrow.string() if part.dtype == object else None for _, part in parts]
+            arrays = [pyarrow.array(np.ascontiguousarray(one[1]), kind) for one, kind in zip(parts, types, strict=True)]
+            table = pyarrow.Table.from_arrays(arrays, names=[name for name, _ in parts])
             if first:
                 self._writer = _pyarrow().ParquetWriter(self._file, table.schema)
             self._writer.write_table(table)
@@ -447,7 +463,10 @@ class Sink:
 
 
 def _quoted(name: str) -> str:
-    return f'"{name.replace(chr(34), chr(34) * 2)}"' if any(c in name for c in ',"\n') else name
+    """As readers take it for what it is: with a comma, a quote, an end of line or outer spaces, between quotes."""
+    if name and name == name.strip() and not any(c in name for c in ',"\n\r'):
+        return name
+    return f'"{name.replace(chr(34), chr(34) * 2)}"'
 
 
 def csv_rows(columns: Columns, *, header: bool) -> str:

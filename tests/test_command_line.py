@@ -1,11 +1,13 @@
 """The commands that make models of tables and apply them."""
 
+import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+from csv import reader as reader_of_csv
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.testing import assert_array_equal
 import autoenc
 from autoenc import _cli_values, _tables
 from autoenc.__main__ import main
+from autoenc._training import FINE_TUNE, FIT
 from autoenc.corruption import Masking
 from autoenc.sparsity import TopK
 
@@ -156,6 +159,23 @@ def test_a_detector_names_outliers_and_features(csv, tmp_path, capsys):
     assert answer(capsys, "encode", model, data, "-o", out, status=1)["error"].endswith("which has no transform")
 
 
+def test_outliers_of_later_blocks_alone_go_to_parquet(tmp_path, capsys, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    data, model, out = tmp_path / "rows.npy", tmp_path / "m", tmp_path / "out.parquet"
+    np.save(data, X)
+    answer(capsys, "train", data, "-o", model, "--estimator", "AutoencoderOutlierDetector", "--param", "n_estimators=1")
+    scores = autoenc.load(model).score_samples(X)
+    np.save(data, X[np.argsort(-scores)])
+    monkeypatch.setattr(_tables, "ROWS", 10)
+    few = ("--below", repr(float(np.sort(scores)[7])))
+    for more, written in ((few, 7), ((*few, "--only-outliers"), None), (("--below", "-1e300"), 0)):
+        found = answer(capsys, "score", model, data, "-o", out, *more)
+        table = parquet.read_table(out)
+        assert table.num_rows == found["written"] == (found["outliers"] if written is None else written)
+        assert table.column_names == ["row", "score", "outlier", "feature"]
+        assert [str(kind) for kind in table.schema.types] == ["int64", "double", "int64", "string"]
+
+
 def test_labels_and_conditions(csv, tmp_path, capsys):
     model = tmp_path / "model.safetensors"
     arguments = ("--estimator", "AutoencoderClassifier", "--label", "kind", "--param", "unlabeled_label=None")
@@ -171,10 +191,8 @@ def test_labels_and_conditions(csv, tmp_path, capsys):
     arguments = ("--estimator", "AutoencoderRegressor", "--label", "weight", "--ignore", "kind")
     answer(capsys, "train", csv, "-o", model, *arguments, "--param", "fine_tune_max_iter=2", *QUICK)
     assert list(autoenc.load(model).feature_names_in_) == NAMES[:3]
-    assert (
-        "is not of numbers"
-        in answer(capsys, "train", csv, "-o", model, *arguments[:2], "--label", "kind", status=1)["error"]
-    )
+    error = answer(capsys, "train", csv, "-o", model, *arguments[:2], "--label", "kind", status=1)["error"]
+    assert error == f"{csv}, line 2: 'a' in column 'kind' is not a number"
 
 
 def test_the_imputer_fills(csv, tmp_path, capsys):
@@ -225,8 +243,45 @@ def test_a_fit_goes_on_from_its_checkpoint(csv, tmp_path, capsys):
     assert state.exists()
     answer(capsys, "train", csv, "-o", model, "--ignore", "kind", "--checkpoint", state, "--resume", *QUICK)
     assert model.read_bytes() == first
-    error = answer(capsys, "train", csv, "-o", model, "--ignore", "kind", "--resume", *QUICK, status=2)["error"]
-    assert error == "--resume needs --checkpoint"
+    for more in (["--resume"], ["--checkpoint-every", "2"]):
+        error = answer(capsys, "train", csv, "-o", model, "--ignore", "kind", *more, *QUICK, status=2)["error"]
+        assert error == f"{more[0]} needs --checkpoint"
+
+
+def test_how_often_a_checkpoint_is_written(csv, tmp_path, capsys, monkeypatch):
+    written = []
+    write = autoenc._checkpoint.Checkpoints.write
+    monkeypatch.setattr(
+        autoenc._checkpoint.Checkpoints, "write", lambda self, *more: written.append(1) or write(self, *more)
+    )
+    train = ("train", csv, "-o", tmp_path / "m", "--ignore", "kind", "--n-components", "2", "--param", "max_iter=12")
+    for more, n in (((), 2), (("--checkpoint-every", "3"), 4)):
+        written.clear()
+        answer(capsys, *train, "--checkpoint", tmp_path / "fit.checkpoint", *more)
+        assert len(written) == n
+    with pytest.raises(SystemExit) as exit:
+        call(*train, "--checkpoint", tmp_path / "fit.checkpoint", "--checkpoint-every", "0")
+    assert exit.value.code == 2 and "0 given; at least 1 is needed" in capsys.readouterr().err
+
+
+def test_the_first_line_has_names_or_is_a_row(reader, tmp_path, capsys):
+    table, model = tmp_path / "t.csv", tmp_path / "m"
+    table.write_text("".join(f"{i},{i % 7},{i % 5}\n" for i in range(20)))
+    for more, rows, names in (
+        ((), 20, None),
+        (("--header",), 19, ["0", "0.0", "00"]),
+        (("--no-header",), 20, None),
+    ):
+        table.write_text("0,0.0,00\n" + "".join(f"{i},{i % 7},{i % 5}\n" for i in range(1, 20)))
+        assert answer(capsys, "train", table, "-o", model, *QUICK, *more)["rows"] == rows
+        assert answer(capsys, "info", model)["feature_names"] == names
+        assert answer(capsys, "encode", model, table, "-o", tmp_path / "o.csv", *more)["rows"] == rows
+    table.write_text("a,b,c\n1,2,3\n")
+    error = answer(capsys, "train", table, "-o", model, *QUICK, "--no-header", status=1)["error"]
+    assert error == f"{table}, line 1: 'a' in column '0' is not a number (--ignore leaves a column out)"
+    np.save(tmp_path / "t.npy", X)
+    error = answer(capsys, "train", tmp_path / "t.npy", "-o", model, *QUICK, "--no-header", status=2)["error"]
+    assert error == f"--no-header goes with a .csv file, and {tmp_path / 't.npy'} is none"
 
 
 def test_info(model, capsys):
@@ -349,14 +404,24 @@ def test_a_broken_row_in_a_later_block(reader, model, csv, tmp_path, capsys, mon
             ["--estimator", "AutoencoderOutlierDetector", "--checkpoint", "c"],
             "--checkpoint: AutoencoderOutlierDetector takes none",
         ),
+        (["--n-components", "0"], "parameter of Autoencoder must be"),
+        (["--n-components", "1000000000000"], "n_components has a layer of 1000000000000 units; a layer has 1 to"),
+        (
+            ["--estimator", "AutoencoderOutlierDetector", "--param", "n_components=(2, 3000000000)"],
+            "n_components has a layer of 3000000000 units",
+        ),
+        (
+            ["--estimator", "HashingAutoencoder", "--n-components", "3000000000"],
+            "n_bits has a layer of 3000000000 units",
+        ),
+        (["--label", "colour", "--estimator", "AutoencoderClassifier"], "there is no column 'colour'; there are"),
         (["--ignore", "colour"], "there is no column 'colour'; there are height, width, depth, weight, kind"),
         (["--estimator", "AutoencoderClassifier"], "needs --label"),
         ([], "line 2: 'a' in column 'kind' is not a number (--ignore leaves a column out)"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message, csv, tmp_path, capsys):
-    status = 1 if arguments[:1] in ([], ["--ignore"]) else 2  # what depends on the file is no matter of usage
-    assert call("train", csv, "-o", tmp_path / "m", *arguments, "--quiet") == status
+    assert call("train", csv, "-o", tmp_path / "m", *arguments, "--quiet") == (2 if arguments else 1)
     captured = capsys.readouterr()
     assert message in captured.err and captured.err.startswith("autoenc train: ") and not captured.out
 
@@ -371,12 +436,25 @@ def test_wrong_arguments_of_commands_that_apply_a_model(model, csv, tmp_path, ca
             call("score", model, csv, "-o", out, "--below", wrong)
         assert exit.value.code == 2
         assert f"--below: '{wrong}' given; a number is needed" in capsys.readouterr().err
+    for below in ("-1e-1", "-.5E+2", "-inf"):
+        assert call("score", model, csv, "-o", out, "--below", below) == 0
+        assert len(out.read_text().splitlines()) == 1 + (autoenc.load(model).score_samples(X) < float(below)).sum()
+    out.unlink()
     detector = tmp_path / "detector"
     train = ("--estimator", "AutoencoderOutlierDetector", "--param", "n_estimators=1", "--ignore", "kind")
     answer(capsys, "train", csv, "-o", detector, *train)
-    error = answer(capsys, "score", detector, csv, "-o", out, "--condition", "kind", status=1)["error"]
+    error = answer(capsys, "score", detector, csv, "-o", out, "--condition", "kind", status=2)["error"]
     assert error == f"--condition kind: {detector} is of AutoencoderOutlierDetector, which takes none"
-    assert not out.exists()
+    for command, options, message in (
+        ("encode", ["--ignore", "colour"], f"{csv}: there is no column 'colour'; there are height, "),
+        ("encode", ["--ignore", "kind", "--ignore", "1"], "--ignore leaves out the column 'width', which"),
+        ("encode", ["--indices"], f"--indices is for VectorQuantizedAutoencoder; {model} is of Autoencoder"),
+        ("encode", ["-o", tmp_path / "o.xlsx"], "o.xlsx: the name must end in .csv, .npy, .parquet"),
+        ("score", ["--only-outliers"], f"--only-outliers is for AutoencoderOutlierDetector; {model} is of Autoencoder"),
+    ):
+        assert message in answer(capsys, command, model, csv, "-o", out, *options, status=2)["error"]
+    assert call("encode", model, csv, "-o", out, "--ignore", "kind") == 0
+    out.unlink()
 
 
 def test_threads_of_the_imputer_too(csv, tmp_path, capsys, monkeypatch):
@@ -402,7 +480,7 @@ def test_nothing_that_is_read_is_written_over(model, csv, tmp_path, capsys):
         (("score", model, csv, "-o", csv), "this is the file of DATA"),
         (("export", model, "-o", model, "--format", "c"), "this is the file of MODEL"),
     ):
-        assert message in answer(capsys, *command, status=1)["error"]
+        assert message in answer(capsys, *command, status=2)["error"]
     assert (csv.read_bytes(), model.read_bytes()) == before
     assert not (tmp_path / "m").exists()
 
@@ -438,14 +516,31 @@ def test_files_that_are_none(model, csv, tmp_path, capsys):
         ("two.npz", "it has the arrays a, b; say which by --array"),
         ("text.parquet", "Parquet"),
     ):
-        assert message in answer(capsys, "encode", model, tmp_path / name, "-o", out, status=1)["error"]
-    assert "the name must end in" in answer(capsys, "encode", model, csv, "-o", tmp_path / "o.txt", status=1)["error"]
+        status = 2 if name == "data.xlsx" else 1
+        assert message in answer(capsys, "encode", model, tmp_path / name, "-o", out, status=status)["error"]
     for command in (("info",), ("encode", "--quiet")):
         assert call(command[0], *([csv] if command[0] == "info" else [csv, csv])) == 1
         assert "cannot be read as a model of autoenc" in capsys.readouterr().err
     lines = csv.read_text().replace("height", "length")
     csv.write_text(lines)
     assert "there is no column 'height'" in answer(capsys, "encode", model, csv, "-o", out, status=1)["error"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_a_pipe_and_a_folder_are_no_tables(model, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "folder.csv").mkdir()
+    for name in ("pipe.csv", "folder.csv"):
+        error = answer(capsys, "encode", model, tmp_path / name, "-o", tmp_path / "o.csv", status=1)["error"]
+        assert error == f"{tmp_path / name}: this is a folder, a pipe or a device; a file is needed"
+
+
+def test_texts_come_back_from_csv():
+    texts = ["a", "a,b", 'a"b', "a\nb", "a\rb", "a\r\nb", " a", "a ", "\ta", "", "a b"]
+    columns = [(text, np.array([text, text], dtype=object)) for text in texts]
+    lines = io.StringIO(_tables.csv_rows(columns, header=True), newline="")
+    assert list(reader_of_csv(lines)) == [texts] * 3
+    assert _tables.csv_rows(columns[:1] + columns[-1:], header=True) == "a,a b\n" * 3
 
 
 def test_values():
@@ -509,6 +604,33 @@ def test_interrupted_by_hand_it_saves_what_it_has(csv, environment, tmp_path):
     assert autoenc.load(tmp_path / "m").n_iter_ == done["epochs"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize(
+    ("estimator", "at", "before"),
+    [
+        ("AutoencoderRegressor", (FIT, 2), "the first epoch of fine-tuning"),
+        ("AutoencoderRegressor", (FINE_TUNE, 2), None),
+        ("AutoencoderOutlierDetector", (), "its whole fit"),
+        ("MarginalizedDenoisingAutoencoder", (), "its whole fit"),
+    ],
+)
+def test_interrupted_without_a_model_it_says_so(estimator, at, before, csv, tmp_path, capsys, monkeypatch):
+    def stop(*_):
+        signal.raise_signal(signal.SIGINT)
+
+    supervised = ("--label", "weight", "--param", "fine_tune_max_iter=3", *QUICK)
+    monkeypatch.setattr(
+        "autoenc._cli_train._callback", lambda _: lambda state: (state.training, state.epoch) == at and stop()
+    )
+    if not at:
+        monkeypatch.setattr(getattr(autoenc, estimator), "_fit", stop)
+    train = ("train", csv, "-o", tmp_path / "m", "--estimator", estimator, "--ignore", "kind")
+    done = answer(capsys, *train, *(supervised if at else ()), status=130)
+    assert done["interrupted"] is True and (tmp_path / "m").exists() == (before is None)
+    said = f"interrupted; no model is saved: {estimator} has none before the end of {before}"
+    assert done.get("error") == (said if before else None)
+
+
 @pytest.mark.skipif(not hasattr(signal, "raise_signal") or os.name == "nt", reason="needs POSIX signals")
 def test_interrupted_while_a_table_is_read(model, csv, tmp_path, capsys, monkeypatch):
     """pandas gives the bare KeyboardInterrupt of Python's own handler as an error of the file."""
@@ -528,7 +650,7 @@ def test_interrupted_while_a_table_is_read(model, csv, tmp_path, capsys, monkeyp
     out.write_text("as before")
     before = signal.getsignal(signal.SIGINT)
     assert call("encode", model, csv, "-o", out, "--json") == 130
-    assert capsys.readouterr().out == ""
+    assert json.loads(capsys.readouterr().out) == {"error": "interrupted", "interrupted": True}
     assert out.read_text() == "as before" and not list(tmp_path.glob(".*"))
     assert signal.getsignal(signal.SIGINT) is before
 

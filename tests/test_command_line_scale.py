@@ -185,7 +185,7 @@ def test_labels_and_their_probabilities(scale, csv, tmp_path, capsys):
     rows = [line.split(",") for line in out.read_text().splitlines()]
     assert rows[0] == ["label", "probability of a", "probability of b", "probability of c"]
     assert_array_equal([list(map(float, row[1:])) for row in rows[1:]], loaded.predict_proba(X))
-    error = answer(capsys, "predict", model, csv, "-o", tmp_path / "out.npy", status=1)["error"]
+    error = answer(capsys, "predict", model, csv, "-o", tmp_path / "out.npy", status=2)["error"]
     assert "an .npy file has numbers alone, and the labels are texts" in error
 
 
@@ -195,7 +195,7 @@ def test_numbers_and_outliers(csv, tmp_path, capsys):
     answer(capsys, "train", csv, "-o", model, "--ignore", "kind", "--scale", "minmax", *train)
     answer(capsys, "predict", model, csv, "-o", out)
     assert_array_equal(np.load(out)[:, 0], autoenc.load(model).predict(X[:, :3]))
-    error = answer(capsys, "predict", model, csv, "-o", out, "--probabilities", status=1)["error"]
+    error = answer(capsys, "predict", model, csv, "-o", out, "--probabilities", status=2)["error"]
     assert error == f"--probabilities is for AutoencoderClassifier; {model} is of AutoencoderRegressor"
     train = ("--estimator", "AutoencoderOutlierDetector", "--param", "n_estimators=1", "--ignore", "kind")
     answer(capsys, "train", csv, "-o", model, *train)

@@ -1,5 +1,7 @@
 """``python -m autoenc``: numbers, picture, exit statuses."""
 
+import importlib.util
+import json
 import re
 import signal
 import subprocess
@@ -45,6 +47,22 @@ def test_quick_demo_from_the_command_line(run_python, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["small.png"]
 
 
+def test_quick_demo_for_programs(run_python, tmp_path):
+    more = ("demo", "--quick", "--components", "2", "--output", "small.png")
+    done = run_python("-m", "autoenc", *more, "--json")
+    assert done.returncode == 0 and "autoencoder 64 -> 2 -> 64 ..." in done.stderr
+    found = json.loads(done.stdout)
+    has_matplotlib = importlib.util.find_spec("matplotlib") is not None
+    assert found["n_components"] == 2 and found["picture"] == ("small.png" if has_matplotlib else None)
+    assert numbers(done.stderr, "squared error per pixel") == [round(found["error"], 5), round(found["pca_error"], 5)]
+    done = run_python("-m", "autoenc", *more, "--json", "--quiet")
+    assert done.returncode == 0 and not done.stderr and json.loads(done.stdout) == found
+    done = run_python("-m", "autoenc", *more, "--quiet")
+    assert numbers(done.stdout, "squared error per pixel") and "autoencoder 64" not in done.stdout
+    done = run_python("-m", "autoenc", "demo", "--components", "65", "--json")
+    assert done.returncode == 2 and "at most 64" in json.loads(done.stdout)["error"]
+
+
 def test_without_matplotlib_numbers_are_printed(capsys, monkeypatch, tmp_path):
     for module in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
         monkeypatch.setitem(sys.modules, module, None)
@@ -63,8 +81,8 @@ def test_without_matplotlib_numbers_are_printed(capsys, monkeypatch, tmp_path):
         (["paint"], 2, "invalid choice: 'paint'"),
         (["demo", "--components", "0"], 2, "0 given; at least 1 is needed"),
         (["demo", "--components", "two"], 2, "'two' given; a whole number is needed"),
-        (["demo", "--components", "65"], 1, "64 pixels, so at most 64"),
-        (["demo", "--output", "picture.txt"], 1, "must end in .png"),
+        (["demo", "--components", "65"], 2, "64 pixels, so at most 64"),
+        (["demo", "--output", "picture.txt"], 2, "must end in .png"),
         (
             ["demo", "--output", "no/such/folder/picture.png"],
             1,
