@@ -135,8 +135,8 @@ class EarlyStopping(_Callback):
 class Checkpoint(_Callback, _checkpoint.Asked):
     """Writes the state of the fit to a file, from which a fit that was killed goes on.
 
-    The same as the arguments `checkpoint`, `checkpoint_every` and `resume` of `fit`, for a fit that gets no arguments:
-    inside a pipeline, or a script that is started again and again. A search, whose fits share the file, leaves the last
+    The same as the arguments `checkpoint`, `checkpoint_every` and `resume` of `fit`, for a fit that gets no arguments,
+    as within another estimator. A search, whose fits share the file, leaves the last
     one's there, and with `resume` refuses all but the first, as of another fit: it wants none.
 
     Parameters

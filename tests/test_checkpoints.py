@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
+from sklearn import config_context
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
 
 import autoenc
 from autoenc import (
@@ -453,6 +456,31 @@ def test_a_callback_asks_for_the_same_file(name, tmp_path):
     assert killed(again, None, 0, **arguments)  # of what is complete, nothing is done again
     if hasattr(model, "fit_transform") and name != "imputer":
         assert killed(again, None, 0, method="fit_transform", **arguments)
+
+
+def test_fit_and_fit_transform_take_the_same_arguments():
+    for kind in {type(model) for model, _ in FITS.values() if hasattr(type(model), "fit_transform")}:
+        taken = inspect.signature(kind.fit_transform).parameters
+        if not any(one.kind is one.VAR_KEYWORD for one in taken.values()):
+            assert set(taken) == set(inspect.signature(kind.fit).parameters), kind
+
+
+@pytest.mark.parametrize("routed", [False, True])
+@pytest.mark.parametrize("name", ["adamw", "fine-tuned", "imputer"])
+def test_a_step_of_a_pipeline_has_checkpoints(name, routed, tmp_path):
+    model, y = clone(FITS[name][0]), FITS[name][1].get("y", LABELS)
+    path = tmp_path / "step.checkpoint"
+    with config_context(enable_metadata_routing=routed):
+        prefix = "" if routed else "step__"
+        if routed:
+            model.set_fit_request(checkpoint=True, checkpoint_every=True, resume=True)
+        pipe = Pipeline([("step", model), ("last", LogisticRegression())])
+        whole = clone(pipe).fit(X, y)
+        given = {f"{prefix}checkpoint": path, f"{prefix}checkpoint_every": 2, f"{prefix}resume": True, "y": y}
+        assert not killed(pipe, None, 3, **given)
+        assert path.exists()
+        assert_same(clone(pipe).fit(X, **given)[0], whole[0])
+        assert killed(pipe, None, 0, **given)  # of what is complete, nothing is done again
 
 
 def test_a_callback_and_an_argument_do_not_both_ask(tmp_path):
