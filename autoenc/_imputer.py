@@ -329,6 +329,7 @@ class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseE
             if self._used().size:
                 with _checkpoint.checkpointing(self, checkpoint, checkpoint_every, resume):
                     network = self._network().fit(self._standardised(X), sample_weight=weights)
+                network.callbacks = None  # they are the imputer's, which may go without them into a file
         except BaseException:
             self.__dict__ = before
             raise
