@@ -27,22 +27,32 @@ FIT, FINE_TUNE = "fit", "fine_tune"  # trainings of a fit
 class EpochState:
     """What a callback sees after each epoch.
 
-    Attributes
+    Parameters
     ----------
     estimator : estimator
         The one that is being fitted. Its learned attributes are still those from before the call.
     epoch : int
-        Epochs done in this call, from 1.
+        Epochs done in this training, from 1.
     n_epochs : int
-        The most epochs that this call may do.
+        The most epochs that it may do.
     loss : float
         Mean loss of the epoch's rows, without penalties.
     validation_loss : float or None
         Mean loss of the validation rows.
     learning_rate : float
         The last one of the epoch.
-    training : str
-        "fit", or "fine_tune" in the second training of a classifier or regressor, whose epochs count from 1 again.
+    training : {"fit", "fine_tune"}, default="fit"
+        "fine_tune" in the second training of a classifier or regressor, whose epochs count from 1 again.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from autoenc import Autoencoder
+    >>> from autoenc.callbacks import EpochState
+    >>> def watch(state: EpochState) -> bool:
+    ...     return state.loss < 0.5
+    >>> Autoencoder(2, callbacks=watch, random_state=0).fit(load_iris().data).n_iter_ < 200
+    True
     """
 
     estimator: Any

@@ -1,8 +1,8 @@
 """Callbacks for the parameter `callbacks` of the estimators: early stopping, checkpoints, a CSV file, TensorBoard and
 MLflow.
 
-A callback is anything that can be called with an `autoenc._training.EpochState` after each epoch; one that returns True
-ends the fit. These keep nothing from one fit to the next, so that an estimator that has them can be cloned, pickled and
+A callback is anything that can be called with an `EpochState` after each epoch; one that returns True ends the
+fit. These keep nothing from one fit to the next, so that an estimator that has them can be cloned, pickled and
 searched over. One that counts over epochs may have a method `recall`, which gets the states of the epochs that were
 done before, where a fit is resumed from a checkpoint in a new process. One that holds something open may have a method
 `training_ended`, which is called behind the last epoch, whatever ended the training, with True where that was an error
@@ -32,7 +32,7 @@ from autoenc import _checkpoint
 from autoenc._training import FIT, EpochState
 from autoenc._whole_file import check_path, naming
 
-__all__ = ["CSVLogger", "Checkpoint", "EarlyStopping", "MLflow", "TensorBoard"]
+__all__ = ["CSVLogger", "Checkpoint", "EarlyStopping", "EpochState", "MLflow", "TensorBoard"]
 
 VALUES = ("loss", "validation_loss", "learning_rate")
 
@@ -126,7 +126,7 @@ class EarlyStopping(_Callback):
 
         Parameters
         ----------
-        state : autoenc._training.EpochState
+        state : EpochState
             As the callback got it then.
         """
         self(state)
@@ -237,7 +237,7 @@ class CSVLogger(_Callback):
 
         Parameters
         ----------
-        state : autoenc._training.EpochState
+        state : EpochState
             As the callback got it then.
         """
         if not self.append:

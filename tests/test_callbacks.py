@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import sys
+from dataclasses import fields
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +18,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import autoenc.callbacks
 from autoenc import Autoencoder, AutoencoderClassifier, VariationalAutoencoder
 from autoenc.callbacks import CSVLogger, EarlyStopping, MLflow, TensorBoard
 
@@ -128,6 +130,19 @@ def test_progress_says_which_training_it_is(X, y, capsys):
         "[AutoencoderClassifier, fine-tuning] epoch 1/2",
         "[AutoencoderClassifier, fine-tuning] epoch 2/2",
     ]
+
+
+def test_the_state_that_callbacks_get_is_public(X, y):
+    seen = []
+    AutoencoderClassifier(2, max_iter=2, fine_tune_max_iter=1, callbacks=seen.append, **QUICK).fit(X, y)
+    assert {type(state) for state in seen} == {autoenc.callbacks.EpochState}
+    assert [(state.training, state.epoch, state.n_epochs) for state in seen] == [
+        ("fit", 1, 2),
+        ("fit", 2, 2),
+        ("fine_tune", 1, 1),
+    ]
+    assert "EpochState" in autoenc.callbacks.__all__
+    assert all(f"``{field.name}``" in Autoencoder.__doc__ for field in fields(autoenc.callbacks.EpochState))
 
 
 def test_callbacks_can_be_cloned_pickled_and_searched(X, tmp_path):
