@@ -149,17 +149,15 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     if chosen.scale != "none":
         scaler, X = _scaled(chosen, model, table, columns, X, folder)
     reports = "callbacks" in cls._get_param_names()
+    own = model.callbacks if reports else None
     if reports:
-        model.set_params(callbacks=_callback(progress))
+        model.set_params(callbacks=[_callback(progress), *([own] if callable(own) else own or ())])
     try:
         model.fit(X, **given)
     except (ValueError, TypeError) as error:
         raise placed(table, 0, error) from error
     if reports:
-        model.set_params(callbacks=None)
-        network = getattr(model, "autoencoder_", None)
-        if network is not None:
-            network.set_params(callbacks=None)
+        model.set_params(callbacks=own)
     if table.named and scaler is None:
         model.feature_names_in_ = np.array(columns, dtype=object)
     if scaler is not None:

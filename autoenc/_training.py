@@ -142,8 +142,9 @@ def _in_notebook() -> bool:
 class Progress:
     """A bar where someone watches and tqdm is installed, lines on standard output otherwise."""
 
-    def __init__(self, verbose: int, n_epochs: int, label: str) -> None:
+    def __init__(self, verbose: int, n_epochs: int, label: str, unit: str = "epoch") -> None:
         self._n_epochs = n_epochs
+        self._unit = unit
         self._label = label
         self._every = 0 if verbose <= 0 else 1 if verbose > 1 else max(1, n_epochs // LINES)
         self._start = time.perf_counter()
@@ -156,7 +157,7 @@ class Progress:
                     from tqdm.auto import tqdm
             except ImportError:
                 return
-            self._bar = tqdm(total=n_epochs, desc=label, unit="epoch")
+            self._bar = tqdm(total=n_epochs, desc=label, unit=unit)
 
     def update(self, state: EpochState) -> None:
         if self._bar is not None:
@@ -168,7 +169,7 @@ class Progress:
         elif self._every and (state.epoch % self._every == 0 or state.epoch in (1, self._n_epochs)):
             validation = "" if state.validation_loss is None else f", validation loss {state.validation_loss:.6g}"
             print(
-                f"[{self._label}] epoch {state.epoch}/{self._n_epochs}, loss {state.loss:.6g}{validation}, "
+                f"[{self._label}] {self._unit} {state.epoch}/{self._n_epochs}, loss {state.loss:.6g}{validation}, "
                 f"{time.perf_counter() - self._start:.1f} s",
                 flush=True,
             )
