@@ -159,6 +159,8 @@ class _Supervised(Autoencoder):
         """
         raise NotImplementedError
 
+    set_partial_fit_request = available_if(_cannot)(Autoencoder.set_partial_fit_request)
+
     @fit_context(prefer_skip_nested_validation=True)
     def fit(  # type: ignore[override]  # y is needed: there is no learning from labels without
         self,

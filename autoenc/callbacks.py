@@ -136,8 +136,10 @@ class Checkpoint(_Callback, _checkpoint.Asked):
     """Writes the state of the fit to a file, from which a fit that was killed goes on.
 
     The same as the arguments `checkpoint`, `checkpoint_every` and `resume` of `fit`, for a fit that gets no arguments,
-    as within another estimator. A search, whose fits share the file, leaves the last
-    one's there, and with `resume` refuses all but the first, as of another fit: it wants none.
+    as within another estimator. Not for a search such as GridSearchCV, whose fits share the file: each writes over that
+    of the one before, and with `resume` all but the first fail as of another fit, that of the best parameters among
+    them. Search without it, by ``refit=False``, and then fit
+    ``clone(model).set_params(**search.best_params_, callbacks=Checkpoint(path, resume=True))``.
 
     Parameters
     ----------
@@ -324,7 +326,10 @@ def _summary_writer() -> Any:
 class MLflow(_Callback):
     """Logs losses and learning rates as metrics of the active MLflow run.
 
-    Where none is active each training has a run of its own, which ends with it, as failed after an error or Ctrl-C.
+    Where none is active each training has a run of its own, which ends with it, as failed after an error or Ctrl-C. The
+    fits of a search such as GridSearchCV within an active run all log to that run, under the same names and steps, so
+    that their curves are mixed, and in other processes (``n_jobs``) to runs of their own: give it to the fit that
+    follows.
 
     Needs MLflow: ``pip install mlflow-skinny`` or ``mlflow``. Parameters and the score of a whole pipeline or search
     are logged by ``mlflow.sklearn.autolog()``; this adds the epochs to its run.

@@ -316,6 +316,28 @@ def test_a_file_of_another_fit_is_refused(tmp_path):
     assert path.read_bytes() != before
 
 
+def test_equal_parameters_are_those_of_the_same_fit(tmp_path):
+    path = tmp_path / "fit.checkpoint"
+    model = Autoencoder(2, **COMMON, latent_activation="logistic", sparsity=KL(0.25), alpha=0.0)
+    whole = clone(model).fit(X)
+    equal = {
+        "n_components": np.int64(2),
+        "random_state": np.int32(0),
+        "alpha": 0,
+        "sparsity": KL(np.float64(0.25)),
+        "shuffle": np.True_,
+    }
+    for sizes in ([9], np.array([9]), (np.int64(9),)):
+        assert not killed(model, path, 3, checkpoint_every=1)
+        other = clone(model).set_params(hidden_layer_sizes=sizes, **equal)
+        other.fit(X, checkpoint=path, resume=True)
+        assert other.loss_curve_ == whole.loss_curve_
+        assert_array_equal(other.transform(X), whole.transform(X))
+    for name, value in (("hidden_layer_sizes", (9, 9)), ("alpha", 1e-9), ("sparsity", KL(0.3)), ("shuffle", False)):
+        with pytest.raises(ValueError, match=f"another fit: {name} was"):
+            clone(model).set_params(**{name: value}).fit(X, checkpoint=path, resume=True)
+
+
 def test_a_file_of_another_release_is_refused(tmp_path, monkeypatch):
     model, path = FITS["adamw"][0], tmp_path / "fit.checkpoint"
     with monkeypatch.context() as patch:
