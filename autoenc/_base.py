@@ -467,6 +467,9 @@ class BaseAutoencoder(
         condition: Any = None,
         X_val: Any = None,
         sample_weight: Any = None,
+        checkpoint: _checkpoint.File | None = None,
+        checkpoint_every: int = _checkpoint.EVERY,
+        resume: bool = False,
     ) -> NDArray[Any]:
         """Fit to X and return its codes: the same as ``fit(X, ...).transform(X)``.
 
@@ -484,12 +487,14 @@ class BaseAutoencoder(
             Rows to validate on; with X_clean or condition a tuple, as in `fit`.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows.
+        checkpoint, checkpoint_every, resume : str, path-like or None, int, bool, default=None, 10, False
+            A file to go on from after a kill, as in `fit`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_components)
         """
-        with _checkpoint.checkpointing(self):
+        with _checkpoint.checkpointing(self, checkpoint, checkpoint_every, resume):
             rows = self._fit(X, X_clean, condition, X_val, sample_weight).rows
         return self._run(rows.X, self._spec["code"], condition=rows.condition)
 

@@ -99,8 +99,19 @@ def describe(data: Any) -> dict[str, str]:
     return found
 
 
+def _alike(raw: Any) -> Any:
+    """JSON of a value as any that is equal to it has it: a tuple as a list, NumPy's numbers as Python's, 1.0 as 1."""
+    if isinstance(raw, dict):
+        if set(raw) == {"tuple"}:
+            return _alike(raw["tuple"])
+        return _alike(raw["value"]) if "scalar" in raw else {key: _alike(value) for key, value in raw.items()}
+    if isinstance(raw, list):
+        return [_alike(value) for value in raw]
+    return int(raw) if isinstance(raw, float) and raw.is_integer() else raw
+
+
 def _parameters(estimator: Any) -> dict[str, str]:
-    """Parameters as text; what is no data goes by the name of its kind."""
+    """Parameters as text, the same where they are equal; what is no data goes by the name of its kind."""
     from autoenc._stored_estimators import part
 
     found = {}
@@ -109,7 +120,7 @@ def _parameters(estimator: Any) -> dict[str, str]:
             continue
         writer = Writer(part)
         try:
-            raw = writer.encode(value, name)
+            raw = _alike(writer.encode(value.tolist() if isinstance(value, np.ndarray) else value, name))
         except ValueError:
             raw = getattr(value, "__qualname__", type(value).__qualname__)
         digests = {key: _digest(array) for key, array in writer.tensors.items()}

@@ -203,8 +203,9 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     if chosen.scale != "none":
         scaler, X = _scaled(chosen, model, table, columns, X, folder)
     reports = "callbacks" in cls._get_param_names()
+    own = model.callbacks if reports else None
     if reports:
-        model.set_params(callbacks=_callback(progress))
+        model.set_params(callbacks=[_callback(progress), *([own] if callable(own) else own or ())])
     try:
         model.fit(X, **given)
     except (ValueError, TypeError) as error:
@@ -214,10 +215,7 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
         error.args = (f"no model is saved: {chosen.estimator} has none before the end of {first}",)
         raise
     if reports:
-        model.set_params(callbacks=None)
-        network = getattr(model, "autoencoder_", None)
-        if network is not None:
-            network.set_params(callbacks=None)
+        model.set_params(callbacks=own)
     if table.named and scaler is None:
         model.feature_names_in_ = np.array(columns, dtype=object)
     if scaler is not None:

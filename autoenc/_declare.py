@@ -192,9 +192,9 @@ SHARED = {
         Threads; -1 is all processors. None: those that affinity, cgroups, OMP_NUM_THREADS and joblib leave. The result
         does not depend on it.
     callbacks : callable, list of callables or None, default=None
-        Called after each epoch with a state that has the attributes ``estimator``, ``epoch``, ``n_epochs``, ``loss``,
-        ``validation_loss`` and ``learning_rate``. One that returns True ends the fit; other values do not.
-        Ready ones are in `autoenc.callbacks`.
+        Called after each epoch with an `autoenc.callbacks.EpochState`, which has ``estimator``, ``epoch``,
+        ``n_epochs``, ``loss``, ``validation_loss``, ``learning_rate`` and ``training``. One that returns True ends the
+        fit; other values do not. Ready ones are in `autoenc.callbacks`.
 """,
     "learned": """
     coefs_ : list of ndarray of shape (n_in, n_out)

@@ -30,6 +30,7 @@ from autoenc._row_statistics import moments
 from autoenc._spec import Graph
 from autoenc._training import type_callback
 from autoenc._versioned import Versioned
+from autoenc._watched import CallbackSupportMixin
 from autoenc.corruption import Masking
 
 FLOATS = [np.float64, np.float32]
@@ -40,6 +41,7 @@ REFUSED = {
     "condition": "what is known about a row can be columns of X, which are restored to the bit where they are there",
     "X_val": "the network is trained for max_iter epochs; a callback can end it sooner",
 }
+WATCHING = ("_skl_callbacks", "_parent_callback_ctx")  # where scikit-learn keeps callbacks
 FARTHEST = 1e4  # of what the network sees, in standard deviations; more than any column of up to 1e8 rows has in itself
 
 
@@ -73,7 +75,7 @@ def _can_draw(model: Any) -> None:
 
 
 @estimator
-class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseEstimator):
+class AutoencoderImputer(Diagram, CallbackSupportMixin, Versioned, Exportable, TransformerMixin, BaseEstimator):
     """Fills missing values by what a denoising autoencoder restores from the rest of the row.
 
     Columns are standardised by what is observed. In training more entries of each row are masked, anew at each
@@ -124,7 +126,8 @@ class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseE
     n_jobs : int or None, default=None
         Threads, as in `Autoencoder`; the result does not depend on it.
     callbacks : callable, list of callables or None, default=None
-        Called after each epoch, as in `Autoencoder`; their ``estimator`` is the network.
+        Called after each epoch, as in `Autoencoder`; their ``estimator`` is the network, as it is for those of
+        scikit-learn's ``set_callbacks``, whose X is what the network sees.
 
     Attributes
     ----------
@@ -327,8 +330,15 @@ class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseE
             indicator = MissingIndicator(error_on_new=False).fit(X) if self.add_indicator else None
             network = None
             if self._used().size:
+                network = self._network()
+                # What `set_callbacks` and a pipeline have set is for the epochs, which are the network's.
+                watching = {name: vars(self)[name] for name in WATCHING if name in vars(self)}
+                vars(network).update(watching)
                 with _checkpoint.checkpointing(self, checkpoint, checkpoint_every, resume):
-                    network = self._network().fit(self._standardised(X), sample_weight=weights)
+                    network.fit(self._standardised(X), sample_weight=weights)
+                for name in watching:
+                    delattr(network, name)
+                network.callbacks = None  # they are the imputer's, which may go without them into a file
         except BaseException:
             self.__dict__ = before
             raise

@@ -25,6 +25,7 @@ from autoenc._options import OneOf
 from autoenc._refuse import refuse
 from autoenc._threads import n_threads
 from autoenc._versioned import Versioned
+from autoenc._watched import Watched
 
 ROWS_AT_ONCE = 4096  # of dense data; fixed, since the order of a sum shows in its last bits
 SPARSE_ROWS_AT_ONCE = 65_536
@@ -168,7 +169,7 @@ def _can_fit_partially(estimator: Any) -> None:
 
 @estimator
 class MarginalizedDenoisingAutoencoder(
-    Diagram, Versioned, Exportable, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    Diagram, Watched, Versioned, Exportable, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """Stacked denoising autoencoder without iterations: each layer is solved for all corruptions at once.
 
@@ -327,6 +328,8 @@ class MarginalizedDenoisingAutoencoder(
         self.n_parameters_ = sum(array.size for array in (*self.coefs_, *self.intercepts_))
 
     def _fit(self, X: Any, sample_weight: Any) -> Any:
+        given = X
+        self._begin_fit(given, n_tasks=0)
         before = dict(vars(self))
         try:
             X = _data.check_features(self, X, reset=True, precision=self.precision)
@@ -349,6 +352,7 @@ class MarginalizedDenoisingAutoencoder(
         except BaseException:
             self.__dict__ = before
             raise
+        self._end_fit(given)
         return X
 
     def _outputs(

@@ -34,7 +34,9 @@ from autoenc._row_blocks import row_blocks
 from autoenc._row_statistics import fence, median, moments, offset
 from autoenc._spec import Spec
 from autoenc._threads import n_threads
+from autoenc._training import EpochState, Progress
 from autoenc._versioned import Versioned
+from autoenc._watched import Watched
 
 # Of a bag by default: its rows at most, and its share of all rows, so that few rows are in every bag.
 BAG_ROWS, BAG_SHARE = 512, 0.6
@@ -66,7 +68,7 @@ class _Member(NamedTuple):
 
 
 @estimator
-class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, BaseEstimator):
+class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierMixin, BaseEstimator):
     """Outliers by the reconstruction error of an ensemble of small autoencoders.
 
     Each member is an `Autoencoder` trained on a bag of rows drawn without replacement [1]_ [2]_, half of the epochs on
@@ -127,6 +129,9 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
         ``40 * sqrt(128 / n_features)``, at least 10: a row of a wide table says more, and takes longer.
     random_state : int, RandomState instance or None, default=None
         Determines bags and members.
+    verbose : int, default=0
+        As in `Autoencoder`, by members, each with its last loss. Their epochs call nothing, and there are no
+        checkpoints: a member trains for seconds.
     precision : {"float32", "float64", "high", "bfloat16"}, default="float32"
         Of the members.
     n_jobs : int or None, default=None
@@ -236,6 +241,7 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
     batch_size: int = 16
     max_iter: int | str = "auto"
     random_state: int | np.random.RandomState | None = None
+    verbose: int = 0
     precision: str = "float32"
     n_jobs: int | None = None
 
@@ -261,6 +267,7 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
         "batch_size": [Interval(Integral, 1, MOST, closed="both")],
         "max_iter": [OneOf({"auto"}), Interval(Integral, 1, MOST, closed="both")],
         "random_state": ["random_state"],
+        "verbose": ["verbose"],
         "precision": [OneOf(set(_spec.PRECISIONS))],
         "n_jobs": [Integral, None],
     }
@@ -308,7 +315,7 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
         rows = np.sort(sample_without_replacement(n, bag, random_state=random_state))
         return rows if kept is None else kept[rows]
 
-    def _n_epochs(self, n_features: int) -> int:
+    def _epochs(self, n_features: int) -> int:
         if self.max_iter != "auto":
             return int(self.max_iter)
         return max(LEAST_EPOCHS, round(EPOCHS * math.sqrt(min(1.0, WIDE / n_features))))
@@ -355,8 +362,16 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
             middle(self._distances(Z, nearest)),
         )
 
-    def _map(self, function: Callable[..., Any], *arguments: Any, stop: threading.Event | None = None) -> list[Any]:
-        """Results in order. In threads of its own even if it is one: Ctrl-C then ends it between two tasks.
+    def _map(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        stop: threading.Event | None = None,
+        seen: Callable[[int, Any], None] = lambda i, result: None,
+    ) -> list[Any]:
+        """Results in order, each `seen` with its number by the thread that waits.
+
+        In threads of its own even if it is one: Ctrl-C then ends it between two tasks.
 
         Signals reach the main thread alone: whatever ends the waiting there sets `stop`, for which tasks may look.
 
@@ -367,10 +382,10 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
         with warnings.catch_warnings(), ThreadPoolExecutor(min(len(tasks), n_threads(self.n_jobs))) as pool:
             try:
                 futures = [pool.submit(function, *task) for task in tasks]
-                for future in futures:
+                for i, future in enumerate(futures):
                     while not wait([future], timeout=SECONDS_TO_SIGNAL).done:
                         pass
-                    future.result()  # the first failure, in order, ends the others
+                    seen(i, future.result())  # the first failure, in order, ends the others
                 return [future.result() for future in futures]
             except BaseException:
                 if stop is not None:
@@ -402,16 +417,18 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
         self
         """
         refuse(self, refused, REFUSED)
+        self._begin_fit(X, n_tasks=0)
         before = dict(vars(self))
         try:
             n_threads(self.n_jobs)
             self._masks = self.missing == "mask"
-            X = _data.check_features(self, X, reset=True, precision="float64", allow_nan=self._masks)
-            self._weights = _data.check_weights(sample_weight, X)
-            self._fit(X)
+            rows = _data.check_features(self, X, reset=True, precision="float64", allow_nan=self._masks)
+            self._weights = _data.check_weights(sample_weight, rows)
+            self._fit(rows)
         except BaseException:
             self.__dict__ = before
             raise
+        self._end_fit(X)
         return self
 
     def _fit(self, X: Any) -> None:
@@ -438,13 +455,21 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
         self._center = self.center_weight / self.center_median_
         self._weight = 1.0 + self.center_weight + self.neighbor_weight
         random_state = check_random_state(self.random_state)
-        self.n_iter_ = self._n_epochs(d)
+        self.n_iter_ = self._epochs(d)
         kinds = [_outlier_members.describe(self._member(k), d) for k in codes]
         specs = [kinds[i % len(kinds)] for i in range(self.n_estimators)]
         seeds = random_state.randint(2**31 - 1, size=(self.n_estimators, 2)).tolist()
         m = self.n_estimators
         stop = threading.Event()
-        members = self._map(self._fit_member, [X] * m, [bag] * m, specs, seeds, [stop] * m, stop=stop)
+        progress = Progress(int(self.verbose), m, type(self).__name__, "member")
+
+        def seen(i: int, member: _Member) -> None:
+            progress.update(EpochState(self, i + 1, m, member.network.loss_curve_[-1], None, 0.0))
+
+        try:
+            members = self._map(self._fit_member, [X] * m, [bag] * m, specs, seeds, [stop] * m, stop=stop, seen=seen)
+        finally:
+            progress.close()
         self.estimators_: list[Autoencoder] = [member.network for member in members]
         self.estimators_samples_: list[NDArray[np.intp]] = [member.rows for member in members]
         self.error_ = np.array([member.error for member in members])

@@ -24,9 +24,9 @@ class Saving:
         sklearn.exceptions.NotFittedError
             Before `fit`.
         ValueError
-            Where a parameter is not data: a callable, such as one of `callbacks`, or a RandomState. The message names
-            it. Pickle keeps those that are importable. Where an attribute was changed so that `autoenc.load` would
-            refuse the file.
+            Where a parameter is not data: a callable, such as one of `callbacks` but EarlyStopping, or a RandomState.
+            The message names it. Pickle keeps those that are importable. Where an attribute was changed so that
+            `autoenc.load` would refuse the file.
         OSError
             Where the file cannot be written.
         ImportError

@@ -34,11 +34,14 @@ def classes() -> dict[str, Any]:
 
 @cache
 def parts() -> dict[str, Any]:
-    """Objects that are parameters, by the name that files have."""
-    from autoenc import contraction, corruption, layers, losses, penalties, sparsity
+    """Objects that are parameters, by the name that files have.
+
+    Of callbacks the one that does nothing but look: no file is to say where another one writes.
+    """
+    from autoenc import callbacks, contraction, corruption, layers, losses, penalties, sparsity
 
     modules = (contraction, corruption, layers, losses, penalties, sparsity)
-    return {
+    return {"callbacks.EarlyStopping": callbacks.EarlyStopping} | {
         f"{module.__name__.rpartition('.')[2]}.{name}": getattr(module, name)
         for module in modules
         for name in module.__all__
@@ -48,7 +51,11 @@ def parts() -> dict[str, Any]:
 def part(value: Any) -> tuple[str, Mapping[str, Any]] | None:
     """The name that files have for an object, and its parameters; None where it has none."""
     names = [name for name, cls in parts().items() if type(value) is cls]
-    return (names[0], value.get_params(deep=False)) if names else None
+    return (names[0], {key: getattr(value, key) for key in _parameter_names(type(value))}) if names else None
+
+
+def _parameter_names(cls: Any) -> Any:
+    return cls._get_param_names() if hasattr(cls, "_get_param_names") else cls.__init__.__kwdefaults__
 
 
 def _make_part(name: str, parameters: dict[str, Any], at: str) -> Any:
@@ -59,7 +66,7 @@ def _make_part(name: str, parameters: dict[str, Any], at: str) -> Any:
 
 
 def _made(cls: Any, parameters: Mapping[str, Any], at: str) -> Any:
-    more = set(parameters) - set(cls._get_param_names())
+    more = set(parameters) - set(_parameter_names(cls))
     if more:
         release = f" of scikit-learn {sklearn.__version__}" if cls.__module__.startswith("sklearn.") else ""
         damaged(at, f"has the parameters {sorted(more)!r}, which {cls.__name__}{release} does not have")
@@ -79,8 +86,8 @@ def _made_valid(cls: Any, parameters: Mapping[str, Any], at: str) -> Any:
 
 
 def _attributes(estimator: Any, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What an estimator has learned, and what `set_output` and its kin have said."""
-    attributes = {key: value for key, value in vars(estimator).items() if key not in parameters}
+    """What an estimator has learned, and what `set_output` and its kin have said; not what `set_callbacks` has."""
+    attributes = {k: value for k, value in vars(estimator).items() if k not in parameters and k != "_skl_callbacks"}
     beside = {}
     output = attributes.pop("_sklearn_output_config", None)
     if output is not None:
@@ -89,6 +96,16 @@ def _attributes(estimator: Any, parameters: Mapping[str, Any]) -> tuple[dict[str
     if requests is not None:
         beside["requests"] = {method: asked for method, asked in requests._serialize().items() if asked}
     return attributes, beside
+
+
+def _encode(value: Any, name: str, at: str, writer: Writer) -> Any:
+    """A parameter as JSON has it."""
+    try:
+        return writer.encode(value, at)
+    except ValueError as error:
+        if name != "callbacks":
+            raise
+        raise ValueError(f"{error}, of callbacks EarlyStopping alone; set_params(callbacks=None) before save") from None
 
 
 def _write(estimator: Any, at: str, writer: Writer) -> dict[str, Any]:
@@ -104,7 +121,7 @@ def _write(estimator: Any, at: str, writer: Writer) -> dict[str, Any]:
     prefix = f"{at}." if at else ""
     return {
         "class": name,
-        "parameters": {key: writer.encode(value, f"{prefix}{key}" if at else key) for key, value in parameters.items()},
+        "parameters": {key: _encode(value, key, f"{prefix}{key}", writer) for key, value in parameters.items()},
         "state": _schemas.write_state(name, attributes, at, writer),
         **beside,
     }

@@ -159,6 +159,8 @@ class _Supervised(Autoencoder):
         """
         raise NotImplementedError
 
+    set_partial_fit_request = available_if(_cannot)(Autoencoder.set_partial_fit_request)
+
     @fit_context(prefer_skip_nested_validation=True)
     def fit(  # type: ignore[override]  # y is needed: there is no learning from labels without
         self,
@@ -211,6 +213,9 @@ class _Supervised(Autoencoder):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight: Any = None,
+        checkpoint: _checkpoint.File | None = None,
+        checkpoint_every: int = _checkpoint.EVERY,
+        resume: bool = False,
     ) -> NDArray[Any]:
         """Fit to X and y and return the codes: the same as ``fit(X, y, ...).transform(X)``.
 
@@ -220,14 +225,27 @@ class _Supervised(Autoencoder):
             Training rows.
         y : array-like of shape (n_samples,)
             As in `fit`.
-        X_clean, condition, X_val, y_val, sample_weight : default=None
+        X_clean, condition, X_val, y_val, sample_weight, checkpoint : default=None
+            As in `fit`.
+        checkpoint_every, resume : int, bool, default=10, False
             As in `fit`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_components)
         """
-        self.fit(X, y, X_clean=X_clean, condition=condition, X_val=X_val, y_val=y_val, sample_weight=sample_weight)
+        self.fit(
+            X,
+            y,
+            X_clean=X_clean,
+            condition=condition,
+            X_val=X_val,
+            y_val=y_val,
+            sample_weight=sample_weight,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            resume=resume,
+        )
         return self.transform(X, condition=condition)
 
     def _head(self, X: Any, node: str, condition: Any) -> NDArray[Any]:

@@ -27,22 +27,32 @@ FIT, FINE_TUNE = "fit", "fine_tune"  # trainings of a fit
 class EpochState:
     """What a callback sees after each epoch.
 
-    Attributes
+    Parameters
     ----------
     estimator : estimator
         The one that is being fitted. Its learned attributes are still those from before the call.
     epoch : int
-        Epochs done in this call, from 1.
+        Epochs done in this training, from 1.
     n_epochs : int
-        The most epochs that this call may do.
+        The most epochs that it may do.
     loss : float
         Mean loss of the epoch's rows, without penalties.
     validation_loss : float or None
         Mean loss of the validation rows.
     learning_rate : float
         The last one of the epoch.
-    training : str
-        "fit", or "fine_tune" in the second training of a classifier or regressor, whose epochs count from 1 again.
+    training : {"fit", "fine_tune"}, default="fit"
+        "fine_tune" in the second training of a classifier or regressor, whose epochs count from 1 again.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from autoenc import Autoencoder
+    >>> from autoenc.callbacks import EpochState
+    >>> def watch(state: EpochState) -> bool:
+    ...     return state.loss < 0.5
+    >>> Autoencoder(2, callbacks=watch, random_state=0).fit(load_iris().data).n_iter_ < 200
+    True
     """
 
     estimator: Any
@@ -132,8 +142,9 @@ def _in_notebook() -> bool:
 class Progress:
     """A bar where someone watches and tqdm is installed, lines on standard output otherwise."""
 
-    def __init__(self, verbose: int, n_epochs: int, label: str) -> None:
+    def __init__(self, verbose: int, n_epochs: int, label: str, unit: str = "epoch") -> None:
         self._n_epochs = n_epochs
+        self._unit = unit
         self._label = label
         self._every = 0 if verbose <= 0 else 1 if verbose > 1 else max(1, n_epochs // LINES)
         self._start = time.perf_counter()
@@ -146,7 +157,7 @@ class Progress:
                     from tqdm.auto import tqdm
             except ImportError:
                 return
-            self._bar = tqdm(total=n_epochs, desc=label, unit="epoch")
+            self._bar = tqdm(total=n_epochs, desc=label, unit=unit)
 
     def update(self, state: EpochState) -> None:
         if self._bar is not None:
@@ -158,7 +169,7 @@ class Progress:
         elif self._every and (state.epoch % self._every == 0 or state.epoch in (1, self._n_epochs)):
             validation = "" if state.validation_loss is None else f", validation loss {state.validation_loss:.6g}"
             print(
-                f"[{self._label}] epoch {state.epoch}/{self._n_epochs}, loss {state.loss:.6g}{validation}, "
+                f"[{self._label}] {self._unit} {state.epoch}/{self._n_epochs}, loss {state.loss:.6g}{validation}, "
                 f"{time.perf_counter() - self._start:.1f} s",
                 flush=True,
             )

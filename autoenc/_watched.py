@@ -24,17 +24,20 @@ class Watched(CallbackSupportMixin):
 
     Their `fitted_estimator` is what the estimator would be if the fit had ended with that epoch, but for what is found
     after a fit (`components_` and the like), and in the first training of a classifier or regressor there is none. The
-    fit ends where a callback answers True to the end of an epoch.
+    fit ends where a callback answers True to the end of an epoch. Estimators without epochs of their own have a fit of
+    one task.
     """
 
     def _n_epochs(self: Any) -> int:
         """The most epochs of a fit."""
         return int(self.max_iter)
 
-    def _begin_fit(self: Any, X: Any, y: Any = None) -> None:
+    def _begin_fit(self: Any, X: Any, y: Any = None, n_tasks: int | None = None) -> None:
         """Must be called before the state to go back to is noted: scikit-learn looks for its own after the fit."""
         if getattr(self, "_skl_callbacks", None):
-            context = self._init_callback_context(max_subtasks=self._n_epochs())
+            context = self._init_callback_context(max_subtasks=self._n_epochs() if n_tasks is None else n_tasks)
+            # Users know that name; epochs take it from here.
+            context.estimator_name = getattr(self, "_shown_as", context.estimator_name)
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
 
     def _end_fit(self: Any, X: Any, y: Any = None) -> None:

@@ -1,8 +1,8 @@
 """Callbacks for the parameter `callbacks` of the estimators: early stopping, checkpoints, a CSV file, TensorBoard and
 MLflow.
 
-A callback is anything that can be called with an `autoenc._training.EpochState` after each epoch; one that returns True
-ends the fit. These keep nothing from one fit to the next, so that an estimator that has them can be cloned, pickled and
+A callback is anything that can be called with an `EpochState` after each epoch; one that returns True ends the
+fit. These keep nothing from one fit to the next, so that an estimator that has them can be cloned, pickled and
 searched over. One that counts over epochs may have a method `recall`, which gets the states of the epochs that were
 done before, where a fit is resumed from a checkpoint in a new process. One that holds something open may have a method
 `training_ended`, which is called behind the last epoch, whatever ended the training, with True where that was an error
@@ -32,7 +32,7 @@ from autoenc import _checkpoint
 from autoenc._training import FIT, EpochState
 from autoenc._whole_file import check_path, naming
 
-__all__ = ["CSVLogger", "Checkpoint", "EarlyStopping", "MLflow", "TensorBoard"]
+__all__ = ["CSVLogger", "Checkpoint", "EarlyStopping", "EpochState", "MLflow", "TensorBoard"]
 
 VALUES = ("loss", "validation_loss", "learning_rate")
 
@@ -126,7 +126,7 @@ class EarlyStopping(_Callback):
 
         Parameters
         ----------
-        state : autoenc._training.EpochState
+        state : EpochState
             As the callback got it then.
         """
         self(state)
@@ -135,9 +135,11 @@ class EarlyStopping(_Callback):
 class Checkpoint(_Callback, _checkpoint.Asked):
     """Writes the state of the fit to a file, from which a fit that was killed goes on.
 
-    The same as the arguments `checkpoint`, `checkpoint_every` and `resume` of `fit`, for a fit that gets no arguments:
-    inside a pipeline, or a script that is started again and again. A search, whose fits share the file, leaves the last
-    one's there, and with `resume` refuses all but the first, as of another fit: it wants none.
+    The same as the arguments `checkpoint`, `checkpoint_every` and `resume` of `fit`, for a fit that gets no arguments,
+    as within another estimator. Not for a search such as GridSearchCV, whose fits share the file: each writes over that
+    of the one before, and with `resume` all but the first fail as of another fit, that of the best parameters among
+    them. Search without it, by ``refit=False``, and then fit
+    ``clone(model).set_params(**search.best_params_, callbacks=Checkpoint(path, resume=True))``.
 
     Parameters
     ----------
@@ -237,7 +239,7 @@ class CSVLogger(_Callback):
 
         Parameters
         ----------
-        state : autoenc._training.EpochState
+        state : EpochState
             As the callback got it then.
         """
         if not self.append:
@@ -324,7 +326,10 @@ def _summary_writer() -> Any:
 class MLflow(_Callback):
     """Logs losses and learning rates as metrics of the active MLflow run.
 
-    Where none is active each training has a run of its own, which ends with it, as failed after an error or Ctrl-C.
+    Where none is active each training has a run of its own, which ends with it, as failed after an error or Ctrl-C. The
+    fits of a search such as GridSearchCV within an active run all log to that run, under the same names and steps, so
+    that their curves are mixed, and in other processes (``n_jobs``) to runs of their own: give it to the fit that
+    follows.
 
     Needs MLflow: ``pip install mlflow-skinny`` or ``mlflow``. Parameters and the score of a whole pipeline or search
     are logged by ``mlflow.sklearn.autolog()``; this adds the epochs to its run.

@@ -79,6 +79,7 @@ SKOPS_TRUSTED = (
             "vector_quantized.VectorQuantizedAutoencoder",
         )
     ),
+    "autoenc.callbacks.EarlyStopping",
     "autoenc.contraction.Contraction",
     *(f"autoenc.corruption.{name}" for name in ("Bernoulli", "Gaussian", "Masking", "SaltAndPepper", "SwapNoise")),
     *(f"autoenc.layers.{name}" for name in ("Activation", "BatchNorm", "Dense", "Dropout", "LayerNorm", "Residual")),

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import sys
+from dataclasses import fields
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +18,15 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from autoenc import Autoencoder, AutoencoderClassifier, VariationalAutoencoder
+import autoenc.callbacks
+from autoenc import (
+    Autoencoder,
+    AutoencoderClassifier,
+    AutoencoderImputer,
+    AutoencoderOutlierDetector,
+    MarginalizedDenoisingAutoencoder,
+    VariationalAutoencoder,
+)
 from autoenc.callbacks import CSVLogger, EarlyStopping, MLflow, TensorBoard
 
 QUICK = {"hidden_layer_sizes": (4,), "random_state": 0}
@@ -120,6 +129,18 @@ def test_csv_has_both_trainings_of_a_classifier(X, y, tmp_path):
         assert [float(row["loss"]) for row in rows] == model.loss_curve_ + model.fine_tune_loss_curve_
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_progress_of_a_detector_counts_members(n_jobs, X, capsys):
+    detector = AutoencoderOutlierDetector(n_estimators=3, max_iter=2, verbose=1, n_jobs=n_jobs).fit(X)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    for i, (line, member) in enumerate(zip(lines, detector.estimators_, strict=True)):
+        start = f"[AutoencoderOutlierDetector] member {i + 1}/3, loss {member.loss_curve_[-1]:.6g}, "
+        assert line.startswith(start)
+    detector.set_params(verbose=0).fit(X)
+    assert not capsys.readouterr().out
+
+
 def test_progress_says_which_training_it_is(X, y, capsys):
     AutoencoderClassifier(2, max_iter=1, fine_tune_max_iter=2, verbose=2, **QUICK).fit(X, y)
     lines = [line.partition(", loss")[0] for line in capsys.readouterr().out.splitlines()]
@@ -128,6 +149,19 @@ def test_progress_says_which_training_it_is(X, y, capsys):
         "[AutoencoderClassifier, fine-tuning] epoch 1/2",
         "[AutoencoderClassifier, fine-tuning] epoch 2/2",
     ]
+
+
+def test_the_state_that_callbacks_get_is_public(X, y):
+    seen = []
+    AutoencoderClassifier(2, max_iter=2, fine_tune_max_iter=1, callbacks=seen.append, **QUICK).fit(X, y)
+    assert {type(state) for state in seen} == {autoenc.callbacks.EpochState}
+    assert [(state.training, state.epoch, state.n_epochs) for state in seen] == [
+        ("fit", 1, 2),
+        ("fit", 2, 2),
+        ("fine_tune", 1, 1),
+    ]
+    assert "EpochState" in autoenc.callbacks.__all__
+    assert all(f"``{field.name}``" in Autoencoder.__doc__ for field in fields(autoenc.callbacks.EpochState))
 
 
 def test_callbacks_can_be_cloned_pickled_and_searched(X, tmp_path):
@@ -475,6 +509,51 @@ def test_in_pipelines_and_searches_and_through_clone(X, y, callbacks_of_sklearn)
     assert not getattr(pipe[1], "_skl_callbacks", None)
     set_here = Autoencoder(2, max_iter=2, **QUICK).set_callbacks(Recorder())
     assert len(clone(set_here)._skl_callbacks) == 1
+
+
+@pytest.mark.parametrize("posterior", [False, True])
+def test_they_see_the_epochs_of_an_imputer(posterior, X, callbacks_of_sklearn):
+    model = AutoencoderImputer(2, max_iter=9, sample_posterior=posterior, **QUICK)
+    model.set_callbacks(recorder := Recorder(stop_after=2)).fit(X)
+    epochs = [(hook, "AutoencoderImputer", "epoch", i) for i in range(2) for hook in ("begin", "end")]
+    assert recorder.seen[1:-1] == epochs
+    assert recorder.seen[0] == ("begin", "AutoencoderImputer", "fit", 0)
+    assert (model.n_iter_, recorder.setups) == (2, 0)
+    assert not hasattr(model.autoencoder_, "_skl_callbacks")
+    assert model._skl_callbacks == [recorder]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [MarginalizedDenoisingAutoencoder(), AutoencoderOutlierDetector(n_estimators=2, max_iter=2, random_state=0)],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_fit_without_epochs_is_one_task(model, X, callbacks_of_sklearn):
+    recorder = Recorder()
+    model = clone(model).set_callbacks(recorder).fit(X)
+    name = type(model).__name__
+    assert recorder.seen == [("begin", name, "fit", 0), ("end", name, "fit", 0)]
+    given, _, fitted = recorder.models[0]
+    assert given is X
+    assert_array_equal(fitted.score_samples(X), model.score_samples(X))
+    assert recorder.setups == 0
+    with pytest.raises(ValueError, match="NaN"):
+        model.fit(np.full_like(X, np.nan))
+    assert recorder.setups == 0
+
+
+def test_every_estimator_is_seen_within_a_pipeline(X, callbacks_of_sklearn):
+    class Everywhere(Recorder):  # as scikit-learn's bars and monitors
+        max_propagation_depth = None
+
+    for last in (
+        AutoencoderImputer(2, max_iter=3, **QUICK),
+        MarginalizedDenoisingAutoencoder(),
+        AutoencoderOutlierDetector(n_estimators=2, max_iter=2, random_state=0),
+    ):
+        recorder = Everywhere()
+        make_pipeline(StandardScaler(), last).set_callbacks(recorder).fit(X)
+        assert ("end", type(last).__name__) in {seen[:2] for seen in recorder.seen}
 
 
 def test_progress_bar_of_scikit_learn(run_python):

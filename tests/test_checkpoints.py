@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
+from sklearn import config_context
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
 
 import autoenc
 from autoenc import (
@@ -313,6 +316,28 @@ def test_a_file_of_another_fit_is_refused(tmp_path):
     assert path.read_bytes() != before
 
 
+def test_equal_parameters_are_those_of_the_same_fit(tmp_path):
+    path = tmp_path / "fit.checkpoint"
+    model = Autoencoder(2, **COMMON, latent_activation="logistic", sparsity=KL(0.25), alpha=0.0)
+    whole = clone(model).fit(X)
+    equal = {
+        "n_components": np.int64(2),
+        "random_state": np.int32(0),
+        "alpha": 0,
+        "sparsity": KL(np.float64(0.25)),
+        "shuffle": np.True_,
+    }
+    for sizes in ([9], np.array([9]), (np.int64(9),)):
+        assert not killed(model, path, 3, checkpoint_every=1)
+        other = clone(model).set_params(hidden_layer_sizes=sizes, **equal)
+        other.fit(X, checkpoint=path, resume=True)
+        assert other.loss_curve_ == whole.loss_curve_
+        assert_array_equal(other.transform(X), whole.transform(X))
+    for name, value in (("hidden_layer_sizes", (9, 9)), ("alpha", 1e-9), ("sparsity", KL(0.3)), ("shuffle", False)):
+        with pytest.raises(ValueError, match=f"another fit: {name} was"):
+            clone(model).set_params(**{name: value}).fit(X, checkpoint=path, resume=True)
+
+
 def test_a_file_of_another_release_is_refused(tmp_path, monkeypatch):
     model, path = FITS["adamw"][0], tmp_path / "fit.checkpoint"
     with monkeypatch.context() as patch:
@@ -453,6 +478,31 @@ def test_a_callback_asks_for_the_same_file(name, tmp_path):
     assert killed(again, None, 0, **arguments)  # of what is complete, nothing is done again
     if hasattr(model, "fit_transform") and name != "imputer":
         assert killed(again, None, 0, method="fit_transform", **arguments)
+
+
+def test_fit_and_fit_transform_take_the_same_arguments():
+    for kind in {type(model) for model, _ in FITS.values() if hasattr(type(model), "fit_transform")}:
+        taken = inspect.signature(kind.fit_transform).parameters
+        if not any(one.kind is one.VAR_KEYWORD for one in taken.values()):
+            assert set(taken) == set(inspect.signature(kind.fit).parameters), kind
+
+
+@pytest.mark.parametrize("routed", [False, True])
+@pytest.mark.parametrize("name", ["adamw", "fine-tuned", "imputer"])
+def test_a_step_of_a_pipeline_has_checkpoints(name, routed, tmp_path):
+    model, y = clone(FITS[name][0]), FITS[name][1].get("y", LABELS)
+    path = tmp_path / "step.checkpoint"
+    with config_context(enable_metadata_routing=routed):
+        prefix = "" if routed else "step__"
+        if routed:
+            model.set_fit_request(checkpoint=True, checkpoint_every=True, resume=True)
+        pipe = Pipeline([("step", model), ("last", LogisticRegression())])
+        whole = clone(pipe).fit(X, y)
+        given = {f"{prefix}checkpoint": path, f"{prefix}checkpoint_every": 2, f"{prefix}resume": True, "y": y}
+        assert not killed(pipe, None, 3, **given)
+        assert path.exists()
+        assert_same(clone(pipe).fit(X, **given)[0], whole[0])
+        assert killed(pipe, None, 0, **given)  # of what is complete, nothing is done again
 
 
 def test_a_callback_and_an_argument_do_not_both_ask(tmp_path):

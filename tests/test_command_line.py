@@ -86,6 +86,14 @@ def test_the_width_of_a_code_of_bits(csv, tmp_path, capsys):
     assert autoenc.load(model).n_bits == 5
 
 
+@pytest.mark.parametrize("kind", ["Autoencoder", "AutoencoderImputer"])
+def test_early_stopping_as_a_parameter(kind, csv, tmp_path, capsys):
+    model = tmp_path / "model.safetensors"
+    stop = ["--estimator", kind, "--ignore", "kind", "--param", "callbacks=EarlyStopping(target=1e9)"]
+    assert answer(capsys, "train", csv, "-o", model, *stop)["epochs"] == 1
+    assert autoenc.load(model).callbacks.target == 1e9
+
+
 def test_standard_output_is_the_table(model, csv, capsys):
     capsys.readouterr()
     assert call("reconstruct", model, csv, "--quiet") == 0

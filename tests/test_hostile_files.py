@@ -60,6 +60,24 @@ HOSTILE = {
         lambda c: c["estimator"]["parameters"].update(corruption={"object": "os.system", "parameters": {}}),
         "parameters.corruption is an object 'os.system', which this release does not know",
     ),
+    "a parameter that writes": (
+        lambda c: at(c, "estimator", "parameters").update(
+            callbacks=[{"object": "callbacks.CSVLogger", "parameters": {"path": "log.csv"}}]
+        ),
+        "callbacks.0 is an object 'callbacks.CSVLogger', which this release does not know",
+    ),
+    "a parameter of a callback out of range": (
+        lambda c: at(c, "estimator", "parameters").update(
+            callbacks={"object": "callbacks.EarlyStopping", "parameters": {"patience": 0}}
+        ),
+        "patience=0; allowed are whole numbers from 1",
+    ),
+    "a parameter that is state of a callback": (
+        lambda c: at(c, "estimator", "parameters").update(
+            callbacks={"object": "callbacks.EarlyStopping", "parameters": {"_best": 0}}
+        ),
+        r"has the parameters \['_best'\], which EarlyStopping does not have",
+    ),
     "an unknown parameter": (lambda c: c["estimator"]["parameters"].update(code=1), r"has the parameters \['code'\]"),
     "a parameter out of range": (lambda c: c["estimator"]["parameters"].update(alpha=-1), "The 'alpha' parameter"),
     "a method for an attribute": (lambda c: c["estimator"]["state"].update(transform=1), r"has \['transform'\]"),

@@ -23,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 import autoenc
 from autoenc import (
     Autoencoder,
+    AutoencoderImputer,
     AutoencoderOutlierDetector,
     SparseAutoencoder,
     VariationalAutoencoder,
@@ -33,6 +34,7 @@ from autoenc import (
 )
 from autoenc._outlier_scores import Fitted
 from autoenc._scaling import Scaling, Step
+from autoenc.callbacks import CSVLogger, EarlyStopping
 from autoenc.losses import ColumnLoss
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -201,6 +203,10 @@ def test_parameters_of_any_plain_kind(path):
     [
         ({"callbacks": print}, "callbacks is <built-in function print>, which cannot be written as data"),
         ({"callbacks": [lambda state: None]}, "callbacks.0 is <function"),
+        (
+            {"callbacks": [EarlyStopping(), CSVLogger(os.devnull)]},
+            r"callbacks.1 is CSV.*; set_params\(callbacks=None\)",
+        ),
         ({"random_state": np.random.RandomState(0)}, "random_state is RandomState"),
         ({"loss": ColumnLoss([("a", "huber", lambda X: [0])])}, "loss.losses.0.2 is <function"),
     ],
@@ -210,6 +216,43 @@ def test_a_parameter_that_is_no_data_is_refused_by_name(parameters, message, pat
     with pytest.raises(ValueError, match=message):
         model.save(path)
     assert not list(path.parent.iterdir())
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_early_stopping_is_saved_by_its_parameters(as_list, path):
+    skops = pytest.importorskip("skops.io")
+    stop = EarlyStopping(monitor="loss", patience=np.int64(2), min_delta=0.5, target=-1.0)
+    model = Autoencoder(2, **{**COMMON, "max_iter": 40, "callbacks": [stop] if as_list else stop}).fit(X)
+    assert model.n_iter_ < 40
+    model.save(path)
+    files = [autoenc.load(path), skops.loads(skops.dumps(model), trusted=list(autoenc.io.SKOPS_TRUSTED))]
+    for again in files:
+        assert repr(again.callbacks) == repr(model.callbacks)
+        assert again.fit(X).n_iter_ == model.n_iter_
+    assert_array_equal(autoenc.load_predictor(path).transform(X), model.transform(X))
+
+
+def test_an_imputer_can_be_saved_without_its_callbacks(path):
+    seen = []
+    model = AutoencoderImputer(2, max_iter=2, random_state=0, callbacks=seen.append).fit(X)
+    assert len(seen) == 2
+    with pytest.raises(ValueError, match=r"^callbacks is <built-in method append .*; set_params\(callbacks=None\)"):
+        model.save(path)
+    model.set_params(callbacks=None).save(path)
+    assert_array_equal(autoenc.load(path).transform(X), model.transform(X))
+
+
+def test_callbacks_of_scikit_learn_are_no_part_of_a_model(path):
+    callback = pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 and later")
+    model = Autoencoder(2, **COMMON).set_callbacks(callback.ScoringMonitor(scoring=None)).fit(X)
+    pipe = make_pipeline(StandardScaler(), model)
+    pipe[0].fit(X)._skl_callbacks = model._skl_callbacks  # which scalers have in some releases
+    for made in (model, pipe):
+        autoenc.save(made, path)
+        again = autoenc.load(path)
+        assert_array_equal(again.transform(X), made.transform(X))
+        assert not hasattr(again, "_skl_callbacks")
+    assert model._skl_callbacks
 
 
 def test_other_things_that_cannot_be_saved(models, path):

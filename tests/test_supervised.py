@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import scale
 
-from autoenc import AutoencoderClassifier, AutoencoderRegressor
+from autoenc import Autoencoder, AutoencoderClassifier, AutoencoderRegressor
 from autoenc.contraction import Contraction
 from autoenc.sparsity import TopK
 
@@ -436,3 +436,12 @@ def test_scores_need_labels():
     regressor = AutoencoderRegressor(2, max_iter=2, fine_tune_max_iter=2, random_state=0).fit(X, y.astype(float))
     with pytest.raises(ValueError, match="no row of y has all its values"):
         regressor.score(X, np.full(len(y), np.nan))
+
+
+@pytest.mark.parametrize("kind", [AutoencoderClassifier, AutoencoderRegressor])
+def test_there_is_no_request_for_what_is_not_there(kind):
+    model = kind()
+    assert not hasattr(model, "partial_fit")
+    assert not hasattr(model, "set_partial_fit_request")
+    assert hasattr(model, "set_fit_request")
+    assert hasattr(Autoencoder(), "set_partial_fit_request")
