@@ -44,7 +44,10 @@ def on_host(X: Any, name: str) -> Any:
     if isinstance(X, np.ndarray) or not (hasattr(X, "__array_namespace__") or hasattr(X, "__dlpack__")):
         return X
     try:
-        return np.asarray(X)
+        found = np.asarray(X) if hasattr(X, "__array__") or not hasattr(X, "__dlpack__") else np.from_dlpack(X)
+        if found.dtype == object and found.ndim == 0:
+            raise TypeError("it has neither __array__ nor __dlpack__")
+        return found
     except Exception as error:
         kind = f"{type(X).__module__}.{type(X).__qualname__}"
         raise TypeError(

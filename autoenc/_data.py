@@ -215,8 +215,12 @@ def check_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
     """Weights as the core takes them: finite, nonnegative, not all zero, of a sum that float64 holds."""
     if sample_weight is None:
         return None
+    given = as_numbers(sample_weight, "sample_weight")
+    objects = np.asarray(given)
+    if objects.dtype == object and any(isinstance(one, str) for one in objects.flat):
+        refuse_text(objects.astype(str), "sample_weight")
     try:
-        weights = _check_sample_weight(on_host(sample_weight, "sample_weight"), X, dtype=np.float64)
+        weights = _check_sample_weight(given, X, dtype=np.float64)
     except ValueError as error:
         message = str(error)
         if "at least one non-zero" in message:  # since scikit-learn 1.9, without the parameter's name

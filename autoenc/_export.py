@@ -72,7 +72,8 @@ class Exportable:
         * Outlier detectors, in double: ``model_score(x)``, ``model_decision(x)``, ``model_predict(x)`` (1 or -1) and
           ``model_contributions(x, out)``. Imputers: ``model_impute(x, out)``, in double.
 
-        Sizes are macros: ``MODEL_N_FEATURES``. Rows are not checked: one with NaN, where none is allowed, gives NaN.
+        Sizes are macros: ``MODEL_N_FEATURES``. Rows are not checked: one with NaN, where none is allowed, gives NaN,
+        the class -1 and indices of -1, and ``model_hash`` returns -1 instead of 0.
 
         Parameters
         ----------

@@ -458,7 +458,7 @@ def _top_k(f: Body, node: Node, x: list[str]) -> str:
 def _batch_top_k(f: Body, node: Node, x: list[str]) -> str:
     _no_auxiliary(node)
     threshold = f.source.number(f.net.parameter(node, "threshold")[0, 0])
-    return _each(f, node, f"({x[0]})[i] > {threshold} && ({x[0]})[i] > R(0.0) ? ({x[0]})[i] : R(0.0)")
+    return _each(f, node, f"({x[0]})[i] <= {threshold} || ({x[0]})[i] <= R(0.0) ? R(0.0) : ({x[0]})[i]")
 
 
 def _jump_relu(f: Body, node: Node, x: list[str]) -> str:
@@ -627,11 +627,13 @@ class Functions:
         condition = ["condition"] if self.spec["n_conditions"] else []
         return ", ".join(f"const @real *{name}" for name in (first, *condition, *more))
 
-    def values(self, name: str, targets: str, out: str, finish: Callable[[Body, str], None], comment: str = "") -> None:
+    def values(
+        self, name: str, targets: str, out: str, finish: Callable[[Body, str], None], kind: str = "void"
+    ) -> None:
         """A function from a row to what `finish` makes of the value of a node; `out` its output parameter."""
         f = Body(self.source, self.net)
         finish(f, evaluate(f, [targets], self.given([targets]))[targets])
-        self.source.function(f"void @{name}({self.arguments()}, {out})", f.code())
+        self.source.function(f"{kind} @{name}({self.arguments()}, {out})", f.code())
 
     def encode(self) -> None:
         n = self.spec["n_components"]

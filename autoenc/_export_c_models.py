@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from autoenc._export_c import Body, Functions, Source, check_prefix, copied, evaluate
 from autoenc._export_network import of_spec
 from autoenc._export_sources import (
+    NO_LABEL,
     dtype_of,
     is_imputer,
     layers_of,
@@ -53,21 +54,22 @@ def _classifier(source: Source, predictor: ClassifierPredictor) -> None:
     f = Body(source, made.net)
     v = evaluate(f, [HEAD], made.given([HEAD]))[HEAD]
     f.add(
-        "int best = 0;",
-        f"for (int i = 1; i < {n}; i++)",
-        f"    best = ({v})[i] > ({v})[best] ? i : best;",
+        "int best = 0; /* -1 where there is NaN */",
+        f"for (int i = 0; i < {n}; i++)",
+        f"    best = best < 0 || ({v})[i] != ({v})[i] ? -1 : ({v})[i] > ({v})[best] ? i : best;",
         "return best;",
     )
     source.function(f"int @predict({made.arguments()})", f.code())
     whole = whole_classes(classes)
     if whole is not None:
-        kind, labels = "int64_t", ", ".join(_whole(int(c)) for c in whole)
+        kind, labels = "int64_t", [_whole(int(c)) for c in (*whole, NO_LABEL)]
     else:
-        kind, labels = "const char *", ", ".join(_string(str(c)) for c in classes)
+        kind, labels = "const char *", [*(_string(str(c)) for c in classes), "0"]
     table = "const int64_t " if kind == "int64_t" else "const char *const "
     source.function(
         f"{kind} @label(int number)".replace("* ", "*"),
-        f"    static {table}labels[{n}] = {{{labels}}};\n    return labels[number];\n",
+        f"    static {table}labels[{n + 1}] = {{{', '.join(labels)}}};\n"
+        f"    return labels[number < 0 || number > {n} ? {n} : number]; /* the last one: of no class */\n",
     )
 
 
@@ -96,8 +98,9 @@ def _hashing(source: Source, predictor: HashingPredictor) -> None:
     def finish(f: Body, v: str) -> None:
         f.each(-(-n // 8), "bytes[i] = 0;")
         f.each(n, f"bytes[i / 8] = (uint8_t)(bytes[i / 8] | (({v})[i] > R(0.0) ? 128 >> (i % 8) : 0));")
+        f.add(f"for (int i = 0; i < {n}; i++)", f"    if (({v})[i] != ({v})[i])", "        return -1;", "return 0;")
 
-    made.values("hash", predictor._spec["code"], "uint8_t *bytes", finish)
+    made.values("hash", predictor._spec["code"], "uint8_t *bytes", finish, "int")
 
 
 def _vector_quantized(source: Source, predictor: VectorQuantizedPredictor) -> None:

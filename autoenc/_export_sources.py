@@ -84,6 +84,9 @@ def refuse_draws(imputer: Any, into: str) -> None:
         )
 
 
+NO_LABEL = np.iinfo(np.int64).min  # where classes are numbers and a row has none; where they are texts: no text
+
+
 def whole_classes(classes: NDArray[Any]) -> NDArray[np.int64] | None:
     """Classes as whole numbers, also those that a table with gaps has as floating-point numbers; None: they are texts,
     or too large."""

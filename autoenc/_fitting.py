@@ -553,11 +553,11 @@ class Fitting(Watched):
             raise history.error
         if history.interrupted and history.best_epoch is not None:
             warn(
-                f"fitting was interrupted after {self.n_iter_} complete epochs; the estimator has the weights of epoch "
-                f"{history.best_epoch}, the best on the validation rows"
+                f"fitting was interrupted after {len(history.loss)} complete epochs; the estimator has the weights of "
+                f"epoch {history.best_epoch}, the best on the validation rows"
             )
         elif history.interrupted:
-            warn(f"fitting was interrupted; the estimator is as after {self.n_iter_} complete epochs")
+            warn(f"fitting was interrupted; the estimator is as after {len(history.loss)} complete epochs")
         elif history.converged or len(history.epochs) < self.max_iter:
             return
         elif self.solver == "lbfgs":

@@ -5,11 +5,10 @@ may have an axis of draws before the features, so features are always the last a
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autoenc._export_functions import TAIL_CENTRE, TAIL_COEFFICIENTS
 from autoenc._export_network import Network, lookup, no_handler, size, value
@@ -60,7 +59,7 @@ class Builder:
     def index(self, *numbers: int) -> str:
         return self.constant(np.array(numbers), "index", np.int64)
 
-    def strings(self, values: NDArray[Any]) -> str:
+    def strings(self, values: Iterable[Any]) -> str:
         from onnx import TensorProto, helper
 
         name = self.name("labels")
@@ -224,16 +223,19 @@ def _top_k(b: Builder, net: Network, node: Node, inputs: list[str]) -> str:
 def _batch_top_k(b: Builder, net: Network, node: Node, inputs: list[str]) -> str:
     if size(node, 2):
         no_handler("the auxiliary selection", node["name"], "ONNX", KINDS)
-    positive = b.op("Relu", inputs[0])
-    above = b.op("Greater", positive, b.constant(net.parameter(node, "threshold")[0, 0]))
-    return b.where(above, positive, b.constant(0.0))
+    return _zero_up_to(b, inputs[0], b.constant(max(0.0, net.parameter(node, "threshold")[0, 0])), inputs[0])
+
+
+def _zero_up_to(b: Builder, x: str, limit: str, y: str) -> str:
+    """Zero where x is at most the limit, else y: NaN stays, as in the core."""
+    return b.where(b.op("LessOrEqual", x, limit), b.constant(0.0), y)
 
 
 def _jump_relu(b: Builder, net: Network, node: Node, inputs: list[str]) -> str:
     grown = np.exp(net.parameter(node, "log_threshold")[0].astype(np.float64))
     threshold = b.constant(value(node, 1, 0.001) * grown)
     jumped = b.constant(1.0) if size(node, 0) else inputs[0]
-    return b.where(b.op("Greater", inputs[0], threshold), jumped, b.constant(0.0))
+    return _zero_up_to(b, inputs[0], threshold, jumped)
 
 
 def _gated(b: Builder, net: Network, node: Node, inputs: list[str]) -> str:
@@ -242,11 +244,12 @@ def _gated(b: Builder, net: Network, node: Node, inputs: list[str]) -> str:
         return b.op("Relu", gate)
     factor = np.exp(net.parameter(node, "magnitude_scale")[0].astype(np.float64))
     magnitude = b.add(b.mul(inputs[0], b.constant(factor)), b.constant(net.parameter(node, "magnitude_bias")[0]))
-    return b.where(b.op("Greater", gate, b.constant(0.0)), b.op("Relu", magnitude), b.constant(0.0))
+    return _zero_up_to(b, gate, b.constant(0.0), b.op("Relu", magnitude))
 
 
 def _binary(b: Builder, net: Network, node: Node, inputs: list[str]) -> str:
-    return b.cast(b.op("Greater", inputs[0], b.constant(0.0)), net.dtype)
+    bits = b.cast(b.op("Greater", inputs[0], b.constant(0.0)), net.dtype)
+    return b.where(b.missing(inputs[0]), inputs[0], bits)
 
 
 def _vector_quantize(b: Builder, net: Network, node: Node, inputs: list[str]) -> str:
@@ -259,7 +262,9 @@ def _vector_quantize(b: Builder, net: Network, node: Node, inputs: list[str]) ->
         weight, bias = lookup(rows, count)
         nearness = d.add(d.op("MatMul", run, d.constant(weight)), d.constant(bias))
         number = b.op("ArgMax", nearness, axis=-1, keepdims=int(size(node, 2)))
-        out.append(b.cast(number, net.dtype) if size(node, 2) else b.op("Gather", b.constant(rows), number, axis=0))
+        found = b.cast(number, net.dtype) if size(node, 2) else b.op("Gather", b.constant(rows), number, axis=0)
+        # NaN, and what is infinite, is near to no code: 0 is added, or NaN.
+        out.append(b.add(found, b.cast(d.sum(d.sub(run, run)), net.dtype)))
     return out[0] if len(out) == 1 else b.op("Concat", *out, axis=-1)
 
 

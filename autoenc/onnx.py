@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from autoenc import __version__, _bound, _onnx_bound
 from autoenc._export_network import Network, compared, input_name, link, no_part, of_spec
 from autoenc._export_sources import (
+    NO_LABEL,
     dtype_of,
     is_imputer,
     layers_of,
@@ -196,7 +197,10 @@ def _classes(model: _Model, predictor: ClassifierPredictor) -> None:
     at, b = _values(model, predictor, [HEAD, PROBABILITIES]), model.builder
     number, classes = b.op("ArgMax", at[HEAD], axis=-1, keepdims=0), predictor.classes
     whole = whole_classes(classes)
-    names = b.strings(classes) if whole is None else b.constant(whole, "labels", np.int64)
+    # Behind the classes stands what NaN gives, of which ArgMax makes some class.
+    names = b.strings([*classes, ""]) if whole is None else b.constant([*whole, NO_LABEL], "labels", np.int64)
+    none = b.missing(b.sum(at[HEAD], keep=False))
+    number = b.where(none, b.constant(len(classes), "none", np.int64), number)
     model.output(b.op("Gather", names, number, axis=0), LABEL, None, str if whole is None else np.int64)
     model.output(at[PROBABILITIES], "probabilities", len(classes))
 
@@ -213,13 +217,15 @@ def _hash(model: _Model, predictor: HashingPredictor) -> None:
     code, n, d = predictor._spec["code"], predictor.n_components, model.builder.doubles()
     packing = np.zeros((n, -(-n // 8)))
     packing[np.arange(n), np.arange(n) // 8] = 2.0 ** (7 - np.arange(n) % 8)
-    sums = d.op("MatMul", d.cast(_values(model, predictor, [code])[code], np.float64), d.constant(packing))
+    bits = d.cast(_values(model, predictor, [code])[code], np.float64)
+    sums = d.op("MatMul", d.where(d.missing(bits), d.constant(0.0), bits), d.constant(packing))
     model.output(d.cast(sums, np.uint8), "hash", packing.shape[1], np.uint8)
 
 
 def _indices(model: _Model, predictor: VectorQuantizedPredictor) -> None:
     node = predictor._spec["kept"][-1]
-    value = model.builder.cast(_values(model, predictor, [node])[node], np.int32)
+    b, value = model.builder, _values(model, predictor, [node])[node]
+    value = b.cast(b.where(b.missing(value), b.constant(-1.0), value), np.int32)
     model.output(value, "indices", len(predictor._codebooks), np.int32)
 
 
@@ -446,7 +452,9 @@ def convert(model: Any, part: str | None = None) -> Any:
         detectors and imputers), and where the fit had them "condition" and, for scores, "x_clean"; of decoders "code".
         Outputs are "code", "reconstruction", "score" (float64), "decision", "prediction", "hash" or "indices", of
         classifiers "label" (int64 where classes are numbers) and "probabilities". Labels of conditions are one-hot
-        columns, in the order of ``condition_categories_``.
+        columns, in the order of ``condition_categories_``. Rows are not checked: one with NaN, where none is allowed,
+        gives NaN; as "indices" -1, as "label" of a detector -1, of a classifier the lowest int64 or an empty text, as
+        "hash", which has no room for it, bits of 0.
 
     Raises
     ------

@@ -5,13 +5,24 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.preprocessing import StandardScaler
 
 import autoenc
-from autoenc import layers, losses, sparsity
+from autoenc import _core, layers, losses, sparsity
 
 DIGITS, LABELS = load_digits().data / 16, load_digits().target
 CANCER, KIND = load_breast_cancer(return_X_y=True)
 SCALED = StandardScaler().fit_transform(CANCER)
 COUNTS = np.round(4 * DIGITS)
 PRECISIONS = ("float32", "float64")
+
+
+NAN_ROWS = DIGITS[1000:1004].copy()
+NAN_ROWS[1], NAN_ROWS[2, 5] = np.nan, np.nan
+
+
+def unchecked(model, X):
+    """Codes, reconstructions and minus losses of the core, which estimators refuse to ask for of rows with NaN."""
+    predictor = model.predictor()
+    nodes = ((predictor._code, _core.VALUES), (predictor._linked_node, predictor._linked))
+    return *(predictor._run((X,), *one, dtype=X.dtype) for one in nodes), -predictor._losses((X, X))
 
 
 def small(**parameters):

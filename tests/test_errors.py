@@ -325,6 +325,10 @@ def test_not_numbers(X):
         (np.ones(29), "sample_weight.shape"),
         (np.ones((30, 1)), "sample_weight: .*1D"),
         ("heavy", "sample_weight: could not convert"),
+        (["1"] * 30, "sample_weight is an array of type <U1; allowed are numbers: convert texts of numbers"),
+        ([1.0] * 29 + ["2"], "sample_weight is an array of type .*; allowed are numbers"),
+        (np.array(["1"] * 30, object), "sample_weight is an array of type <U1; allowed are numbers"),
+        (np.full(30, 1, "m8[s]"), "sample_weight .* of dates or times"),
     ],
 )
 def test_sample_weights(X, weight, match):

@@ -4,7 +4,19 @@ import warnings
 
 import numpy as np
 import pytest
-from exported import CANCER, COUNTS, DIGITS, KIND, LABELS, NETWORKS, PRECISIONS, SCALED, small
+from exported import (
+    CANCER,
+    COUNTS,
+    DIGITS,
+    KIND,
+    LABELS,
+    NAN_ROWS,
+    NETWORKS,
+    PRECISIONS,
+    SCALED,
+    small,
+    unchecked,
+)
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import VotingRegressor
@@ -81,6 +93,38 @@ def test_networks(name, precision):
 
     model = clone(NETWORKS[name]).set_params(precision=precision).fit(DIGITS[:1000])
     agree_in_all_parts(model, DIGITS[1000:])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_rows_of_nan_are_as_in_the_core(name):
+    from sklearn.base import clone
+
+    model = clone(NETWORKS[name]).fit(DIGITS[:1000])
+    X = NAN_ROWS.astype("float32")
+    for part, expected in zip(("encoder", "reconstruction", "score"), unchecked(model, X), strict=True):
+        found = run(model, part, x=X)[0]
+        assert np.isnan(found).tolist() == np.isnan(expected).tolist()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.nanmax(np.abs(expected)))
+    if hasattr(model, "hash"):  # where there is no room for NaN
+        assert (
+            run(model, "hash", x=X)[0]
+            == np.where(np.isnan(X).any(axis=1)[:, np.newaxis], 0, model.hash(DIGITS[1000:1004]))
+        ).all()
+    if hasattr(model, "encode_indices"):
+        found = run(model, "indices", x=X)[0]
+        assert (found < 0).any(axis=1).tolist() == [False, True, True, False]
+        assert (found[[0, 3]] == model.encode_indices(X[[0, 3]])).all()
+
+
+@pytest.mark.parametrize(("classes", "none"), [(np.arange(10), -(2**63)), (np.array(list("abcdefghij")), "")])
+def test_a_row_of_nan_has_no_class(classes, none):
+    model = autoenc.AutoencoderClassifier(8, unlabeled_label=None, **small(fine_tune_max_iter=3))
+    model.fit(DIGITS[:1000], classes[LABELS[:1000]])
+    X = NAN_ROWS.astype("float32")
+    label, probabilities = run(model, "prediction", x=X)
+    first, last = model.predict(X[[0, 3]])
+    assert label.tolist() == [first, none, none, last]
+    assert np.isnan(probabilities).any(axis=1).tolist() == [False, True, True, False]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

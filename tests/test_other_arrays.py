@@ -1,5 +1,6 @@
 """Arrays of other libraries: read as NumPy's where NumPy can, else an error that says what to do."""
 
+import numpy as np
 import pytest
 
 from autoenc import Autoencoder, AutoencoderClassifier
@@ -74,18 +75,65 @@ class Elsewhere:
         raise TypeError("cannot convert elsewhere:0; use .here() first")
 
 
+class OnDevice:
+    """An array of the standard without ``__array__``, of which NumPy would make an object."""
+
+    shape = (6, 2)
+
+    def __array_namespace__(self, api_version=None):
+        return np
+
+
+class OnDeviceWithDLPack(OnDevice):
+    def __dlpack__(self, **options):
+        raise BufferError("the array lies on device 2:0")
+
+    def __dlpack_device__(self):
+        return 2, 0
+
+
+class InMainMemory(OnDevice):
+    """The same in main memory, where DLPack hands it over."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (Elsewhere, r"cannot convert elsewhere:0; use .here\(\) first"),
+        (OnDevice, "it has neither __array__ nor __dlpack__"),
+        (OnDeviceWithDLPack, ".+"),
+    ],
+)
 @pytest.mark.parametrize("name", ["X", "y", "y_val", "X_val", "X_clean", "condition", "sample_weight"])
-def test_what_numpy_cannot_read_is_named(name):
+def test_what_numpy_cannot_read_is_named(name, kind, reason):
     X = [[0.0, 1.0], [1.0, 0.5], [0.2, 0.1]] * 2
     given = {"X": X, "y": [0, 1] * 3, "X_val": X, "y_val": [0, 1] * 3}
     given = {key: value for key, value in given.items() if (name in ("X_val", "y_val")) or not key.endswith("_val")}
-    message = rf"{name}.* is a .*Elsewhere that NumPy cannot read \(cannot convert elsewhere:0; use .here\(\) first\)"
+    message = rf"{name}.* is a .*{kind.__name__} that NumPy cannot read \({reason}\); allowed are dense arrays in main"
     with pytest.raises(TypeError, match=message):
-        AutoencoderClassifier(max_iter=1).fit(**{**given, name: Elsewhere()})
+        AutoencoderClassifier(max_iter=1).fit(**{**given, name: kind()})
+
+
+def test_dlpack_is_read_where_there_is_no_other_way():
+    X = np.random.default_rng(0).random((20, 3)).astype("float32")
+    model = Autoencoder(1, max_iter=1, random_state=0).fit(InMainMemory(X), sample_weight=InMainMemory(X[:, 0].copy()))
+    expected = Autoencoder(1, max_iter=1, random_state=0).fit(X, sample_weight=X[:, 0]).transform(X)
+    for method in (model.transform, model.predictor()):
+        np.testing.assert_array_equal(method(InMainMemory(X)), expected)
 
 
 def test_so_they_are_in_methods_and_predictors():
     model = Autoencoder(1, max_iter=1, random_state=0).fit([[0.0, 1.0], [1.0, 0.5], [0.2, 0.1]])
     for method in (model.transform, model.inverse_transform, model.score_samples, model.predictor()):
-        with pytest.raises(TypeError, match=r"is a .*Elsewhere that NumPy cannot read .*; allowed are dense arrays"):
-            method(Elsewhere())
+        for kind in (Elsewhere, OnDevice, OnDeviceWithDLPack):
+            with pytest.raises(TypeError, match=r"is a .* that NumPy cannot read .*; allowed are dense arrays"):
+                method(kind())

@@ -47,6 +47,17 @@ def test_classes_of_partly_labelled_rows(digits):
     assert model.reconstruct(X).shape == X.shape
 
 
+def test_interrupted_fine_tuning_counts_its_own_epochs(digits):
+    def stop(state):
+        if state.training == "fine_tune" and state.epoch == 2:
+            raise KeyboardInterrupt
+
+    X, _, few = digits
+    with pytest.warns(UserWarning, match="is as after 2 complete epochs"):
+        model = classifier(max_iter=5, callbacks=stop).fit(X, few)
+    assert len(model.fine_tune_loss_curve_) == 2 and model.n_iter_ == 5
+
+
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_logarithms_take_one_pass(digits, precision, monkeypatch):
     """They agree to the last digit with the logarithms of probabilities above a half, whatever the types."""

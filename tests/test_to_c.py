@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
-from exported import CANCER, COUNTS, DIGITS, LABELS, NETWORKS, PRECISIONS, SCALED, small
+from exported import CANCER, COUNTS, DIGITS, LABELS, NAN_ROWS, NETWORKS, PRECISIONS, SCALED, small, unchecked
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -59,7 +59,7 @@ class Compiled:
 
 def same(found, expected):
     expected = np.asarray(expected)
-    assert np.ptp(expected) > 0
+    assert np.ptp(expected[~np.isnan(expected)]) > 0
     np.testing.assert_array_equal(found, expected)
 
 
@@ -375,6 +375,43 @@ def test_a_row_of_nan_is_no_inlier(tmp_path):
     model = autoenc.AutoencoderOutlierDetector(2, max_iter=2, random_state=0).fit(rng.random((60, 4)))
     X = np.vstack([rng.random((3, 4)), np.full((1, 4), np.nan)])
     assert Compiled(tmp_path, model).call("predict", X, returns=ctypes.c_int)[-1] == -1
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_rows_of_nan_are_as_in_the_core(tmp_path, name):
+    model = clone(NETWORKS[name]).fit(DIGITS[:1000])
+    X = NAN_ROWS.astype("float32")
+    code, restored, score = unchecked(model, X)
+    assert np.isnan(score).tolist() == [False, True, True, False]
+    made = Compiled(tmp_path, model)
+    same(made.call("encode", X, out=code.shape[1], dtype="float32"), code)
+    same(made.call("reconstruct", X, out=64, dtype="float32"), restored)
+    same(made.call("score", X, returns=ctypes.c_double), score)
+    if hasattr(model, "hash"):
+        expected = np.packbits(code > 0, axis=1)
+        same(made.call("hash", X, out=made.size("N_BYTES"), dtype="uint8"), expected)
+        made.library.model_hash.restype = ctypes.c_int
+        room = ctypes.create_string_buffer(made.size("N_BYTES"))
+        assert [made.library.model_hash(ctypes.c_void_p(row.ctypes.data), room) for row in X] == [0, -1, -1, 0]
+    if hasattr(model, "encode_indices"):
+        found = made.call("encode_indices", X, out=len(model.codebooks_), dtype="int32")
+        assert (found < 0).any(axis=1).tolist() == [False, True, True, False]
+        same(found[[0, 3]], model.encode_indices(X[[0, 3]]))
+
+
+@pytest.mark.parametrize(("classes", "none"), [(np.arange(10), -(2**63)), (np.array(list("abcdefghij")), None)])
+def test_a_row_of_nan_has_no_class(tmp_path, classes, none):
+    model = autoenc.AutoencoderClassifier(8, unlabeled_label=None, **small(fine_tune_max_iter=3))
+    made = Compiled(tmp_path, model.fit(DIGITS[:1000], classes[LABELS[:1000]]))
+    X = NAN_ROWS.astype("float32")
+    numbers = made.call("predict", X, returns=ctypes.c_int)
+    assert (numbers == -1).tolist() == [False, True, True, False]
+    label = made.library.model_label
+    label.restype = ctypes.c_int64 if none else ctypes.c_char_p
+    assert [label(n) for n in (-1, 10)] == [none, none]
+    proba = made.call("predict_proba", X, out=10, dtype="float32")
+    assert np.isnan(proba).any(axis=1).tolist() == [False, True, True, False]
+    np.testing.assert_array_equal(classes[numbers[[0, 3]]], model.predict(X[[0, 3]]))
 
 
 def test_stack_is_as_stated(tmp_path):
