@@ -7,6 +7,7 @@ from sklearn.utils._param_validation import Interval
 
 from autoenc._autoencoder import Autoencoder
 from autoenc._declare import default, estimator, first
+from autoenc._options import ActivationName
 from autoenc.contraction import Contraction
 
 
@@ -65,7 +66,7 @@ class ContractiveAutoencoder(Autoencoder):
 
     n_components: int = first(default=64)
     hidden_layer_sizes: Any = ()
-    latent_activation: str = "logistic"
+    latent_activation: ActivationName = "logistic"
     tied_weights: bool = True
     contraction_weight: float | None = 0.003
     higher_order_weight: float = 0.0

@@ -1,7 +1,7 @@
 """The hashing autoencoder: codes of bits, and neighbours by them."""
 
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,12 +98,12 @@ class HashingAutoencoder(Autoencoder):
     """
 
     n_bits: int = first(default=32)
-    method: str = "noise"
+    method: Literal["noise", "bernoulli", "straight_through"] = "noise"
     noise_std: float = 4.0
     balance_weight: float = 1e-3
     # Not parameters here: the code is n_bits bits.
     n_components: ClassVar[Any] = _Absent("n_bits")  # type: ignore[misc]
-    latent_activation: ClassVar[str] = "identity"  # type: ignore[misc]
+    latent_activation: ClassVar[Literal["identity"]] = "identity"  # type: ignore[misc]
     sparsity: ClassVar[None] = None  # type: ignore[misc]
     contraction: ClassVar[None] = None  # type: ignore[misc]
 

@@ -23,7 +23,7 @@ from autoenc._declare import estimator, first
 from autoenc._decorators import fit_context
 from autoenc._export import Exportable
 from autoenc._notebook import Diagram
-from autoenc._options import OneOf, check_count
+from autoenc._options import ActivationName, OneOf, PrecisionName, check_count
 from autoenc._refuse import refuse
 from autoenc._row_blocks import row_blocks
 from autoenc._row_statistics import moments
@@ -186,7 +186,7 @@ class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseE
     add_indicator: bool = False
     keep_empty_features: bool = False
     hidden_layer_sizes: Sequence[int] | int = (256,)
-    activation: str = "gelu"
+    activation: ActivationName = "gelu"
     corruption_level: float = 0.3
     dropout: float = 0.2
     sample_posterior: bool = False
@@ -196,7 +196,7 @@ class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseE
     max_iter: int = 200
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
-    precision: str = "float32"
+    precision: PrecisionName = "float32"
     n_jobs: int | None = None
     callbacks: type_callback | Sequence[type_callback] | None = None
 

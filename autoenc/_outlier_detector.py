@@ -26,7 +26,7 @@ from autoenc._export import Exportable
 from autoenc._fitting import LEARNING_RATES
 from autoenc._landmarks import Landmarks
 from autoenc._notebook import Shown
-from autoenc._options import OneOf
+from autoenc._options import ActivationName, OneOf, PrecisionName
 from autoenc._outlier_members import Member, draw_landmarks
 from autoenc._outlier_scores import OutlierPredictor, by_member, charbonnier, learned_of, standardised, widened
 from autoenc._refuse import refuse
@@ -222,7 +222,7 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
     n_components: int | Sequence[int] | Literal["auto"] = first(default="auto")
     n_estimators: int = 12
     hidden_layer_sizes: Sequence[int] | int = (64,)
-    activation: str = "gelu"
+    activation: ActivationName = "gelu"
     max_samples: int | float | Literal["auto"] = "auto"
     trim: float = 0.1
     center_weight: float = 0.5
@@ -234,9 +234,9 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
     alpha: float = 0.01
     learning_rate_init: float = LEARNING_RATES["adamw"]
     batch_size: int = 16
-    max_iter: int | str = "auto"
+    max_iter: int | Literal["auto"] = "auto"
     random_state: int | np.random.RandomState | None = None
-    precision: str = "float32"
+    precision: PrecisionName = "float32"
     n_jobs: int | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -550,7 +550,7 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
         return widened(contributions, self._used, X.shape[1])
 
     @validate_params({"contamination": [*CONTAMINATION, None]}, prefer_skip_nested_validation=True)
-    def calibrate(self, X: Any = None, *, contamination: float | str | None = None) -> Self:
+    def calibrate(self, X: Any = None, *, contamination: float | Literal["auto"] | None = None) -> Self:
         """Move `offset_`, and nothing else.
 
         Parameters

@@ -2,7 +2,7 @@
 
 import math
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -104,7 +104,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
     n_components: int = first(default=16)
     n_codes: int = 256
     n_codebooks: int = 1
-    quantizer: str = "product"
+    quantizer: Literal["product", "residual"] = "product"
     commitment_weight: float = 0.25
     decay: float = 0.99
     dead_code_threshold: float = 0.1
