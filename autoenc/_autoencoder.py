@@ -1,6 +1,7 @@
 """The autoencoder of dense layers."""
 
 from collections.abc import Sequence
+from dataclasses import field
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
@@ -10,7 +11,7 @@ from sklearn.utils._param_validation import Interval
 
 from autoenc import _add_penalties, _columns, _core, _dense_layers, _spec
 from autoenc._base import MOST, BaseAutoencoder, shown
-from autoenc._declare import estimator, first
+from autoenc._declare import estimator
 from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData
 from autoenc._options import ActivationName, LossName, OneOf
 from autoenc._pretraining import layerwise
@@ -85,7 +86,7 @@ class Autoencoder(BaseAutoencoder):
     True
     """
 
-    n_components: int = first(default=2)
+    n_components: int = field(default=2, kw_only=False)
     latent_activation: ActivationName = "identity"
     output_activation: ActivationName | Literal["auto"] = "auto"
     loss: LossName | ColumnLoss = "squared_error"

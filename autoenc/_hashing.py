@@ -1,5 +1,6 @@
 """The hashing autoencoder: codes of bits, and neighbours by them."""
 
+from dataclasses import field
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -10,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _cache, _core, _spec
 from autoenc._autoencoder import Autoencoder
-from autoenc._declare import estimator, first
+from autoenc._declare import estimator
 from autoenc._fitting import ROWS_AT_ONCE, FitData
 from autoenc._options import OneOf
 from autoenc._predictors import HashingPredictor
@@ -97,7 +98,7 @@ class HashingAutoencoder(Autoencoder):
     True
     """
 
-    n_bits: int = first(default=32)
+    n_bits: int = field(default=32, kw_only=False)
     method: Literal["noise", "bernoulli", "straight_through"] = "noise"
     noise_std: float = 4.0
     balance_weight: float = 1e-3

@@ -1,6 +1,7 @@
 """Missing values filled by a denoising autoencoder."""
 
 from collections.abc import Sequence
+from dataclasses import field
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -19,7 +20,7 @@ from autoenc._autoencoder import Autoencoder
 from autoenc._available import NotWithTheseParameters, available_if
 from autoenc._base import MOST
 from autoenc._checks import dense
-from autoenc._declare import estimator, first
+from autoenc._declare import estimator
 from autoenc._decorators import fit_context
 from autoenc._export import Exportable
 from autoenc._notebook import Diagram
@@ -181,7 +182,7 @@ class AutoencoderImputer(Diagram, Versioned, Exportable, TransformerMixin, BaseE
     True
     """
 
-    n_components: int = first(default=64)
+    n_components: int = field(default=64, kw_only=False)
     missing_values: float = np.nan
     add_indicator: bool = False
     keep_empty_features: bool = False

@@ -5,6 +5,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from dataclasses import field
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, NamedTuple, Self
@@ -20,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from autoenc import _core, _data, _outlier_members, _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._base import MOST
-from autoenc._declare import estimator, first
+from autoenc._declare import estimator
 from autoenc._decorators import fit_context, validate_params
 from autoenc._export import Exportable
 from autoenc._fitting import LEARNING_RATES
@@ -219,7 +220,7 @@ class AutoencoderOutlierDetector(Shown, Versioned, Exportable, OutlierMixin, Bas
     3
     """
 
-    n_components: int | Sequence[int] | Literal["auto"] = first(default="auto")
+    n_components: int | Sequence[int] | Literal["auto"] = field(default="auto", kw_only=False)
     n_estimators: int = 12
     hidden_layer_sizes: Sequence[int] | int = (64,)
     activation: ActivationName = "gelu"

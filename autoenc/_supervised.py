@@ -1,6 +1,7 @@
 """Autoencoders with a supervised head: pretrained on all rows, labelled or not, then fine-tuned on the labels."""
 
 from collections.abc import Mapping
+from dataclasses import field
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -19,7 +20,7 @@ from autoenc._available import NotWithTheseParameters, available_if
 from autoenc._base import MOST
 from autoenc._checks import on_host
 from autoenc._condition import listed
-from autoenc._declare import estimator, first
+from autoenc._declare import estimator
 from autoenc._decorators import fit_context
 from autoenc._fitting import FEATURES, LEARNING_RATES, FitData, Rows
 from autoenc._labels import Labels, finite_columns, has_label, numbers, weights_of
@@ -301,7 +302,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
     True
     """
 
-    n_components: int = first(default=64)
+    n_components: int = field(default=64, kw_only=False)
     unlabeled_label: int | str | None = -1
     class_weight: Mapping[Any, float] | Literal["balanced"] | None = None
 
@@ -598,7 +599,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
     True
     """
 
-    n_components: int = first(default=64)
+    n_components: int = field(default=64, kw_only=False)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,6 +1,7 @@
 """The variational autoencoder."""
 
 from collections.abc import Callable
+from dataclasses import field
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
@@ -13,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from autoenc import _bound, _cache, _columns, _core, _data, _latent, _predictor, _spec
 from autoenc._base import MOST, BaseAutoencoder
 from autoenc._checks import dense
-from autoenc._declare import estimator, first
+from autoenc._declare import estimator
 from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData, Rows
 from autoenc._options import LikelihoodName, OneOf, RuleName, check_count
 from autoenc._spec import Graph, Node, Range, Spec
@@ -120,7 +121,7 @@ class VariationalAutoencoder(BaseAutoencoder):
     ((1797, 2), (5, 64))
     """
 
-    n_components: int = first(default=2)
+    n_components: int = field(default=2, kw_only=False)
     likelihood: LikelihoodName | ColumnLoss = "squared_error"
     noise_variance: float | Literal["shared", "learned"] = "shared"
     objective: Literal["elbo", "iwae", "beta_tc", "factor", "mmd"] = "elbo"
