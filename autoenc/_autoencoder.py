@@ -1,8 +1,9 @@
 """The autoencoder of dense layers."""
 
 from collections.abc import Sequence
+from dataclasses import field
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,9 @@ from sklearn.utils._param_validation import Interval
 
 from autoenc import _add_penalties, _columns, _core, _dense_layers, _spec
 from autoenc._base import MOST, BaseAutoencoder, shown
-from autoenc._declare import estimator, first
+from autoenc._declare import estimator
 from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData
-from autoenc._options import OneOf
+from autoenc._options import ActivationName, LossName, OneOf
 from autoenc._pretraining import layerwise
 from autoenc._sparse_code import CODE, Place, Reconstruction, add_code, add_terms
 from autoenc._spec import Graph
@@ -85,17 +86,17 @@ class Autoencoder(BaseAutoencoder):
     True
     """
 
-    n_components: int = first(default=2)
-    latent_activation: str = "identity"
-    output_activation: str = "auto"
-    loss: str | ColumnLoss = "squared_error"
+    n_components: int = field(default=2, kw_only=False)
+    latent_activation: ActivationName = "identity"
+    output_activation: ActivationName | Literal["auto"] = "auto"
+    loss: LossName | ColumnLoss = "squared_error"
     huber_delta: float = 1.0
     correntropy_sigma: float = 1.0
     sparsity: Sparsity | None = None
     contraction: Contraction | None = None
     penalties: Penalty | Sequence[Penalty] | None = None
     unit_norm_decoder: bool = False
-    pretrain: str | None = None
+    pretrain: Literal["layerwise"] | None = None
     pretrain_max_iter: int = 30
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {

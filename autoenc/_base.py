@@ -20,7 +20,7 @@ from autoenc._decorators import fit_context
 from autoenc._export import Exportable
 from autoenc._fitting import LEARNING_RATES, SCHEDULES, Fitting, Rows, can_fit_partially
 from autoenc._notebook import Shown
-from autoenc._options import OneOf
+from autoenc._options import ActivationName, InitializerName, OneOf, PrecisionName, RuleName, ScheduleName
 from autoenc._spec import Graph, Range, Spec
 from autoenc._threads import n_threads
 from autoenc._training import type_callback
@@ -60,21 +60,21 @@ class BaseAutoencoder(
     decoder_hidden_layer_sizes: Sequence[int] | int | None = None
     encoder: Sequence[_layers.Layer] | None = None
     decoder: Sequence[_layers.Layer] | None = None
-    activation: str = "gelu"
+    activation: ActivationName = "gelu"
     tied_weights: bool = False
     dropout: float = 0.0
     corruption: Corruption | None = None
     missing: Literal["error", "mask"] = "error"
     condition_categories: Any = None
-    init: str = "auto"
+    init: InitializerName = "auto"
     alpha: float = 1e-4
     l1_ratio: float = 0.0
     max_norm: float | None = None
     clip_value: float | None = None
     clip_norm: float | None = None
-    solver: str = "adamw"
+    solver: RuleName | Literal["kfac", "lbfgs"] = "adamw"
     learning_rate_init: float | None = None
-    learning_rate: str = "cosine"
+    learning_rate: ScheduleName = "cosine"
     final_learning_rate_ratio: float = 0.01
     step_size: int | None = None
     step_factor: float = 0.1
@@ -85,7 +85,7 @@ class BaseAutoencoder(
     beta_2: float = 0.999
     epsilon: float = 1e-8
     amsgrad: bool = False
-    state_precision: str | None = None
+    state_precision: Literal["bfloat16"] | None = None
     batch_size: int | Literal["auto"] = "auto"
     max_iter: int = 200
     tol: float | None = None
@@ -96,7 +96,7 @@ class BaseAutoencoder(
     random_state: int | np.random.RandomState | None = None
     warm_start: bool = False
     verbose: int = 0
-    precision: str = "float32"
+    precision: PrecisionName = "float32"
     n_jobs: int | None = None
     callbacks: type_callback | Sequence[type_callback] | None = None
 

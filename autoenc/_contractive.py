@@ -1,12 +1,14 @@
 """The contractive autoencoder."""
 
+from dataclasses import field
 from numbers import Real
 from typing import Any, ClassVar
 
 from sklearn.utils._param_validation import Interval
 
 from autoenc._autoencoder import Autoencoder
-from autoenc._declare import default, estimator, first
+from autoenc._declare import default, estimator
+from autoenc._options import ActivationName
 from autoenc.contraction import Contraction
 
 
@@ -63,9 +65,9 @@ class ContractiveAutoencoder(Autoencoder):
     (1797, 32)
     """
 
-    n_components: int = first(default=64)
+    n_components: int = field(default=64, kw_only=False)
     hidden_layer_sizes: Any = ()
-    latent_activation: str = "logistic"
+    latent_activation: ActivationName = "logistic"
     tied_weights: bool = True
     contraction_weight: float | None = 0.003
     higher_order_weight: float = 0.0

@@ -7,19 +7,17 @@ writes exactly that constructor, and inherits fields, so that a parameter is dec
 import inspect
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 
 
-def first(*, default: Any, kw_only: Literal[False] = False) -> Any:
-    """The field that may be given by position."""
-    return field(default=default, kw_only=kw_only)
-
-
-@dataclass_transform(kw_only_default=True, field_specifiers=(first, field))
+@dataclass_transform(kw_only_default=True, field_specifiers=(field,))
 def estimator(cls: type[T]) -> type[T]:
     """Gives a class its constructor and fills in the descriptions of shared parameters.
+
+    The parameter that may be given by position is a `field` with ``kw_only=False`` in the class itself: type checkers
+    do not look for it behind a function.
 
     A line ``    <name>`` in the docstring, alone between angle brackets, stands for the text of that name in `SHARED`.
     """

@@ -1,7 +1,7 @@
 """The denoising autoencoder."""
 
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from sklearn.utils._param_validation import Interval
 
@@ -63,7 +63,7 @@ class DenoisingAutoencoder(Autoencoder):
     True
     """
 
-    noise: str = "gaussian"
+    noise: Literal["gaussian", "masking", "salt_and_pepper", "swap"] = "gaussian"
     corruption_level: float | None = 0.3
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {

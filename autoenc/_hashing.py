@@ -1,7 +1,8 @@
 """The hashing autoencoder: codes of bits, and neighbours by them."""
 
+from dataclasses import field
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _cache, _core, _spec
 from autoenc._autoencoder import Autoencoder
-from autoenc._declare import estimator, first
+from autoenc._declare import estimator
 from autoenc._fitting import ROWS_AT_ONCE, FitData
 from autoenc._options import OneOf
 from autoenc._predictors import HashingPredictor
@@ -97,13 +98,13 @@ class HashingAutoencoder(Autoencoder):
     True
     """
 
-    n_bits: int = first(default=32)
-    method: str = "noise"
+    n_bits: int = field(default=32, kw_only=False)
+    method: Literal["noise", "bernoulli", "straight_through"] = "noise"
     noise_std: float = 4.0
     balance_weight: float = 1e-3
     # Not parameters here: the code is n_bits bits.
     n_components: ClassVar[Any] = _Absent("n_bits")  # type: ignore[misc]
-    latent_activation: ClassVar[str] = "identity"  # type: ignore[misc]
+    latent_activation: ClassVar[Literal["identity"]] = "identity"  # type: ignore[misc]
     sparsity: ClassVar[None] = None  # type: ignore[misc]
     contraction: ClassVar[None] = None  # type: ignore[misc]
 

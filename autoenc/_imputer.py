@@ -1,6 +1,7 @@
 """Missing values filled by a denoising autoencoder."""
 
 from collections.abc import Sequence
+from dataclasses import field
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -19,11 +20,11 @@ from autoenc._autoencoder import Autoencoder
 from autoenc._available import NotWithTheseParameters, available_if
 from autoenc._base import MOST
 from autoenc._checks import dense
-from autoenc._declare import estimator, first
+from autoenc._declare import estimator
 from autoenc._decorators import fit_context
 from autoenc._export import Exportable
 from autoenc._notebook import Diagram
-from autoenc._options import OneOf, check_count
+from autoenc._options import ActivationName, OneOf, PrecisionName, check_count
 from autoenc._refuse import refuse
 from autoenc._row_blocks import row_blocks
 from autoenc._row_statistics import moments
@@ -184,12 +185,12 @@ class AutoencoderImputer(Diagram, CallbackSupportMixin, Versioned, Exportable, T
     True
     """
 
-    n_components: int = first(default=64)
+    n_components: int = field(default=64, kw_only=False)
     missing_values: float = np.nan
     add_indicator: bool = False
     keep_empty_features: bool = False
     hidden_layer_sizes: Sequence[int] | int = (256,)
-    activation: str = "gelu"
+    activation: ActivationName = "gelu"
     corruption_level: float = 0.3
     dropout: float = 0.2
     sample_posterior: bool = False
@@ -199,7 +200,7 @@ class AutoencoderImputer(Diagram, CallbackSupportMixin, Versioned, Exportable, T
     max_iter: int = 200
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
-    precision: str = "float32"
+    precision: PrecisionName = "float32"
     n_jobs: int | None = None
     callbacks: type_callback | Sequence[type_callback] | None = None
 

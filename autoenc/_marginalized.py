@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import scipy.linalg
@@ -257,7 +257,7 @@ class MarginalizedDenoisingAutoencoder(
     concatenate: bool = True
     n_pivots: int = 5000
     random_state: int | np.random.RandomState | None = None
-    precision: str = "float32"
+    precision: Literal["float32", "float64"] = "float32"
     n_jobs: int | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

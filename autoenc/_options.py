@@ -1,10 +1,23 @@
 """What checks of parameters say beyond scikit-learn's."""
 
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
+
+# The same names for type checkers, which cannot ask the core; tests/test_typing.py compares them with the checks.
+ActivationName = Literal[
+    "identity", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "tanh", "logistic", "exp", "softmax"
+]
+InitializerName = Literal["auto", "glorot", "he", "lecun", "orthogonal", "sparse"]
+RuleName = Literal["sgd", "rmsprop", "adagrad", "adam", "adamw"]
+ScheduleName = Literal["constant", "step", "exponential", "cosine", "one_cycle", "linear", "plateau"]
+PrecisionName = Literal["float32", "float64", "high", "bfloat16"]
+LossName = Literal[
+    "squared_error", "absolute_error", "huber", "log_cosh", "log_loss", "poisson", "multinomial", "correntropy"
+]
+LikelihoodName = Literal["squared_error", "log_loss", "poisson", "multinomial", "negative_binomial"]
 
 
 class OneOf(StrOptions):

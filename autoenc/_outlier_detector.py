@@ -5,6 +5,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from dataclasses import field
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, NamedTuple, Self
@@ -20,13 +21,13 @@ from sklearn.utils.validation import check_is_fitted
 from autoenc import _core, _data, _outlier_members, _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._base import MOST
-from autoenc._declare import estimator, first
+from autoenc._declare import estimator
 from autoenc._decorators import fit_context, validate_params
 from autoenc._export import Exportable
 from autoenc._fitting import LEARNING_RATES
 from autoenc._landmarks import Landmarks
 from autoenc._notebook import Shown
-from autoenc._options import OneOf
+from autoenc._options import ActivationName, OneOf, PrecisionName
 from autoenc._outlier_members import Member, draw_landmarks
 from autoenc._outlier_scores import OutlierPredictor, by_member, charbonnier, learned_of, standardised, widened
 from autoenc._refuse import refuse
@@ -224,10 +225,10 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
     3
     """
 
-    n_components: int | Sequence[int] | Literal["auto"] = first(default="auto")
+    n_components: int | Sequence[int] | Literal["auto"] = field(default="auto", kw_only=False)
     n_estimators: int = 12
     hidden_layer_sizes: Sequence[int] | int = (64,)
-    activation: str = "gelu"
+    activation: ActivationName = "gelu"
     max_samples: int | float | Literal["auto"] = "auto"
     trim: float = 0.1
     center_weight: float = 0.5
@@ -239,10 +240,10 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
     alpha: float = 0.01
     learning_rate_init: float = LEARNING_RATES["adamw"]
     batch_size: int = 16
-    max_iter: int | str = "auto"
+    max_iter: int | Literal["auto"] = "auto"
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
-    precision: str = "float32"
+    precision: PrecisionName = "float32"
     n_jobs: int | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -575,7 +576,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         return widened(contributions, self._used, X.shape[1])
 
     @validate_params({"contamination": [*CONTAMINATION, None]}, prefer_skip_nested_validation=True)
-    def calibrate(self, X: Any = None, *, contamination: float | str | None = None) -> Self:
+    def calibrate(self, X: Any = None, *, contamination: float | Literal["auto"] | None = None) -> Self:
         """Move `offset_`, and nothing else.
 
         Parameters

@@ -1,5 +1,6 @@
 """The sparse autoencoder."""
 
+from dataclasses import field
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -7,7 +8,7 @@ from sklearn.utils._param_validation import Interval
 
 from autoenc import _core
 from autoenc._autoencoder import Autoencoder
-from autoenc._declare import default, estimator, first
+from autoenc._declare import default, estimator
 from autoenc._sparse_code import link_of_entries
 from autoenc.losses import ColumnLoss
 from autoenc.sparsity import MOST_K, Sparsity, TopK
@@ -69,7 +70,7 @@ class SparseAutoencoder(Autoencoder):
     8
     """
 
-    n_components: int = first(default=256)
+    n_components: int = field(default=256, kw_only=False)
     hidden_layer_sizes: Any = ()
     k: int | None = 16
 

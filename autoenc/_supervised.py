@@ -1,7 +1,9 @@
 """Autoencoders with a supervised head: pretrained on all rows, labelled or not, then fine-tuned on the labels."""
 
+from collections.abc import Mapping
+from dataclasses import field
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +20,11 @@ from autoenc._available import NotWithTheseParameters, available_if
 from autoenc._base import MOST
 from autoenc._checks import on_host
 from autoenc._condition import listed
-from autoenc._declare import estimator, first
+from autoenc._declare import estimator
 from autoenc._decorators import fit_context
 from autoenc._fitting import FEATURES, LEARNING_RATES, FitData, Rows
 from autoenc._labels import Labels, finite_columns, has_label, numbers, weights_of
-from autoenc._options import OneOf
+from autoenc._options import OneOf, RuleName
 from autoenc._predictors import (
     HEAD,
     PROBABILITIES,
@@ -44,6 +46,7 @@ class _Supervised(Autoencoder):
     fine_tune_max_iter: int = 100
     fine_tune_learning_rate_init: float | None = 1e-3
     reconstruction_weight: float = 0.0
+    solver: RuleName | Literal["lbfgs"] = "adamw"
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **Autoencoder._parameter_constraints,
@@ -317,9 +320,9 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
     True
     """
 
-    n_components: int = first(default=64)
-    unlabeled_label: Any = -1
-    class_weight: Any = None
+    n_components: int = field(default=64, kw_only=False)
+    unlabeled_label: int | str | None = -1
+    class_weight: Mapping[Any, float] | Literal["balanced"] | None = None
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **_Supervised._parameter_constraints,
@@ -614,7 +617,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
     True
     """
 
-    n_components: int = first(default=64)
+    n_components: int = field(default=64, kw_only=False)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,8 +1,9 @@
 """The variational autoencoder."""
 
 from collections.abc import Callable
+from dataclasses import field
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 from autoenc import _bound, _cache, _columns, _core, _data, _latent, _predictor, _spec
 from autoenc._base import MOST, BaseAutoencoder
 from autoenc._checks import dense
-from autoenc._declare import estimator, first
+from autoenc._declare import estimator
 from autoenc._fitting import LEARNING_RATES, ROWS_AT_ONCE, FitData, Rows
-from autoenc._options import OneOf, check_count
+from autoenc._options import LikelihoodName, OneOf, RuleName, check_count
 from autoenc._spec import Graph, Node, Range, Spec
 from autoenc._threads import n_threads
 from autoenc._training import History
@@ -120,16 +121,17 @@ class VariationalAutoencoder(BaseAutoencoder):
     ((1797, 2), (5, 64))
     """
 
-    n_components: int = first(default=2)
-    likelihood: str | ColumnLoss = "squared_error"
-    noise_variance: float | str = "shared"
-    objective: str = "elbo"
+    n_components: int = field(default=2, kw_only=False)
+    likelihood: LikelihoodName | ColumnLoss = "squared_error"
+    noise_variance: float | Literal["shared", "learned"] = "shared"
+    objective: Literal["elbo", "iwae", "beta_tc", "factor", "mmd"] = "elbo"
     n_importance_samples: int = 1
     beta: float = 1.0
-    beta_schedule: str | Callable[[float], float] | None = None
+    beta_schedule: Literal["linear", "cyclical"] | Callable[[float], float] | None = None
     free_bits: float = 0.0
-    prior: str = "normal"
+    prior: Literal["normal", "mixture", "vamp"] = "normal"
     n_prior_components: int = 50
+    solver: RuleName = "adamw"
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseAutoencoder._parameter_constraints,

@@ -1,8 +1,9 @@
 """The vector-quantised autoencoder."""
 
 import math
+from dataclasses import field
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from autoenc import _cache, _core, _spec
 from autoenc._autoencoder import Autoencoder
-from autoenc._declare import estimator, first
+from autoenc._declare import estimator
 from autoenc._fitting import ROWS_AT_ONCE, FitData
 from autoenc._options import OneOf
 from autoenc._predictors import VectorQuantizedPredictor, codebooks, codes_of
@@ -101,10 +102,10 @@ class VectorQuantizedAutoencoder(Autoencoder):
     True
     """
 
-    n_components: int = first(default=16)
+    n_components: int = field(default=16, kw_only=False)
     n_codes: int = 256
     n_codebooks: int = 1
-    quantizer: str = "product"
+    quantizer: Literal["product", "residual"] = "product"
     commitment_weight: float = 0.25
     decay: float = 0.99
     dead_code_threshold: float = 0.1

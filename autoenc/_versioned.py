@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from numpy.typing import NDArray
+
 from autoenc import __version__
 from autoenc._options import refuse_booleans
 from autoenc._saving import Saving
@@ -25,6 +27,10 @@ class Versioned(Saving):
 
     Its parameters that are numbers are no booleans; it takes sparse rows, and answers in float32 to such.
     """
+
+    # scikit-learn sets them, of which type checkers know nothing.
+    n_features_in_: int
+    feature_names_in_: NDArray[Any]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]

@@ -2,14 +2,16 @@
 
 import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from autoenc._spec import Spec
 
 if TYPE_CHECKING:
     from autoenc._training import EpochState
 
-    class CallbackSupportMixin: ...
+    class CallbackSupportMixin:
+        def set_callbacks(self, *callbacks: Any) -> Self: ...
+
 else:
     try:
         from sklearn.callback import CallbackSupportMixin

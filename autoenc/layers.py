@@ -22,7 +22,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
 from autoenc import _core
-from autoenc._options import OneOf, refuse_booleans
+from autoenc._options import ActivationName, OneOf, refuse_booleans
 from autoenc._spec import MAX_LAYERS, MAX_WIDTH, Graph
 
 __all__ = ["Activation", "BatchNorm", "Dense", "Dropout", "LayerNorm", "Residual"]
@@ -64,7 +64,7 @@ class Dense(Layer):
     """
 
     units: int = 128
-    activation: str | None = None
+    activation: ActivationName | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "units": [Interval(Integral, 1, MAX_WIDTH, closed="both")],
@@ -98,7 +98,7 @@ class Activation(Layer):
     [Dense(activation='identity', units=64), BatchNorm(), Activation(activation='relu')]
     """
 
-    activation: str | None = None
+    activation: ActivationName | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "activation": [OneOf(set(_core.ACTIVATIONS)), None],
