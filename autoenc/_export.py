@@ -80,7 +80,7 @@ class Exportable:
         path : str or path-like, default=None
             A file to write.
         prefix : str, default="model"
-            What names begin with, macros in capitals.
+            What names begin with, macros in capitals; two in one program differ by more than case.
 
         Returns
         -------
@@ -90,7 +90,7 @@ class Exportable:
         Raises
         ------
         ValueError
-            Where the prefix is no name of C.
+            Where the prefix is no name of C, or a keyword.
         NotImplementedError
             Where the network has something that cannot be written, which the message names.
         sklearn.exceptions.NotFittedError

@@ -70,7 +70,9 @@ _GIVEN = frozenset({"real", "bits", "fma", "mac", "fabs", "copysign"})
 def check_prefix(prefix: Any) -> str:
     """Refuses what names of C cannot begin with."""
     if not isinstance(prefix, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix) or prefix in _KEYWORDS:
-        raise ValueError(f"prefix is {prefix!r}; allowed are names of C: letters, digits and _, with a letter in front")
+        raise ValueError(
+            f"prefix is {prefix!r}; allowed are names of C: letters, digits and _, with a letter in front; no keyword"
+        )
     return prefix
 
 
@@ -215,6 +217,7 @@ class Source:
             f" * Written by autoenc {__version__}. {PREAMBLE.format(upper=upper).strip()} */",
             f"#ifndef {upper}_DECLARED",
             f"#define {upper}_DECLARED",
+            "#define @declared",
             "#include <float.h>",
             "#include <math.h>",
             "#include <stdint.h>",
@@ -229,6 +232,8 @@ class Source:
             "#ifdef __cplusplus",
             "}",
             "#endif",
+            "#elif !defined @declared",
+            f'#error "two models have prefixes whose macros begin with {upper}_"',
             "#endif",
             "",
             f"#ifndef {upper}_ONLY_DECLARED",

@@ -3,6 +3,7 @@
 import html
 import math
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +17,42 @@ STEP, BAR, TALL = 92, 22, 96  # of the diagram in pixels: between layers, width 
 FILLS = {"input": "#999999", "hidden": "#0072B2", "code": "#D55E00", "output": "#999999"}
 
 
+class _Markup(str):
+    """HTML that scikit-learn 1.6 shows as such: it replaces what is special in a text before it shows that."""
+
+    def __str__(self) -> str:
+        return self
+
+    def replace(self, *_: Any) -> "_Markup":
+        return self
+
+
 class Diagram:
     """Goes before BaseEstimator: notebooks show the network above the parameters, within scikit-learn's representation.
 
-    From scikit-learn 1.7 on it is also there where the estimator is a step of a pipeline.
+    It is also there where the estimator is a step of a pipeline.
     """
 
-    def _get_params_html(self, *arguments: Any, **keywords: Any) -> Any:
-        """scikit-learn's table of parameters (1.7 and later), below the diagram."""
-        table = super()._get_params_html(*arguments, **keywords)  # type: ignore[misc]
-        inner, above = table._repr_html_inner, diagram(self)
-        table._repr_html_inner = lambda: above + inner()
-        return table
+    if hasattr(BaseEstimator, "_get_params_html"):  # scikit-learn 1.7 and later
+
+        def _get_params_html(self, *arguments: Any, **keywords: Any) -> Any:
+            """scikit-learn's table of parameters, below the diagram."""
+            table = super()._get_params_html(*arguments, **keywords)  # type: ignore[misc]
+            inner, above = table._repr_html_inner, diagram(self)
+            table._repr_html_inner = lambda: above + inner()
+            return table
+
+    else:
+
+        def _sk_visual_block_(self) -> Any:
+            """The same above scikit-learn's text of the parameters, which stands within <pre> and </pre>."""
+            details = _Markup(f"</pre>{diagram(self)}<pre>{html.escape(repr(self))}")
+            block = import_module("sklearn.utils._estimator_html_repr")._VisualBlock
+            return block("single", self, names=type(self).__name__, name_details=details)
 
     def _html_repr(self) -> str:
         text: str = estimator_html_repr(self)
-        if hasattr(BaseEstimator, "_get_params_html"):
-            return text
-        # Before that there is no such table; the end of the container is where it would be.
-        end = "</div></div>"
-        return f"{text.removesuffix(end)}{diagram(self)}{end}" if text.endswith(end) else text
+        return text
 
     def _repr_html_inner(self) -> str:
         return self._html_repr()

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import sklearn
-from sklearn.base import BaseEstimator
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -14,7 +14,6 @@ import autoenc
 from autoenc import Autoencoder, AutoencoderOutlierDetector, MarginalizedDenoisingAutoencoder, _outline
 from autoenc.layers import BatchNorm, Dense, Residual
 
-NESTS = hasattr(BaseEstimator, "_get_params_html")  # scikit-learn 1.7 and later
 ESTIMATORS = sorted(name for name in autoenc.__all__ if hasattr(getattr(autoenc, name), "fit"))
 
 
@@ -110,12 +109,13 @@ def test_links_conditions_and_ensembles(X):
     assert [layer.width for layer in _outline.of_estimator(closed).layers] == [7, 7, 7]
 
 
-@pytest.mark.skipif(not NESTS, reason="scikit-learn before 1.7 shows steps as text only")
 def test_within_a_pipeline(X):
     pipe = make_pipeline(StandardScaler(), Autoencoder(2, max_iter=1))
     assert len(networks(pipe._repr_html_())) == 1
     ((svg, _),) = networks(pipe.fit(X)._repr_html_())
     assert texts(svg)[0] == ["input", "7"]
+    assert len(networks(GridSearchCV(Autoencoder(2), {})._repr_html_())) == 1
+    assert "<evil>" not in make_pipeline(Autoencoder(2, activation="<evil>"))._repr_html_()
 
 
 def test_it_is_within_the_container_of_scikit_learn(X):

@@ -115,6 +115,64 @@ def test_what_is_no_dict_is_named(wrong, model):
             draw(**{name: wrong})
 
 
+def test_what_matplotlib_refuses_is_named(model):
+    linear = Autoencoder(2, hidden_layer_sizes=(), max_iter=2, random_state=0).fit(X)
+    one = Autoencoder(1, max_iter=2, random_state=0).fit(X)
+    filters, manifold = FilterDisplay.from_estimator, ManifoldDisplay.from_estimator
+    calls = [
+        ("scatter_kwargs", "scatter", LatentSpaceDisplay.from_estimator, (model, X, Y)),
+        ("scatter_kwargs", "scatter", LatentSpaceDisplay.from_estimator, (model, X)),
+        ("scatter_kwargs", "scatter", LatentSpaceDisplay.from_estimator, (model, X, np.linspace(0, 1, 30))),
+        ("scatter_kwargs", "scatter", LatentSpaceDisplay.from_estimator, (model, X, np.where(Y, Y, None))),
+        ("image_kwargs", "imshow", lambda *a, **given: filters(*a, **SHAPE, **given), (model,)),
+        ("image_kwargs", "imshow", filters, (linear,)),
+        ("image_kwargs", "imshow", lambda *a, **given: manifold(*a, **SHAPE, **given), (model, X)),
+        ("image_kwargs", "pcolormesh", manifold, (model, X)),
+        ("scatter_kwargs", "scatter", manifold, (model, X)),
+        ("line_kwargs", "plot", manifold, (one, X)),
+        ("line_kwargs", "plot", ReconstructionDisplay.from_estimator, (model, X)),
+        ("bar_kwargs", "stairs", ErrorDistributionDisplay.from_estimator, (model, X)),
+        ("line_kwargs", "axvline", lambda *a, **given: ErrorDistributionDisplay.from_predictions(
+            *a, threshold=0.5, **given), (X[:, 0],)),
+        ("bar_kwargs", "barh", FeatureContributionDisplay.from_estimator, (model, X)),
+        ("line_kwargs", "vlines", FeatureContributionDisplay.from_estimator, (model, X)),
+        ("curve_kwargs", "plot", LossCurveDisplay.from_estimator, (model,)),
+        ("line_kwargs", "LineCollection", NetworkDisplay.from_estimator, (model,)),
+        ("scatter_kwargs", "scatter", NetworkDisplay.from_estimator, (model,)),
+    ]  # fmt: skip
+    for name, function, display, arguments in calls:
+        with pytest.raises(TypeError) as error:
+            display(*arguments, **{name: {"frobnicate": 3}}, ax=ax())
+        said = str(error.value)
+        assert said.startswith(f"{name}={{'frobnicate': 3}}: ") and said.count("frobnicate") > 1
+        assert said.endswith(f"; allowed are keywords of matplotlib's {function}")
+        with pytest.raises((TypeError, ValueError), match=f"{name}={{'alpha': 'much'}}: .*{function}$"):
+            display(*arguments, **{name: {"alpha": "much"}}, ax=ax())
+    with pytest.raises(TypeError, match=r"curve_kwargs=.*aliases of one another; allowed is one of them$"):
+        LossCurveDisplay.from_estimator(model, curve_kwargs={"lw": 3, "linewidth": 3}, ax=ax())
+    with pytest.raises(ValueError, match="'rainbows' is not a valid value for cmap"):
+        filters(model, **SHAPE, cmap="rainbows", ax=ax())
+
+
+def test_layers_of_a_network_are_checked():
+    draw = NetworkDisplay.from_predictions
+    draw([("a", 3, None, None), ("b", 2, np.ones((3, 2)), [1.0, 2.0])], ax=ax())
+    for wrong in ([3, 2, 3], 3, [("a", 3)], [("a", 3, None, None, None)]):
+        with pytest.raises(TypeError, match=r"^layers=.*; allowed is a list of \(label, number of units, weights from"):
+            draw(wrong)
+    for wrong, said in (
+        ([("a", "3", None, None)], r"layers\[0\]\[1\]='3'; allowed are whole numbers from 0"),
+        ([("a", 3, np.ones((2, 3)), None)], r"layers\[0\]\[2\] has shape \(2, 3\); allowed: None$"),
+        (
+            [("a", 3, None, None), ("b", 2, np.ones((2, 3)), None)],
+            r"layers\[1\]\[2\] has shape \(2, 3\); allowed: None and an array of shape \(3, 2\)",
+        ),
+        ([("a", 3, None, [1.0])], r"layers\[0\]\[3\] has shape \(1,\); allowed: None and an array of shape \(3,\)"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            draw(wrong)
+
+
 def test_a_predictor_is_told_what_a_network_is(model):
     for other in (model.predictor(), AutoencoderImputer(2, max_iter=2).fit(X)):
         with pytest.raises(TypeError, match="llowed are single networks: the autoencoders") as error:

@@ -308,6 +308,46 @@ def test_compilers(tmp_path, compiler, flags):
         np.testing.assert_allclose(score, model.score_samples(X), rtol=16 * epsilon)
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_aarch64(tmp_path, precision):
+    """Cross-built, where that compiler and the emulator are: its fused operations give the bits of here."""
+    compiler, emulator = "aarch64-linux-gnu-gcc", "qemu-aarch64"
+    if shutil.which(compiler) is None or shutil.which(emulator) is None:
+        pytest.skip(f"needs {compiler} and {emulator}")
+    model = autoenc.Autoencoder(8, loss="log_loss", **small(precision=precision)).fit(DIGITS[:1000])
+    X = DIGITS[1000:1100].astype(precision)
+    model.to_c(tmp_path / "model.c")
+    X.tofile(tmp_path / "rows")
+    (tmp_path / "main.c").write_text("""
+#include <stdio.h>
+#include "model.c"
+int main(void) {
+    static model_real x[MODEL_N_FEATURES], code[MODEL_N_COMPONENTS], out[MODEL_N_OUTPUTS];
+    while (fread(x, sizeof x, 1, stdin) == 1) {
+        const double score = model_score(x);
+        model_encode(x, code);
+        model_reconstruct(x, out);
+        fwrite(code, sizeof code, 1, stdout);
+        fwrite(out, sizeof out, 1, stdout);
+        fwrite(&score, sizeof score, 1, stdout);
+    }
+    return 0;
+}
+""")
+    command = [compiler, *WARNINGS, "-O2", "-o", "program", "main.c", "-lm"]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    with (tmp_path / "rows").open("rb") as rows:
+        done = subprocess.run(
+            [emulator, "-L", "/usr/aarch64-linux-gnu", "program"], stdin=rows, capture_output=True, cwd=tmp_path
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+    row = np.dtype([("code", precision, 8), ("out", precision, 64), ("score", "f8")])
+    found = np.frombuffer(done.stdout, row)
+    same(found["code"], model.transform(X))
+    same(found["out"], model.reconstruct(X))
+    same(found["score"], model.score_samples(X))
+
+
 @pytest.mark.parametrize("number", range(len(EVERYTHING)))
 def test_sanitizers(tmp_path, number):
     """A program of its own, because a sanitizer must be in the process from the start; it prints a sum of results."""
@@ -439,6 +479,18 @@ def test_two_files_in_one_program_and_cplusplus(tmp_path):
     assert subprocess.run([tmp_path / "program"]).returncode == 0
 
 
+def test_prefixes_that_differ_by_case_alone_are_refused_where_they_meet(tmp_path):
+    model = autoenc.Autoencoder(3, **small()).fit(SCALED)
+    for prefix in ("iris", "Iris"):
+        model.to_c(tmp_path / f"{prefix} of {prefix[0]}.c", prefix=prefix)
+    for first, second in (("iris of i", "Iris of I"), ("Iris of I", "iris of i"), ("iris of i", "iris of i")):
+        define = "#define IRIS_ONLY_DECLARED\n"
+        (tmp_path / "both.c").write_text(f'{define}#include "{first}.c"\n#include "{second}.c"\nint unused;\n')
+        done = subprocess.run(["gcc", *WARNINGS, "-c", "both.c"], capture_output=True, text=True, cwd=tmp_path)
+        assert (done.returncode == 0) == (first == second), done.stderr
+        assert ("two models have prefixes whose macros begin with IRIS_" in done.stderr) == (first != second)
+
+
 def test_a_predictor_gives_the_same_file():
     model = autoenc.Autoencoder(3, **small()).fit(SCALED)
     title = "A fitted Autoencoder."
@@ -452,8 +504,8 @@ def test_what_is_refused():
     with pytest.raises(NotFittedError):
         autoenc.AutoencoderImputer().to_c()
     model = autoenc.Autoencoder(3, **small()).fit(SCALED)
-    for prefix in ("", "2d", "a-b", "int", None, "x;"):
-        with pytest.raises(ValueError, match=r"prefix is .*; allowed are names of C"):
+    for prefix in ("", "2d", "a-b", "int", "double", None, "x;"):
+        with pytest.raises(ValueError, match=rf"prefix is {prefix!r}; allowed are names of C: .*; no keyword$"):
             model.to_c(prefix=prefix)
     drawing = autoenc.AutoencoderImputer(3, sample_posterior=True, **small()).fit(np.where(SCALED > 2, np.nan, SCALED))
     with pytest.raises(NotImplementedError, match="sample_posterior=False"):

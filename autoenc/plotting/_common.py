@@ -160,10 +160,24 @@ def styled(name: str, given: Any, artist: Any = None, **usual: Any) -> dict[str,
         raise TypeError(f"{name}={given!r}; allowed are None and a dict of matplotlib's keywords")
     if artist is not None and given:
         names = import_module("matplotlib.cbook").normalize_kwargs
-        given, usual = names(dict(given), artist), names(usual, artist)
+        try:
+            given, usual = names(dict(given), artist), names(usual, artist)
+        except TypeError as error:  # two names of one keyword
+            raise TypeError(f"{name}={given!r}: {error}; allowed is one of them") from error
     if "c" in given or "colors" in given:
         usual.pop("color", None)
     return {**usual, **given}
+
+
+def draw(name: str, given: Any, call: Any, *arguments: Any, **style: Any) -> Any:
+    """What a function of matplotlib draws; its errors name the parameter where the user gave keywords."""
+    try:
+        return call(*arguments, **style)
+    except (AttributeError, TypeError, ValueError) as error:
+        if not given:
+            raise
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(f"{name}={given!r}: {error}; allowed are keywords of matplotlib's {call.__name__}") from error
 
 
 def plain(text: Any) -> str:
@@ -229,9 +243,8 @@ def draw_mosaic(
     style = styled("image_kwargs", given, cmap=cmap, vmin=vmin, vmax=vmax, interpolation="nearest", aspect="equal")
     if "norm" in style:  # which has ends of its own
         del style["vmin"], style["vmax"]
-    cmap = style["cmap"]
-    style["cmap"] = (matplotlib.colormaps[cmap] if isinstance(cmap, str) else cmap).with_extremes(bad="#DEDEDE")
-    image = ax.imshow(whole, **style)
+    style["cmap"] = matplotlib.colormaps.get_cmap(style["cmap"]).with_extremes(bad="#DEDEDE")
+    image = draw("image_kwargs", given, ax.imshow, whole, **style)
     ax.set(xticks=[], yticks=[])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)

@@ -16,6 +16,7 @@ from autoenc.plotting._common import (
     axes_for,
     check_image_shape,
     dense,
+    draw,
     draw_mosaic,
     names_of,
     place,
@@ -242,13 +243,13 @@ class FeatureContributionDisplay(Display):
         y = np.arange(len(lengths))
         colours = [BLUE] * len(shown) + [LIGHT] * (len(shown) < d)
         style = styled("bar_kwargs", bars, patches.Rectangle, color=colours, height=0.7)
-        self.bars_ = ax.barh(y, lengths, **style)
+        self.bars_ = draw("bar_kwargs", bars, ax.barh, y, lengths, **style)
         typical = np.zeros(1) if self.typical is None else np.asarray(self.typical)[shown]
         if self.typical is not None:
             at = np.arange(len(shown))
             kind = collections.LineCollection
             style = styled("line_kwargs", marks, kind, color=ORANGE, linewidth=2.2, label="mean of all rows")
-            ax.vlines(typical, at - 0.42, at + 0.42, **style)
+            draw("line_kwargs", marks, ax.vlines, typical, at - 0.42, at + 0.42, **style)
             ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 0.99))
         ax.set_yticks(y, [plain(label) for label in labels])
         ax.set_ylim(len(lengths) - 0.5, -0.5)

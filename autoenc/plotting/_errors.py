@@ -14,6 +14,7 @@ from autoenc.plotting._common import (
     Array,
     Display,
     axes_for,
+    draw,
     place,
     plain,
     read_labels,
@@ -199,7 +200,7 @@ class ErrorDistributionDisplay(Display):
                 hatch=("", "///", "...", "xx", "--", "\\\\", "++")[i] if len(groups) > 1 else None,
                 label=plain(title) or None,
             )
-            ax.stairs(self.counts_[title], self.bins_, **style)
+            draw("bar_kwargs", bar_kwargs, ax.stairs, self.counts_[title], self.bins_, **style)
             ax.stairs(self.counts_[title], self.bins_, color=colours[i % len(colours)], linewidth=1.4)
         if logarithmic:
             ax.set_xscale("log")
@@ -210,7 +211,7 @@ class ErrorDistributionDisplay(Display):
             style = styled(
                 "line_kwargs", line_kwargs, lines.Line2D, color=INK, linestyle="--", linewidth=1.6, label=label
             )
-            self.threshold_ = ax.axvline(self.threshold, **style)
+            self.threshold_ = draw("line_kwargs", line_kwargs, ax.axvline, self.threshold, **style)
         ax.set_xlabel(self.xlabel)
         ax.set_ylabel("rows")
         if len(groups) > 1 or self.threshold is not None:

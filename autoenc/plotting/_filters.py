@@ -13,6 +13,7 @@ from autoenc.plotting._common import (
     axes_for,
     check_image_shape,
     dense,
+    draw,
     draw_mosaic,
     inner,
     names_of,
@@ -222,7 +223,7 @@ class FilterDisplay(Display):
         style = styled("image_kwargs", given, **style)
         if "norm" in style:  # which has ends of its own
             del style["vmin"], style["vmax"]
-        self.image_ = ax.imshow(filters.T, **style)
+        self.image_ = draw("image_kwargs", given, ax.imshow, filters.T, **style)
         ax.figure.colorbar(self.image_, ax=ax, label="weight")
         names = self.feature_names if self.feature_names is not None else [f"x{i}" for i in range(d)]
         shown = range(d) if d <= 40 else np.linspace(0, d - 1, 40).astype(int)

@@ -13,6 +13,7 @@ from autoenc.plotting._common import (
     Display,
     axes_for,
     dense,
+    draw,
     place,
     plain,
     read_labels,
@@ -185,7 +186,7 @@ class LatentSpaceDisplay(Display):
         if self.labels is None:
             area = float(np.clip(20_000 / len(at), 6, 30)) if size is None else size
             style = self._style(scatter_kwargs, s=area, color=COLOURS[1], alpha=alpha, linewidths=0)
-            self.points_.append(ax.scatter(*at.T, **style))
+            self.points_.append(draw("scatter_kwargs", scatter_kwargs, ax.scatter, *at.T, **style))
         else:
             labels, values, known = read_labels(self.labels, len(at), "codes")
             if not known.all():
@@ -193,12 +194,12 @@ class LatentSpaceDisplay(Display):
                 style = self._style(scatter_kwargs, s=area, alpha=alpha, linewidths=0)
                 style = {key: value for key, value in style.items() if key not in ("c", "cmap", "norm", "facecolor")}
                 style.update(color=LIGHT, marker="o", label="unlabelled", zorder=0.9)
-                self.points_.append(ax.scatter(*at[~known].T, **style))
+                self.points_.append(draw("scatter_kwargs", scatter_kwargs, ax.scatter, *at[~known].T, **style))
                 at = at[known]
             if labels.dtype.kind == "f" and len(values) > MOST_LABELS:
                 area = float(np.clip(20_000 / len(at), 6, 30)) if size is None else size
                 style = self._style(scatter_kwargs, s=area, c=labels, cmap=cmap, alpha=alpha, linewidths=0)
-                points = ax.scatter(*at.T, **style)
+                points = draw("scatter_kwargs", scatter_kwargs, ax.scatter, *at.T, **style)
                 ax.figure.colorbar(points, ax=ax, label="label")
                 if self.points_:
                     ax.legend(frameon=False)
@@ -243,7 +244,7 @@ class LatentSpaceDisplay(Display):
                 linewidths=0.4 if glyphs else 0,
                 label=plain(text),
             )
-            self.points_.append(ax.scatter(*at[labels == value].T, **style))
+            self.points_.append(draw("scatter_kwargs", given, ax.scatter, *at[labels == value].T, **style))
         unlabelled = len(self.points_) - len(texts)
         if glyphs and unlabelled:
             ax.legend(self.points_[:1], ["unlabelled"], frameon=False)

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from autoenc.plotting._common import BLUE, COLOURS, LIGHT, ORANGE, Display, axes_for, inner, styled, tidy
+from autoenc.plotting._common import BLUE, COLOURS, LIGHT, ORANGE, Display, axes_for, draw, inner, styled, tidy
 
 ALLOWED = "allowed are estimators that are trained by epochs: all but the marginalized one, whose solution is closed"
 WIDE = 20.0  # ratio of the largest to the least loss from which the scale is logarithmic
@@ -164,7 +164,7 @@ class LossCurveDisplay(Display):
             }
             style = styled("curve_kwargs", curve_kwargs, Line2D, **style)
             epochs = np.arange(1, len(values) + 1)
-            (self.lines_[title],) = ax.plot(epochs, values, **style)
+            (self.lines_[title],) = draw("curve_kwargs", curve_kwargs, ax.plot, epochs, values, **style)
             if "validation" in title:
                 best = int(np.nanargmin(values))
                 ax.plot(best + 1, values[best], "o", color=self.lines_[title].get_color(), markersize=6)

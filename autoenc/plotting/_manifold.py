@@ -14,6 +14,7 @@ from autoenc.plotting._common import (
     axes_for,
     check_image_shape,
     dense,
+    draw,
     draw_mosaic,
     names_of,
     place,
@@ -253,12 +254,13 @@ class ManifoldDisplay(Display):
             at, name = self._feature(decoded, feature)
             if len(second) == 1:
                 style = styled("line_kwargs", line_kwargs, import_module("matplotlib.lines").Line2D, color="#0072B2")
-                (self.image_,) = ax.plot(first, decoded[0, :, at], **style)
+                (self.image_,) = draw("line_kwargs", line_kwargs, ax.plot, first, decoded[0, :, at], **style)
                 ax.set_ylabel(f"decoded {name}")
                 ax.spines[["top", "right"]].set_visible(False)
             else:
                 style = styled("image_kwargs", image_kwargs, cmap=cmap or "cividis", shading="gouraud")
-                self.image_ = ax.pcolormesh(first, second, decoded[:, :, at], **style)
+                call = ax.pcolormesh
+                self.image_ = draw("image_kwargs", image_kwargs, call, first, second, decoded[:, :, at], **style)
                 ax.figure.colorbar(self.image_, ax=ax, label=f"decoded {name}")
                 self._plot_codes(ax, first, second, scatter_kwargs)
         numbers = [int(i) + 1 for i in self.components]
@@ -296,5 +298,5 @@ class ManifoldDisplay(Display):
             return
         kind = import_module("matplotlib.collections").PathCollection
         style = styled("scatter_kwargs", given, kind, s=9, color="white", edgecolors="#222222", linewidths=0.5)
-        ax.scatter(*dense(self.codes).T, **style)
+        draw("scatter_kwargs", given, ax.scatter, *dense(self.codes).T, **style)
         ax.set(xlim=(first[0], first[-1]), ylim=(second[0], second[-1]))

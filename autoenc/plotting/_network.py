@@ -16,6 +16,7 @@ from autoenc.plotting._common import (
     Display,
     axes_for,
     dense,
+    draw,
     inner,
     place,
     styled,
@@ -25,6 +26,7 @@ ALLOWED = (
     "allowed are single networks: the autoencoders but the marginalized one, `estimators_[0]` of a detector, "
     "`autoencoder_` of an imputer"
 )
+LAYERS = "allowed is a list of (label, number of units, weights from the layer before or None, values or None)"
 
 
 class Drawn(NamedTuple):
@@ -71,7 +73,18 @@ class NetworkDisplay(Display):
     """
 
     def __init__(self, layers: Any) -> None:
-        self.layers = [Drawn(*layer) for layer in layers]
+        try:
+            self.layers = [Drawn(*layer) for layer in layers]
+        except TypeError:
+            raise TypeError(f"layers={layers!r}; {LAYERS}") from None
+        before = None
+        for i, (_, width, weights, values) in enumerate(self.layers):
+            check_count(f"layers[{i}][1]", width, 0)
+            for at, array, shape in ((2, weights, (before, width)), (3, values, (width,))):
+                if array is not None and (None in shape or np.shape(array) != shape):
+                    fits = "None" if None in shape else f"None and an array of shape {shape}"
+                    raise ValueError(f"layers[{i}][{at}] has shape {np.shape(array)}; allowed: {fits}")
+            before = width
 
     @classmethod
     def from_estimator(
@@ -195,7 +208,7 @@ class NetworkDisplay(Display):
                 colours = np.array([to_rgba(BLUE if w > 0 else ORANGE) for w in weights[a, b]]).reshape(-1, 4)
                 colours[:, 3] = 0.04 + 0.7 * strength[a, b] ** 1.5
                 style = styled("line_kwargs", line_kwargs, LineCollection, edgecolors=colours, linewidths=0.8, zorder=1)
-                lines_drawn = LineCollection(list(ends), **style)
+                lines_drawn = draw("line_kwargs", line_kwargs, LineCollection, list(ends), **style)
                 ax.add_collection(lines_drawn)
                 self.connections_.append(lines_drawn)
             self.units_.append(self._draw_units(ax, i, layer, shown, y, scatter_kwargs))
@@ -229,8 +242,8 @@ class NetworkDisplay(Display):
         style = styled("scatter_kwargs", given, PathCollection, **usual)
         x = np.full(len(y), i)
         beneath = {key: style[key] for key in ("s", "marker") if key in style}  # hides the connections
-        ax.scatter(x, y, **beneath, color="white", linewidths=0, zorder=2)
-        return ax.scatter(x, y, **style)
+        draw("scatter_kwargs", given, ax.scatter, x, y, **beneath, color="white", linewidths=0, zorder=2)
+        return draw("scatter_kwargs", given, ax.scatter, x, y, **style)
 
 
 def _places(width: int, most: int) -> tuple[Array, Array]:

@@ -17,6 +17,7 @@ from autoenc.plotting._common import (
     axes_for,
     check_image_shape,
     dense,
+    draw,
     draw_mosaic,
     names_of,
     place,
@@ -287,7 +288,8 @@ class ReconstructionDisplay(Display):
                 style["markerfacecolor"] = "none"
             flat = np.broadcast_to(y, x[k].shape).ravel()
             style.update(linestyle="none", markersize=5.5, label=plain(title), zorder=2 + k)
-            (points,) = ax.plot(x[k].ravel(), flat, **styled("line_kwargs", given, Line2D, **style))
+            look = styled("line_kwargs", given, Line2D, **style)
+            (points,) = draw("line_kwargs", given, ax.plot, x[k].ravel(), flat, **look)
             self.points_.append(points)
         ax.set_yticks(y, [plain(names[i]) for i in chosen])
         ax.set_ylim(len(chosen) - 0.5, -0.5)
