@@ -6,8 +6,10 @@ Written whole or not at all, read without running anything: see ``docs/files.md`
 import contextlib
 import json
 import math
+import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -33,6 +35,10 @@ _CODES = {name: code for code, name in DTYPES.items()}
 CHECKSUMS = "autoenc_crc32"  # in the metadata, as JSON: of the configuration (by the name ""), and of each array
 WIDEST_TEXT = 2**16  # characters an entry of an array of strings may have beyond its longest
 MOST_ROOM = 2**26  # bytes of an array of strings that mostly holds nothing
+# Lists and objects of a configuration, each of which takes a hundred bytes: more need so many characters for each.
+FREE_LISTS, CHARACTERS_A_LIST = 2**18, 16
+MOST_SHOWN = 900  # characters of what is wrong
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 class Damaged(ValueError):
@@ -41,6 +47,17 @@ class Damaged(ValueError):
 
 def damaged(at: str, what: str) -> NoReturn:
     raise Damaged(f"{at} {what}")
+
+
+def cut(text: str, most: int = 200) -> str:
+    """Text of a file, whose length nobody has promised, for a message."""
+    return text if len(text) <= most else f"{text[: most * 2 // 3]} ... {text[-most // 3 :]}"
+
+
+def refuse_more(found: Mapping[str, Any], known: Iterable[str], what: str) -> None:
+    more = sorted(set(found) - set(known))
+    if more:
+        raise Damaged(f"{what} has {more!r}, which this release does not know")
 
 
 def installed() -> Any:
@@ -197,24 +214,29 @@ class _Header:
 def _unlike(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     out = dict(pairs)
     if len(out) != len(pairs):
-        raise Damaged("the configuration has a key twice")
+        raise Damaged("it has a key twice")
     return out
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise Damaged(f"the configuration has {name}, which JSON does not have")
+    raise Damaged(f"it has {name}, which JSON does not have")
 
 
 def parse(text: str) -> Any:
-    """JSON without what the standard leaves open: keys that occur twice, NaN, nesting without end."""
+    """JSON without what the standard leaves open: keys that occur twice, NaN, nesting without end, and lists."""
+    if text.count("[") + text.count("{") > FREE_LISTS:
+        bare = _STRING.sub("", text)
+        n = bare.count("[") + bare.count("{")
+        if n > max(FREE_LISTS, len(text) // CHARACTERS_A_LIST):
+            raise Damaged(f"it has {n} lists and objects in {len(text)} characters")
     try:
         return json.loads(text, object_pairs_hook=_unlike, parse_constant=_refuse_constant)
     except RecursionError as error:
-        raise Damaged("the configuration is nested too deeply") from error
+        raise Damaged("it is nested too deeply") from error
     except Damaged:
         raise
     except ValueError as error:
-        raise Damaged(f"the configuration is not JSON: {error}") from error
+        raise Damaged(f"it is not JSON: {error}") from error
 
 
 class Reader:
@@ -291,7 +313,13 @@ class Reader:
         if keys == {"dict"} and isinstance(raw["dict"], list):
             pairs = [self.decode(pair, f"{at}.{i}") for i, pair in enumerate(raw["dict"])]
             if all(isinstance(pair, list) and len(pair) == 2 and is_plain(pair[0]) for pair in pairs):
-                return dict(pairs)
+                # Of whole numbers without end any number can have one hash.
+                if any(type(key) is int and not -(2**63) <= key < 2**64 for key, _ in pairs):
+                    damaged(at, "has a key that no integer of 64 bits is")
+                out = dict(pairs)
+                if len(out) != len(pairs):
+                    damaged(at, "has a key twice")
+                return out
         if (
             self._objects is not None
             and keys == {"object", "parameters"}
@@ -357,14 +385,14 @@ def named(name: str, what: str, *, written: bool = True) -> Iterator[None]:
     try:
         yield
     except (safetensors.SafetensorError, ValueError) as error:
-        if not isinstance(error, Damaged) and name in str(error):
+        if not isinstance(error, Damaged) and name in str(error)[: len(name) + MOST_SHOWN]:
             raise
-        raise ValueError(f"{failed}: {error}") from error
+        raise ValueError(f"{failed}: {cut(str(error), MOST_SHOWN)}") from error
     except RecursionError as error:
         raise ValueError(f"{failed}: its values are nested too deeply") from error
     except (KeyError, IndexError, TypeError, AttributeError, StopIteration, OverflowError) as error:
         # What no check has foreseen is still a damaged file, and nothing of it has been given to anyone.
-        raise ValueError(f"{failed}: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{failed}: {type(error).__name__}: {cut(str(error), MOST_SHOWN)}") from error
 
 
 class _Checked:
@@ -409,6 +437,8 @@ def opened(path: Any, key: str, what: str) -> Iterator[tuple[Any, list[str], dic
     safetensors = installed()
     refuse_others(name)
     with named(name, what), safetensors.safe_open(name, framework="numpy") as file:
+        with Path(name).open("rb") as raw:  # safetensors takes the last of two entries of one name
+            parse(raw.read(int.from_bytes(raw.read(8), "little")).decode())
         metadata = file.metadata() or {}
         text = metadata.get(key)
         if text is None:

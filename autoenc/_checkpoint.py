@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoenc import __version__, _archive
-from autoenc._archive import Reader, Writer, damaged
+from autoenc._archive import Reader, Writer, cut, damaged, refuse_more
 from autoenc._checks import is_sparse
 from autoenc._whole_file import check_path, check_writable
 
@@ -33,6 +33,7 @@ ROWS = 256  # of the data that are looked at to tell it from other data
 # Parameters that do not change what is learned.
 FREE = frozenset({"callbacks", "n_jobs", "verbose"})
 KEPT = ("parameters", "terms", "numbers")  # of a complete training
+_KEYS = ("format", "autoenc", "class", "parameters", "seeds", "trainings")
 
 
 class Progress(NamedTuple):
@@ -131,9 +132,10 @@ def _parameters(estimator: Any) -> dict[str, str]:
 def _refuse_unlike(path: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
     for name in {**old, **new}:
         if old.get(name) != new.get(name):
+            was, now = (cut(one.get(name, "not there")) for one in (old, new))
             raise ValueError(
-                f"{path} is the checkpoint of another fit: {name} was {old.get(name, 'not there')} and is now "
-                f"{new.get(name, 'not there')}; resume needs the same parameters and data (resume=False starts again)"
+                f"{path} is the checkpoint of another fit: {cut(name)} was {was} and is now {now}; resume needs the "
+                "same parameters and data (resume=False starts again)"
             )
 
 
@@ -161,14 +163,17 @@ class Checkpoints:
     def _read(self) -> None:
         with _archive.opened(self.path, KEY, WHAT) as (file, names, configuration):
             _archive.check_format(configuration, FORMAT, "a checkpoint")
-            found = Reader(file, names).decode({"dict": [[k, v] for k, v in configuration.items()]}, "checkpoint")
+            refuse_more(configuration, _KEYS, "the configuration")
+            reader = Reader(file, names)
+            found = reader.decode({"dict": [[k, v] for k, v in configuration.items()]}, "checkpoint")
+            reader.finish()
         if found.get("autoenc") != __version__:
             raise ValueError(
-                f"{self.path} was written by autoenc {found.get('autoenc')!r}; this is {__version__}, which may train "
-                "otherwise (resume=False starts again)"
+                f"{self.path} was written by autoenc {cut(repr(found.get('autoenc')))}; this is {__version__}, which "
+                "may train otherwise (resume=False starts again)"
             )
         if found.get("class") != self._class:
-            raise ValueError(f"{self.path} is the checkpoint of {found.get('class')!r}, not of {self._class}")
+            raise ValueError(f"{self.path} is the checkpoint of {cut(repr(found.get('class')))}, not of {self._class}")
         with _archive.named(self.path, WHAT):
             _refuse_unlike(self.path, _texts(found.get("parameters"), "parameters"), self._parameters)
             seeds, trainings = found.get("seeds"), found.get("trainings")
@@ -245,7 +250,10 @@ def _training(raw: Any, at: str) -> _Stored:
     pairs = [found.waiting, found.plateau]
     if (
         not all(type(number) is float for number in floats)
-        or not found.scale > 0.0
+        or not 0.0 < found.scale <= 1.0
+        or len(found.validation_loss) not in (0, len(epochs))
+        or (found.best_epoch is None) != (found.best == np.inf)
+        or (found.best_epoch or 0) > len(found.validation_loss)
         or not all(
             isinstance(epoch, tuple) and [type(value) for value in epoch] == [float, float, int, bool]
             for epoch in epochs
@@ -274,10 +282,11 @@ class Training:
         arrays = self._stored.arrays
         if self._stored.finished:
             arrays = {**trainer.snapshot(), **arrays}
-        try:
+        with _archive.named(self._checkpoints.path, WHAT):
+            for name in ("parameters", "best"):
+                if name in arrays and not np.isfinite(arrays[name]).all():
+                    damaged(f"trainings.{self._i}.arrays", f"has weights in {name!r} that are not finite")
             trainer.restore(arrays)
-        except ValueError as error:
-            raise ValueError(f"{self._checkpoints.path} cannot be read as {WHAT}: {error}") from error
         return self._stored.progress, self._stored.finished
 
     def after_epoch(self, trainer: Any, progress: Progress) -> None:

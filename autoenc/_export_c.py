@@ -23,7 +23,9 @@ from autoenc._spec import Node, Spec, Term
 
 PANELS = {32: (64, 32, 16, 8), 64: (32, 16, 8)}  # widths of dense layers' panels, by bits of a real
 NUMBERS_A_LINE = 12
+FRAME, SPILLED = 96, 1024  # bytes of stack beside arrays: of each function, and of all together
 _NAME = re.compile(r"@(\w+)")
+_LOCAL = re.compile(r"^ +(@real|double) (.*)$", re.MULTILINE)
 _KEYWORDS = frozenset(
     {
         "auto",
@@ -64,7 +66,7 @@ _KEYWORDS = frozenset(
     }
 )
 # Of the preamble: not functions to be looked up.
-_GIVEN = frozenset({"real", "bits", "fma", "mac", "fabs", "copysign"})
+_GIVEN = frozenset({"real", "bits", "fma", "mac", "fabs", "copysign", "apart"})
 
 
 def check_prefix(prefix: Any) -> str:
@@ -87,7 +89,6 @@ class Source:
         self.bits = 8 * self.dtype.itemsize
         self.macros: list[tuple[str, int | str, str]] = []  # name, value, comment
         self.prototypes: list[str] = []
-        self.stack = 0  # bytes of the largest function
         self._constants: list[str] = []
         self._arrays: dict[tuple[Any, ...], str] = {}
         self._functions: list[str] = []  # in the order in which they need each other
@@ -159,7 +160,7 @@ class Source:
         made = self._find(name)
         if made is not None:
             self._used.add(name)
-            self._functions.append(self.text(made))
+            self._functions.append(self.text(re.sub(r"^static (?!inline)", "static @apart ", made, flags=re.MULTILINE)))
 
     def _find(self, name: str) -> str | None:
         kind, _, rest = name.partition("_")
@@ -169,6 +170,8 @@ class Source:
             return functions.FUNCTIONS[name]
         if kind == "poly":
             return self._poly(rest)
+        if kind == "each":
+            return functions.each(rest)
         if kind == "panel":
             return functions.panel(int(rest))
         if kind == "loss":
@@ -206,12 +209,23 @@ class Source:
         self.prototypes.append(prototype)
         self._bodies.append(self.text(f"\n{prototype} {{\n{code}}}"))
 
+    def _stack(self) -> int:
+        """Bytes of the deepest calls: of each function its arrays, and what compilers put beside them."""
+        size = {"@real": self.dtype.itemsize, "double": 8}
+        depth: dict[str, int] = {}
+        for text in (*self._functions, *self._bodies):  # who is called stands in front
+            name, *called = re.findall(r"@(\w+)\(", text)
+            lengths = [(kind, n) for kind, line in _LOCAL.findall(text) for n in re.findall(r"\w\[(\d+)\]", line)]
+            own = FRAME + sum(size[kind] * int(n) for kind, n in lengths)
+            if name in called:  # of halves of what is longer than 128
+                own *= max(int(n) for _, n, _ in self.macros).bit_length()
+            depth[name] = own + max((depth.get(one, 0) for one in called), default=0)
+        return SPILLED + max(depth.values())
+
     def finish(self, title: str) -> str:
         """The whole file."""
         upper = self.prefix.upper()
-        if self.scaling is not None:
-            self.stack += 16 * max(int(value) for name, value, _ in self.macros if name in ("N_FEATURES", "N_OUTPUTS"))
-        macros = [*self.macros, ("STACK_BYTES", self.stack, "at most, of the arrays of one call")]
+        macros = [*self.macros, ("STACK_BYTES", self._stack(), "at most, of one call")]
         lines = [
             f"/* {title}",
             f" * Written by autoenc {__version__}. {PREAMBLE.format(upper=upper).strip()} */",
@@ -253,9 +267,9 @@ class Source:
 
 PREAMBLE = """
  *
- * C99, without allocation; every function may be called by several threads at once. Its arrays lie on the stack, at
- * most {upper}_STACK_BYTES bytes. Outputs must not overlap inputs. Other files see the declarations alone by
- * `#define {upper}_ONLY_DECLARED` before they include this one. Compile with optimisation (-O3) and for a processor
+ * C99, without allocation; every function may be called by several threads at once. Its arrays lie on the stack: a
+ * call takes {upper}_STACK_BYTES bytes of it at most. Outputs must not overlap inputs. Other files see the declarations
+ * by `#define {upper}_ONLY_DECLARED` before they include this one. Compile with optimisation (-O3) and for a processor
  * with fused multiply-adds (-mfma, -march=native; AArch64 has them always): then results have the bits of the
  * estimator's. Without them products are rounded before they are added, unless {upper}_EXACT is defined, which calls
  * fma of the C library.
@@ -274,6 +288,15 @@ GIVEN = """
 #pragma GCC optimize("fp-contract=off", "no-trapping-math", "no-math-errno")
 #elif defined(_MSC_VER)
 #pragma fp_contract(off)
+#endif
+
+/* Inlined, what functions keep on the stack would add up. */
+#if defined(__GNUC__)
+#define @apart __attribute__((noinline))
+#elif defined(_MSC_VER)
+#define @apart __declspec(noinline)
+#else
+#define @apart
 #endif
 
 typedef union {
@@ -363,11 +386,10 @@ class Body:
         if name == "softmax":
             self.add(f"@softmax({y}, {n});")
         elif name != "identity":
-            self.each(n, f"({y})[i] = @{name}(({y})[i]);")
+            self.add(f"@each_{name}({y}, {n});")
 
     def code(self) -> str:
         """The lines, with the array in front."""
-        self.source.stack = max(self.source.stack, self.size * self.source.dtype.itemsize)
         return (f"    @real s[{self.size}];\n" if self.size else "") + "".join(f"{line}\n" for line in self.lines)
 
 

@@ -222,7 +222,6 @@ def _outlier(source: Source, predictor: OutlierPredictor) -> None:
     text = f.code()
     if landmarks is not None:
         text = text.replace("    double each[", f"    double each_e[{n}];\n    int nearest = 0;\n    double each[", 1)
-    source.stack += 8 * n * (2 if landmarks is not None else 1) + 8 * d
     source.function("void @contributions(const double *x, double *out)", text)
     source.function(
         "double @score(const double *x)",
@@ -328,7 +327,6 @@ def _imputer(source: Source, imputer: Any) -> None:
             "}",
         )
         lines.append(f.code())
-        source.stack += 8 * d
     else:
         lines.append(
             f"    double filled[{d}];\n    for (int i = 0; i < {d}; i++)\n"

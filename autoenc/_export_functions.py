@@ -376,6 +376,15 @@ def log_reduced(bits: int) -> str:
     )
 
 
+def each(name: str) -> str:
+    """An activation in place."""
+    return f"""
+static void @each_{name}(@real *y, int n) {{
+    for (int i = 0; i < n; i++)
+        y[i] = @{name}(y[i]);
+}}"""
+
+
 def panel(width: int) -> str:
     """Some columns of a dense layer: each sum in the order of the inputs, by fused operations where there are such."""
     return f"""

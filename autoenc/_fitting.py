@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from autoenc import _cache, _checkpoint, _columns, _condition, _core, _data, _predictor, _spec
+from autoenc._archive import cut
 from autoenc._available import NotWithTheseParameters
 from autoenc._spec import Range, Spec
 from autoenc._start import start_of_output
@@ -413,15 +414,19 @@ class Fitting(Watched):
                 "little but the mean. Centre the columns first, for instance by StandardScaler in a pipeline."
             )
 
-    def _resume(self: Any, trainer: _core.Trainer, spec: Spec) -> None:
-        """Sets the weights of the fitted estimator."""
+    def _refuse_changed(self, spec: Spec) -> None:
+        """Refuses to go on with another network, before there is memory for it."""
         old, new = self._spec["settings"], spec["settings"]
-        changed = [f"{key} from {old.get(key)!r} to {new[key]!r}" for key in new if old.get(key) != new[key]]
+        unlike = [key for key in new if old.get(key) != new[key]]
+        changed = [f"{key} from {cut(repr(old.get(key)))} to {cut(repr(new[key]))}" for key in unlike]
         if changed:
             raise ValueError(
                 f"the fitted network differs from what parameters and data now mean: {', '.join(changed)}; training "
                 "can only go on with the same (clone the estimator or set warm_start=False to start again)"
             )
+
+    def _resume(self: Any, trainer: _core.Trainer, spec: Spec) -> None:
+        """Sets the weights of the fitted estimator."""
         dtype = _spec.dtype(spec)
         values = _predictor.parameters(self._spec, self.coefs_, self.intercepts_, self.other_parameters_)
         for i, (name, _, _) in enumerate(trainer.parameters()):
@@ -497,6 +502,8 @@ class Fitting(Watched):
         n = data.rows.X.shape[0]
         validates = self.early_stopping or data.validation is not None
         n_train = n - self._n_validation(n) if self.early_stopping and data.validation is None else n
+        if resumes:
+            self._refuse_changed(spec)
         trainer = self._trainer(spec, n_train, seed, data=data, n_epochs=n_epochs, keep_best=validates, rate=rate)
         validation = self._hold_out(trainer, data)
         if resumes:
@@ -671,6 +678,8 @@ class Fitting(Watched):
         spec = self._description(data.rows)
         goes_on = not first and getattr(self, "_solver", None) == self.solver
         seed = self._seed if goes_on else int(check_random_state(self.random_state).randint(2**31 - 1))
+        if not first:
+            self._refuse_changed(spec)
         trainer = self._trainer(spec, data.rows.X.shape[0], seed, data=data, n_epochs=1, constant=True)
         self._hold_out(trainer, data)
         if first:

@@ -227,7 +227,7 @@ def _requests(estimator: Any, raw: Any, at: str) -> None:
 def _say_beside(estimator: Any, stored: Stored, at: str) -> None:
     output = stored.beside.get("output")
     if output is not None:
-        if not isinstance(output, dict) or not all(isinstance(v, str) for v in output.values()):
+        if output not in ({}, *({"transform": one} for one in ("default", "pandas", "polars"))):
             damaged(at, f"has the output {output!r}")
         estimator._sklearn_output_config = output
     if "requests" in stored.beside:

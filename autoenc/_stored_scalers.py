@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoenc._archive import Damaged, Reader, Writer, damaged
+from autoenc._archive import Damaged, Reader, Writer, damaged, refuse_more
 from autoenc._scaling import FLAGS, SCALERS, Scaling, Step
 from autoenc._schemas import (
     BESIDE,
@@ -162,6 +162,7 @@ class StoredPipeline:
 
 def read(configuration: Mapping[str, Any], reader: Reader) -> StoredPipeline | None:
     """What goes before the estimator of a file; None: nothing does."""
+    refuse_more(configuration, ("format", "autoenc", "estimator", PIPELINE), "the configuration")
     raw = configuration.get(PIPELINE)
     if (raw is None) != (configuration["format"] < FORMAT):
         raise Damaged(f"it is of format {configuration['format']} and has {'no' if raw is None else 'a'} pipeline")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from autoenc import _core, _spec
-from autoenc._archive import Damaged, Reader, Writer, damaged
+from autoenc._archive import Damaged, Reader, Writer, damaged, refuse_more
 from autoenc._spec import Node, Range, Spec, Stage, Term
 
 MOST_NODES = 4096  # net/net.h
@@ -320,11 +320,21 @@ def _ranges(raw: Any, n_outputs: int, at: str) -> list[Range] | None:
 def _check_values(spec: Spec, widths: Mapping[str, int], at: str) -> None:
     """Refuses networks that would take far more memory than their weights explain."""
     n_weights = sum(rows * columns for _, rows, columns in spec["parameters"])
-    n_values = sum(widths[node["name"]] for node in _spec.inference_nodes(spec))
+    n_values = max(
+        sum(widths[node["name"]] for node in nodes) for nodes in (spec["nodes"], _spec.inference_nodes(spec))
+    )
     if n_values > FREE_VALUES + VALUES_PER_WEIGHT * n_weights:
         damaged(at, f"has {n_weights} weights and {n_values} values for a row, which no network of autoenc has")
 
 
+# What `_settings` of the estimators and `_description` have.
+_SETTINGS = (
+    *("n_features", "n_outputs", "columns of condition", "columns of y", "n_components", "hidden_layer_sizes"),
+    *("decoder_hidden_layer_sizes", "activation", "tied_weights", "missing", "latent_activation", "output_activation"),
+    *("loss", "huber_delta", "correntropy_sigma", "sparsity", "contraction", "penalties", "unit_norm_decoder"),
+    *("likelihood", "noise_variance", "objective", "prior", "n_prior_components", "n_codes", "n_codebooks"),
+    "quantizer",
+)
 _KEYS = (
     *("precision", "n_features", "n_outputs", "n_components", "n_conditions", "clean", "nodes", "score_nodes"),
     *("objective", "scores", "stages", "code", "output", "linked", "kept", "settings", "parameters", "ranges"),
@@ -365,6 +375,8 @@ def read(raw: Any, at: str, reader: Reader) -> tuple[Spec, dict[str, int]]:
     scores = _terms(raw["scores"], known, f"{at}.scores")
     if not nodes or not objective or not scores:
         damaged(at, "has no nodes, no objective or no scores")
+    if isinstance(raw["settings"], dict):
+        refuse_more(raw["settings"], _SETTINGS, f"{at}.settings")
     settings = {
         key: reader.decode(value, f"{at}.settings.{key}")
         for key, value in (raw["settings"] if isinstance(raw["settings"], dict) else {}).items()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 from sklearn import config_context
@@ -381,6 +382,48 @@ def test_a_damaged_file_is_refused(tmp_path):
             refused += 1
         path.unlink()
     assert refused > 100
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c, a: a["trainings.0.3.0"].__setitem__(0, np.inf), "has weights in 'parameters' that are not finite"),
+        (lambda c, a: c.update(more=1), r"has \['more'\], which this release does not know"),
+        (lambda c, a: a.update(more=np.zeros(2)), "has arrays that nothing refers to: more"),
+        (lambda c, a: c.update({"class": "x" * 10**6}), "is the checkpoint of 'xxx"),
+        (lambda c, a: c.update(autoenc="x" * 10**6), "was written by autoenc 'xxx"),
+        (lambda c, a: c["parameters"]["dict"].append(["more", "x" * 10**6]), "more was xxx"),
+        (lambda c, a: progress(c).update(scale={"float": "inf"}), "has a progress that is none"),
+        (lambda c, a: progress(c).update(validation_loss=[1.0]), "has a progress that is none"),
+        (lambda c, a: progress(c).update(best_epoch=2), "has a progress that is none"),
+        (lambda c, a: progress(c).update(best=0.5), "has a progress that is none"),
+    ],
+)
+def test_a_state_that_cannot_be_is_refused(change, message, tmp_path):
+    model, path = FITS["adamw"][0], tmp_path / "fit.checkpoint"
+    assert not killed(model, path, 3, checkpoint_every=1)
+    with safetensors.safe_open(path, framework="numpy") as file:
+        configuration = json.loads(file.metadata()[_checkpoint.KEY])
+        arrays = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+    change(configuration, arrays)
+    safetensors.numpy.save_file(arrays, path, metadata={_checkpoint.KEY: json.dumps(configuration)})
+    with pytest.raises(ValueError, match=message) as caught:
+        clone(model).fit(X, checkpoint=path, resume=True)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value)) < 1500
+
+
+def progress(configuration):
+    """What the epoch loop knew in the first training, by name, as the file has it."""
+    (training,) = configuration["trainings"]
+    fields = dict(training["dict"])["progress"]["dict"]
+
+    class Fields:
+        def update(self, **values):
+            for pair in fields:
+                pair[1] = values.get(pair[0], pair[1])
+
+    return Fields()
 
 
 def test_what_a_trainer_refuses(tmp_path):

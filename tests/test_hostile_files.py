@@ -136,6 +136,42 @@ HOSTILE = {
         lambda c: c["estimator"]["state"].update(best_loss_=10**400),
         "cannot be read|best_loss_",
     ),
+    "an unknown key": (
+        lambda c: c.update(more=1),
+        r"the configuration has \['more'\], which this release does not know",
+    ),
+    "an unknown setting": (lambda c: at(c, *SPEC, "settings").update(more=1), r"_spec.settings has \['more'\], which"),
+    "an output that is none": (
+        lambda c: c["estimator"].update(output={"transform": "evil"}),
+        "has the output {'transform': 'evil'}",
+    ),
+    "an output with more": (
+        lambda c: c["estimator"].update(output={"transform": "pandas", "more": "x"}),
+        "has the output",
+    ),
+    "a node of training beyond memory": (
+        lambda c: at(c, *SPEC, "nodes").append(
+            {"kind": "constant", "name": "huge", "inputs": [], "fields": {"width": 2**31 - 1}}
+        ),
+        "values for a row, which no network of autoenc has",
+    ),
+    "texts without end": (
+        lambda c: c["estimator"]["state"].update(n_iter_="x" * 10**6),
+        r"n_iter_ is 'xxx.* \.\.\. .*x'",
+    ),
+    "lists without end": (
+        lambda c: at(c, *SPEC, "settings").update(loss=[[]] * 300_000),
+        r"it has 300\d\d\d lists and objects in 1\d{6} characters",
+    ),
+    # Multiples of 2^61 - 1 have one hash, so that a dict of n of them takes n^2 steps.
+    "a parameter with keys of one hash": (
+        lambda c: c["estimator"]["parameters"].update(alpha={"dict": [[n * (2**61 - 1), 0] for n in range(99)]}),
+        "parameters.alpha has a key that no integer of 64 bits is",
+    ),
+    "a parameter with a key twice": (
+        lambda c: c["estimator"]["parameters"].update(alpha={"dict": [[1, 0], [1.0, 0]]}),
+        "parameters.alpha has a key twice",
+    ),
     "another program's file": (lambda c: "{}", "format None"),
     "something else": (lambda c: "3", "the configuration is not an object"),
 }
@@ -155,11 +191,31 @@ def test_a_hostile_configuration_is_refused_by_a_clear_error(case, models, path)
         autoenc.load(path)  # a whole number; Python has it
         return
     for load in (autoenc.load, autoenc.load_predictor):
-        if load is autoenc.load_predictor and ("parameter" in case or "part" in case or case == "deep values"):
-            continue  # it does not look at parameters
+        if load is autoenc.load_predictor and any(
+            word in case for word in ("parameter", "part", "output", "deep values")
+        ):
+            continue  # it does not look at them
         with pytest.raises(ValueError, match=message) as caught:
             load(path)
         assert str(path) in str(caught.value)
+        assert len(str(caught.value)) < 1500
+
+
+def test_brackets_in_names_are_no_lists():
+    text = json.dumps(["[[[["] * 300_000)
+    assert _archive.parse(text) == json.loads(text)
+
+
+def test_training_does_not_go_on_with_a_network_beyond_memory(models, path):
+    """Parameters may differ from the network; that is said before there is memory for what they mean."""
+    models("plain").save(path)
+    sizes = {"tuple": [2**24, 2**24]}
+    edited(path, lambda c: c["estimator"]["parameters"].update(hidden_layer_sizes=sizes))
+    model = autoenc.load(path)
+    with pytest.raises(ValueError, match=r"differs from what parameters and data now mean: hidden_layer_sizes from"):
+        model.partial_fit(np.zeros((9, 6), np.float32))
+    with pytest.raises(ValueError, match=r"differs from what parameters and data now mean: hidden_layer_sizes from"):
+        model.set_params(warm_start=True).fit(np.zeros((9, 6), np.float32))
 
 
 def setting(name, *value):
@@ -240,6 +296,10 @@ def test_a_hostile_container_is_refused(models, path):
         refused()
     put(path, {k: v for k, v in header.items() if k != "__metadata__"}, data)
     refused("has no configuration 'autoenc'")
+    text = json.dumps(header)
+    for twice in ('"__metadata__": {"autoenc": "{}", ', '"intercepts_.0": 1, "__metadata__": {'):
+        put(path, text.replace('"__metadata__": {', twice, 1).encode(), data)
+        refused("has a key twice|cannot be read")
     other = np.frombuffer(data, np.uint8).copy()
     start = header["coefs_.0"]["data_offsets"][0]
     other[start : start + 4] = np.frombuffer(np.float32(np.nan).tobytes(), np.uint8)
