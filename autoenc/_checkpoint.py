@@ -317,6 +317,8 @@ def _asked_by_callback(estimator: Any) -> tuple[Any, int, bool]:
 def checkpointing(estimator: Any, path: Any = None, every: Any = EVERY, resume: Any = False) -> Iterator[None]:
     """A fit with checkpoints where there is a path, of the arguments of `fit` or of `autoenc.callbacks.Checkpoint`;
     without, it is part of the one around it, where there is one."""
+    if not isinstance(resume, (bool, np.bool_)):
+        raise ValueError(f"resume={resume!r}; allowed are True and False")
     if path is None:
         if resume:
             raise ValueError(f"resume={resume!r} needs checkpoint, the file to go on from")

@@ -107,9 +107,12 @@ class Shown(Diagram):
 def diagram(model: Any) -> str:
     """The network as HTML; empty where the parameters do not say one, for a representation must not fail."""
     try:
-        outline = _outline.of_estimator(model)
+        return _drawn(_outline.of_estimator(model))
     except Exception:
         return ""
+
+
+def _drawn(outline: _outline.Outline) -> str:
     layers = outline.layers
     known = [layer.width for layer in layers if layer.width]
     most = math.log1p(max(known, default=1))

@@ -1,6 +1,5 @@
 """Autoencoders with a supervised head: pretrained on all rows, labelled or not, then fine-tuned on the labels."""
 
-from collections.abc import Mapping
 from dataclasses import field
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
@@ -34,7 +33,7 @@ from autoenc._predictors import (
     of_standardised,
 )
 from autoenc._spec import Graph, Range, Spec, Stage, Term
-from autoenc._training import FINE_TUNE
+from autoenc._training import FINE_TUNE, History
 
 LABELS = "labels"
 
@@ -98,8 +97,8 @@ class _Supervised(Autoencoder):
     def _n_epochs(self) -> int:
         return int(self.max_iter) + int(self.fine_tune_max_iter)
 
-    def _fit_both(self, data: FitData, labels: Labels, validation: Labels | None, given: tuple[Any, Any]) -> None:
-        """Both trainings on checked rows and labels, which are those `given` to the fit."""
+    def _fit_both(self, data: FitData, labels: Labels, validation: Labels | None, given: tuple[Any, Any]) -> History:
+        """Both trainings on checked rows and labels, which are those `given` to the fit; how the second went."""
         self._check_options()
         self._n_targets = labels.targets.shape[1]
         spec = self._description(data.rows)
@@ -138,8 +137,7 @@ class _Supervised(Autoencoder):
         if further.validation_loss:
             self.fine_tune_validation_loss_curve_ = further.validation_loss
         self._after_fit(trainer, data)
-        self._end_fit(*given)
-        self._report(further)
+        return further
 
     def _cannot(self) -> None:
         raise NotWithTheseParameters(
@@ -192,10 +190,13 @@ class _Supervised(Autoencoder):
                 if not validation.known.any():
                     raise ValueError("no row of y_val has a label; without y_val, X_val is for the first training")
             with _checkpoint.checkpointing(self, checkpoint, checkpoint_every, resume):
-                self._fit_both(data, labels, validation, (X, y))
+                further = self._fit_both(data, labels, validation, (X, y))
         except BaseException:
             self.__dict__ = before
             raise
+        # What is learned stays, whatever happens from here on.
+        self._end_fit(X, y)
+        self._report(further)
         return self
 
     def _read_labels(self, y: Any, data: FitData, before: dict[str, Any]) -> Labels:
@@ -322,7 +323,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
 
     n_components: int = field(default=64, kw_only=False)
     unlabeled_label: int | str | None = -1
-    class_weight: Mapping[Any, float] | Literal["balanced"] | None = None
+    class_weight: dict[Any, float] | Literal["balanced"] | None = None
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **_Supervised._parameter_constraints,
@@ -549,7 +550,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         float
         """
         check_is_fitted(self)
-        y = column_or_1d(on_host(y, "y"))
+        X, y, sample_weight = on_host(X, "X"), column_or_1d(on_host(y, "y")), on_host(sample_weight, "sample_weight")
         check_consistent_length(X, y, sample_weight)
         known = has_label(y, self._unlabeled)
         if not known.any():
@@ -776,7 +777,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         float
         """
         check_is_fitted(self)
-        y = numbers(y)
+        X, y, sample_weight = on_host(X, "X"), numbers(y), on_host(sample_weight, "sample_weight")
         check_consistent_length(X, y, sample_weight)
         known = np.isfinite(y.reshape(len(y), -1)).all(axis=1)
         if not known.any():

@@ -521,6 +521,17 @@ _ESTIMATORS = (
 _FINISH = ("SklearnCast", "SklearnClassLabels", "SklearnIdentity", "SklearnZipMap", "SklearnZipMapColumns")
 
 
+def _last(model: Any) -> Any:
+    """What a pipeline ends in, and what a search has chosen."""
+    while True:
+        if hasattr(model, "steps"):
+            model = model.steps[-1][1]
+        elif hasattr(model, "best_estimator_"):
+            model = model.best_estimator_
+        else:
+            return model
+
+
 def _feeds_a_step(operator: Any) -> bool:
     """Whether a later step of a pipeline, or a union of columns, takes what the operator gives."""
     takers = [taker for output in operator.outputs for taker in output.operators_inputs_]
@@ -534,7 +545,8 @@ def _made_for(operator: Any) -> Any:
     double = isinstance(operator.inputs[0].type, DoubleTensorType)
     estimator = operator.raw_operator
     part = "decision" if hasattr(estimator, "oob_scores_") else None
-    if hasattr(estimator, "predict") and part is None and _feeds_a_step(operator):
+    around = [one for one in operator.scope_inst.operators.values() if _last(one.raw_operator) is estimator]
+    if hasattr(estimator, "predict") and part is None and any(map(_feeds_a_step, [operator, *around])):
         if len(operator.outputs) > 1:  # whose label and probabilities the next steps have been given already
             raise NotImplementedError(
                 f"{type(estimator).__name__} before other steps, which go on with its code, has no conversion; "
@@ -597,6 +609,20 @@ def _shapes(operator: Any) -> None:
         operator.outputs[0].type = real([n, columns])
 
 
+def _column_transformer(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
+    """As skl2onnx reads it, but a lone block that is one of ours is joined like several: it gives its code then."""
+    from skl2onnx._parse import _parse_sklearn_column_transformer
+
+    outputs = _parse_sklearn_column_transformer(scope, model, inputs, custom_parsers)
+    blocks = [_last(block) for _, block, _ in model.transformers_]
+    if len(outputs) != 1 or not any(type(block).__name__ in _ESTIMATORS for block in blocks):
+        return outputs
+    join = scope.declare_local_operator("SklearnConcat")
+    join.inputs = outputs
+    join.outputs.append(scope.declare_local_variable("columns", type(outputs[0].type)([None, None])))
+    return join.outputs
+
+
 def _converter(scope: Any, operator: Any, container: Any) -> None:
     from skl2onnx.helpers.integration import add_onnx_graph
 
@@ -637,11 +663,14 @@ def register() -> None:
     ['label', 'probabilities']
     """
     try:
-        from skl2onnx import update_registered_converter
+        from skl2onnx import update_registered_converter, update_registered_parser
     except ImportError as error:
         raise ImportError("pipelines need the package skl2onnx: pip install 'autoenc[onnx]'") from error
+    from sklearn.compose import ColumnTransformer
+
     import autoenc
 
+    update_registered_parser(ColumnTransformer, _column_transformer)
     for name in _ESTIMATORS:
         options = {"zipmap": [True, False, "columns"], "nocl": [True, False]} if name.endswith("Classifier") else None
         estimator = getattr(autoenc, name)

@@ -461,6 +461,30 @@ def test_a_callback_can_end_the_fit(X, callbacks_of_sklearn):
     assert Autoencoder(2, max_iter=9, **QUICK).set_callbacks(Recorder(stop_after=4)).fit(X).n_iter_ == 4
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        Autoencoder(2, max_iter=1, **QUICK),
+        AutoencoderClassifier(2, max_iter=1, fine_tune_max_iter=1, **QUICK),
+        AutoencoderOutlierDetector(n_estimators=1, max_iter=1, random_state=0),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_what_is_learned_stays_where_a_callback_fails_at_the_end(model, X, callbacks_of_sklearn):
+    class Fails(Recorder):
+        def on_fit_task_end(self, estimator, context, **_):
+            if context.task_name == "fit":
+                raise OSError("the disk is full")
+
+    y = np.arange(len(X)) % 2
+    expected = clone(model).fit(X, y).score_samples(X)
+    model = clone(model).set_callbacks(callback := Fails())
+    with pytest.raises(OSError, match="the disk is full"):
+        model.fit(X, y)
+    assert_array_equal(model.score_samples(X), expected)
+    assert callback.setups == 0
+
+
 @pytest.mark.parametrize("kind", [Autoencoder, VariationalAutoencoder])
 def test_the_fitted_estimator_is_that_of_a_shorter_fit(kind, X, callbacks_of_sklearn):
     recorder = Recorder()

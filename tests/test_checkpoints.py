@@ -227,6 +227,13 @@ SLOW = {
 }
 
 
+@pytest.mark.parametrize("resume", ["no", 1, None, [], np.array([1, 2])])
+def test_resume_is_true_or_false(resume, tmp_path):
+    for method in (Autoencoder(2).fit, Autoencoder(2).fit_transform):
+        with pytest.raises(ValueError, match=r"resume=.*; allowed are True and False"):
+            method(X, checkpoint=tmp_path / "state", resume=resume)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 @pytest.mark.parametrize("name", SLOW)

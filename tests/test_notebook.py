@@ -142,7 +142,13 @@ def test_text_is_escaped():
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"hidden_layer_sizes": "wide"}, {"encoder": [3]}, {"n_components": None}, {"hidden_layer_sizes": (-1,)}],
+    [
+        {"hidden_layer_sizes": "wide"},
+        {"encoder": [3]},
+        {"n_components": None},
+        {"n_components": -3},
+        {"hidden_layer_sizes": (-1,)},
+    ],
 )
 def test_wrong_parameters_show_no_network_and_raise_nothing(parameters):
     text = Autoencoder(**parameters)._repr_html_()

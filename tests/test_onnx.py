@@ -22,6 +22,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import VotingRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
@@ -351,11 +352,14 @@ def test_a_regressor_before_other_steps_gives_its_code(to_onnx):
     regressor = autoenc.AutoencoderRegressor(4, **small(fine_tune_max_iter=3))
     union = FeatureUnion([("code", clone(regressor)), ("scaled", StandardScaler())])
     columns = ColumnTransformer([("code", clone(regressor), list(range(9)))])
-    for step in (regressor, union, columns):
+    search = GridSearchCV(clone(regressor), {"alpha": [1e-4]}, cv=2)
+    nested = GridSearchCV(make_pipeline(StandardScaler(), clone(regressor)), {}, cv=2)
+    for step in (regressor, union, columns, search, nested, FeatureUnion([("search", clone(search))])):
         model = make_pipeline(step, LogisticRegression(max_iter=9)).fit(X, KIND)
-        _, probabilities = run_pipeline(to_onnx, model, X, options={"zipmap": False})
+        *_, probabilities = run_pipeline(to_onnx, model, X, options={"zipmap": False})  # skl2onnx adds a search's own
         np.testing.assert_allclose(probabilities, model.predict_proba(X), atol=1e-5)
-    agree(run_pipeline(to_onnx, union.fit(X, y), X)[0], union.transform(X), "float32")
+    for last in (union, columns, make_pipeline(columns)):
+        agree(run_pipeline(to_onnx, last.fit(X, y), X)[0], last.transform(X), "float32")
 
 
 def test_what_takes_predictions_gets_a_regressors(to_onnx):
@@ -365,13 +369,28 @@ def test_what_takes_predictions_gets_a_regressors(to_onnx):
     agree(run_pipeline(to_onnx, model, X)[0][:, 0], model.predict(X), "float32")
 
 
+def test_a_search_over_a_regressor_predicts(to_onnx):
+    X, y = SCALED.astype(np.float32), CANCER[:, 0]
+    regressor = autoenc.AutoencoderRegressor(1, **small(fine_tune_max_iter=3))
+    for model in (
+        GridSearchCV(regressor, {}, cv=2),
+        make_pipeline(StandardScaler(), GridSearchCV(regressor, {}, cv=2)),
+    ):
+        agree(run_pipeline(to_onnx, model.fit(X, y), X)[0][:, 0], model.predict(X), "float32")
+
+
 @pytest.mark.parametrize("zipmap", [True, False])
 def test_a_classifier_before_other_steps_is_refused(to_onnx, zipmap):
     X = CANCER.astype(np.float32)
     classifier = autoenc.AutoencoderClassifier(4, **small(fine_tune_max_iter=3))
-    model = make_pipeline(classifier, LogisticRegression(max_iter=9)).fit(X, KIND)
-    with pytest.raises(NotImplementedError, match=r"AutoencoderClassifier before other steps.*as last step"):
-        to_onnx(model, X[:1], options={id(classifier): {"zipmap": zipmap}, LogisticRegression: {"zipmap": False}})
+    last = LogisticRegression(max_iter=9)
+    for first in (classifier, GridSearchCV(classifier, {}, cv=2), ColumnTransformer([("code", classifier, [0, 1, 2])])):
+        model = make_pipeline(first, last).fit(X, KIND)
+        options = {id(classifier): {"zipmap": zipmap}, id(first): {"zipmap": zipmap}, id(last): {"zipmap": False}}
+        with pytest.raises(NotImplementedError, match=r"AutoencoderClassifier before other steps.*as last step"):
+            to_onnx(model, X[:1], options=options)
+    with pytest.raises(NotImplementedError, match="AutoencoderClassifier before other steps"):
+        to_onnx(first, X[:1])  # which gives codes
 
 
 def test_a_classifier_in_a_pipeline_has_labels_of_each_kind(to_onnx):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from autoenc import Autoencoder, AutoencoderClassifier
+from autoenc import Autoencoder, AutoencoderClassifier, AutoencoderRegressor
 
 DISPATCHED = """
 import os
@@ -129,6 +129,10 @@ def test_dlpack_is_read_where_there_is_no_other_way():
     expected = Autoencoder(1, max_iter=1, random_state=0).fit(X, sample_weight=X[:, 0]).transform(X)
     for method in (model.transform, model.predictor()):
         np.testing.assert_array_equal(method(InMainMemory(X)), expected)
+    for kind, y in ((AutoencoderClassifier, np.arange(20) % 2), (AutoencoderRegressor, X[:, 1].copy())):
+        model = kind(1, max_iter=1, fine_tune_max_iter=1, random_state=0).fit(X, y)
+        found = model.score(InMainMemory(X), InMainMemory(y), sample_weight=InMainMemory(X[:, 0].copy()))
+        assert found == model.score(X, y, sample_weight=X[:, 0])
 
 
 def test_so_they_are_in_methods_and_predictors():
