@@ -37,8 +37,8 @@ BLAS_SOURCES = (CSRC / "math" / "linalg.c", ROOT / "tests" / "c" / "test_linalg.
 # runs for each block of rows.
 VECTORS = ("activation", "blas1", "random", "log_mean_exp", "column_norms", "row_norms", "lanes")
 CALLERS = ("activation_names", "kernels", "linalg")
-# Of layers, those whose time is in the products that they call.
-PRODUCTS = ("contraction", "orthogonality", "probe", "sparse_inference", "tangent")
+# Of layers and losses, those whose time is in products that they call, or in exponentials and logarithms.
+CALLING = ("contraction", "log_cosh", "orthogonality", "poisson", "probe", "sparse_inference", "tangent")
 ONCE_A_BLOCK = ("step", "data", "pool")
 CORE_FLOORS = ("base", "math", "layers", "losses", "optim", "net", "train")
 
@@ -189,7 +189,7 @@ def compile_jobs(
                     # float no room is spent on where jumps lead.
                     if not size and (source.parent.name in ("layers", "losses", "optim") or source.stem in VECTORS):
                         size = ["-O2", "-fno-align-jumps", "-fno-align-labels"] if bits == 32 else ["-Os"]
-                    if source.stem in PRODUCTS or (not size and bits == 64 and source.stem != "gemm"):
+                    if source.stem in CALLING or (not size and bits == 64 and source.stem != "gemm"):
                         size = ["-Os"]
                     if any(flag.startswith("-fsanitize") for flag in flags):  # nobody ships these
                         size = []
