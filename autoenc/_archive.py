@@ -33,12 +33,12 @@ DTYPES = {
 }
 _CODES = {name: code for code, name in DTYPES.items()}
 CHECKSUMS = "autoenc_crc32"  # in the metadata, as JSON: of the configuration (by the name ""), and of each array
-WIDEST_TEXT = 2**16  # characters an entry of an array of strings may have beyond its longest
-MOST_ROOM = 2**26  # bytes of an array of strings that mostly holds nothing
+MOST_ROOM = 2**26  # bytes of a file's arrays of strings that mostly hold nothing
+MOST_HEADER = 100_000_000  # bytes that safetensors reads
 # Lists and objects of a configuration, each of which takes a hundred bytes: more need so many characters for each.
 FREE_LISTS, CHARACTERS_A_LIST = 2**18, 16
 MOST_SHOWN = 900  # characters of what is wrong
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_STRING = re.compile('"[^"]*"')  # of a text without escapes
 
 
 class Damaged(ValueError):
@@ -94,6 +94,11 @@ def write(path: Any, key: str, configuration: Mapping[str, Any], tensors: Mappin
         header[name] = {"dtype": _CODES[array.dtype.name], "shape": array.shape, "data_offsets": [start, end]}
     text = dumped(header).encode()
     text += b" " * (-len(text) % 8)
+    if len(text) > MOST_HEADER:
+        raise ValueError(
+            f"{path!s} is not written: what is not arrays, such as names of features, takes {len(text):,} bytes of "
+            f"{MOST_HEADER:,} at most"
+        )
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for _, array in arrays:
@@ -225,7 +230,7 @@ def _refuse_constant(name: str) -> NoReturn:
 def parse(text: str) -> Any:
     """JSON without what the standard leaves open: keys that occur twice, NaN, nesting without end, and lists."""
     if text.count("[") + text.count("{") > FREE_LISTS:
-        bare = _STRING.sub("", text)
+        bare = _STRING.sub("", text.replace(r"\\", "").replace(r'\"', ""))
         n = bare.count("[") + bare.count("{")
         if n > max(FREE_LISTS, len(text) // CHARACTERS_A_LIST):
             raise Damaged(f"it has {n} lists and objects in {len(text)} characters")
@@ -248,6 +253,7 @@ class Reader:
         self._file = file
         self._left = set(names)
         self._objects = objects
+        self._room = MOST_ROOM
 
     @property
     def knows_objects(self) -> bool:
@@ -266,8 +272,9 @@ class Reader:
         return np.dtype(DTYPES[kind]), tuple(header.get_shape())
 
     def array(self, raw: Any, at: str) -> NDArray[Any]:
-        self.shape(raw, at)
+        dtype, shape = self.shape(raw, at)
         self._left.discard(raw["array"])
+        np.empty(shape, dtype)  # safetensors would panic where memory does not suffice
         return np.asarray(self._file.get_tensor(raw["array"]))
 
     def finish(self) -> None:
@@ -330,8 +337,7 @@ class Reader:
             return self._objects(raw["object"], parameters, at)
         damaged(at, f"has the keys {sorted(keys)}, which mean no value")
 
-    @staticmethod
-    def _strings(raw: dict[str, Any], at: str) -> NDArray[Any]:
+    def _strings(self, raw: dict[str, Any], at: str) -> NDArray[Any]:
         entries, shape, width = raw["strings"], raw["shape"], raw.get("width")
         if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
             damaged(at, "is not a list of strings")
@@ -344,12 +350,14 @@ class Reader:
         longest = max((len(entry) for entry in entries), default=0)
         if width is None:
             return np.array(entries, dtype=object).reshape(shape)
-        if type(width) is not int or not max(1, longest) <= width <= longest + WIDEST_TEXT // (1 + len(entries)) + 256:
+        if type(width) is not int or width < max(1, longest):
             damaged(at, f"has strings of up to {longest} characters and the width {width!r}")
-        # Every entry takes the room of the longest one, so that few characters could ask for gigabytes.
+        # Every entry takes the room of the widest, so that few characters could ask for gigabytes.
         room = 4 * width * len(entries)
-        if room > MOST_ROOM and room > 256 * sum(map(len, entries)):
-            damaged(at, f"has {len(entries)} strings, which would take {room} bytes by a width of {width}")
+        if room > 256 * sum(map(len, entries)):
+            self._room -= room
+            if self._room < 0:
+                damaged(at, f"has {len(entries)} strings, which would take {room} bytes by a width of {width}")
         return np.array(entries, dtype=f"U{width}").reshape(shape)
 
     def _scalar(self, raw: dict[str, Any], at: str) -> Any:
@@ -390,6 +398,8 @@ def named(name: str, what: str, *, written: bool = True) -> Iterator[None]:
         raise ValueError(f"{failed}: {cut(str(error), MOST_SHOWN)}") from error
     except RecursionError as error:
         raise ValueError(f"{failed}: its values are nested too deeply") from error
+    except MemoryError as error:
+        raise MemoryError(f"{failed}: {error}") from error
     except (KeyError, IndexError, TypeError, AttributeError, StopIteration, OverflowError) as error:
         # What no check has foreseen is still a damaged file, and nothing of it has been given to anyone.
         raise ValueError(f"{failed}: {type(error).__name__}: {cut(str(error), MOST_SHOWN)}") from error

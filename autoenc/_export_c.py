@@ -23,7 +23,8 @@ from autoenc._spec import Node, Spec, Term
 
 PANELS = {32: (64, 32, 16, 8), 64: (32, 16, 8)}  # widths of dense layers' panels, by bits of a real
 NUMBERS_A_LINE = 12
-FRAME, SPILLED = 96, 1024  # bytes of stack beside arrays: of each function, and of all together
+# Bytes of stack beside arrays: of each function, of each of its statements, and of all together.
+FRAME, STATEMENT, SPILLED = 96, 4, 1024
 _NAME = re.compile(r"@(\w+)")
 _LOCAL = re.compile(r"^ +(@real|double) (.*)$", re.MULTILINE)
 _KEYWORDS = frozenset(
@@ -216,7 +217,7 @@ class Source:
         for text in (*self._functions, *self._bodies):  # who is called stands in front
             name, *called = re.findall(r"@(\w+)\(", text)
             lengths = [(kind, n) for kind, line in _LOCAL.findall(text) for n in re.findall(r"\w\[(\d+)\]", line)]
-            own = FRAME + sum(size[kind] * int(n) for kind, n in lengths)
+            own = FRAME + STATEMENT * text.count(";") + sum(size[kind] * int(n) for kind, n in lengths)
             if name in called:  # of halves of what is longer than 128
                 own *= max(int(n) for _, n, _ in self.macros).bit_length()
             depth[name] = own + max((depth.get(one, 0) for one in called), default=0)
@@ -229,8 +230,8 @@ class Source:
         lines = [
             f"/* {title}",
             f" * Written by autoenc {__version__}. {PREAMBLE.format(upper=upper).strip()} */",
-            f"#ifndef {upper}_DECLARED",
-            f"#define {upper}_DECLARED",
+            f"#ifndef {upper}_DECLARED_",  # a prefix may end in _ONLY
+            f"#define {upper}_DECLARED_",
             "#define @declared",
             "#include <float.h>",
             "#include <math.h>",
@@ -277,13 +278,16 @@ PREAMBLE = """
 
 GIVEN = """
 /* Rounding to whole numbers by adding and subtracting a large one needs sums that are rounded as written. */
-#if defined(__FAST_MATH__) || defined(_M_FP_FAST)
-#error "this file gives wrong numbers under -ffast-math, -Ofast or /fp:fast: compile it without"
+#if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || __FINITE_MATH_ONLY__ + 0 || defined(_M_FP_FAST)
+#error "this file gives wrong numbers under -ffast-math, parts of it, -Ofast or /fp:fast: compile it without"
 #elif FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2 || FLT_EVAL_METHOD < 0
 #error "this file needs float and double arithmetic of their own precision (32-bit x86: -msse2 -mfpmath=sse)"
 #endif
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
+#if __clang_major__ >= 12 && !defined(__apple_build_version__)
+#pragma clang fp reassociate(off)
+#endif
 #elif defined(__GNUC__)
 #pragma GCC optimize("fp-contract=off", "no-trapping-math", "no-math-errno")
 #elif defined(_MSC_VER)

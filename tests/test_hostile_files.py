@@ -206,6 +206,43 @@ def test_brackets_in_names_are_no_lists():
     assert _archive.parse(text) == json.loads(text)
 
 
+def test_a_text_without_an_end_takes_no_longer_than_others():
+    """An expression that looks for strings one by one would go back at each escaped quote: hours for this one."""
+    with pytest.raises(_archive.Damaged, match="lists and objects in"):
+        _archive.parse("[" * (2**18 + 1) + '"' + r"\"" * 1_000_000)
+    text = json.dumps([r"[\\[" * 100_000, 'a"[' * 300_000])
+    assert _archive.parse(text) == json.loads(text)
+
+
+def test_arrays_beyond_memory_are_a_memory_error_with_the_name_of_the_file():
+    class File:
+        def get_slice(self, name):
+            class Header:
+                def get_dtype(self):
+                    return "F32"
+
+                def get_shape(self):
+                    return [2**40, 2**10]
+
+            return Header()
+
+    message = r"^model\.safetensors cannot be read as a model: Unable to allocate"
+    with pytest.raises(MemoryError, match=message), _archive.named("model.safetensors", "a model"):
+        _archive.Reader(File(), ["weight"]).array({"array": "weight"}, "x")
+
+
+def test_a_header_that_could_not_be_read_is_not_written(models, path, monkeypatch):
+    model = models("plain")
+    model.save(path)
+    before = path.read_bytes()
+    monkeypatch.setattr(_archive, "MOST_HEADER", 1000)
+    with pytest.raises(
+        ValueError, match=r"is not written: what is not arrays, such as names of features, takes [\d,]+"
+    ):
+        model.save(path)
+    assert path.read_bytes() == before
+
+
 def test_training_does_not_go_on_with_a_network_beyond_memory(models, path):
     """Parameters may differ from the network; that is said before there is memory for what they mean."""
     models("plain").save(path)
@@ -485,9 +522,17 @@ def test_hundreds_of_damaged_files_give_errors_and_no_crash(seed, models, tmp_pa
 
 
 def test_few_characters_do_not_ask_for_gigabytes():
-    reader = _archive.Reader(None, [])
     for n in (20_000, 60_000):
+        reader = _archive.Reader(None, [])
         with pytest.raises(_archive.Damaged, match=f"has {n} strings, which would take"):
             reader.decode({"strings": ["a" * n] + [""] * (n - 1), "shape": [n], "width": n}, "x")
     found = reader.decode({"strings": ["a" * 1000] * 20_000, "shape": [20_000], "width": 1000}, "x")
     assert found.shape == (20_000,) and found.dtype == "U1000"
+    reader = _archive.Reader(None, [])
+    wide = {"strings": ["class"] * 20_000, "shape": [20_000], "width": 300}  # as other formats have them
+    assert reader.decode(wide, "x").dtype == "U300"
+    for _ in range(500):  # the room is one for the file
+        reader.decode({"strings": [""], "shape": [1], "width": 33_000}, "x")
+    with pytest.raises(_archive.Damaged, match="has 1 strings, which would take 1320"):
+        for _ in range(20):
+            reader.decode({"strings": [""], "shape": [1], "width": 33_000}, "x")

@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 import autoenc
 from autoenc import _core, _export_functions, _spec, losses, sparsity
+from autoenc.layers import BatchNorm, Dense, LayerNorm, Residual
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),  # of fits as short as these
@@ -394,6 +395,8 @@ def test_sanitizers(tmp_path, number):
     [
         ("-O2 -ffast-math", "gives wrong numbers under -ffast-math"),
         ("-Ofast", "gives wrong numbers under -ffast-math"),
+        ("-O2 -funsafe-math-optimizations", "gives wrong numbers under -ffast-math"),
+        ("-O2 -ffinite-math-only", "gives wrong numbers under -ffast-math"),
         pytest.param(
             "-O2 -mfpmath=387",
             "needs float and double arithmetic of their own precision",
@@ -410,6 +413,27 @@ def test_flags_that_would_give_wrong_numbers_are_refused(tmp_path, flags, messag
         text=True,
     )
     assert done.returncode and message in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("clang") is None, reason="needs clang, which has no macro for these flags")
+def test_clang_does_not_regroup_sums(tmp_path):
+    model = autoenc.Autoencoder(2, activation="gelu", max_iter=1, random_state=0).fit(CANCER)
+    model.to_c(tmp_path / "model.c")
+    flags = ("", "-fassociative-math -fno-signed-zeros -fno-trapping-math")
+    for number, more in enumerate(flags):
+        command = ["clang", "-std=c99", "-O3", "-march=native", *more.split(), "-c", "model.c", "-o", f"{number}.o"]
+        subprocess.run(command, check=True, cwd=tmp_path)
+    (tmp_path / "main.c").write_text(
+        '#define MODEL_ONLY_DECLARED\n#include "model.c"\n#include <stdio.h>\n'
+        "int main(void) {\n    model_real x[MODEL_N_FEATURES];\n"
+        "    for (int i = 0; i < MODEL_N_FEATURES; i++) x[i] = (model_real)(i * i % 7) / 3;\n"
+        '    printf("%.17g\\n", model_score(x));\n    return 0;\n}\n'
+    )
+    found = []
+    for number in range(len(flags)):
+        subprocess.run(["clang", "-o", "main", "main.c", f"{number}.o", "-lm"], check=True, cwd=tmp_path)
+        found.append(subprocess.run(["./main"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout)
+    assert found[0] == found[1]
 
 
 def test_a_row_of_nan_is_no_inlier(tmp_path):
@@ -519,6 +543,13 @@ STACKS = (
     lambda: clone(NETWORKS["layers"]).fit(DIGITS),
     lambda: autoenc.Autoencoder(1, hidden_layer_sizes=(2,), max_iter=1, random_state=0).fit(DIGITS[:, :3]),
     lambda: make_pipeline(StandardScaler(), autoenc.Autoencoder(4, **small())).fit(CANCER),
+    lambda: autoenc.AutoencoderOutlierDetector(n_estimators=30, missing="mask", max_iter=1, random_state=0).fit(CANCER),
+    lambda: autoenc.Autoencoder(
+        3,
+        encoder=[Dense(16), BatchNorm(), Residual([Dense(16), LayerNorm()])] * 15,
+        max_iter=1,
+        random_state=0,
+    ).fit(CANCER),
 )
 
 
@@ -559,6 +590,13 @@ def test_prefixes_that_differ_by_case_alone_are_refused_where_they_meet(tmp_path
     model = autoenc.Autoencoder(3, **small()).fit(SCALED)
     for prefix in ("iris", "Iris"):
         model.to_c(tmp_path / f"{prefix} of {prefix[0]}.c", prefix=prefix)
+    model.to_c(tmp_path / "only.c", prefix="iris_only")
+    (tmp_path / "all.c").write_text('#include "only.c"\n#include "iris of i.c"\nint unused = IRIS_N_FEATURES;\n')
+    subprocess.run(["gcc", *WARNINGS, "-c", "all.c"], check=True, cwd=tmp_path)
+    symbols = subprocess.run(["nm", "all.o"], check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+    assert re.search(" T iris_encode$", symbols, re.MULTILINE) and re.search(
+        " T iris_only_encode$", symbols, re.MULTILINE
+    )
     for first, second in (("iris of i", "Iris of I"), ("Iris of I", "iris of i"), ("iris of i", "iris of i")):
         define = "#define IRIS_ONLY_DECLARED\n"
         (tmp_path / "both.c").write_text(f'{define}#include "{first}.c"\n#include "{second}.c"\nint unused;\n')
