@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,15 +109,22 @@ def _numbers(table: Table, column: str, texts: Sequence[str]) -> NDArray[np.floa
     return y
 
 
-def _classes(model: Any, table: Table, column: str, texts: Sequence[str]) -> NDArray[Any]:
-    """y of a classifier, its `unlabeled_label` where a cell is blank."""
+def _classes(model: Any, table: Table, column: str, texts: Sequence[str], chosen: bool) -> NDArray[Any]:
+    """y of a classifier, its `unlabeled_label` where a cell is blank; one that is not `chosen` gives way to labels."""
+    kept = table.has_texts(column)
     has = np.array([text not in MISSING for text in texts])
-    known = labels([text for text, one in zip(texts, has, strict=True) if one])
+    known = labels([text for text, one in zip(texts, has, strict=True) if one], kept)
     none = model.unlabeled_label
     if known.dtype == object:  # among words these may be labels
         has = np.array(list(map(bool, texts)))
+    if not chosen and known.dtype != object and none in known:  # a blank cell says it here, and -1 is a class
+        model.set_params(unlabeled_label=None if has.all() else int(known.min()) - 1)
+        warnings.warn(
+            f"{none} in column {column!r} is a class; --param unlabeled_label={none} says that it is none", stacklevel=2
+        )
+        none = model.unlabeled_label
     if has.all():
-        return labels(texts)
+        return labels(texts, kept)
     if none is None:
         what = "is no label, and unlabeled_label=None says that every row has one"
         raise broken(table, int(np.argmin(has)), "", column, what)
@@ -157,6 +165,7 @@ def _callback(progress: Progress) -> Callable[[Any], None]:
 
 def train(chosen: argparse.Namespace) -> dict[str, Any]:
     from autoenc import _checkpoint, _stored_estimators
+    from autoenc._labels import has_label  # takes scikit-learn
 
     progress = Progress(chosen.quiet)
     if chosen.estimator not in _stored_estimators.OUTER:
@@ -179,6 +188,11 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
         if asked and chosen.checkpoint is None:
             raise UsageError(f"{option} needs --checkpoint")
     table = open_table(chosen)
+    if table.doubtful is not None:
+        warnings.warn(
+            f"{table.path}: line 1, with {table.doubtful!r}, is taken for names; --no-header says that it is a row",
+            stacklevel=2,
+        )
     taken = [table.column(name) for name in (chosen.label, chosen.condition) if name is not None]
     out = {*taken, *(table.column(name) for name in chosen.ignore)}
     columns = [name for name in table.names if name not in out]
@@ -194,7 +208,10 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     if supervised:
         column = table.column(chosen.label)
         texts = rows.others[column]
-        given["y"] = _numbers(table, column, texts) if regresses else _classes(model, table, column, texts)
+        chose = any(text.partition("=")[0].strip() == "unlabeled_label" for text in chosen.param)
+        y = _numbers(table, column, texts) if regresses else _classes(model, table, column, texts, chose)
+        given["y"], none = y, None if regresses else model.unlabeled_label
+        labelled = int((~np.isnan(y) if regresses else has_label(y, none)).sum())
     if chosen.checkpoint is not None:
         every = _checkpoint.EVERY if chosen.checkpoint_every is None else chosen.checkpoint_every
         given.update(checkpoint=chosen.checkpoint, checkpoint_every=every, resume=chosen.resume)
@@ -216,6 +233,13 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
         raise
     if reports:
         model.set_params(callbacks=own)
+    if chosen.estimator == "AutoencoderImputer":
+        if model.autoencoder_ is None:
+            raise CommandError(f"{table.path}: no column has any value")
+        for name, least in zip(columns, model.min_, strict=True):
+            if np.isnan(least):
+                comes = "fills it with zeros" if model.keep_empty_features else "leaves it out"
+                warnings.warn(f"column {name!r} has no value: reconstruct {comes}", stacklevel=2)
     if table.named and scaler is None:
         model.feature_names_in_ = np.array(columns, dtype=object)
     if scaler is not None:
@@ -235,5 +259,7 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
         "loss": None if curve is None else float(curve[-1]),
         "seconds": progress.seconds,
     }
+    if supervised:
+        done.update(labelled=labelled, classes=None if regresses else model.classes_.tolist())
     progress.say(f"saved {chosen.output}", now=True)
     return {**done, "interrupted": True} if chosen.interrupted else done

@@ -82,6 +82,7 @@ class Table:
 
     names: list[str]
     named: bool = False
+    doubtful: str | None = None  # a name that is a number, in a first line that nobody said to have names
     n_rows: int | None = None  # where it is known before the end
 
     def __init__(self, path: str) -> None:
@@ -99,6 +100,10 @@ class Table:
     def where(self, row: int) -> str:
         """A row, counted from 0, in words."""
         return f"row {row}"
+
+    def has_texts(self, column: str) -> bool:
+        """Whether a column is of texts, even where all of them look like numbers."""
+        return False
 
     def blocks(self, columns: Sequence[str], others: Sequence[str] = ()) -> Iterator[Block]:
         """Rows in order: some columns as numbers, others as text."""
@@ -152,9 +157,10 @@ class _Lines:
 
 
 class CsvTable(Table):
-    """Text with one row a line. A first line of which an entry is no number has the names, or as `header` says."""
+    """Text with one row a line. A first line has the names if an entry is no number or `known` ones are all there, or
+    as `header` says."""
 
-    def __init__(self, path: str, separator: str = ",", header: bool | None = None) -> None:
+    def __init__(self, path: str, separator: str = ",", header: bool | None = None, known: Sequence[str] = ()) -> None:
         super().__init__(path)
         self._separator = separator
         with self._lines() as lines:
@@ -164,8 +170,12 @@ class CsvTable(Table):
             raise TableError(f"{path}: the file is empty, or its first line is")
         if second:  # by its length pandas decides whether lines begin with an index
             self._check_length(second, number, len(first))
-        self.named = not all(map(_is_number, first)) if header is None else header
-        self.names = [name.strip() for name in first] if self.named else [str(i) for i in range(len(first))]
+        names = [name.strip() for name in first]
+        numbers = [name for name in names if _is_number(name) and not _missing(name)]
+        guessed = not all(map(_is_number, first))
+        self.doubtful = numbers[0] if header is None and guessed and numbers else None
+        self.named = guessed or 0 < len(known) == len({*known} & {*names}) if header is None else header
+        self.names = names if self.named else [str(i) for i in range(len(first))]
         _check_unlike(f"{path}, line 1", self.names)
 
     @contextlib.contextmanager
@@ -300,7 +310,8 @@ class ParquetTable(Table):
         self._parquet = _pyarrow()
         with self._named():
             file = self._parquet.ParquetFile(path)
-            self.names = list(file.schema_arrow.names)
+            self._schema = file.schema_arrow
+            self.names = list(self._schema.names)
             self.n_rows = file.metadata.num_rows
         _check_unlike(path, self.names)
 
@@ -312,6 +323,10 @@ class ParquetTable(Table):
             yield
         except (pyarrow.ArrowException, OSError) as error:  # damaged pages are an OSError
             raise TableError(f"{self.path} cannot be read as Parquet: {error}") from error
+
+    def has_texts(self, column: str) -> bool:
+        kind = self._schema.field(column).type
+        return "string" in str(getattr(kind, "value_type", kind))  # of three sizes, or in a dictionary
 
     def blocks(self, columns: Sequence[str], others: Sequence[str] = ()) -> Iterator[Block]:
         with self._named():
@@ -341,8 +356,15 @@ def _pyarrow() -> Any:
     return pyarrow.parquet
 
 
-def open_table(path: str, *, array: str | None = None, separator: str = ",", header: bool | None = None) -> Table:
-    """A file by the ending of its name. `array`: which one of an .npz file; `separator`, `header`: of CSV."""
+def open_table(
+    path: str,
+    *,
+    array: str | None = None,
+    separator: str = ",",
+    header: bool | None = None,
+    known: Sequence[str] = (),
+) -> Table:
+    """A file by the ending of its name. `array`: which one of an .npz file; `separator`, `header`, `known`: of CSV."""
     suffix = _extension(path, READ)
     if not Path(path).is_file():
         # Rows are read twice, where one is to be named or columns are scaled.
@@ -351,11 +373,15 @@ def open_table(path: str, *, array: str | None = None, separator: str = ",", hea
         )
         raise TableError(f"{path}: {found}")
     if suffix == ".csv":
-        return CsvTable(path, separator, header)
+        return CsvTable(path, separator, header, known)
     if suffix == ".parquet":
         return ParquetTable(path)
     if suffix == ".npz" and not zipfile.is_zipfile(path):  # NumPy would leave the file open
         raise TableError(f"{path} cannot be read: it is no .npz archive, or not all of one")
+    if suffix == ".npy":
+        with Path(path).open("rb") as file:
+            if file.read(6) != np.lib.format.MAGIC_PREFIX:
+                raise TableError(f"{path} cannot be read: it is no .npy file, whatever its name says")
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
         if suffix == ".npy":
@@ -377,7 +403,8 @@ def open_table(path: str, *, array: str | None = None, separator: str = ",", hea
         SyntaxError,
         TokenError,
     ) as error:
-        raise TableError(f"{path} cannot be read: {error}") from error
+        what = "it has Python's objects, not numbers" if "allow_pickle" in str(error) else error
+        raise TableError(f"{path} cannot be read: {what}") from error
 
 
 # ---- writing ----
@@ -390,6 +417,8 @@ def by_name(columns: Columns | NDArray[Any], names: Sequence[str] | None) -> Col
     """Columns of an array with their names, which are c0, c1, ... where there are none; others have theirs."""
     if not isinstance(columns, np.ndarray):
         return columns
+    if not columns.shape[1]:
+        raise TableError("the model gives back no column: there is nothing to write")
     return list(zip(names or [f"c{i}" for i in range(columns.shape[1])], columns.T, strict=True))
 
 
