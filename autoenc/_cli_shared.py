@@ -109,7 +109,7 @@ def conditions(table: Table, column: str, texts: Sequence[str], known: Any = Non
     if "" in texts:
         raise broken(table, first + texts.index(""), "", column, "is no label, and --condition needs one in each row")
     if known is None or (isinstance(known, dict) and "strings" in known):
-        return labels(texts, known is not None or table.has_texts(column))
+        return labels(texts, known is not None or column in table.texts)
     whole = np.empty(len(texts), dtype=np.int64)
     for i, text in enumerate(texts):
         try:

@@ -82,7 +82,8 @@ class Table:
 
     names: list[str]
     named: bool = False
-    doubtful: str | None = None  # a name that is a number, in a first line that nobody said to have names
+    doubtful = False  # whether some names are numbers, and nobody said that they are names
+    texts: Sequence[str] = ()  # columns of texts, even where all look like numbers
     n_rows: int | None = None  # where it is known before the end
 
     def __init__(self, path: str) -> None:
@@ -100,10 +101,6 @@ class Table:
     def where(self, row: int) -> str:
         """A row, counted from 0, in words."""
         return f"row {row}"
-
-    def has_texts(self, column: str) -> bool:
-        """Whether a column is of texts, even where all of them look like numbers."""
-        return False
 
     def blocks(self, columns: Sequence[str], others: Sequence[str] = ()) -> Iterator[Block]:
         """Rows in order: some columns as numbers, others as text."""
@@ -171,10 +168,9 @@ class CsvTable(Table):
         if second:  # by its length pandas decides whether lines begin with an index
             self._check_length(second, number, len(first))
         names = [name.strip() for name in first]
-        numbers = [name for name in names if _is_number(name) and not _missing(name)]
-        guessed = not all(map(_is_number, first))
-        self.doubtful = numbers[0] if header is None and guessed and numbers else None
-        self.named = guessed or 0 < len(known) == len({*known} & {*names}) if header is None else header
+        texts = not all(map(_is_number, names))
+        self.doubtful = header is None and texts and any(_is_number(name) and not _missing(name) for name in names)
+        self.named = texts or 0 < len(known) == len({*known} & {*names}) if header is None else header
         self.names = names if self.named else [str(i) for i in range(len(first))]
         _check_unlike(f"{path}, line 1", self.names)
 
@@ -310,8 +306,8 @@ class ParquetTable(Table):
         self._parquet = _pyarrow()
         with self._named():
             file = self._parquet.ParquetFile(path)
-            self._schema = file.schema_arrow
-            self.names = list(self._schema.names)
+            self.names = list(file.schema_arrow.names)
+            self.texts = [field.name for field in file.schema_arrow if "string" in str(field.type)]
             self.n_rows = file.metadata.num_rows
         _check_unlike(path, self.names)
 
@@ -323,10 +319,6 @@ class ParquetTable(Table):
             yield
         except (pyarrow.ArrowException, OSError) as error:  # damaged pages are an OSError
             raise TableError(f"{self.path} cannot be read as Parquet: {error}") from error
-
-    def has_texts(self, column: str) -> bool:
-        kind = self._schema.field(column).type
-        return "string" in str(getattr(kind, "value_type", kind))  # of three sizes, or in a dictionary
 
     def blocks(self, columns: Sequence[str], others: Sequence[str] = ()) -> Iterator[Block]:
         with self._named():
@@ -381,7 +373,7 @@ def open_table(
     if suffix == ".npy":
         with Path(path).open("rb") as file:
             if file.read(6) != np.lib.format.MAGIC_PREFIX:
-                raise TableError(f"{path} cannot be read: it is no .npy file, whatever its name says")
+                raise TableError(f"{path} cannot be read: it is no .npy file")
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
         if suffix == ".npy":
@@ -403,8 +395,7 @@ def open_table(
         SyntaxError,
         TokenError,
     ) as error:
-        what = "it has Python's objects, not numbers" if "allow_pickle" in str(error) else error
-        raise TableError(f"{path} cannot be read: {what}") from error
+        raise TableError(f"{path} cannot be read: {error}") from error
 
 
 # ---- writing ----
@@ -418,7 +409,7 @@ def by_name(columns: Columns | NDArray[Any], names: Sequence[str] | None) -> Col
     if not isinstance(columns, np.ndarray):
         return columns
     if not columns.shape[1]:
-        raise TableError("the model gives back no column: there is nothing to write")
+        raise TableError("the model gives back no column")
     return list(zip(names or [f"c{i}" for i in range(columns.shape[1])], columns.T, strict=True))
 
 

@@ -32,16 +32,16 @@ def test_a_table_of_blanks_is_refused(tmp_path, capsys):
     for suffix in ("csv", "npy"):
         out = tmp_path / f"o.{suffix}"
         error = answer(capsys, "reconstruct", tmp_path / "m", path, "-o", out, status=1)["error"]
-        assert error == "the model gives back no column: there is nothing to write" and not out.exists()
+        assert error == "the model gives back no column" and not out.exists()
     assert call("reconstruct", tmp_path / "m", path) == 1
 
 
 def test_a_blank_column_is_named(tmp_path, capsys):
     path = write(tmp_path / "t.csv", [""] * 60)
-    for more, comes in (((), "leaves it out"), (("--param", "keep_empty_features=True"), "fills it with zeros")):
+    for more, comes in (((), ": reconstruct leaves it out"), (("--param", "keep_empty_features=True"), "")):
         assert call("train", path, "-o", tmp_path / "m", *IMPUTER, *more, "--quiet") == 0
         said = capsys.readouterr().err
-        assert said == f"autoenc: warning: column 'y' has no value: reconstruct {comes}\n"
+        assert said == f"autoenc: warning: column 'y' has no value{comes}\n"
 
 
 def test_what_nobody_foresaw_is_an_object_too(tmp_path, capsys, monkeypatch):
@@ -96,7 +96,7 @@ def test_a_first_line_of_numbers_and_texts_is_doubtful(tmp_path, capsys):
     train = ("train", tmp_path / "t.csv", "-o", tmp_path / "m", *QUICK, "--quiet")
     write(tmp_path / "t.csv", range(60), "1.5,2,x,4")
     assert call(*train) == 0
-    what = "line 1, with '1.5', is taken for names; --no-header says that it is a row"
+    what = "line 1 is taken for names; --no-header says that it is a row"
     assert capsys.readouterr().err == f"autoenc: warning: {tmp_path / 't.csv'}: {what}\n"
     assert call(*train, "--header") == 0 and not capsys.readouterr().err
     write(tmp_path / "t.csv", range(60), ",b,c,y")  # as pandas writes an index
@@ -129,9 +129,74 @@ def test_a_table_by_the_name_of_an_array(tmp_path):
     path.write_text("a,b\n1,2\n")
     with pytest.raises(_tables.TableError) as error:
         _tables.open_table(str(path))
-    assert str(error.value) == f"{path} cannot be read: it is no .npy file, whatever its name says"
-    path = tmp_path / "t.npz"
-    np.savez(path, X=np.array(["a", 1], dtype=object))
-    with pytest.raises(_tables.TableError) as error:
-        _tables.open_table(str(path))
-    assert str(error.value) == f"{path} cannot be read: it has Python's objects, not numbers"
+    assert str(error.value) == f"{path} cannot be read: it is no .npy file"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--label", "a", "--label", "b"], "argument --label: given twice"),
+        (["--condition", "a", "--condition", "a"], "argument --condition: given twice"),
+        (["--header", "--no-header"], "argument --header/--no-header: given twice"),
+    ],
+)
+def test_options_that_contradict_each_other(arguments, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit:
+        call("train", "t.csv", "-o", tmp_path / "m", *arguments, "--json")
+    assert exit.value.code == 2 and json.loads(capsys.readouterr().out) == {"error": message}
+
+
+def test_a_condition_is_not_left_out(tmp_path, capsys):
+    path, model = write(tmp_path / "t.csv", [i % 2 for i in range(60)]), tmp_path / "m"
+    answer(capsys, "train", path, "-o", model, "--condition", "y", *QUICK)
+    out = ("-o", tmp_path / "o.csv")
+    error = answer(capsys, "encode", model, path, *out, "--condition", "y", "--ignore", "3", status=2)["error"]
+    assert error == "--ignore leaves out the column of --condition y"
+
+
+def test_a_file_that_is_no_checkpoint_is_kept(tmp_path, capsys):
+    path, precious = write(tmp_path / "t.csv", range(60)), tmp_path / "precious.csv"
+    precious.write_text("a,b\n")
+    train = ("train", path, "-o", tmp_path / "m", "--checkpoint", precious, *QUICK)
+    error = answer(capsys, *train, status=1)["error"]
+    assert f"checkpoint={str(precious)!r} is there already, and would be lost: " in error
+    with pytest.raises(ValueError, match="would be lost"):
+        autoenc.Autoencoder(2, callbacks=autoenc.callbacks.Checkpoint(precious)).fit(X)
+    assert precious.read_text() == "a,b\n"
+    precious.write_text("")
+    for _ in range(2):  # an empty file, then a checkpoint
+        answer(capsys, *train)
+        assert precious.stat().st_size > 100
+
+
+def test_going_on_is_said_in_words_of_the_command_line(tmp_path, capsys):
+    path = write(tmp_path / "t.csv", range(60))
+    train = ("train", path, "-o", tmp_path / "m", "--checkpoint", tmp_path / "c", *QUICK)
+    assert call(*train) == 0 and "going on" not in capsys.readouterr().err
+    assert call(*train, "--resume") == 0
+    assert "autoenc: going on from the checkpoint, at epoch 3 of 3 (" in capsys.readouterr().err
+    error = answer(capsys, *train, "--resume", "--seed", "1", status=1)["error"]
+    assert "--resume needs the same parameters and data (without --resume it starts again)" in error
+
+
+def test_going_on_in_the_midst(tmp_path, capsys):
+    path = write(tmp_path / "t.csv", range(60))
+    names = ("--checkpoint-every", "2", "--resume", "--checkpoint", tmp_path / "c", "--n-components", "2")
+
+    def stop(state):
+        if state.epoch == 5:
+            raise RuntimeError
+
+    half = autoenc.Autoencoder(2, max_iter=8, random_state=0, callbacks=stop)
+    with pytest.raises(RuntimeError):
+        half.fit(np.column_stack([X, np.arange(60.0)]), checkpoint=tmp_path / "c", checkpoint_every=2)
+    assert call("train", path, "-o", tmp_path / "m", *names, "--param", "max_iter=8") == 0
+    assert "going on from the checkpoint, at epoch 4 of 8 (" in capsys.readouterr().err
+
+
+def test_the_class_of_a_callback_is_no_callback():
+    for given in (autoenc.callbacks.EarlyStopping, [autoenc.callbacks.EarlyStopping]):
+        with pytest.raises(
+            ValueError, match=r"callbacks has the class EarlyStopping; needed is EarlyStopping\(\.\.\.\)"
+        ):
+            autoenc.Autoencoder(2, callbacks=given).fit(X)
