@@ -85,7 +85,8 @@ def test_names_that_are_numbers_are_names_to_the_model_that_knows_them(tmp_path,
     model, out = tmp_path / "m", tmp_path / "o.csv"
     answer(capsys, "train", path, "-o", model, *QUICK, "--header")
     assert answer(capsys, "encode", model, path, "-o", out)["rows"] == 60
-    assert answer(capsys, "encode", model, path, "-o", out, "--no-header")["rows"] == 61
+    assert answer(capsys, "encode", model, path, "-o", out, "--no-head")["rows"] == 61
+    assert answer(capsys, "encode", model, path, "-o", out, "--head")["rows"] == 60
     other.write_text("".join(f"{line},1\n" for line in path.read_text().splitlines()))  # with a column more
     assert answer(capsys, "encode", model, other, "-o", out)["rows"] == 60
     other.write_text(path.read_text().replace("2022", "2023", 1))
