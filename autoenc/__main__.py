@@ -153,6 +153,10 @@ def _guarded(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence
         with contextlib.suppress(OSError):  # what is left in the buffer must not fail at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception as error:
+        if wanted:
+            print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
+        raise
 
 
 def _run(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence[str]) -> int:

@@ -67,7 +67,7 @@ def installed() -> Any:
         import safetensors.numpy
     except ImportError as error:
         raise ImportError(
-            'model files and checkpoints need safetensors, which is not installed: python -m pip install "autoenc[io]"'
+            "model files and checkpoints need safetensors, which is not installed: python -m pip install safetensors"
         ) from error
     return safetensors
 

@@ -157,8 +157,15 @@ class Checkpoints:
         self._n_seeds = self._n_trainings = 0  # so far
         check_writable(self.path)
         _archive.installed()
-        if resume and Path(self.path).exists():
-            self._read()
+        if Path(self.path).exists() and (resume or Path(self.path).stat().st_size):
+            self._read() if resume else self._refuse_loss()
+
+    def _refuse_loss(self) -> None:
+        try:
+            with _archive.opened(self.path, KEY, WHAT):
+                pass  # one of any fit may be replaced
+        except ValueError as error:
+            raise ValueError(f"checkpoint={self.path!r} is there already, and would be lost: {error}") from error
 
     def _read(self) -> None:
         with _archive.opened(self.path, KEY, WHAT) as (file, names, configuration):

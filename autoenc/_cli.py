@@ -37,6 +37,17 @@ def _bound(text: str) -> float:
     return value
 
 
+class _Once(argparse.Action):
+    def __call__(self, parser: Any, chosen: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        if getattr(chosen, self.dest) is not None:
+            raise argparse.ArgumentError(self, "given twice")
+        setattr(chosen, self.dest, not str(option).startswith("--no-") if self.nargs == 0 else values)
+
+
+class _Either(_Once, argparse.BooleanOptionalAction):
+    """--header or --no-header."""
+
+
 def add_commands(commands: Any) -> None:
     """Puts the commands into the parser."""
 
@@ -62,14 +73,17 @@ def add_commands(commands: Any) -> None:
         )
         parser.add_argument(
             "--header",
-            action=argparse.BooleanOptionalAction,
+            action=_Either,
             help="the first line of CSV has names, or is a row (default: names where an entry is no number)",
         )
         parser.add_argument(
             "--ignore", action="append", default=[], metavar="COLUMN", help="leave a column out; may be repeated"
         )
         parser.add_argument(
-            "--condition", metavar="COLUMN", help="a column of labels that network and decoder get beside the row"
+            "--condition",
+            action=_Once,
+            metavar="COLUMN",
+            help="a column of labels that network and decoder get beside the row",
         )
         parser.add_argument("--n-jobs", type=int, metavar="N", help="threads (default: as many as there are)")
 
@@ -106,10 +120,11 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument(
         "--label",
+        action=_Once,
         metavar="COLUMN",
         help="y of AutoencoderClassifier and AutoencoderRegressor; a blank cell is a row without",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="random_state (default: 0)")
+    parser.add_argument("--seed", type=int, metavar="N", help="random_state (default: 0)")
     parser.add_argument("--checkpoint", metavar="FILE", help="write the state of the fit there")
     parser.add_argument(
         "--checkpoint-every", type=positive, metavar="N", help="epochs between two checkpoints (default: 10)"
@@ -207,6 +222,11 @@ def run(chosen: argparse.Namespace) -> int:
             if isinstance(error, BrokenPipeError):
                 raise
             text = str(error) or type(error).__name__
+            # Words of Python, as they are typed here.
+            text = text.replace("resume=False starts", "without --resume it starts")
+            text = text.replace("; resume needs", "; --resume needs").replace(
+                "without condition", "without --condition"
+            )
             print(f"autoenc {chosen.command}: {printable(text)}", file=sys.stderr)
             if chosen.json:
                 print(json.dumps({"error": text}))

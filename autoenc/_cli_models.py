@@ -32,6 +32,8 @@ def _features(stored: dict[str, Any], table: Table, chosen: argparse.Namespace) 
     """Columns that the model takes: by name where it knows names and the table has some, else all that are left."""
     names = names_of(stored)
     out = {table.column(name) for name in chosen.ignore}
+    if chosen.condition is not None and table.column(chosen.condition) in out:
+        raise UsageError(f"--ignore leaves out the column of --condition {chosen.condition}")
     if table.named and names:
         for name in names:
             if name not in table.names:
@@ -63,7 +65,7 @@ def _answers(
             model.set_params(n_jobs=chosen.n_jobs)
     else:
         model = io.load_predictor(chosen.model, n_jobs=chosen.n_jobs)
-    table = open_table(chosen)
+    table = open_table(chosen, names_of(stored))
     columns = _features(stored, table, chosen)
     others = [] if chosen.condition is None else [table.column(chosen.condition)]
     first = 0

@@ -58,7 +58,8 @@ def check_threads(n_jobs: Any) -> None:
             raise UsageError(str(error)) from error
 
 
-def open_table(chosen: argparse.Namespace) -> Table:
+def open_table(chosen: argparse.Namespace, known: Sequence[str] = ()) -> Table:
+    """The table of a command; `known`: names of columns of a model."""
     suffix = Path(chosen.data).suffix.lower()
     if chosen.array is not None and suffix != ".npz":
         raise UsageError(f"--array {chosen.array} goes with an .npz file, and {chosen.data} is none")
@@ -68,7 +69,7 @@ def open_table(chosen: argparse.Namespace) -> Table:
         option = "--header" if chosen.header else "--no-header"
         raise UsageError(f"{option} goes with a .csv file, and {chosen.data} is none")
     separator = chosen.separator or ","
-    return _tables.open_table(chosen.data, array=chosen.array, separator=separator, header=chosen.header)
+    return _tables.open_table(chosen.data, array=chosen.array, separator=separator, header=chosen.header, known=known)
 
 
 def header_of(path: str) -> dict[str, Any]:
@@ -91,9 +92,9 @@ def names_of(stored: dict[str, Any]) -> list[str]:
     return list(names or [])
 
 
-def labels(texts: Sequence[str]) -> NDArray[Any]:
-    """Whole numbers where all are, and int64 holds them; else strings."""
-    if all(re.fullmatch(r"[+-]?\d{1,18}(\.0)?", text) for text in texts):
+def labels(texts: Sequence[str], kept: bool) -> NDArray[Any]:
+    """Whole numbers where all are, without zeros before them, and int64 holds them; else, or if `kept`, strings."""
+    if not kept and all(re.fullmatch(r"[+-]?(0|[1-9]\d{0,17})(\.0)?", text) for text in texts):
         return np.array([int(text.removesuffix(".0")) for text in texts], dtype=np.int64)
     return np.array(texts, dtype=object)
 
@@ -108,7 +109,7 @@ def conditions(table: Table, column: str, texts: Sequence[str], known: Any = Non
     if "" in texts:
         raise broken(table, first + texts.index(""), "", column, "is no label, and --condition needs one in each row")
     if known is None or (isinstance(known, dict) and "strings" in known):
-        return labels(texts) if known is None else np.array(texts, dtype=object)
+        return labels(texts, known is not None or column in table.texts)
     whole = np.empty(len(texts), dtype=np.int64)
     for i, text in enumerate(texts):
         try:

@@ -3,7 +3,8 @@
 import argparse
 import inspect
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,15 @@ def _parameters(chosen: argparse.Namespace, cls: Any) -> dict[str, Any]:
         name, sign, value = text.partition("=")
         if not sign:
             raise UsageError(f"--param {text}: needed is NAME=VALUE")
+        name = name.strip()
+        if name in out:
+            raise UsageError(f"--param {text}: {name} is given twice")
         try:
-            out[name.strip()] = _cli_values.parse(value)
+            out[name] = _cli_values.parse(value)
         except ValueError as error:
             raise UsageError(f"--param {text}: {error}") from error
+    if "random_state" in known:
+        out.setdefault("random_state", 0)
     for name in out:
         if name not in known:
             raise UsageError(f"{cls.__name__} has no parameter {name!r}; there are {', '.join(known)}")
@@ -108,15 +114,20 @@ def _numbers(table: Table, column: str, texts: Sequence[str]) -> NDArray[np.floa
     return y
 
 
-def _classes(model: Any, table: Table, column: str, texts: Sequence[str]) -> NDArray[Any]:
-    """y of a classifier, its `unlabeled_label` where a cell is blank."""
+def _classes(model: Any, table: Table, column: str, texts: Sequence[str], chosen: bool) -> NDArray[Any]:
+    """y of a classifier, its `unlabeled_label` where a cell is blank, which gives way to labels if not `chosen`."""
+    kept = column in table.texts
     has = np.array([text not in MISSING for text in texts])
-    known = labels([text for text, one in zip(texts, has, strict=True) if one])
+    known = labels([text for text, one in zip(texts, has, strict=True) if one], kept)
     none = model.unlabeled_label
     if known.dtype == object:  # among words these may be labels
         has = np.array(list(map(bool, texts)))
+    if not chosen and known.dtype != object and none in known:  # a blank cell says it here, and -1 is a class
+        model.set_params(unlabeled_label=None if has.all() else int(known.min()) - 1)
+        warnings.warn(f"{none} in column {column!r} is a class, unless --param unlabeled_label={none}", stacklevel=2)
+        none = model.unlabeled_label
     if has.all():
-        return labels(texts)
+        return labels(texts, kept)
     if none is None:
         what = "is no label, and unlabeled_label=None says that every row has one"
         raise broken(table, int(np.argmin(has)), "", column, what)
@@ -143,20 +154,36 @@ def _scaled(
         raise placed(table, 0, error) from error
 
 
-def _callback(progress: Progress) -> Callable[[Any], None]:
-    from autoenc._training import FINE_TUNE
+class _Report:
+    """Says after each epoch how it went, and once how far a checkpoint had come."""
 
-    def say(state: Any) -> None:
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._stored = progress, ""
+
+    def recall(self, state: Any) -> None:
+        self._stored = f"going on from the checkpoint, at {self._epoch(state)}"
+
+    def resumed(self) -> None:
+        if self._stored:
+            self._progress.say(self._stored, now=True)
+            self._stored = ""
+
+    def _epoch(self, state: Any) -> str:
+        from autoenc._training import FINE_TUNE
+
+        training = "fine-tuning, " if state.training == FINE_TUNE else ""
+        return f"{training}epoch {state.epoch} of {state.n_epochs}"
+
+    def __call__(self, state: Any) -> None:
+        self.resumed()
         validation = "" if state.validation_loss is None else f", validation loss {state.validation_loss:.6g}"
         last = state.epoch == state.n_epochs
-        training = "fine-tuning, " if state.training == FINE_TUNE else ""
-        progress.say(f"{training}epoch {state.epoch} of {state.n_epochs}, loss {state.loss:.6g}{validation}", now=last)
-
-    return say
+        self._progress.say(f"{self._epoch(state)}, loss {state.loss:.6g}{validation}", now=last)
 
 
 def train(chosen: argparse.Namespace) -> dict[str, Any]:
     from autoenc import _checkpoint, _stored_estimators
+    from autoenc._labels import has_label  # takes scikit-learn
 
     progress = Progress(chosen.quiet)
     if chosen.estimator not in _stored_estimators.OUTER:
@@ -166,11 +193,14 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     supervised = regresses or chosen.estimator == "AutoencoderClassifier"
     if supervised and chosen.label is None:
         raise UsageError(f"{chosen.estimator} needs --label, the column of y")
+    if not supervised and chosen.label is not None:
+        raise UsageError(f"--label: {chosen.estimator} takes none; --ignore leaves a column out")
     _archive.installed()
     if chosen.scale != "none" and chosen.estimator in SCALING:
         raise UsageError(f"--scale {chosen.scale}: {chosen.estimator} scales columns by itself; allowed: none")
     check_writable(chosen.output)
-    model = cls(**_parameters(chosen, cls))
+    parameters = _parameters(chosen, cls)
+    model = cls(**parameters)
     _check_parameters(model)
     for option in ("condition", "checkpoint"):
         if getattr(chosen, option) is not None and option not in inspect.signature(cls.fit).parameters:
@@ -179,8 +209,17 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
         if asked and chosen.checkpoint is None:
             raise UsageError(f"{option} needs --checkpoint")
     table = open_table(chosen)
+    if table.doubtful:
+        warnings.warn(
+            f"{table.path}: line 1 is taken for names; --no-header says that it is a row",
+            stacklevel=2,
+        )
     taken = [table.column(name) for name in (chosen.label, chosen.condition) if name is not None]
-    out = {*taken, *(table.column(name) for name in chosen.ignore)}
+    ignored = [table.column(name) for name in chosen.ignore]
+    twice = {*taken} & {*ignored} if len({*taken}) == len(taken) else taken[:1]
+    if twice:
+        raise UsageError(f"column {next(iter(twice))!r}: --label, --condition and --ignore exclude each other")
+    out = {*taken, *ignored}
     columns = [name for name in table.names if name not in out]
     if not columns:
         raise CommandError(f"{table.path}: no column is left")
@@ -194,7 +233,13 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     if supervised:
         column = table.column(chosen.label)
         texts = rows.others[column]
-        given["y"] = _numbers(table, column, texts) if regresses else _classes(model, table, column, texts)
+        y = (
+            _numbers(table, column, texts)
+            if regresses
+            else _classes(model, table, column, texts, "unlabeled_label" in parameters)
+        )
+        given["y"], none = y, None if regresses else model.unlabeled_label
+        labelled = int((~np.isnan(y) if regresses else has_label(y, none)).sum())
     if chosen.checkpoint is not None:
         every = _checkpoint.EVERY if chosen.checkpoint_every is None else chosen.checkpoint_every
         given.update(checkpoint=chosen.checkpoint, checkpoint_every=every, resume=chosen.resume)
@@ -204,8 +249,9 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
         scaler, X = _scaled(chosen, model, table, columns, X, folder)
     reports = "callbacks" in cls._get_param_names()
     own = model.callbacks if reports else None
+    report = _Report(progress)
     if reports:
-        model.set_params(callbacks=[_callback(progress), *([own] if callable(own) else own or ())])
+        model.set_params(callbacks=[report, *([own] if callable(own) else own or ())])
     try:
         model.fit(X, **given)
     except (ValueError, TypeError) as error:
@@ -214,8 +260,16 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
         first = "the first epoch of fine-tuning" if supervised else "the first epoch" if reports else "its whole fit"
         error.args = (f"no model is saved: {chosen.estimator} has none before the end of {first}",)
         raise
+    report.resumed()  # of a fit that was complete
     if reports:
         model.set_params(callbacks=own)
+    if chosen.estimator == "AutoencoderImputer":
+        if model.autoencoder_ is None:
+            raise CommandError(f"{table.path}: no column has any value")
+        for name, least in zip(columns, model.min_, strict=True):
+            if np.isnan(least):
+                out_of = "" if model.keep_empty_features else ": reconstruct leaves it out"
+                warnings.warn(f"column {name!r} has no value{out_of}", stacklevel=2)
     if table.named and scaler is None:
         model.feature_names_in_ = np.array(columns, dtype=object)
     if scaler is not None:
@@ -235,5 +289,7 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
         "loss": None if curve is None else float(curve[-1]),
         "seconds": progress.seconds,
     }
+    if supervised:
+        done.update(labelled=labelled, classes=None if regresses else model.classes_.tolist())
     progress.say(f"saved {chosen.output}", now=True)
     return {**done, "interrupted": True} if chosen.interrupted else done

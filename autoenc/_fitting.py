@@ -145,6 +145,8 @@ class Fitting(Watched):
                         f"state_precision={self.state_precision!r} does not go with {name}={value!r}; allowed: None"
                     )
         for callback in self._callbacks():
+            if isinstance(callback, type):
+                raise ValueError(f"callbacks has the class {callback.__name__}; needed is {callback.__name__}(...)")
             if not callable(callback):
                 raise ValueError(
                     f"callbacks has {callback!r}, which is not callable; allowed: a callable or a list of callables"

@@ -30,7 +30,7 @@ class Saving:
         OSError
             Where the file cannot be written.
         ImportError
-            Where safetensors is not installed (``python -m pip install "autoenc[io]"``).
+            Where safetensors is not installed (``python -m pip install safetensors``).
 
         See Also
         --------

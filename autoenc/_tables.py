@@ -82,6 +82,8 @@ class Table:
 
     names: list[str]
     named: bool = False
+    doubtful = False  # whether some names are numbers, and nobody said that they are names
+    texts: Sequence[str] = ()  # columns of texts, even where all look like numbers
     n_rows: int | None = None  # where it is known before the end
 
     def __init__(self, path: str) -> None:
@@ -152,9 +154,10 @@ class _Lines:
 
 
 class CsvTable(Table):
-    """Text with one row a line. A first line of which an entry is no number has the names, or as `header` says."""
+    """Text with one row a line. A first line has the names if an entry is no number or `known` ones are all there, or
+    as `header` says."""
 
-    def __init__(self, path: str, separator: str = ",", header: bool | None = None) -> None:
+    def __init__(self, path: str, separator: str = ",", header: bool | None = None, known: Sequence[str] = ()) -> None:
         super().__init__(path)
         self._separator = separator
         with self._lines() as lines:
@@ -164,8 +167,11 @@ class CsvTable(Table):
             raise TableError(f"{path}: the file is empty, or its first line is")
         if second:  # by its length pandas decides whether lines begin with an index
             self._check_length(second, number, len(first))
-        self.named = not all(map(_is_number, first)) if header is None else header
-        self.names = [name.strip() for name in first] if self.named else [str(i) for i in range(len(first))]
+        names = [name.strip() for name in first]
+        texts = not all(map(_is_number, names))
+        self.doubtful = header is None and texts and any(_is_number(name) and not _missing(name) for name in names)
+        self.named = texts or 0 < len(known) == len({*known} & {*names}) if header is None else header
+        self.names = names if self.named else [str(i) for i in range(len(first))]
         _check_unlike(f"{path}, line 1", self.names)
 
     @contextlib.contextmanager
@@ -301,6 +307,7 @@ class ParquetTable(Table):
         with self._named():
             file = self._parquet.ParquetFile(path)
             self.names = list(file.schema_arrow.names)
+            self.texts = [field.name for field in file.schema_arrow if "string" in str(field.type)]
             self.n_rows = file.metadata.num_rows
         _check_unlike(path, self.names)
 
@@ -341,8 +348,15 @@ def _pyarrow() -> Any:
     return pyarrow.parquet
 
 
-def open_table(path: str, *, array: str | None = None, separator: str = ",", header: bool | None = None) -> Table:
-    """A file by the ending of its name. `array`: which one of an .npz file; `separator`, `header`: of CSV."""
+def open_table(
+    path: str,
+    *,
+    array: str | None = None,
+    separator: str = ",",
+    header: bool | None = None,
+    known: Sequence[str] = (),
+) -> Table:
+    """A file by the ending of its name. `array`: which one of an .npz file; `separator`, `header`, `known`: of CSV."""
     suffix = _extension(path, READ)
     if not Path(path).is_file():
         # Rows are read twice, where one is to be named or columns are scaled.
@@ -351,11 +365,15 @@ def open_table(path: str, *, array: str | None = None, separator: str = ",", hea
         )
         raise TableError(f"{path}: {found}")
     if suffix == ".csv":
-        return CsvTable(path, separator, header)
+        return CsvTable(path, separator, header, known)
     if suffix == ".parquet":
         return ParquetTable(path)
     if suffix == ".npz" and not zipfile.is_zipfile(path):  # NumPy would leave the file open
         raise TableError(f"{path} cannot be read: it is no .npz archive, or not all of one")
+    if suffix == ".npy":
+        with Path(path).open("rb") as file:
+            if file.read(6) != np.lib.format.MAGIC_PREFIX:
+                raise TableError(f"{path} cannot be read: it is no .npy file")
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
         if suffix == ".npy":
@@ -390,6 +408,8 @@ def by_name(columns: Columns | NDArray[Any], names: Sequence[str] | None) -> Col
     """Columns of an array with their names, which are c0, c1, ... where there are none; others have theirs."""
     if not isinstance(columns, np.ndarray):
         return columns
+    if not columns.shape[1]:
+        raise TableError("the model gives back no column")
     return list(zip(names or [f"c{i}" for i in range(columns.shape[1])], columns.T, strict=True))
 
 

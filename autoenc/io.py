@@ -1,7 +1,7 @@
 """Model files: `load` and `load_predictor` read what ``estimator.save(path)`` or `save` has written.
 
 A file is safetensors, with all that is not an array in one JSON string; ``docs/files.md`` describes the format and says
-what a file can do and what it cannot. Needs the package safetensors (``python -m pip install "autoenc[io]"``).
+what a file can do and what it cannot. Needs the package safetensors (``python -m pip install safetensors``).
 """
 
 import os

@@ -1,7 +1,7 @@
 """Fitted estimators as ONNX models, also as steps of pipelines that `skl2onnx` converts.
 
 `convert` makes the model that ``estimator.to_onnx()`` returns; `register` teaches skl2onnx the estimators of this
-package. Needs the package `onnx` (``pip install 'autoenc[onnx]'``), `register` also `skl2onnx`; to run models any
+package. Needs the package `onnx` (``pip install onnx``), `register` also `skl2onnx`; to run models any
 runtime of ONNX will do, `onnxruntime` is the one that the tests compare with.
 """
 
@@ -480,7 +480,7 @@ def convert(model: Any, part: str | None = None) -> Any:
     try:
         import onnx  # noqa: F401
     except ImportError as error:
-        raise ImportError("ONNX models need the package onnx: pip install 'autoenc[onnx]'") from error
+        raise ImportError("ONNX models need the package onnx: python -m pip install onnx") from error
     return _convert(model, part)
 
 
@@ -665,7 +665,7 @@ def register() -> None:
     try:
         from skl2onnx import update_registered_converter, update_registered_parser
     except ImportError as error:
-        raise ImportError("pipelines need the package skl2onnx: pip install 'autoenc[onnx]'") from error
+        raise ImportError("pipelines need the package skl2onnx: python -m pip install skl2onnx") from error
     from sklearn.compose import ColumnTransformer
 
     import autoenc

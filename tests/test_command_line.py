@@ -195,7 +195,7 @@ def test_labels_and_conditions(csv, tmp_path, capsys):
     out = tmp_path / "codes.npy"
     answer(capsys, "encode", model, csv, "-o", out, "--condition", "kind")
     assert_array_equal(np.load(out), loaded.transform(X, condition=KIND))
-    assert "called without condition" in answer(capsys, "encode", model, csv, "-o", out, status=1)["error"]
+    assert "called without --condition" in answer(capsys, "encode", model, csv, "-o", out, status=1)["error"]
     arguments = ("--estimator", "AutoencoderRegressor", "--label", "weight", "--ignore", "kind")
     answer(capsys, "train", csv, "-o", model, *arguments, "--param", "fine_tune_max_iter=2", *QUICK)
     assert list(autoenc.load(model).feature_names_in_) == NAMES[:3]
@@ -316,7 +316,7 @@ def test_export_to_c(model, tmp_path, capsys):
     assert "--prefix sensor goes with --format c" in error
     before = target.read_bytes()
     error = answer(capsys, "export", model, *more[:4], "--prefix", "a b", status=2)["error"]
-    assert error == "prefix is 'a b'; allowed are names of C: letters, digits and _, with a letter in front"
+    assert error == "prefix is 'a b'; allowed are names of C: letters, digits and _, with a letter in front; no keyword"
     assert target.read_bytes() == before
 
 
@@ -425,6 +425,21 @@ def test_a_broken_row_in_a_later_block(reader, model, csv, tmp_path, capsys, mon
         (["--label", "colour", "--estimator", "AutoencoderClassifier"], "there is no column 'colour'; there are"),
         (["--ignore", "colour"], "there is no column 'colour'; there are height, width, depth, weight, kind"),
         (["--estimator", "AutoencoderClassifier"], "needs --label"),
+        (["--label", "kind"], "--label: Autoencoder takes none; --ignore leaves a column out"),
+        (
+            ["--condition", "kind", "--ignore", "4"],
+            "column 'kind': --label, --condition and --ignore exclude each other",
+        ),
+        (
+            ["--label", "kind", "--condition", "4", "--estimator", "AutoencoderClassifier"],
+            "column 'kind': --label, --condition and --ignore exclude each other",
+        ),
+        (
+            ["--n-components", "2", "--param", "n_components=3"],
+            "--param n_components=3: n_components is given twice",
+        ),
+        (["--seed", "1", "--param", "random_state=1"], "random_state is given twice"),
+        (["--param", "alpha=1", "--param", "alpha=1"], "--param alpha=1: alpha is given twice"),
         ([], "line 2: 'a' in column 'kind' is not a number (--ignore leaves a column out)"),
     ],
 )
@@ -628,7 +643,7 @@ def test_interrupted_without_a_model_it_says_so(estimator, at, before, csv, tmp_
 
     supervised = ("--label", "weight", "--param", "fine_tune_max_iter=3", *QUICK)
     monkeypatch.setattr(
-        "autoenc._cli_train._callback", lambda _: lambda state: (state.training, state.epoch) == at and stop()
+        "autoenc._cli_train._Report.__call__", lambda _, state: (state.training, state.epoch) == at and stop()
     )
     if not at:
         monkeypatch.setattr(getattr(autoenc, estimator), "_fit", stop)
