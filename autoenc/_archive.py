@@ -230,7 +230,7 @@ def _refuse_constant(name: str) -> NoReturn:
 def parse(text: str) -> Any:
     """JSON without what the standard leaves open: keys that occur twice, NaN, nesting without end, and lists."""
     if text.count("[") + text.count("{") > FREE_LISTS:
-        bare = _STRING.sub("", text.replace(r"\\", "").replace(r'\"', ""))
+        bare = _STRING.sub("", text.replace(r"\\", "").replace(r"\"", ""))
         n = bare.count("[") + bare.count("{")
         if n > max(FREE_LISTS, len(text) // CHARACTERS_A_LIST):
             raise Damaged(f"it has {n} lists and objects in {len(text)} characters")

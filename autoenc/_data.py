@@ -221,11 +221,12 @@ def check_weights(sample_weight: Any, X: Any) -> NDArray[np.float64] | None:
         refuse_text(objects.astype(str), "sample_weight")
     try:
         weights = _check_sample_weight(given, X, dtype=np.float64)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         message = str(error)
         if "at least one non-zero" in message:  # since scikit-learn 1.9, without the parameter's name
             raise ValueError(_NO_WEIGHT) from error
-        raise ValueError(message if "sample_weight" in message else f"sample_weight: {message}") from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(message if "sample_weight" in message else f"sample_weight: {message}") from error
     negative = np.flatnonzero(weights < 0.0)
     if len(negative):
         raise ValueError(

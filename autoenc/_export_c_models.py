@@ -41,6 +41,8 @@ def _network(source: Source, predictor: Predictor) -> None:
 
 def _string(label: str) -> str:
     """A string constant of C, in UTF-8; what means something in C or here is escaped."""
+    if "\0" in label or any("\ud800" <= c <= "\udfff" for c in label):
+        raise NotImplementedError(f"the class {label!r} is no string of C: it has a NUL or half of a surrogate pair")
     plain = string.ascii_letters + string.digits + " _-.,"
     return '"' + "".join(chr(b) if chr(b) in plain else f"\\{b:03o}" for b in label.encode()) + '"'
 

@@ -338,6 +338,12 @@ def test_sample_weights(X, weight, match):
         estimator.score(X, sample_weight=weight)
 
 
+@pytest.mark.parametrize("weight", [{}, {1.0}, [object()] * 30])
+def test_sample_weights_that_are_no_numbers(X, weight):
+    with pytest.raises(TypeError, match="sample_weight: float"):
+        Autoencoder(max_iter=1).fit(X, sample_weight=weight)
+
+
 @pytest.mark.parametrize("size", [5e-324, 1e-320, 1e-200, 1e200, 1.7e308])
 def test_only_ratios_of_weights_count(X, size):
     weight = np.where(np.arange(30) < 20, size, 0.0)

@@ -624,6 +624,11 @@ def test_what_is_refused():
     drawing = autoenc.AutoencoderImputer(3, sample_posterior=True, **small()).fit(np.where(SCALED > 2, np.nan, SCALED))
     with pytest.raises(NotImplementedError, match="sample_posterior=False"):
         drawing.to_c()
+    for label in ("a\0b", "\ud800"):
+        y = np.array(["plain", label], dtype=object)[np.arange(len(SCALED)) % 2]
+        classifier = autoenc.AutoencoderClassifier(2, **small(max_iter=1, fine_tune_max_iter=1)).fit(SCALED, y)
+        with pytest.raises(NotImplementedError, match=r"the class .* is no string of C: it has a NUL or half"):
+            classifier.to_c()
     from autoenc._export_c import Body, Source, evaluate
     from autoenc._export_c_models import write
     from autoenc._export_network import Network
