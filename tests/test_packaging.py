@@ -1,10 +1,13 @@
 """What is shipped: metadata, the wheel's size, and what a source distribution must hold to build from itself."""
 
+import contextlib
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
 import tarfile
+import time
 import tomllib
 import zipfile
 from pathlib import Path
@@ -143,12 +146,29 @@ def run(*command: str, cwd: Path) -> None:
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
 
 
+@contextlib.contextmanager
+def alone(folder):
+    """One of the processes of a test run at a time: setuptools lays out an sdist in the checkout, under one name."""
+    lock = folder / f"checkout-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+    while True:
+        try:
+            lock.mkdir()
+            break
+        except FileExistsError:
+            time.sleep(0.1)
+    try:
+        yield
+    finally:
+        lock.rmdir()
+
+
 @pytest.fixture(scope="module")
 def distributions(checkout, tmp_path_factory):
     """(sdist, wheel); the wheel is built from the unpacked sdist."""
     pytest.importorskip("build")
     folder = tmp_path_factory.mktemp("distributions")
-    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "-o", str(folder), str(checkout), cwd=folder)
+    with alone(tmp_path_factory.getbasetemp().parent):
+        run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "-o", str(folder), str(checkout), cwd=folder)
     (sdist,) = folder.glob("autoenc-*.tar.gz")
     with tarfile.open(sdist) as archive:
         archive.extractall(folder / "clean", filter="data")
