@@ -135,7 +135,7 @@ def _refuse_unlike(path: str, old: Mapping[str, str], new: Mapping[str, str]) ->
             was, now = (cut(one.get(name, "not there")) for one in (old, new))
             raise ValueError(
                 f"{path} is the checkpoint of another fit: {cut(name)} was {was} and is now {now}; resume needs the "
-                "same parameters and data (resume=False starts again)"
+                "same parameters and data (without resume the fit starts again)"
             )
 
 
@@ -177,7 +177,7 @@ class Checkpoints:
         if found.get("autoenc") != __version__:
             raise ValueError(
                 f"{self.path} was written by autoenc {cut(repr(found.get('autoenc')))}; this is {__version__}, which "
-                "may train otherwise (resume=False starts again)"
+                "may train otherwise (without resume the fit starts again)"
             )
         if found.get("class") != self._class:
             raise ValueError(f"{self.path} is the checkpoint of {cut(repr(found.get('class')))}, not of {self._class}")

@@ -222,11 +222,6 @@ def run(chosen: argparse.Namespace) -> int:
             if isinstance(error, BrokenPipeError):
                 raise
             text = str(error) or type(error).__name__
-            # Words of Python, as they are typed here.
-            text = text.replace("resume=False starts", "without --resume it starts")
-            text = text.replace("; resume needs", "; --resume needs").replace(
-                "without condition", "without --condition"
-            )
             print(f"autoenc {chosen.command}: {printable(text)}", file=sys.stderr)
             if chosen.json:
                 print(json.dumps({"error": text}))

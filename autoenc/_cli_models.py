@@ -54,8 +54,12 @@ def _answers(
 ) -> Iterator[tuple[int, Any, Block]]:
     """Of each block of rows: number of the first, what the model says, the block."""
     name = stored["class"]
-    if chosen.condition is not None and "_spec" not in stored["state"]:
-        raise UsageError(f"--condition {chosen.condition}: {chosen.model} is of {name}, which takes none")
+    spec = stored["state"].get("_spec")
+    if not (isinstance(spec, dict) and spec.get("n_conditions")):
+        if chosen.condition is not None:
+            raise UsageError(f"--condition {chosen.condition}: {chosen.model} ({name}) was trained without one")
+    elif chosen.condition is None:
+        raise UsageError(f"{chosen.model} was trained with a condition: --condition must name its column")
     model: Any
     if name == "AutoencoderImputer":
         if stored["piped"]:

@@ -226,7 +226,7 @@ class Source:
     def finish(self, title: str) -> str:
         """The whole file."""
         upper = self.prefix.upper()
-        macros = [*self.macros, ("STACK_BYTES", self._stack(), "at most, of one call")]
+        macros = [*self.macros, ("STACK_BYTES", self._stack(), "of one call, see above")]
         lines = [
             f"/* {title}",
             f" * Written by autoenc {__version__}. {PREAMBLE.format(upper=upper).strip()} */",
@@ -268,9 +268,10 @@ class Source:
 
 PREAMBLE = """
  *
- * C99, without allocation; every function may be called by several threads at once. Its arrays lie on the stack: a
- * call takes {upper}_STACK_BYTES bytes of it at most. Outputs must not overlap inputs. Other files see the declarations
- * by `#define {upper}_ONLY_DECLARED` before they include this one. Compile with optimisation (-O3) and for a processor
+ * C99, without allocation; every function may be called by several threads at once. Its arrays lie on the stack:
+ * {upper}_STACK_BYTES counts them and leaves room for what compilers add (ask yours, by -fstack-usage, where it must
+ * hold). Outputs must not overlap inputs. Other files see the declarations by `#define {upper}_ONLY_DECLARED` before
+ * they include this one. Compile with optimisation (-O3) and for a processor
  * with fused multiply-adds (-mfma, -march=native; AArch64 has them always): then results have the bits of the
  * estimator's. Without them products are rounded before they are added, unless {upper}_EXACT is defined, which calls
  * fma of the C library.

@@ -8,6 +8,7 @@ from autoenc.__main__ import main
 
 NAMES = ["height", "width", "depth", "weight"]
 KIND = np.array(["a", "b", "c"])[np.arange(60) % 3]
+ROWS = np.random.default_rng(0).normal(size=(60, 3))
 QUICK = ("--n-components", "2", "--param", "max_iter=3", "--param", "hidden_layer_sizes=(6,)")
 
 
@@ -16,6 +17,13 @@ def write_csv(path, X):
     lines = [",".join([*NAMES, "kind"])]
     lines += [",".join([*map(repr, row.tolist()), kind]) for row, kind in zip(X, KIND, strict=True)]
     path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def write_rows(path, y, header="a,b,c,y"):
+    """The same rows as ROWS with a last column y."""
+    lines = [",".join(map(str, (*row, one))) for row, one in zip(ROWS, y, strict=True)]
+    path.write_text("\n".join([header, *lines]) + "\n")
     return path
 
 

@@ -600,3 +600,11 @@ def test_progress_bar_of_scikit_learn(run_python):
     assert "Autoencoder - fit" in done.stdout
     assert "GridSearchCV - fit" in done.stdout
     assert "100%" in done.stdout
+
+
+def test_the_class_of_a_callback_is_no_callback():
+    for given in (EarlyStopping, [EarlyStopping]):
+        with pytest.raises(
+            ValueError, match=r"callbacks has the class EarlyStopping; needed is EarlyStopping\(\.\.\.\)"
+        ):
+            Autoencoder(2, callbacks=given).fit(np.eye(4))

@@ -1,13 +1,10 @@
 """The commands that make models of tables and apply them."""
 
-import io
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
-from csv import reader as reader_of_csv
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +13,7 @@ from command_lines import KIND, NAMES, QUICK, answer, call, write_csv
 from numpy.testing import assert_array_equal
 
 import autoenc
-from autoenc import _cli_values, _tables
+from autoenc import _cli, _cli_values, _tables
 from autoenc.__main__ import main
 from autoenc._training import FINE_TUNE, FIT
 from autoenc.corruption import Masking
@@ -195,7 +192,8 @@ def test_labels_and_conditions(csv, tmp_path, capsys):
     out = tmp_path / "codes.npy"
     answer(capsys, "encode", model, csv, "-o", out, "--condition", "kind")
     assert_array_equal(np.load(out), loaded.transform(X, condition=KIND))
-    assert "called without --condition" in answer(capsys, "encode", model, csv, "-o", out, status=1)["error"]
+    error = answer(capsys, "encode", model, csv, "-o", out, status=2)["error"]
+    assert error == f"{model} was trained with a condition: --condition must name its column"
     arguments = ("--estimator", "AutoencoderRegressor", "--label", "weight", "--ignore", "kind")
     answer(capsys, "train", csv, "-o", model, *arguments, "--param", "fine_tune_max_iter=2", *QUICK)
     assert list(autoenc.load(model).feature_names_in_) == NAMES[:3]
@@ -244,54 +242,6 @@ def test_codes_by_number(csv, tmp_path, capsys):
     assert_array_equal(np.load(out), autoenc.load(model).encode_indices(X))
 
 
-def test_a_fit_goes_on_from_its_checkpoint(csv, tmp_path, capsys):
-    model, state = tmp_path / "model.safetensors", tmp_path / "fit.checkpoint"
-    answer(capsys, "train", csv, "-o", model, "--ignore", "kind", "--checkpoint", state, *QUICK)
-    first = model.read_bytes()
-    assert state.exists()
-    answer(capsys, "train", csv, "-o", model, "--ignore", "kind", "--checkpoint", state, "--resume", *QUICK)
-    assert model.read_bytes() == first
-    for more in (["--resume"], ["--checkpoint-every", "2"]):
-        error = answer(capsys, "train", csv, "-o", model, "--ignore", "kind", *more, *QUICK, status=2)["error"]
-        assert error == f"{more[0]} needs --checkpoint"
-
-
-def test_how_often_a_checkpoint_is_written(csv, tmp_path, capsys, monkeypatch):
-    written = []
-    write = autoenc._checkpoint.Checkpoints.write
-    monkeypatch.setattr(
-        autoenc._checkpoint.Checkpoints, "write", lambda self, *more: written.append(1) or write(self, *more)
-    )
-    train = ("train", csv, "-o", tmp_path / "m", "--ignore", "kind", "--n-components", "2", "--param", "max_iter=12")
-    for more, n in (((), 2), (("--checkpoint-every", "3"), 4)):
-        written.clear()
-        answer(capsys, *train, "--checkpoint", tmp_path / "fit.checkpoint", *more)
-        assert len(written) == n
-    with pytest.raises(SystemExit) as exit:
-        call(*train, "--checkpoint", tmp_path / "fit.checkpoint", "--checkpoint-every", "0")
-    assert exit.value.code == 2 and "0 given; at least 1 is needed" in capsys.readouterr().err
-
-
-def test_the_first_line_has_names_or_is_a_row(reader, tmp_path, capsys):
-    table, model = tmp_path / "t.csv", tmp_path / "m"
-    table.write_text("".join(f"{i},{i % 7},{i % 5}\n" for i in range(20)))
-    for more, rows, names in (
-        ((), 20, None),
-        (("--header",), 19, ["0", "0.0", "00"]),
-        (("--no-header",), 20, None),
-    ):
-        table.write_text("0,0.0,00\n" + "".join(f"{i},{i % 7},{i % 5}\n" for i in range(1, 20)))
-        assert answer(capsys, "train", table, "-o", model, *QUICK, *more)["rows"] == rows
-        assert answer(capsys, "info", model)["feature_names"] == names
-        assert answer(capsys, "encode", model, table, "-o", tmp_path / "o.csv", *more)["rows"] == rows
-    table.write_text("a,b,c\n1,2,3\n")
-    error = answer(capsys, "train", table, "-o", model, *QUICK, "--no-header", status=1)["error"]
-    assert error == f"{table}, line 1: 'a' in column '0' is not a number (--ignore leaves a column out)"
-    np.save(tmp_path / "t.npy", X)
-    error = answer(capsys, "train", tmp_path / "t.npy", "-o", model, *QUICK, "--no-header", status=2)["error"]
-    assert error == f"--no-header goes with a .csv file, and {tmp_path / 't.npy'} is none"
-
-
 def test_info(model, capsys):
     found = answer(capsys, "info", model)
     assert found["estimator"] == "Autoencoder" and found["feature_names"] == NAMES
@@ -331,60 +281,6 @@ def test_export_to_onnx(model, tmp_path, capsys):
 
 
 # ---- what is wrong, and where ----
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda lines: lines.__setitem__(5, "1,2,x,4,a"), "line 6: 'x' in column 'depth' is not a number"),
-        (lambda lines: lines.__setitem__(5, "1,2,1_0,4,a"), "line 6: '1_0' in column 'depth' is not a number"),
-        (lambda lines: lines.__setitem__(5, "1,2,3,a"), "line 6: 4 fields where the first line has 5"),
-        (lambda lines: lines.__setitem__(5, "1,2,3,4,a,9"), "line 6: 6 fields where the first line has 5"),
-        (lambda lines: lines.__setitem__(1, "1,2,3,4,a,9"), "line 2: 6 fields where the first line has 5"),
-        (
-            lambda lines: (lines.insert(1, ""), lines.__setitem__(2, "1,2,3,4,a,9")),
-            "line 3: 6 fields where the first line has 5",
-        ),
-        (lambda lines: lines.__setitem__(40, "1,,3,4,a"), r"contains NaN at row 39, column 1; .*, line 41\)"),
-        (
-            lambda lines: (lines.insert(3, ""), lines.__setitem__(41, "1,inf,3,4,a")),
-            r"contains infinity at .*, line 42\)",
-        ),
-        (
-            lambda lines: (lines.insert(3, "  "), lines.__setitem__(41, "1,inf,3,4,a")),
-            r"contains infinity at .*, line 42\)",
-        ),
-        (
-            lambda lines: lines.__setitem__(40, "1,2," + 140_000 * "3" + ",4,a"),
-            "line 41: field larger than field limit",
-        ),
-        (lambda lines: lines.__setitem__(40, '1,2,"3,4,a'), "line 41: a quote is never closed"),
-        (lambda lines: lines.__setitem__(0, "a,b,c,a,kind"), "line 1: two columns have the name 'a'"),
-        (lambda lines: lines.clear(), "the file is empty"),
-        (lambda lines: lines.__delitem__(slice(1, None)), "there are no rows"),
-    ],
-)
-def test_a_broken_row_is_named_by_its_line(change, message, reader, csv, tmp_path, capsys):
-    lines = csv.read_text().splitlines()
-    change(lines)
-    csv.write_text("\n".join(lines) + "\n" if lines else "")
-    error = answer(capsys, "train", csv, "-o", tmp_path / "m", "--ignore", "kind", *QUICK, status=1)["error"]
-    assert re.search(message, error), error
-    assert str(csv) in error
-    assert not (tmp_path / "m").exists()
-
-
-def test_a_broken_row_in_a_later_block(reader, model, csv, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(_tables, "ROWS", 7)
-    lines = csv.read_text().splitlines()
-    out = tmp_path / "codes.csv"
-    out.write_text("as before")
-    for wrong, message in (("1,,3,4,a", "line 41)"), ("1,x,3,4,a", "line 41: 'x' in column 'width'")):
-        lines[40] = wrong
-        csv.write_text("\n".join(lines) + "\n")
-        assert message in answer(capsys, "encode", model, csv, "-o", out, status=1)["error"]
-    assert out.read_text() == "as before"
-    assert not list(tmp_path.glob("*.tmp"))
 
 
 @pytest.mark.parametrize(
@@ -467,7 +363,7 @@ def test_wrong_arguments_of_commands_that_apply_a_model(model, csv, tmp_path, ca
     train = ("--estimator", "AutoencoderOutlierDetector", "--param", "n_estimators=1", "--ignore", "kind")
     answer(capsys, "train", csv, "-o", detector, *train)
     error = answer(capsys, "score", detector, csv, "-o", out, "--condition", "kind", status=2)["error"]
-    assert error == f"--condition kind: {detector} is of AutoencoderOutlierDetector, which takes none"
+    assert error == f"--condition kind: {detector} (AutoencoderOutlierDetector) was trained without one"
     for command, options, message in (
         ("encode", ["--ignore", "colour"], f"{csv}: there is no column 'colour'; there are height, "),
         ("encode", ["--ignore", "kind", "--ignore", "1"], "--ignore leaves out the column 'width', which"),
@@ -478,6 +374,30 @@ def test_wrong_arguments_of_commands_that_apply_a_model(model, csv, tmp_path, ca
         assert message in answer(capsys, command, model, csv, "-o", out, *options, status=2)["error"]
     assert call("encode", model, csv, "-o", out, "--ignore", "kind") == 0
     out.unlink()
+
+
+def test_what_nobody_foresaw_is_an_object_too(tmp_path, capsys, monkeypatch):
+    def fail(_):
+        raise IndexError("a mistake")
+
+    monkeypatch.setattr(_cli, "info", fail)
+    with pytest.raises(IndexError, match="a mistake"):
+        call("info", tmp_path / "m", "--json")
+    assert json.loads(capsys.readouterr().out) == {"error": "IndexError: a mistake"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--label", "a", "--label", "b"], "argument --label: given twice"),
+        (["--condition", "a", "--condition", "a"], "argument --condition: given twice"),
+        (["--header", "--no-header"], "argument --header/--no-header: given twice"),
+    ],
+)
+def test_options_that_contradict_each_other(arguments, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit:
+        call("train", "t.csv", "-o", tmp_path / "m", *arguments, "--json")
+    assert exit.value.code == 2 and json.loads(capsys.readouterr().out) == {"error": message}
 
 
 def test_threads_of_the_imputer_too(csv, tmp_path, capsys, monkeypatch):
@@ -506,64 +426,6 @@ def test_nothing_that_is_read_is_written_over(model, csv, tmp_path, capsys):
         assert message in answer(capsys, *command, status=2)["error"]
     assert (csv.read_bytes(), model.read_bytes()) == before
     assert not (tmp_path / "m").exists()
-
-
-def test_separators(csv, tmp_path, capsys):
-    other = tmp_path / "other.csv"
-    found = [answer(capsys, "train", csv, "-o", tmp_path / "m", "--ignore", "kind", *QUICK)["loss"]]
-    for separator, written in ((";", ";"), ("tab", "\t"), (r"\t", "\t"), ("\t", "\t"), (" ", " ")):
-        other.write_text(csv.read_text().replace(",", written))
-        more = ("--ignore", "kind", "--separator", separator, *QUICK)
-        found.append(answer(capsys, "train", other, "-o", tmp_path / "m", *more)["loss"])
-    assert len(set(found)) == 1
-    for wrong in (";;", "", "x", "1", ".", "\n", "¦"):
-        with pytest.raises(SystemExit) as exit:
-            call("train", csv, "-o", tmp_path / "m", "--separator", wrong)
-        assert exit.value.code == 2
-        assert "one character" in capsys.readouterr().err
-
-
-def test_files_that_are_none(model, csv, tmp_path, capsys):
-    (tmp_path / "text.npy").write_text("no array")
-    (tmp_path / "text.parquet").write_text("no table")
-    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
-    np.save(tmp_path / "flat.npy", X[0])
-    np.savez(tmp_path / "two.npz", a=X, b=X)
-    out = tmp_path / "o.csv"
-    for name, message in (
-        ("nothing.csv", "there is no such file"),
-        ("data.xlsx", "the name must end in .csv, .npy, .npz, .parquet"),
-        ("text.npy", "cannot be read"),
-        ("objects.npy", "cannot be read"),
-        ("flat.npy", "needed are rows of numbers"),
-        ("two.npz", "it has the arrays a, b; say which by --array"),
-        ("text.parquet", "Parquet"),
-    ):
-        status = 2 if name == "data.xlsx" else 1
-        assert message in answer(capsys, "encode", model, tmp_path / name, "-o", out, status=status)["error"]
-    for command in (("info",), ("encode", "--quiet")):
-        assert call(command[0], *([csv] if command[0] == "info" else [csv, csv])) == 1
-        assert "cannot be read as a model of autoenc" in capsys.readouterr().err
-    lines = csv.read_text().replace("height", "length")
-    csv.write_text(lines)
-    assert "there is no column 'height'" in answer(capsys, "encode", model, csv, "-o", out, status=1)["error"]
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
-def test_a_pipe_and_a_folder_are_no_tables(model, tmp_path, capsys):
-    os.mkfifo(tmp_path / "pipe.csv")
-    (tmp_path / "folder.csv").mkdir()
-    for name in ("pipe.csv", "folder.csv"):
-        error = answer(capsys, "encode", model, tmp_path / name, "-o", tmp_path / "o.csv", status=1)["error"]
-        assert error == f"{tmp_path / name}: this is a folder, a pipe or a device; a file is needed"
-
-
-def test_texts_come_back_from_csv():
-    texts = ["a", "a,b", 'a"b', "a\nb", "a\rb", "a\r\nb", " a", "a ", "\ta", "", "a b"]
-    columns = [(text, np.array([text, text], dtype=object)) for text in texts]
-    lines = io.StringIO(_tables.csv_rows(columns, header=True), newline="")
-    assert list(reader_of_csv(lines)) == [texts] * 3
-    assert _tables.csv_rows(columns[:1] + columns[-1:], header=True) == "a,a b\n" * 3
 
 
 def test_values():
@@ -735,114 +597,6 @@ raise SystemExit(main(["encode", {str(model)!r}, {str(csv)!r}, "--quiet", "--n-j
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 61, done.stderr
 
 
-def test_an_archive_that_is_none_is_an_error_and_no_traceback(tmp_path):
-    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04garbage")
-    with pytest.raises(_tables.TableError, match=r"bad\.npz cannot be read: it is no .npz archive"):
-        _tables.open_table(str(tmp_path / "bad.npz"))
-
-
-def test_a_quote_that_is_never_closed_is_named_by_its_line(reader, tmp_path):
-    for lines, number in (('a,b\n1,"2\n3,4\n', 2), ('a,b\n1,2\n3,4\n5,"6\n7,8\n', 4)):
-        (tmp_path / "quote.csv").write_text(lines)
-        for columns in (["a", "b"], ["a"]):
-            with pytest.raises(_tables.TableError, match=rf"quote\.csv, line {number}: a quote is never closed"):
-                list(_tables.open_table(str(tmp_path / "quote.csv")).blocks(columns))
-
-
-@pytest.mark.parametrize(
-    ("line", "number", "byte"), [(0, 1, "0xe9 (character 3"), (1, 2, "0xe9 (character 3"), (4000, 4001, "0xe9")]
-)
-def test_a_byte_that_is_not_utf8_is_named_by_its_line(line, number, byte, reader, tmp_path, capsys):
-    lines = ["a,b", *(f"{i},{i}" for i in range(5000))]
-    lines[line] = lines[line][:1] + ",é"
-    lines[2] = '2,"3\n"'  # a row of two lines, which are counted, is the third
-    number += line > 2
-    path = tmp_path / "latin.csv"
-    path.write_bytes("\n".join(lines).encode("latin-1"))
-    error = answer(capsys, "train", path, "-o", tmp_path / "m", *QUICK, status=1)["error"]
-    assert f"latin.csv, line {number}: byte {byte}" in error and "is not UTF-8" in error
-
-
-def test_a_row_with_a_missing_value_is_not_taken_for_names(reader, tmp_path):
-    (tmp_path / "t.csv").write_text("1,NA\n2,3\n")
-    table = _tables.open_table(str(tmp_path / "t.csv"))
-    assert not table.named and table.names == ["0", "1"]
-    (block,) = table.blocks(table.names)
-    np.testing.assert_array_equal(block.numbers, [[1, np.nan], [2, 3]])
-
-
-def test_numbers_that_pandas_does_not_know(reader, tmp_path, monkeypatch):
-    """Both readers take the same for a number; rows before it are not given twice."""
-    monkeypatch.setattr(_tables, "ROWS", 3)
-    rows = [f"{i},{i} " for i in range(10)]
-    rows[7] = "7,\u0667"
-    (tmp_path / "t.csv").write_text("a,b\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    table = _tables.open_table(str(tmp_path / "t.csv"))
-    blocks = list(table.blocks(["a"], ["b"]))
-    assert [text for block in blocks for text in block.others["b"]] == [*"0123456", "\u0667", *"89"]
-    blocks = list(table.blocks(["b"]))
-    assert [block.numbers.ravel().tolist() for block in blocks] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
-
-
-@pytest.mark.parametrize("suffix", ["csv", "npy", "npz", "parquet"])
-def test_a_table_without_rows_is_named(suffix, model, tmp_path, capsys):
-    data = tmp_path / f"none.{suffix}"
-    if suffix == "csv":
-        data.write_text(",".join(NAMES) + "\n")
-    elif suffix == "parquet":
-        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-        parquet.write_table(pyarrow.table({name: pyarrow.array([], pyarrow.float64()) for name in NAMES}), data)
-    elif suffix == "npy":
-        np.save(data, X[:0])
-    else:
-        np.savez(data, X=X[:0])
-    for command in (("train", data), ("encode", model, data)):
-        error = answer(capsys, *command, "-o", tmp_path / "out.npy", status=1)["error"]
-        assert error == f"{data}: there are no rows"
-    assert not (tmp_path / "out.npy").exists()
-
-
-def test_a_detector_names_a_table_without_rows(csv, tmp_path, capsys):
-    detector, none = tmp_path / "detector.safetensors", tmp_path / "none.csv"
-    train = ("--estimator", "AutoencoderOutlierDetector", "--param", "n_estimators=1", "--ignore", "kind")
-    answer(capsys, "train", csv, "-o", detector, *train)
-    none.write_text(",".join(NAMES) + "\n")
-    assert (
-        answer(capsys, "score", detector, none, "-o", tmp_path / "out.csv", status=1)["error"]
-        == f"{none}: there are no rows"
-    )
-
-
-def test_damaged_pages_of_parquet_name_the_file(model, tmp_path, capsys):
-    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    path = tmp_path / "damaged.parquet"
-    rows = np.random.default_rng(0).random((500, len(NAMES)))
-    parquet.write_table(pyarrow.table(dict(zip(NAMES, rows.T, strict=True))), path, compression="snappy")
-    content = bytearray(path.read_bytes())
-    content[4:204] = bytes(200)
-    path.write_bytes(content)
-    error = answer(capsys, "encode", model, path, "-o", tmp_path / "out.csv", status=1)["error"]
-    assert error.startswith(f"{path} cannot be read as Parquet: ")
-
-
-def test_large_whole_numbers_of_parquet_are_numbers(tmp_path):
-    """Rounded, where float64 does not hold them; in CSV they are, too."""
-    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    columns = {"a": [2**60 + 1, -(2**53) - 1], "b": pyarrow.array([2**64 - 1, 2**53 + 1], pyarrow.uint64())}
-    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
-    (block,) = _tables.open_table(str(tmp_path / "t.parquet")).blocks(["a", "b"])
-    assert_array_equal(block.numbers, [[2.0**60, 2.0**64], [-(2.0**53), 2.0**53]])
-
-
-def test_a_parquet_file_with_a_name_twice(tmp_path):
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
-    columns = [pyarrow.array([1.0, 2.0])] * 3
-    parquet.write_table(pyarrow.Table.from_arrays(columns, names=["a", "b", "a"]), tmp_path / "t.parquet")
-    with pytest.raises(_tables.TableError, match=r"t\.parquet: two columns have the name 'a'"):
-        _tables.open_table(str(tmp_path / "t.parquet"))
-
-
 def test_labels_of_many_digits_stay_apart(tmp_path, capsys):
     """Beyond 2**53, where float64 has no odd numbers, and beyond int64."""
     for start, kind in ((2**53 + 1, "i"), (2**63, "O")):
@@ -878,21 +632,3 @@ def test_nothing_of_a_file_steers_the_terminal(tmp_path, capsys):
     assert call("info", tmp_path / "m") == 0
     shown = capsys.readouterr().out
     assert "\x1b" not in shown and r"a\x1b]0;x\x07, \ud800, c0" in shown
-
-
-@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_damaged_arrays_are_named(save, tmp_path):
-    path, rng = tmp_path / "x.npz", np.random.default_rng(0)
-    save(path, X=rng.random((40, 5)))
-    whole = path.read_bytes()
-    refused = 0
-    for _ in range(60):
-        damaged = bytearray(whole)
-        damaged[rng.integers(len(whole))] ^= 1 << rng.integers(8)
-        path.write_bytes(damaged)
-        try:
-            _tables.open_table(str(path))
-        except _tables.TableError as error:
-            assert str(error).startswith(str(path))
-            refused += 1
-    assert refused > 5

@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-from command_lines import QUICK, answer
+from command_lines import QUICK, ROWS, answer, write_rows
 from numpy.testing import assert_array_equal
 
 import autoenc
 
 pytestmark = pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 
-X = np.random.default_rng(0).normal(size=(60, 3))
 CLASSIFIER = ("--estimator", "AutoencoderClassifier", "--label", "y", "--param", "fine_tune_max_iter=3", *QUICK)
 REGRESSOR = ("--estimator", "AutoencoderRegressor", "--label", "y", "--param", "fine_tune_max_iter=3", *QUICK)
 PARAMETERS = {"max_iter": 3, "hidden_layer_sizes": (6,), "fine_tune_max_iter": 3, "random_state": 0}
@@ -27,11 +26,11 @@ def table(request, tmp_path):
     def write(y):
         path = tmp_path / f"data.{request.param}"
         if request.param == "csv":
-            lines = [",".join(map(str, (*row, "" if one is None else one))) for row, one in zip(X, y, strict=True)]
+            lines = [",".join(map(str, (*row, "" if one is None else one))) for row, one in zip(ROWS, y, strict=True)]
             path.write_text("\n".join(["a,b,c,y", *lines]) + "\n")
         else:
             pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-            parquet.write_table(pyarrow.table({**dict(zip("abc", X.T, strict=True)), "y": y}), path)
+            parquet.write_table(pyarrow.table({**dict(zip("abc", ROWS.T, strict=True)), "y": y}), path)
         return path
 
     return write
@@ -45,7 +44,7 @@ def test_blank_labels_among_numbers_are_none(kind, table, tmp_path, capsys):
     assert model.classes_.dtype.kind == "i" and model.classes_.tolist() == [0, 1]
     few = np.array([-1 if one is None else int(one) for one in y])
     assert_array_equal(
-        model.predict_proba(X), autoenc.AutoencoderClassifier(2, **PARAMETERS).fit(X, few).predict_proba(X)
+        model.predict_proba(ROWS), autoenc.AutoencoderClassifier(2, **PARAMETERS).fit(ROWS, few).predict_proba(ROWS)
     )
 
 
@@ -61,10 +60,10 @@ def test_blank_labels_among_words_are_none(table, tmp_path, capsys):
 def test_a_gap_in_a_column_of_numbers_has_many_spellings(tmp_path, capsys):
     path, unnamed = tmp_path / "data.csv", ["3" if one == "y" else one for one in CLASSIFIER]
     y = np.array(["0", "1", "", "NA", "nan", "NaN"])[np.arange(60) % 6]
-    path.write_text("".join(",".join(map(str, (*row, one))) + "\n" for row, one in zip(X, y, strict=True)))
+    path.write_text("".join(",".join(map(str, (*row, one))) + "\n" for row, one in zip(ROWS, y, strict=True)))
     answer(capsys, "train", path, "-o", tmp_path / "m", *unnamed)
     assert autoenc.load(tmp_path / "m").classes_.tolist() == [0, 1]
-    np.save(tmp_path / "data.npy", np.column_stack([X, np.arange(60) % 3, np.where(np.arange(60) % 2, np.nan, 1.0)]))
+    np.save(tmp_path / "data.npy", np.column_stack([ROWS, np.arange(60) % 3, np.where(np.arange(60) % 2, np.nan, 1.0)]))
     answer(capsys, "train", tmp_path / "data.npy", "-o", tmp_path / "m", *unnamed, "--ignore", "4")
     assert autoenc.load(tmp_path / "m").classes_.tolist() == [0, 1, 2]
     more = ("--condition", "4", "--ignore", "3", *QUICK)
@@ -86,7 +85,8 @@ def test_blank_numbers_of_a_regressor_are_none(table, tmp_path, capsys):
     answer(capsys, "train", table(y), "-o", tmp_path / "m", *REGRESSOR)
     few = np.array([np.nan if one is None else one for one in y])
     assert_array_equal(
-        autoenc.load(tmp_path / "m").predict(X), autoenc.AutoencoderRegressor(2, **PARAMETERS).fit(X, few).predict(X)
+        autoenc.load(tmp_path / "m").predict(ROWS),
+        autoenc.AutoencoderRegressor(2, **PARAMETERS).fit(ROWS, few).predict(ROWS),
     )
 
 
@@ -124,3 +124,60 @@ def test_a_condition_of_another_kind_is_named_by_its_line(table, tmp_path, capsy
     found = answer(capsys, "encode", tmp_path / "m", unknown, "-o", tmp_path / "o.npy", "--condition", "y", status=1)
     assert found["error"].endswith(f"3; allowed are 1, 2; the first of them is at row 59 ({unknown}, {place})")
     assert error == f"{path}, {place}: 'x' in column 'y' is no whole number, and labels of the fit were"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_texts_of_digits_stay_texts(suffix, tmp_path, capsys):
+    kinds = np.array(["02138", "2138", "00"])[np.arange(60) % 3]
+    path = tmp_path / f"t.{suffix}"
+    if suffix == "csv":
+        write_rows(path, kinds)
+    else:
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pyarrow.table({**dict(zip("abc", ROWS.T, strict=True)), "y": kinds}), path)
+    found = answer(capsys, "train", path, "-o", tmp_path / "m", *CLASSIFIER)
+    assert found["classes"] == ["00", "02138", "2138"] and found["labelled"] == 60
+    out = tmp_path / "o.npy"
+    answer(capsys, "train", path, "-o", tmp_path / "m", "--condition", "y", *QUICK)
+    answer(capsys, "encode", tmp_path / "m", path, "-o", out, "--condition", "y")
+    assert_array_equal(np.load(out), autoenc.load(tmp_path / "m").transform(ROWS, condition=kinds.astype(object)))
+
+
+def test_texts_of_parquet_stay_texts_without_zeros_before_them(tmp_path, capsys):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    kinds = pyarrow.array(["1", "2", None] * 20)
+    for column in (kinds, kinds.dictionary_encode(), kinds.cast("large_string")):
+        parquet.write_table(
+            pyarrow.table({**dict(zip("abc", ROWS.T, strict=True)), "y": column}), tmp_path / "t.parquet"
+        )
+        found = answer(capsys, "train", tmp_path / "t.parquet", "-o", tmp_path / "m", *CLASSIFIER)
+        assert found["classes"] == ["1", "2"] and found["labelled"] == 40
+
+
+def test_minus_one_is_a_class(tmp_path, capsys):
+    y = [i % 3 - 1 for i in range(60)]
+    found = answer(capsys, "train", write_rows(tmp_path / "t.csv", y), "-o", tmp_path / "m", *CLASSIFIER)
+    assert found["classes"] == [-1, 0, 1] and found["labelled"] == 60
+    assert autoenc.load(tmp_path / "m").unlabeled_label is None
+    gaps = ["" if i % 5 == 0 else one for i, one in enumerate(y)]
+    found = answer(capsys, "train", write_rows(tmp_path / "t.csv", gaps), "-o", tmp_path / "m", *CLASSIFIER)
+    assert found["classes"] == [-1, 0, 1] and found["labelled"] == 48
+    assert autoenc.load(tmp_path / "m").unlabeled_label == -2
+    more = ("--param", "unlabeled_label=-1")
+    found = answer(capsys, "train", tmp_path / "t.csv", "-o", tmp_path / "m", *CLASSIFIER, *more)
+    assert found["classes"] == [0, 1] and found["labelled"] == 32
+
+
+def test_rows_of_a_regressor_with_a_number(tmp_path, capsys):
+    y = ["" if i % 4 == 0 else i for i in range(60)]
+    more = ("--estimator", "AutoencoderRegressor", *CLASSIFIER[2:])
+    found = answer(capsys, "train", write_rows(tmp_path / "t.csv", y), "-o", tmp_path / "m", *more)
+    assert found["classes"] is None and found["labelled"] == 45
+
+
+def test_a_condition_is_not_left_out(tmp_path, capsys):
+    path, model = write_rows(tmp_path / "t.csv", [i % 2 for i in range(60)]), tmp_path / "m"
+    answer(capsys, "train", path, "-o", model, "--condition", "y", *QUICK)
+    out = ("-o", tmp_path / "o.csv")
+    error = answer(capsys, "encode", model, path, *out, "--condition", "y", "--ignore", "3", status=2)["error"]
+    assert error == "--ignore leaves out the column of --condition y"
