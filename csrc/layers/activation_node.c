@@ -2,7 +2,7 @@
  * activation first (He et al. 2016, "Identity mappings in deep residual networks"). */
 #include "layers/rows.h"
 
-static ae_status activation_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(activation) {
     (void)context;
     plan->out = plan->in[0];
     plan->cache_width = ae_activation_keeps_slope((ae_activation)plan->desc->activation) ? plan->in[0].width : 0;
@@ -49,7 +49,7 @@ const ae_layer_ops AE_V(ae_layer_activation) = {
     .name = "activation",
     .min_inputs = 1,
     .max_inputs = 1,
-    .plan = activation_plan,
+    .plan = AE_PLANNED(activation),
     .forward = activation_forward,
     .backward_data = activation_backward_data,
 };

@@ -3,7 +3,7 @@
 #include "layers/layer.h"
 #include "math/vec.h"
 
-static ae_status add_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(add) {
     for (int i = 1; i < plan->desc->n_inputs; i++)
         if (plan->in[i].width != plan->in[0].width || plan->in[i].multiplicity != plan->in[0].multiplicity)
             return ae_fail(context, AE_ERR_VALUE,
@@ -56,7 +56,7 @@ const ae_layer_ops AE_V(ae_layer_add) = {
     .name = "add",
     .min_inputs = 2,
     .max_inputs = AE_MAX_INPUTS,
-    .plan = add_plan,
+    .plan = AE_PLANNED(add),
     .forward = add_forward,
     .backward_data = add_backward_data,
 };

@@ -26,7 +26,7 @@ typedef struct panel_numbers {
 static double momentum_of(const ae_node_desc *desc) { return desc->value[0] == 0.0 ? 0.1 : desc->value[0]; }
 static double epsilon_of(const ae_node_desc *desc) { return desc->value[1] == 0.0 ? 1e-5 : desc->value[1]; }
 
-static ae_status batch_norm_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(batch_norm) {
     const ae_node_desc *desc = plan->desc;
     const double momentum = momentum_of(desc), epsilon = epsilon_of(desc);
     const int64_t width = plan->in[0].width;
@@ -170,7 +170,7 @@ const ae_layer_ops AE_V(ae_layer_batch_norm) = {
     .min_inputs = 1,
     .max_inputs = 1,
     .flags = AE_LAYER_COUPLES_ROWS,
-    .plan = batch_norm_plan,
+    .plan = AE_PLANNED(batch_norm),
     .forward = batch_norm_forward,
     .backward_data = batch_norm_backward_data,
     .backward_weights = batch_norm_backward_weights,

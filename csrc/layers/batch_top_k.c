@@ -31,7 +31,7 @@ static select_rule auxiliary(const ae_binding *binding) {
     return (select_rule){binding->desc->size[0], true, binding->parameter[SINCE], (real)binding->desc->value[0]};
 }
 
-static ae_status batch_top_k_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(batch_top_k) {
     const ae_node_desc *desc = plan->desc;
     const int64_t width = plan->in[0].width;
     ae_status status = select_check(context, plan, false);
@@ -182,7 +182,7 @@ const ae_layer_ops AE_V(ae_layer_batch_top_k) = {
     .min_inputs = 1,
     .max_inputs = 1,
     .flags = AE_LAYER_COUPLES_ROWS,
-    .plan = batch_top_k_plan,
+    .plan = AE_PLANNED(batch_top_k),
     .forward = batch_top_k_forward,
     .backward_data = batch_top_k_backward_data,
     .backward_weights = batch_top_k_backward_weights,

@@ -4,7 +4,7 @@
 #include "layers/rows.h"
 #include "math/random.h"
 
-static ae_status binarize_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(binarize) {
     (void)context;
     plan->out = plan->in[0];
     plan->scratch_reals = ae_panels(plan->in[0].width) * AE_PANEL;
@@ -39,6 +39,6 @@ const ae_layer_ops AE_V(ae_layer_binarize) = {
     .min_inputs = 1,
     .max_inputs = 1,
     .flags = AE_LAYER_STOCHASTIC | AE_LAYER_STOPS,
-    .plan = binarize_plan,
+    .plan = AE_PLANNED(binarize),
     .forward = binarize_forward,
 };

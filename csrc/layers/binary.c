@@ -14,7 +14,7 @@
 
 enum { NOISY = 0, BERNOULLI, THRESHOLD };
 
-static ae_status binary_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(binary) {
     const ae_node_desc *desc = plan->desc;
     if (desc->size[0] < NOISY || desc->size[0] > THRESHOLD)
         return ae_fail(context, AE_ERR_VALUE,
@@ -87,7 +87,7 @@ const ae_layer_ops AE_V(ae_layer_binary) = {
     .max_inputs = 1,
     .flags = AE_LAYER_STOCHASTIC,
     .stream = AE_STREAM_LATENT,
-    .plan = binary_plan,
+    .plan = AE_PLANNED(binary),
     .forward = binary_forward,
     .backward_data = binary_backward_data,
 };

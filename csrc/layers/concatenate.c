@@ -5,7 +5,7 @@
 #include "layers/layer.h"
 #include "math/variant.h"
 
-static ae_status concatenate_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(concatenate) {
     plan->out = (ae_shape){0, plan->in[0].multiplicity};
     for (int i = 0; i < plan->desc->n_inputs; i++) {
         if (plan->in[i].multiplicity != plan->in[0].multiplicity)
@@ -80,7 +80,7 @@ const ae_layer_ops AE_V(ae_layer_concatenate) = {
     .name = "concatenate",
     .min_inputs = 1,
     .max_inputs = AE_MAX_INPUTS,
-    .plan = concatenate_plan,
+    .plan = AE_PLANNED(concatenate),
     .forward = concatenate_forward,
     .backward_data = concatenate_backward_data,
 };

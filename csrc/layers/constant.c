@@ -5,7 +5,7 @@
 
 #include "layers/latent.h"
 
-static ae_status constant_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(constant) {
     const ae_node_desc *desc = plan->desc;
     if (desc->width < 1 || desc->multiplicity < 0 || !isfinite(desc->value[0]))
         return ae_fail(
@@ -25,4 +25,4 @@ static void constant_forward(const ae_binding *binding, const ae_block *block) {
             v_store((real *)out->data + p * out->stride + i, v_set1((real)binding->desc->value[0]));
 }
 
-const ae_layer_ops AE_V(ae_layer_constant) = {.name = "constant", .plan = constant_plan, .forward = constant_forward};
+const ae_layer_ops AE_V(ae_layer_constant) = {.name = "constant", .plan = AE_PLANNED(constant), .forward = constant_forward};

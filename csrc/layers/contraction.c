@@ -9,7 +9,7 @@
  *     s.gradient = 2 g s_j c_j        W.gradient, column j = 2 W_j t_j,   t_j = sum over rows of g s_j^2 */
 #include "layers/penalty.h"
 
-static ae_status contraction_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(contraction) {
     const int64_t inputs = plan->desc->width, units = plan->in[0].width;
     if (inputs < 1)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': width (inputs of the layer) is %lld; it must be at least 1",
@@ -135,7 +135,7 @@ const ae_layer_ops AE_V(ae_layer_contraction) = {
     .min_inputs = 1,
     .max_inputs = 1,
     .flags = AE_LAYER_TRANSPOSES | AE_LAYER_BORROWS,
-    .plan = contraction_plan,
+    .plan = AE_PLANNED(contraction),
     .forward = contraction_forward,
     .backward_data = contraction_backward_data,
     .backward_weights = contraction_backward_weights,

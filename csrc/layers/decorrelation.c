@@ -9,7 +9,7 @@
 #include "layers/penalty.h"
 #include "math/gemm.h"
 
-static ae_status decorrelation_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(decorrelation) {
     const int64_t n = plan->in[0].width;
     if (plan->in[0].multiplicity != 1)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': the input has %lld rows for one of data; 1 is allowed",
@@ -111,7 +111,7 @@ const ae_layer_ops AE_V(ae_layer_decorrelation) = {
     .min_inputs = 1,
     .max_inputs = 1,
     .flags = AE_LAYER_COUPLES_ROWS,
-    .plan = decorrelation_plan,
+    .plan = AE_PLANNED(decorrelation),
     .forward = decorrelation_forward,
     .backward_data = decorrelation_backward_data,
     .couple = decorrelation_couple,

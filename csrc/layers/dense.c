@@ -33,7 +33,7 @@ typedef struct dense_table {
  * this, products of floats take less time than those of two parts. */
 #define NARROW 96
 
-static ae_status dense_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(dense) {
     const ae_node_desc *desc = plan->desc;
     int64_t inputs = plan->in[0].width, units = desc->width;
     if (units < 1)
@@ -321,7 +321,7 @@ const ae_layer_ops AE_V(ae_layer_dense) = {
     .min_inputs = 1,
     .max_inputs = 1,
     .flags = AE_LAYER_TRANSPOSES | AE_LAYER_READS_PAIRS,
-    .plan = dense_plan,
+    .plan = AE_PLANNED(dense),
     .prepare = dense_prepare,
     .forward = dense_forward,
     .backward_data = dense_backward_data,

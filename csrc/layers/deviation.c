@@ -2,7 +2,7 @@
  * data stands against row i modulo m: k copies in turn of m rows each (the m tangents of one Jacobian, or 1). */
 #include "layers/rows.h"
 
-static ae_status deviation_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(deviation) {
     const ae_shape *a = &plan->in[0], *b = &plan->in[1];
     if (a->width != b->width || a->multiplicity % b->multiplicity)
         return ae_fail(context, AE_ERR_VALUE,
@@ -50,7 +50,7 @@ const ae_layer_ops AE_V(ae_layer_deviation) = {
     .name = "deviation",
     .min_inputs = 2,
     .max_inputs = 2,
-    .plan = deviation_plan,
+    .plan = AE_PLANNED(deviation),
     .forward = deviation_forward,
     .backward_data = deviation_backward_data,
 };

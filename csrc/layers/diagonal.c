@@ -5,7 +5,7 @@
 #include "layers/layer.h"
 #include "math/variant.h"
 
-static ae_status diagonal_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(diagonal) {
     const ae_shape *in = &plan->in[0];
     if (in->multiplicity > INT32_MAX / in->width)
         return ae_fail(context, AE_ERR_OVERFLOW, "node '%s': %lld rows of %lld features are too many for a diagonal of each",
@@ -50,7 +50,7 @@ const ae_layer_ops AE_V(ae_layer_diagonal) = {
     .name = "diagonal",
     .min_inputs = 1,
     .max_inputs = 1,
-    .plan = diagonal_plan,
+    .plan = AE_PLANNED(diagonal),
     .forward = diagonal_forward,
     .backward_data = diagonal_backward_data,
 };

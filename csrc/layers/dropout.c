@@ -6,7 +6,7 @@
 #include "math/random.h"
 #include "math/vec.h"
 
-static ae_status dropout_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(dropout) {
     double rate = plan->desc->rate;
     if (!(rate >= 0.0 && rate < 1.0))
         return ae_fail(context, AE_ERR_VALUE, "node '%s': rate is %g; it must be at least 0 and below 1", plan->desc->name,
@@ -72,7 +72,7 @@ const ae_layer_ops AE_V(ae_layer_dropout) = {
     .min_inputs = 1,
     .max_inputs = 1,
     .flags = AE_LAYER_STOCHASTIC,
-    .plan = dropout_plan,
+    .plan = AE_PLANNED(dropout),
     .forward = dropout_forward,
     .backward_data = dropout_backward_data,
 };

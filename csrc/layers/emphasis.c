@@ -7,7 +7,7 @@
 #include "layers/layer.h"
 #include "math/vec.h"
 
-static ae_status emphasis_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(emphasis) {
     const double alpha = plan->desc->value[0], beta = plan->desc->value[1];
     if (!(alpha >= 0.0 && beta >= 0.0 && isfinite(alpha + beta)) || alpha + beta == 0.0)
         return ae_fail(context, AE_ERR_VALUE,
@@ -41,6 +41,6 @@ const ae_layer_ops AE_V(ae_layer_emphasis) = {
     .min_inputs = 2,
     .max_inputs = 2,
     .flags = AE_LAYER_STOPS,
-    .plan = emphasis_plan,
+    .plan = AE_PLANNED(emphasis),
     .forward = emphasis_forward,
 };

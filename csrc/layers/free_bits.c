@@ -7,7 +7,7 @@
 
 #include "layers/latent.h"
 
-static ae_status free_bits_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(free_bits) {
     if (!(plan->desc->value[0] > 0.0 && isfinite(plan->desc->value[0])))
         return ae_fail(context, AE_ERR_VALUE, "node '%s': free bits are %g; they must be positive and finite", plan->desc->name,
                        plan->desc->value[0]);
@@ -63,7 +63,7 @@ const ae_layer_ops AE_V(ae_layer_free_bits) = {
     .min_inputs = 1,
     .max_inputs = 1,
     .flags = AE_LAYER_COUPLES_ROWS,
-    .plan = free_bits_plan,
+    .plan = AE_PLANNED(free_bits),
     .forward = free_bits_forward,
     .backward_data = free_bits_backward_data,
     .couple = free_bits_couple,

@@ -15,7 +15,7 @@
 
 enum { GATE_BIAS, SCALE, MAGNITUDE_BIAS };
 
-static ae_status gated_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(gated) {
     static const char *const roles[] = {"gate_bias", "magnitude_scale", "magnitude_bias"};
     if (plan->desc->size[0] < 0 || plan->desc->size[0] > 1)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': size[0] is %d; it must be 0 or 1", plan->desc->name,
@@ -113,7 +113,7 @@ const ae_layer_ops AE_V(ae_layer_gated) = {
     .name = "gated",
     .min_inputs = 1,
     .max_inputs = 1,
-    .plan = gated_plan,
+    .plan = AE_PLANNED(gated),
     .forward = gated_forward,
     .backward_data = gated_backward_data,
     .backward_weights = gated_backward_weights,

@@ -10,7 +10,7 @@
 
 #include "layers/latent.h"
 
-static ae_status gaussian_kl_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(gaussian_kl) {
     if (!(plan->desc->value[0] >= 0.0 && isfinite(plan->desc->value[0])))
         return ae_fail(context, AE_ERR_VALUE, "node '%s': free bits are %g; they must be finite and not negative",
                        plan->desc->name, plan->desc->value[0]);
@@ -55,7 +55,7 @@ const ae_layer_ops AE_V(ae_layer_gaussian_kl) = {
     .name = "gaussian_kl",
     .min_inputs = 2,
     .max_inputs = 2,
-    .plan = gaussian_kl_plan,
+    .plan = AE_PLANNED(gaussian_kl),
     .forward = gaussian_kl_forward,
     .backward_data = gaussian_kl_backward_data,
 };

@@ -40,11 +40,13 @@ static void gaussian_log_ratio_backward_data(const ae_binding *binding, const ae
     }
 }
 
+AE_PLAN(gaussian_log_ratio) { return log_ratio_plan(context, plan); }
+
 const ae_layer_ops AE_V(ae_layer_gaussian_log_ratio) = {
     .name = "gaussian_log_ratio",
     .min_inputs = 3,
     .max_inputs = 3,
-    .plan = log_ratio_plan,
+    .plan = AE_PLANNED(gaussian_log_ratio),
     .forward = gaussian_log_ratio_forward,
     .backward_data = gaussian_log_ratio_backward_data,
 };

@@ -6,7 +6,7 @@
 #include "layers/rows.h"
 #include "math/random.h"
 
-static ae_status gaussian_noise_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(gaussian_noise) {
     const double std = plan->desc->value[0];
     if (!(std >= 0.0 && isfinite(std)))
         return ae_fail(context, AE_ERR_VALUE, "node '%s': std is %g; it must be finite and not negative", plan->desc->name,
@@ -47,7 +47,7 @@ const ae_layer_ops AE_V(ae_layer_gaussian_noise) = {
     .min_inputs = 1,
     .max_inputs = 1,
     .flags = AE_LAYER_STOCHASTIC,
-    .plan = gaussian_noise_plan,
+    .plan = AE_PLANNED(gaussian_noise),
     .forward = gaussian_noise_forward,
     .backward_data = gaussian_noise_backward_data,
 };

@@ -15,7 +15,7 @@
 #include "layers/latent.h"
 #include "math/random.h"
 
-static ae_status gaussian_sample_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(gaussian_sample) {
     const ae_node_desc *desc = plan->desc;
     if (desc->multiplicity < 1 || desc->multiplicity > INT32_MAX)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': %lld draws a row; it must be at least 1", desc->name,
@@ -149,7 +149,7 @@ const ae_layer_ops AE_V(ae_layer_gaussian_sample) = {
     .max_inputs = 2,
     .flags = AE_LAYER_STOCHASTIC,
     .stream = AE_STREAM_LATENT,
-    .plan = gaussian_sample_plan,
+    .plan = AE_PLANNED(gaussian_sample),
     .forward = gaussian_sample_forward,
     .backward_data = gaussian_sample_backward_data,
 };

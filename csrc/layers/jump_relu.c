@@ -19,7 +19,7 @@
 static double bandwidth_of(const ae_node_desc *desc) { return desc->value[0] == 0.0 ? 0.001 : desc->value[0]; }
 static double start_of(const ae_node_desc *desc) { return desc->value[1] == 0.0 ? 0.001 : desc->value[1]; }
 
-static ae_status jump_relu_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(jump_relu) {
     const ae_node_desc *desc = plan->desc;
     const double bandwidth = bandwidth_of(desc), start = start_of(desc);
     if (!(bandwidth > 0.0 && isfinite(bandwidth)) || !(start > 0.0 && isfinite(start)))
@@ -103,7 +103,7 @@ const ae_layer_ops AE_V(ae_layer_jump_relu) = {
     .name = "jump_relu",
     .min_inputs = 1,
     .max_inputs = 1,
-    .plan = jump_relu_plan,
+    .plan = AE_PLANNED(jump_relu),
     .forward = jump_relu_forward,
     .backward_data = jump_relu_backward_data,
     .backward_weights = jump_relu_backward_weights,

@@ -30,7 +30,7 @@ typedef struct panel_numbers {
 
 static double momentum_of(const ae_node_desc *desc) { return desc->value[1] == 0.0 ? 0.1 : desc->value[1]; }
 
-static ae_status kl_sparsity_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(kl_sparsity) {
     const ae_node_desc *desc = plan->desc;
     const double target = desc->value[0], momentum = momentum_of(desc);
     const int64_t width = plan->in[0].width;
@@ -158,7 +158,7 @@ const ae_layer_ops AE_V(ae_layer_kl_sparsity) = {
     .min_inputs = 1,
     .max_inputs = 1,
     .flags = AE_LAYER_COUPLES_ROWS,
-    .plan = kl_sparsity_plan,
+    .plan = AE_PLANNED(kl_sparsity),
     .forward = kl_sparsity_forward,
     .backward_data = kl_sparsity_backward_data,
     .backward_weights = kl_sparsity_backward_weights,

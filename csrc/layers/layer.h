@@ -215,6 +215,19 @@ typedef struct ae_layer_ops {
     void (*couple_backward)(const ae_binding *binding, int64_t rows, int64_t part, bool training);
 } ae_layer_ops;
 
+/* AE_PLAN(dense) { ... } defines the operation `plan` of a layer, AE_PLANNED(dense) is its name. Instruction sets do not
+ * matter to it: the library has it once per precision, from plain C, and the compiler drops it from the other variants. */
+#define AE_PLANNED(layer) AE_P(ae_plan_##layer)
+#if defined(AE_TARGET_REF)
+#define AE_PLAN(layer)                                                       \
+    ae_status AE_PLANNED(layer)(ae_context * context, ae_layer_plan * plan); \
+    ae_status AE_PLANNED(layer)(ae_context * context, ae_layer_plan * plan)
+#else
+#define AE_PLAN(layer)                                                       \
+    ae_status AE_PLANNED(layer)(ae_context * context, ae_layer_plan * plan); \
+    static ae_status layer##_plan_of_ref(ae_context *context, ae_layer_plan *plan)
+#endif
+
 /* By position, NULL beyond the last. */
 const ae_layer_ops *ae_layer_get(int bits, ae_isa isa, int index);
 int ae_layer_find(const char *name);

@@ -16,7 +16,7 @@ enum { MEAN, FACTOR, CACHED }; /* columns of the cache: x^ = (in - mean) * facto
 
 static double epsilon_of(const ae_node_desc *desc) { return desc->value[0] == 0.0 ? 1e-5 : desc->value[0]; }
 
-static ae_status layer_norm_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(layer_norm) {
     const double epsilon = epsilon_of(plan->desc);
     const int64_t width = plan->in[0].width;
     if (!(epsilon > 0.0 && isfinite(epsilon)))
@@ -147,7 +147,7 @@ const ae_layer_ops AE_V(ae_layer_layer_norm) = {
     .name = "layer_norm",
     .min_inputs = 1,
     .max_inputs = 1,
-    .plan = layer_norm_plan,
+    .plan = AE_PLANNED(layer_norm),
     .forward = layer_norm_forward,
     .backward_data = layer_norm_backward_data,
     .backward_weights = layer_norm_backward_weights,

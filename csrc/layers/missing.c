@@ -7,7 +7,7 @@
 
 #include "layers/rows.h"
 
-static ae_status observed_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(observed) {
     if (!isfinite(plan->desc->value[0]))
         return ae_fail(context, AE_ERR_VALUE, "node '%s': what stands for a missing value is %g; it must be finite",
                        plan->desc->name, plan->desc->value[0]);
@@ -41,7 +41,7 @@ static void observed_backward_data(const ae_binding *binding, const ae_block *bl
         }
 }
 
-static ae_status present_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(present) {
     const int32_t scaled = plan->desc->size[0];
     if (scaled != 0 && scaled != 1)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': size[0] is %d; it must be 0 or 1", plan->desc->name, scaled);
@@ -83,7 +83,7 @@ const ae_layer_ops AE_V(ae_layer_observed) = {
     .name = "observed",
     .min_inputs = 1,
     .max_inputs = 1,
-    .plan = observed_plan,
+    .plan = AE_PLANNED(observed),
     .forward = observed_forward,
     .backward_data = observed_backward_data,
 };
@@ -93,6 +93,6 @@ const ae_layer_ops AE_V(ae_layer_present) = {
     .min_inputs = 1,
     .max_inputs = 1,
     .flags = AE_LAYER_STOPS,
-    .plan = present_plan,
+    .plan = AE_PLANNED(present),
     .forward = present_forward,
 };

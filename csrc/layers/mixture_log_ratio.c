@@ -11,7 +11,7 @@
 
 enum { MEANS, LOG_VARIANCES, LOGITS };
 
-static ae_status mixture_log_ratio_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(mixture_log_ratio) {
     const int64_t components = plan->desc->size[0], width = plan->in[0].width;
     if (components < 1 || components > 1 << 16)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': a mixture of %lld components; 1 to %d are allowed", plan->desc->name,
@@ -94,7 +94,7 @@ const ae_layer_ops AE_V(ae_layer_mixture_log_ratio) = {
     .name = "mixture_log_ratio",
     .min_inputs = 3,
     .max_inputs = 3,
-    .plan = mixture_log_ratio_plan,
+    .plan = AE_PLANNED(mixture_log_ratio),
     .forward = mixture_log_ratio_forward,
     .backward_data = mixture_log_ratio_backward_data,
     .backward_weights = mixture_log_ratio_backward_weights,

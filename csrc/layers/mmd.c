@@ -14,7 +14,7 @@
 #include "layers/latent.h"
 #include "math/random.h"
 
-static ae_status mmd_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(mmd) {
     const int64_t panels = ae_panels(plan->in[0].width);
     (void)context;
     plan->out = (ae_shape){1, plan->in[0].multiplicity};
@@ -163,7 +163,7 @@ const ae_layer_ops AE_V(ae_layer_mmd) = {
     .max_inputs = 1,
     .flags = AE_LAYER_STOCHASTIC | AE_LAYER_COUPLES_ROWS,
     .stream = AE_STREAM_LATENT,
-    .plan = mmd_plan,
+    .plan = AE_PLANNED(mmd),
     .forward = mmd_forward,
     .backward_data = mmd_backward_data,
     .couple = mmd_couple,

@@ -4,7 +4,7 @@
  *     a.gradient = g b        b.gradient = g a, summed over what b served: samples in order, columns by 32 lanes in double */
 #include "layers/rows.h"
 
-static ae_status multiply_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(multiply) {
     const ae_shape *a = &plan->in[0], *b = &plan->in[1];
     if ((b->width != a->width && b->width != 1) || (b->multiplicity != a->multiplicity && b->multiplicity != 1))
         return ae_fail(context, AE_ERR_VALUE,
@@ -102,7 +102,7 @@ const ae_layer_ops AE_V(ae_layer_multiply) = {
     .name = "multiply",
     .min_inputs = 2,
     .max_inputs = 2,
-    .plan = multiply_plan,
+    .plan = AE_PLANNED(multiply),
     .forward = multiply_forward,
     .backward_data = multiply_backward_data,
 };

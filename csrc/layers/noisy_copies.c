@@ -6,7 +6,7 @@
 #include "layers/rows.h"
 #include "math/random.h"
 
-static ae_status noisy_copies_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(noisy_copies) {
     const double std = plan->desc->value[0];
     const int64_t k = plan->desc->multiplicity;
     if (!(std > 0.0 && isfinite(std)))
@@ -44,7 +44,7 @@ const ae_layer_ops AE_V(ae_layer_noisy_copies) = {
     .min_inputs = 1,
     .max_inputs = 1,
     .flags = AE_LAYER_STOCHASTIC,
-    .plan = noisy_copies_plan,
+    .plan = AE_PLANNED(noisy_copies),
     .forward = noisy_copies_forward,
     .backward_data = rows_sum_copies,
 };

@@ -9,7 +9,7 @@
 #include "layers/penalty.h"
 #include "math/gemm.h"
 
-static ae_status orthogonality_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(orthogonality) {
     const int64_t inputs = plan->in[0].width, units = plan->desc->width;
     if (units < 1)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': width (columns of the weight) is %lld; it must be at least 1",
@@ -111,7 +111,7 @@ const ae_layer_ops AE_V(ae_layer_orthogonality) = {
     .min_inputs = 1,
     .max_inputs = 1,
     .flags = AE_LAYER_TRANSPOSES | AE_LAYER_BORROWS | AE_LAYER_COUPLES_ROWS,
-    .plan = orthogonality_plan,
+    .plan = AE_PLANNED(orthogonality),
     .forward = orthogonality_forward,
     .backward_data = penalty_no_gradient,
     .backward_weights = orthogonality_backward_weights,

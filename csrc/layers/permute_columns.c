@@ -6,7 +6,7 @@
 #include "base/permutation.h"
 #include "layers/latent.h"
 
-static ae_status permute_columns_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(permute_columns) {
     (void)context;
     plan->out = plan->in[0];
     plan->coupling_reals = (int64_t)(sizeof(int64_t) / sizeof(real)); /* rows of the minibatch */
@@ -54,7 +54,7 @@ const ae_layer_ops AE_V(ae_layer_permute_columns) = {
     .max_inputs = 1,
     .flags = AE_LAYER_STOCHASTIC | AE_LAYER_COUPLES_ROWS,
     .stream = AE_STREAM_LATENT,
-    .plan = permute_columns_plan,
+    .plan = AE_PLANNED(permute_columns),
     .forward = permute_columns_forward,
     .backward_data = permute_columns_backward_data,
     .couple = permute_columns_couple,

@@ -12,7 +12,7 @@ static int64_t prefix_at(const ae_binding *binding, int64_t p) {
     return binding->desc->size[p] ? binding->desc->size[p] : binding->out.shape.width;
 }
 
-static ae_status prefixes_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(prefixes) {
     const ae_node_desc *desc = plan->desc;
     const int64_t count = prefixes_of(desc), width = plan->in[0].width;
     if (count < 1 || count > 8)
@@ -73,7 +73,7 @@ const ae_layer_ops AE_V(ae_layer_prefixes) = {
     .name = "prefixes",
     .min_inputs = 1,
     .max_inputs = 1,
-    .plan = prefixes_plan,
+    .plan = AE_PLANNED(prefixes),
     .forward = prefixes_forward,
     .backward_data = prefixes_backward_data,
 };

@@ -10,7 +10,7 @@
 #include "math/random.h"
 #include "math/vec.h"
 
-static ae_status probe_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(probe) {
     const int64_t k = plan->desc->multiplicity, m = plan->in[0].multiplicity;
     if (k < 1 || k > INT32_MAX / m)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': multiplicity (n_directions) is %lld; it must be at least 1%s",
@@ -75,7 +75,7 @@ const ae_layer_ops AE_V(ae_layer_probe) = {
     .min_inputs = 1,
     .max_inputs = 1,
     .flags = AE_LAYER_STOCHASTIC,
-    .plan = probe_plan,
+    .plan = AE_PLANNED(probe),
     .forward = probe_forward,
     .backward_data = probe_backward_data,
 };

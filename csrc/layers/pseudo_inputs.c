@@ -7,7 +7,7 @@
 
 #include "layers/latent.h"
 
-static ae_status pseudo_inputs_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(pseudo_inputs) {
     const ae_node_desc *desc = plan->desc;
     if (desc->size[0] < 1 || desc->width < 1)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': %d pseudo-inputs of %lld features; both must be at least 1",
@@ -52,7 +52,7 @@ static void pseudo_inputs_backward_weights(const ae_binding *binding, const ae_t
 const ae_layer_ops AE_V(ae_layer_pseudo_inputs) = {
     .name = "pseudo_inputs",
     .flags = AE_LAYER_COUPLES_ROWS | AE_LAYER_TRAINING_ONLY,
-    .plan = pseudo_inputs_plan,
+    .plan = AE_PLANNED(pseudo_inputs),
     .forward = pseudo_inputs_forward,
     .backward_weights = pseudo_inputs_backward_weights,
 };

@@ -1,7 +1,7 @@
 /* `multiplicity` copies of each row: row r becomes rows r k .. r k + k - 1. The gradient is their sum, in order. */
 #include "layers/rows.h"
 
-static ae_status repeat_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(repeat) {
     const ae_node_desc *desc = plan->desc;
     if (desc->multiplicity < 1)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': multiplicity is %lld; it must be at least 1", desc->name,
@@ -26,7 +26,7 @@ const ae_layer_ops AE_V(ae_layer_repeat) = {
     .name = "repeat",
     .min_inputs = 1,
     .max_inputs = 1,
-    .plan = repeat_plan,
+    .plan = AE_PLANNED(repeat),
     .forward = repeat_forward,
     .backward_data = rows_sum_copies,
 };

@@ -11,7 +11,7 @@
 #include "layers/rows.h"
 #include "math/random.h"
 
-static ae_status replacing_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(replacing) {
     const ae_node_desc *desc = plan->desc;
     if (!(desc->rate >= 0.0 && desc->rate < 1.0))
         return ae_fail(context, AE_ERR_VALUE, "node '%s': rate is %g; it must be at least 0 and below 1", desc->name,
@@ -110,7 +110,7 @@ const ae_layer_ops AE_V(ae_layer_masking_noise) = {
     .min_inputs = 1,
     .max_inputs = 1,
     .flags = AE_LAYER_STOCHASTIC,
-    .plan = replacing_plan,
+    .plan = AE_PLANNED(replacing),
     .forward = masking_noise_forward,
     .backward_data = masking_noise_backward_data,
 };
@@ -120,7 +120,7 @@ const ae_layer_ops AE_V(ae_layer_salt_and_pepper) = {
     .min_inputs = 1,
     .max_inputs = 1,
     .flags = AE_LAYER_STOCHASTIC,
-    .plan = replacing_plan,
+    .plan = AE_PLANNED(replacing),
     .forward = salt_and_pepper_forward,
     .backward_data = salt_and_pepper_backward_data,
 };

@@ -3,7 +3,7 @@
 
 #include "layers/rows.h"
 
-static ae_status scale_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(scale) {
     if (!isfinite(plan->desc->value[0]))
         return ae_fail(context, AE_ERR_VALUE, "node '%s': the factor is %g; it must be finite", plan->desc->name,
                        plan->desc->value[0]);
@@ -34,7 +34,7 @@ const ae_layer_ops AE_V(ae_layer_scale) = {
     .name = "scale",
     .min_inputs = 1,
     .max_inputs = 1,
-    .plan = scale_plan,
+    .plan = AE_PLANNED(scale),
     .forward = scale_forward,
     .backward_data = scale_backward_data,
 };

@@ -2,7 +2,7 @@
  * of either side. */
 #include "layers/rows.h"
 
-static ae_status slice_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(slice) {
     const ae_node_desc *desc = plan->desc;
     const int64_t first = desc->size[0];
     if (first < 0 || desc->width < 1 || desc->width > plan->in[0].width - first)
@@ -64,7 +64,7 @@ const ae_layer_ops AE_V(ae_layer_slice) = {
     .name = "slice",
     .min_inputs = 1,
     .max_inputs = 1,
-    .plan = slice_plan,
+    .plan = AE_PLANNED(slice),
     .forward = slice_forward,
     .backward_data = slice_backward_data,
 };

@@ -23,7 +23,7 @@
 #define FAR_SILU ((real)800)
 #endif
 
-static ae_status slope_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(slope) {
     if (plan->desc->activation == AE_SOFTMAX)
         return ae_fail(context, AE_ERR_VALUE,
                        "node '%s': activation is softmax, which has no slope by unit; an elementwise one is allowed",
@@ -172,7 +172,7 @@ const ae_layer_ops AE_V(ae_layer_slope) = {
     .name = "slope",
     .min_inputs = 1,
     .max_inputs = 1,
-    .plan = slope_plan,
+    .plan = AE_PLANNED(slope),
     .forward = slope_forward,
     .backward_data = slope_backward_data,
 };

@@ -27,7 +27,7 @@
 
 enum { WEIGHT, BIAS };
 
-static ae_status sparse_inference_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(sparse_inference) {
     const ae_node_desc *desc = plan->desc;
     const int64_t d = plan->in[0].width, n = desc->width;
     if (n < 1 || n > INT32_MAX)
@@ -238,6 +238,6 @@ const ae_layer_ops AE_V(ae_layer_sparse_inference) = {
     .min_inputs = 1,
     .max_inputs = 2,
     .flags = AE_LAYER_BORROWS | AE_LAYER_STOPS,
-    .plan = sparse_inference_plan,
+    .plan = AE_PLANNED(sparse_inference),
     .forward = sparse_inference_forward,
 };

@@ -3,7 +3,7 @@
 #include "layers/layer.h"
 #include "math/variant.h"
 
-static ae_status split_rows_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(split_rows) {
     const int64_t k = plan->desc->multiplicity, width = plan->in[0].width;
     if (k < 1 || width % k || plan->in[0].multiplicity != 1)
         return ae_fail(context, AE_ERR_VALUE,
@@ -51,6 +51,6 @@ static void split_rows_backward_data(const ae_binding *binding, const ae_block *
 const ae_layer_ops AE_V(ae_layer_split_rows) = {.name = "split_rows",
                                                 .min_inputs = 1,
                                                 .max_inputs = 1,
-                                                .plan = split_rows_plan,
+                                                .plan = AE_PLANNED(split_rows),
                                                 .forward = split_rows_forward,
                                                 .backward_data = split_rows_backward_data};

@@ -1,7 +1,7 @@
 /* Identity whose gradient goes no further. */
 #include "layers/rows.h"
 
-static ae_status stop_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(stop) {
     (void)context;
     plan->out = plan->in[0];
     return AE_OK;
@@ -16,6 +16,6 @@ const ae_layer_ops AE_V(ae_layer_stop) = {
     .min_inputs = 1,
     .max_inputs = 1,
     .flags = AE_LAYER_STOPS,
-    .plan = stop_plan,
+    .plan = AE_PLANNED(stop),
     .forward = stop_forward,
 };

@@ -1,7 +1,7 @@
 /* Element-wise difference of two values of one shape: out = in[0] - in[1]. */
 #include "layers/rows.h"
 
-static ae_status subtract_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(subtract) {
     const ae_shape *a = &plan->in[0], *b = &plan->in[1];
     if (a->width != b->width || a->multiplicity != b->multiplicity)
         return ae_fail(
@@ -40,7 +40,7 @@ const ae_layer_ops AE_V(ae_layer_subtract) = {
     .name = "subtract",
     .min_inputs = 2,
     .max_inputs = 2,
-    .plan = subtract_plan,
+    .plan = AE_PLANNED(subtract),
     .forward = subtract_forward,
     .backward_data = subtract_backward_data,
 };

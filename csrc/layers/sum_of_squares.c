@@ -1,7 +1,7 @@
 /* The squares of all entries that belong to a row of data: in (B m, n), out (B, 1). */
 #include "layers/penalty.h"
 
-static ae_status sum_of_squares_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(sum_of_squares) {
     (void)context;
     plan->out = (ae_shape){1, 1};
     plan->flops_per_row = 2.0 * (double)plan->in[0].width;
@@ -48,7 +48,7 @@ const ae_layer_ops AE_V(ae_layer_sum_of_squares) = {
     .name = "sum_of_squares",
     .min_inputs = 1,
     .max_inputs = 1,
-    .plan = sum_of_squares_plan,
+    .plan = AE_PLANNED(sum_of_squares),
     .forward = sum_of_squares_forward,
     .backward_data = sum_of_squares_backward_data,
 };

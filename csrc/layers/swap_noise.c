@@ -17,7 +17,7 @@ typedef struct shared {
     uint64_t step; /* of the draws of forward */
 } shared;
 
-static ae_status swap_noise_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(swap_noise) {
     const double rate = plan->desc->rate;
     if (!(rate >= 0.0 && rate < 1.0))
         return ae_fail(context, AE_ERR_VALUE, "node '%s': rate is %g; it must be at least 0 and below 1", plan->desc->name,
@@ -107,7 +107,7 @@ const ae_layer_ops AE_V(ae_layer_swap_noise) = {
     .min_inputs = 1,
     .max_inputs = 1,
     .flags = AE_LAYER_STOCHASTIC | AE_LAYER_COUPLES_ROWS,
-    .plan = swap_noise_plan,
+    .plan = AE_PLANNED(swap_noise),
     .forward = swap_noise_forward,
     .couple = swap_noise_couple,
     .couple_backward = swap_noise_couple_backward,

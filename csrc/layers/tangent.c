@@ -17,7 +17,7 @@ typedef struct tangent_table {
     ae_gemm forward, backward_data;
 } tangent_table;
 
-static ae_status tangent_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(tangent) {
     const ae_node_desc *desc = plan->desc;
     const ae_shape *in = &plan->in[0], *slope = desc->n_inputs > 1 ? &plan->in[1] : NULL;
     if (desc->width < 1)
@@ -134,7 +134,7 @@ const ae_layer_ops AE_V(ae_layer_tangent) = {
     .min_inputs = 1,
     .max_inputs = 2,
     .flags = AE_LAYER_TRANSPOSES | AE_LAYER_BORROWS,
-    .plan = tangent_plan,
+    .plan = AE_PLANNED(tangent),
     .prepare = tangent_prepare,
     .forward = tangent_forward,
     .backward_data = tangent_backward_data,

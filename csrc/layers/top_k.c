@@ -14,7 +14,7 @@ static select_rule rule_of(const ae_binding *binding) {
     return (select_rule){desc->size[0], desc->size[1] == 1, desc->size[2] ? binding->parameter[0] : NULL, (real)desc->value[0]};
 }
 
-static ae_status top_k_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(top_k) {
     ae_status status = select_check(context, plan, true);
     plan->out = plan->in[0];
     plan->n_parameters = 1;
@@ -47,7 +47,7 @@ const ae_layer_ops AE_V(ae_layer_top_k) = {
     .name = "top_k",
     .min_inputs = 1,
     .max_inputs = 1,
-    .plan = top_k_plan,
+    .plan = AE_PLANNED(top_k),
     .forward = top_k_forward,
     .backward_data = top_k_backward_data,
     .backward_weights = top_k_backward_weights,

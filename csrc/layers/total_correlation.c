@@ -26,7 +26,7 @@
 
 enum { Z, MEAN, LOG_VARIANCE };
 
-static ae_status total_correlation_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(total_correlation) {
     const ae_node_desc *desc = plan->desc;
     if (plan->in[Z].width != plan->in[MEAN].width || plan->in[Z].multiplicity != 1 || plan->in[MEAN].multiplicity != 1)
         return ae_fail(context, AE_ERR_VALUE,
@@ -280,7 +280,7 @@ const ae_layer_ops AE_V(ae_layer_total_correlation) = {
     .min_inputs = 3,
     .max_inputs = 3,
     .flags = AE_LAYER_COUPLES_ROWS,
-    .plan = total_correlation_plan,
+    .plan = AE_PLANNED(total_correlation),
     .forward = total_correlation_forward,
     .backward_data = total_correlation_backward_data,
     .couple = total_correlation_couple,

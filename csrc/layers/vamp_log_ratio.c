@@ -15,7 +15,7 @@
 enum { MEANS, LOG_VARIANCES };
 enum { PSEUDO = 3 };
 
-static ae_status vamp_log_ratio_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(vamp_log_ratio) {
     const int64_t components = plan->desc->size[0], width = plan->in[0].width;
     if (components < 1 || components > 1 << 16)
         return ae_fail(context, AE_ERR_VALUE, "node '%s': %lld pseudo-inputs; 1 to %d are allowed", plan->desc->name,
@@ -137,7 +137,7 @@ const ae_layer_ops AE_V(ae_layer_vamp_log_ratio) = {
     .min_inputs = 4,
     .max_inputs = 4,
     .flags = AE_LAYER_COUPLES_ROWS,
-    .plan = vamp_log_ratio_plan,
+    .plan = AE_PLANNED(vamp_log_ratio),
     .forward = vamp_log_ratio_forward,
     .backward_data = vamp_log_ratio_backward_data,
     .backward_weights = vamp_log_ratio_backward_weights,

@@ -35,7 +35,7 @@ static int64_t codes_of(const ae_node_desc *desc) { return desc->size[0]; }
 static int64_t books_of(const ae_node_desc *desc) { return desc->size[1] == 0 ? 1 : desc->size[1]; }
 static double decay_of(const ae_node_desc *desc) { return desc->value[0] == 0.0 ? 0.99 : desc->value[0]; }
 
-static ae_status vector_quantize_plan(ae_context *context, ae_layer_plan *plan) {
+AE_PLAN(vector_quantize) {
     const ae_node_desc *desc = plan->desc;
     const int64_t width = plan->in[0].width, codes = codes_of(desc), books = books_of(desc);
     if (codes < 1 || codes > 1 << 24)
@@ -285,7 +285,7 @@ const ae_layer_ops AE_V(ae_layer_vector_quantize) = {
     .min_inputs = 1,
     .max_inputs = 1,
     .flags = AE_LAYER_COUPLES_ROWS,
-    .plan = vector_quantize_plan,
+    .plan = AE_PLANNED(vector_quantize),
     .forward = vector_quantize_forward,
     .backward_data = vector_quantize_backward_data,
     .backward_weights = vector_quantize_backward_weights,

@@ -65,6 +65,9 @@ typedef double real;
 #define AE_GLUE_(a, b, c) a##_##b##_##c
 #define AE_GLUE(a, b, c) AE_GLUE_(a, b, c)
 #define AE_V(name) AE_GLUE(name, AE_PRECISION, AE_TARGET)
+#define AE_P_(name, precision) name##_##precision
+#define AE_PASTE(name, precision) AE_P_(name, precision)
+#define AE_P(name) AE_PASTE(name, AE_PRECISION) /* what is the same for all instruction sets */
 
 /* Plain C that is compiled for size keeps one copy of a vector function in each object. */
 #define AE_ALWAYS_INLINE static inline __attribute__((always_inline))
