@@ -423,7 +423,8 @@ class BaseAutoencoder(
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the rows in loss and means. Only their ratios count.
         checkpoint : str, path-like or None, default=None
-            A file to which the state of the fit is written, whole or not at all (with the extra `io`).
+            A file to which the state of the fit is written, whole or not at all (with the extra `io`), or a folder, in
+            which each fit has a file of its own.
         checkpoint_every : int, default=10
             Epochs between two such states; the end of the training is written too.
         resume : bool, default=False

@@ -1,15 +1,16 @@
 """Checkpoints: a fit that was killed goes on from its last one, and ends to the bit as if nothing had happened.
 
-A fit is a sequence of trainings (pretraining and fine-tuning are trainings of their own). A checkpoint has the seeds
-that were drawn, what came of the trainings that are complete, and the state of the one in progress. Going on is the
-same fit once more, in which complete trainings answer from the file.
+A fit is a sequence of trainings (pretraining and fine-tuning are trainings of their own), or has several at the same
+time, of the members of a detector. A checkpoint has the seeds that were drawn, what came of the trainings that are
+complete, and the states of those in progress. Going on is the same fit once more, in which complete trainings answer
+from the file.
 """
 
 import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from numbers import Integral
 from pathlib import Path
@@ -64,6 +65,7 @@ class _Stored(NamedTuple):
     progress: Progress
     finished: bool
     arrays: dict[str, NDArray[Any]]
+    rows: NDArray[np.int64] | None = None  # that are trained on, where the others have been left out on the way
 
 
 # ---- which fit it was ----
@@ -73,31 +75,26 @@ def _digest(*arrays: NDArray[Any]) -> str:
     found = hashlib.sha256()
     for array in arrays:
         found.update(f"{array.dtype.str} {array.shape} ".encode())
-        found.update(np.ascontiguousarray(array).tobytes())
+        found.update(np.ascontiguousarray(array).data)
     return found.hexdigest()[:32]
 
 
-def _of_rows(part: Any) -> str:
-    """Shape and type of data, and a digest of some of its rows."""
+def _of_rows(part: Any, most: int | None) -> str:
+    """Shape and type of data, and a digest of some of its rows; None: of all."""
     n = part.shape[0]
-    at = np.unique(np.linspace(0, n - 1, min(n, ROWS)).astype(np.intp))
     shape = " x ".join(map(str, part.shape))
-    some = part[at]
+    some = part if most is None else part[np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.intp))]
     arrays = (some.indptr, some.indices, some.data) if is_sparse(part) else (np.asarray(some),)
     return f"{shape} of {part.dtype} {_digest(*arrays)}"
 
 
-def describe(data: Any) -> dict[str, str]:
+def describe(data: Any, most: int | None = ROWS) -> dict[str, str]:
     """Data of a training, in words that tell it from other data."""
     names = ("X", "X_clean", "condition", "y")
-    found = {name: _of_rows(part) for name, part in zip(names, data.rows.parts(), strict=True) if part is not None}
-    if data.weights is not None:
-        found["sample_weight"] = _of_rows(data.weights)
+    parts = dict(zip(names, data.rows.parts(), strict=True)) | {"sample_weight": data.weights}
     if data.validation is not None:
-        for name, part in zip(names, data.validation.parts(), strict=True):
-            if part is not None:
-                found[f"{name} of X_val"] = _of_rows(part)
-    return found
+        parts |= {f"{name} of X_val": part for name, part in zip(names, data.validation.parts(), strict=True)}
+    return {name: _of_rows(part, most) for name, part in parts.items() if part is not None}
 
 
 def _alike(raw: Any) -> Any:
@@ -124,6 +121,8 @@ def _parameters(estimator: Any) -> dict[str, str]:
             raw = _alike(writer.encode(value.tolist() if isinstance(value, np.ndarray) else value, name))
         except ValueError:
             raw = getattr(value, "__qualname__", type(value).__qualname__)
+        if isinstance(raw, list) and len(raw) == 1:  # of what may be one or several
+            raw = raw[0]
         digests = {key: _digest(array) for key, array in writer.tensors.items()}
         found[name] = json.dumps([raw, digests] if digests else raw)
     return found
@@ -135,7 +134,8 @@ def _refuse_unlike(path: str, old: Mapping[str, str], new: Mapping[str, str]) ->
             was, now = (cut(one.get(name, "not there")) for one in (old, new))
             raise ValueError(
                 f"{path} is the checkpoint of another fit: {cut(name)} was {was} and is now {now}; resume needs the "
-                "same parameters and data (without resume the fit starts again)"
+                "same parameters and data (without resume the fit starts again; where the path is a folder, each fit "
+                "has a file of its own)"
             )
 
 
@@ -143,22 +143,31 @@ def _refuse_unlike(path: str, old: Mapping[str, str], new: Mapping[str, str]) ->
 
 
 class Checkpoints:
-    """The file of one fit."""
+    """The file of one fit; in a folder it goes by the name of what is fitted to what."""
 
     def __init__(self, estimator: Any, path: Any, every: Any, resume: bool) -> None:
         if not isinstance(every, Integral) or isinstance(every, bool) or every < 1:
             raise ValueError(f"checkpoint_every is {every!r}; it must be a whole number of epochs, at least 1")
         self.path = check_path(path, "checkpoint")
         self.every = int(every)
+        self._resume = resume
         self._class = type(estimator).__name__
         self._parameters = _parameters(estimator)
         self._seeds: list[int] = []
-        self._trainings: list[_Stored] = []  # of the file, then of this fit
+        self._trainings: list[_Stored | None] = []  # of the file, then of this fit; None: not begun
+        self._encoded: dict[int, tuple[Any, dict[str, NDArray[Any]]]] = {}  # trainings as they are written, and arrays
         self._n_seeds = self._n_trainings = 0  # so far
-        check_writable(self.path)
+        self._in_folder = bool(self.path) and Path(self.path).is_dir()
         _archive.installed()
-        if Path(self.path).exists() and (resume or Path(self.path).stat().st_size):
-            self._read() if resume else self._refuse_loss()
+        if self._in_folder:
+            check_writable(Path(self.path, self._class))
+        else:
+            self._open()
+
+    def _open(self) -> None:
+        check_writable(self.path)
+        if Path(self.path).exists() and (self._resume or Path(self.path).stat().st_size):
+            self._read() if self._resume else self._refuse_loss()
 
     def _refuse_loss(self) -> None:
         try:
@@ -189,29 +198,42 @@ class Checkpoints:
             if not isinstance(trainings, list):
                 damaged("trainings", "are not a list")
             self._seeds = seeds
-            self._trainings = [_training(raw, f"trainings.{i}") for i, raw in enumerate(trainings)]
+            self._trainings = [
+                None if raw is None else _training(raw, f"trainings.{i}") for i, raw in enumerate(trainings)
+            ]
 
-    def seed(self, drawn: int) -> int:
-        """A seed of this fit: that of the file, where it has one."""
-        if self._n_seeds == len(self._seeds):
-            self._seeds.append(drawn)
-        self._n_seeds += 1
-        return self._seeds[self._n_seeds - 1]
+    def seeds(self, drawn: Sequence[int], data: Any) -> list[int]:
+        """Seeds of this fit: those of the file, where it has them. `data` are all that the fit is of."""
+        if self._in_folder:
+            # By all of the rows: nobody has said that two fits are the same, and those of a search may share most.
+            said = json.dumps([__version__, self._parameters, describe(data, None)]).encode()
+            name = f"{self._class}-{hashlib.sha256(said).hexdigest()[:32]}.checkpoint"
+            self.path, self._in_folder = str(Path(self.path, name)), False
+            self._open()
+        first, self._n_seeds = self._n_seeds, self._n_seeds + len(drawn)
+        self._seeds += drawn[len(self._seeds) - first :]
+        return self._seeds[first : self._n_seeds]
 
-    def training(self, data: Any) -> "Training":
-        """The next training of this fit."""
+    def trainings(self, data: Any, n: int) -> list["Training"]:
+        """The next trainings of this fit."""
         described = describe(data)
-        i = self._n_trainings
-        self._n_trainings += 1
-        stored = self._trainings[i] if i < len(self._trainings) else None
-        if stored is not None:
-            _refuse_unlike(self.path, stored.data, described)
-        return Training(self, i, described, stored)
+        first, self._n_trainings = self._n_trainings, self._n_trainings + n
+        self._trainings += [None] * (self._n_trainings - len(self._trainings))
+        found = self._trainings[first : self._n_trainings]
+        for stored in found:
+            if stored is not None:
+                _refuse_unlike(self.path, stored.data, described)
+        return [Training(self, first + i, described, stored) for i, stored in enumerate(found)]
 
     def write(self, i: int, stored: _Stored) -> None:
-        """Puts a training behind those before it, and writes the file."""
-        del self._trainings[i:]
-        self._trainings.append(stored)
+        """Puts a training in its place, and writes the file."""
+        self._trainings[i] = stored
+        self._encoded.pop(i, None)
+        for k, one in enumerate(self._trainings):
+            if one is not None and k not in self._encoded:
+                writer = Writer()
+                raw = writer.encode({**one._asdict(), "progress": one.progress._asdict()}, f"trainings.{k}")
+                self._encoded[k] = raw, writer.tensors
         writer = Writer()
         configuration = {
             "format": FORMAT,
@@ -219,11 +241,10 @@ class Checkpoints:
             "class": self._class,
             "parameters": writer.encode(self._parameters, "parameters"),
             "seeds": self._seeds[: self._n_seeds],
-            "trainings": [
-                writer.encode({**one._asdict(), "progress": one.progress._asdict()}, f"trainings.{k}")
-                for k, one in enumerate(self._trainings)
-            ],
+            "trainings": [self._encoded.get(k, (None,))[0] for k in range(len(self._trainings))],
         }
+        for _, tensors in self._encoded.values():
+            writer.tensors |= tensors
         try:
             _archive.write(self.path, KEY, configuration, writer.tensors)
         except OSError as error:
@@ -246,7 +267,16 @@ def _training(raw: Any, at: str) -> _Stored:
     """A training of a file, checked; what its arrays must be the trainer says."""
     if not isinstance(raw, dict) or set(raw) != set(_Stored._fields) or not isinstance(raw["finished"], bool):
         damaged(at, f"does not have {', '.join(_Stored._fields)}")
-    arrays, progress = raw["arrays"], raw["progress"]
+    arrays, progress, rows = raw["arrays"], raw["progress"], raw["rows"]
+    if rows is not None and not (
+        isinstance(rows, np.ndarray)
+        and rows.ndim == 1
+        and rows.dtype == np.int64
+        and rows.size
+        and rows[0] >= 0
+        and (np.diff(rows) > 0).all()
+    ):
+        damaged(f"{at}.rows", "are not whole numbers that rise")
     if not isinstance(arrays, dict) or not all(isinstance(array, np.ndarray) for array in arrays.values()):
         damaged(at, "has arrays that are none")
     if not isinstance(progress, dict) or set(progress) != set(Progress._fields):
@@ -273,7 +303,7 @@ def _training(raw: Any, at: str) -> _Stored:
         or not found.epochs
     ):
         damaged(at, f"has a progress that is none: {str(progress)[:200]}")
-    return _Stored(_texts(raw["data"], f"{at}.data"), found, raw["finished"], arrays)
+    return _Stored(_texts(raw["data"], f"{at}.data"), found, raw["finished"], arrays, rows)
 
 
 class Training:
@@ -281,6 +311,16 @@ class Training:
 
     def __init__(self, checkpoints: Checkpoints, i: int, data: dict[str, str], stored: _Stored | None) -> None:
         self._checkpoints, self._i, self._data, self._stored = checkpoints, i, data, stored
+        self.rows: NDArray[np.int64] | None = None  # see `_Stored`
+        self.ask: Callable[..., Any] = lambda function, *arguments: function(*arguments)  # has the file written
+
+    def resume_rows(self, n: int) -> NDArray[np.int64]:
+        """The rows, of so many, that the file says are trained on."""
+        rows = None if self._stored is None else self._stored.rows
+        if rows is None or rows[-1] >= n:
+            with _archive.named(self._checkpoints.path, WHAT):
+                damaged(f"trainings.{self._i}.rows", f"are not some of {n}")
+        return rows
 
     def resume(self, trainer: Any) -> tuple[Progress, bool] | None:
         """Brings a trainer to where the file has it; what the epoch loop knew, and whether that was the end."""
@@ -299,13 +339,14 @@ class Training:
     def after_epoch(self, trainer: Any, progress: Progress) -> None:
         """Writes the file, where it is time to."""
         if len(progress.epochs) % self._checkpoints.every == 0:
-            self._checkpoints.write(self._i, _Stored(self._data, progress, False, trainer.snapshot()))
+            stored = _Stored(self._data, progress, False, trainer.snapshot(), self.rows)
+            self.ask(self._checkpoints.write, self._i, stored)
 
     def finish(self, trainer: Any, progress: Progress) -> None:
         """Writes what came of a training that is complete."""
         snapshot = trainer.snapshot()
         arrays = {name: snapshot[name] for name in KEPT}
-        self._checkpoints.write(self._i, _Stored(self._data, progress, True, arrays))
+        self.ask(self._checkpoints.write, self._i, _Stored(self._data, progress, True, arrays))
 
 
 _current: ContextVar[Checkpoints | None] = ContextVar("autoenc_checkpoints", default=None)
@@ -345,20 +386,20 @@ def checkpointing(estimator: Any, path: Any = None, every: Any = EVERY, resume: 
         _current.reset(token)
 
 
-def seed(drawn: int) -> int:
-    """A seed that was drawn, or that of the checkpoint."""
+def seeds(drawn: Sequence[int], data: Any) -> list[int]:
+    """Seeds that were drawn for a fit to some data, or those of the checkpoint."""
     checkpoints = _current.get()
-    return drawn if checkpoints is None else checkpoints.seed(drawn)
+    return list(drawn) if checkpoints is None else checkpoints.seeds(drawn, data)
 
 
 @contextlib.contextmanager
-def training(data: Any) -> Iterator[Training | None]:
-    """The training within this block; what callbacks fit there is none of it."""
+def trainings(data: Any, n: int = 1) -> Iterator[Sequence[Training | None]]:
+    """The trainings within this block; what callbacks fit there is none of them."""
     checkpoints = _current.get()
     if checkpoints is None:
-        yield None
+        yield [None] * n
         return
-    found = checkpoints.training(data)
+    found = checkpoints.trainings(data, n)
     token = _current.set(None)
     try:
         yield found

@@ -169,15 +169,13 @@ class _Report:
             self._stored = ""
 
     def _epoch(self, state: Any) -> str:
-        from autoenc._training import FINE_TUNE
-
-        training = "fine-tuning, " if state.training == FINE_TUNE else ""
+        training = {"fit": "", "fine_tune": "fine-tuning, "}.get(state.training, f"{state.training}, ")
         return f"{training}epoch {state.epoch} of {state.n_epochs}"
 
     def __call__(self, state: Any) -> None:
         self.resumed()
         validation = "" if state.validation_loss is None else f", validation loss {state.validation_loss:.6g}"
-        last = state.epoch == state.n_epochs
+        last = state.epoch == state.n_epochs and not state.training.startswith("member_")
         self._progress.say(f"{self._epoch(state)}, loss {state.loss:.6g}{validation}", now=last)
 
 
@@ -257,7 +255,8 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     except (ValueError, TypeError) as error:
         raise placed(table, 0, error) from error
     except KeyboardInterrupt as error:
-        first = "the first epoch of fine-tuning" if supervised else "the first epoch" if reports else "its whole fit"
+        by_epochs = reports and not chosen.estimator.endswith("Detector")
+        first = "the first epoch of fine-tuning" if supervised else "the first epoch" if by_epochs else "its whole fit"
         error.args = (f"no model is saved: {chosen.estimator} has none before the end of {first}",)
         raise
     report.resumed()  # of a fit that was complete

@@ -15,9 +15,10 @@ from autoenc._available import NotWithTheseParameters
 from autoenc._spec import Range, Spec
 from autoenc._start import start_of_output
 from autoenc._threads import n_threads
-from autoenc._training import FIT, History, Plan, train
+from autoenc._training import History, Plan, check_callbacks, train
 from autoenc._warn import warn
 from autoenc._watched import Watched
+from autoenc.callbacks import FIT
 
 # Highest learning rate where none is given.
 LEARNING_RATES = {"adam": 3e-3, "adamw": 3e-3, "rmsprop": 1e-3, "adagrad": 3e-2, "sgd": 5e-2, "lbfgs": 1.0, "kfac": 1.0}
@@ -144,18 +145,7 @@ class Fitting(Watched):
                     raise ValueError(
                         f"state_precision={self.state_precision!r} does not go with {name}={value!r}; allowed: None"
                     )
-        for callback in self._callbacks():
-            if isinstance(callback, type):
-                raise ValueError(f"callbacks has the class {callback.__name__}; needed is {callback.__name__}(...)")
-            if not callable(callback):
-                raise ValueError(
-                    f"callbacks has {callback!r}, which is not callable; allowed: a callable or a list of callables"
-                )
-
-    def _callbacks(self: Any) -> list[Any]:
-        if self.callbacks is None:
-            return []
-        return [self.callbacks] if callable(self.callbacks) else list(self.callbacks)
+        check_callbacks(self.callbacks)
 
     def _batch_size(self: Any, n_rows: int) -> int:
         if self.solver == "lbfgs":
@@ -462,7 +452,7 @@ class Fitting(Watched):
             features = self._withhold_names(before)
             spec = self._description(given.rows)
             data = self._merge(given)
-            seed = _checkpoint.seed(int(check_random_state(self.random_state).randint(2**31 - 1)))
+            (seed,) = _checkpoint.seeds([int(check_random_state(self.random_state).randint(2**31 - 1))], data)
             initial = None if resumes else self._initial(data, seed)
             trainer, history = self._run_fit(
                 spec, data, seed, resumes=resumes, initial=initial, given=(X, None), features=features
@@ -517,7 +507,7 @@ class Fitting(Watched):
             self._set(trainer, spec, initial)
         before_epoch, watching = self._watch(trainer, spec, given, features, self._before_epoch(trainer, spec))
         try:
-            with _checkpoint.training(data) as checkpoint:
+            with _checkpoint.trainings(data) as (checkpoint,):
                 plan = Plan(
                     max_iter=n_epochs,
                     tol=self.tol,
@@ -525,13 +515,13 @@ class Fitting(Watched):
                     stop_early=bool(self.early_stopping),
                     validation=validation,
                     lowest_scale=float(self.final_learning_rate_ratio) if self.learning_rate == "plateau" else None,
-                    callbacks=[*self._callbacks(), *watching],
+                    callbacks=[*check_callbacks(self.callbacks), *watching],
                     verbose=int(self.verbose),
                     before_epoch=before_epoch,
                     checkpoint=checkpoint,
                     training=training,
                 )
-                return trainer, train(trainer, plan, self)
+                return trainer, train(trainer, plan, self._known_as())
         except ValueError as error:
             # The core's word for validation rows whose weights are all zero.
             if validation is None or data.weights is None or "add up to" not in str(error):
@@ -697,7 +687,7 @@ class Fitting(Watched):
         loss_curve = list(self.loss_curve_) if goes_on else []
         plan = Plan(
             max_iter=1,
-            callbacks=self._callbacks(),
+            callbacks=check_callbacks(self.callbacks),
             verbose=int(self.verbose),
             before_epoch=self._before_epoch(trainer, spec),
         )

@@ -1,5 +1,6 @@
 """Missing values filled by a denoising autoencoder."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import field
 from numbers import Integral, Real
@@ -31,7 +32,7 @@ from autoenc._row_statistics import moments
 from autoenc._spec import Graph
 from autoenc._training import type_callback
 from autoenc._versioned import Versioned
-from autoenc._watched import CallbackSupportMixin
+from autoenc._watched import Watched, Within
 from autoenc.corruption import Masking
 
 FLOATS = [np.float64, np.float32]
@@ -42,14 +43,11 @@ REFUSED = {
     "condition": "what is known about a row can be columns of X, which are restored to the bit where they are there",
     "X_val": "the network is trained for max_iter epochs; a callback can end it sooner",
 }
-WATCHING = ("_skl_callbacks", "_parent_callback_ctx")  # where scikit-learn keeps callbacks
 FARTHEST = 1e4  # of what the network sees, in standard deviations; more than any column of up to 1e8 rows has in itself
 
 
 class Known:
     """A network whose encoder also gets which entries of the row it sees."""
-
-    _shown_as = "AutoencoderImputer"  # in progress: users know that name
 
     def _add_seen(self, graph: Graph, x: str, seen: str) -> str:
         known = graph.add("present", "x_known", "x")
@@ -76,7 +74,7 @@ def _can_draw(model: Any) -> None:
 
 
 @estimator
-class AutoencoderImputer(Diagram, CallbackSupportMixin, Versioned, Exportable, TransformerMixin, BaseEstimator):
+class AutoencoderImputer(Diagram, Watched, Versioned, Exportable, TransformerMixin, BaseEstimator):
     """Fills missing values by what a denoising autoencoder restores from the rest of the row.
 
     Columns are standardised by what is observed. In training more entries of each row are masked, anew at each
@@ -127,8 +125,7 @@ class AutoencoderImputer(Diagram, CallbackSupportMixin, Versioned, Exportable, T
     n_jobs : int or None, default=None
         Threads, as in `Autoencoder`; the result does not depend on it.
     callbacks : callable, list of callables or None, default=None
-        Called after each epoch, as in `Autoencoder`; their ``estimator`` is the network, as it is for those of
-        scikit-learn's ``set_callbacks``, whose X is what the network sees.
+        Called after each epoch, as in `Autoencoder`.
 
     Attributes
     ----------
@@ -321,31 +318,38 @@ class AutoencoderImputer(Diagram, CallbackSupportMixin, Versioned, Exportable, T
             Where a parameter or the data is not allowed; infinity is not.
         """
         refuse(self, refused, REFUSED)
-        before = dict(vars(self))
-        try:
-            X = self._check(X, reset=True)
-            weights = _data.check_weights(sample_weight, X)
-            if weights is not None and not weights.all():
-                X, weights = X[weights > 0.0], weights[weights > 0.0]
-            self._find_scales(X, weights)
-            indicator = MissingIndicator(error_on_new=False).fit(X) if self.add_indicator else None
-            network = None
-            if self._used().size:
-                network = self._network()
-                # What `set_callbacks` and a pipeline have set is for the epochs, which are the network's.
-                watching = {name: vars(self)[name] for name in WATCHING if name in vars(self)}
-                vars(network).update(watching)
-                with _checkpoint.checkpointing(self, checkpoint, checkpoint_every, resume):
-                    network.fit(self._standardised(X), sample_weight=weights)
-                for name in watching:
-                    delattr(network, name)
-                network.callbacks = None  # they are the imputer's, which may go without them into a file
-        except BaseException:
-            self.__dict__ = before
-            raise
-        self.indicator_, self.autoencoder_ = indicator, network
-        self.n_iter_ = 0 if network is None else network.n_iter_
+        self._begin_fit(X)
+        model = copy.copy(self)  # this one stays as it was until all is learned
+        with _checkpoint.checkpointing(self, checkpoint, checkpoint_every, resume):
+            model._fit(X, sample_weight, self)
+        self.__dict__ = model.__dict__
+        self._end_fit(X)
         return self
+
+    def _fit(self, given: Any, sample_weight: Any, known_as: Self) -> None:
+        X = self._check(given, reset=True)
+        weights = _data.check_weights(sample_weight, X)
+        if weights is not None and not weights.all():
+            X, weights = X[weights > 0.0], weights[weights > 0.0]
+        self._find_scales(X, weights)
+        self.indicator_ = MissingIndicator(error_on_new=False).fit(X) if self.add_indicator else None
+        self.autoencoder_, self.n_iter_ = None, 0
+        if not self._used().size:
+            return
+        network = self._network()
+
+        def learned(now: dict[str, Any]) -> dict[str, Any]:
+            inner = copy.copy(network)
+            del inner._within
+            vars(inner).update(now, callbacks=None)
+            found = {name: value for name, value in vars(self).items() if name.endswith("_")}
+            return {**found, "autoencoder_": inner, "n_iter_": inner.n_iter_}
+
+        network._within = Within(known_as, given, learned)
+        network.fit(self._standardised(X), sample_weight=weights)
+        del network._within
+        network.callbacks = None  # they are the imputer's, which may go without them into a file
+        self.autoencoder_, self.n_iter_ = network, network.n_iter_
 
     def _network(self) -> Any:
         if self.sample_posterior:

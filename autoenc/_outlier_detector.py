@@ -1,10 +1,8 @@
 """Outliers by the reconstruction error of an ensemble of small autoencoders."""
 
+import copy
 import math
-import threading
-import warnings
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Sequence
 from dataclasses import field
 from functools import partial
 from numbers import Integral, Real
@@ -18,26 +16,28 @@ from sklearn.utils._param_validation import Interval, RealNotInt
 from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import check_is_fitted
 
-from autoenc import _core, _data, _outlier_members, _spec
+from autoenc import _checkpoint, _core, _data, _outlier_members, _spec
 from autoenc._autoencoder import Autoencoder
 from autoenc._base import MOST
 from autoenc._declare import estimator
 from autoenc._decorators import fit_context, validate_params
 from autoenc._export import Exportable
-from autoenc._fitting import LEARNING_RATES
+from autoenc._fitting import LEARNING_RATES, FitData, Rows
 from autoenc._landmarks import Landmarks
 from autoenc._notebook import Shown
 from autoenc._options import ActivationName, OneOf, PrecisionName
-from autoenc._outlier_members import Member, draw_landmarks
+from autoenc._outlier_members import Member, Watch, draw_landmarks
 from autoenc._outlier_scores import OutlierPredictor, by_member, charbonnier, learned_of, standardised, widened
 from autoenc._refuse import refuse
 from autoenc._row_blocks import row_blocks
 from autoenc._row_statistics import fence, median, moments, offset
 from autoenc._spec import Spec
+from autoenc._tasks import Tasks
 from autoenc._threads import n_threads
-from autoenc._training import EpochState, Progress
+from autoenc._training import Progress, check_callbacks, end_callbacks, type_callback
 from autoenc._versioned import Versioned
 from autoenc._watched import Watched
+from autoenc.callbacks import EpochState
 
 # Of a bag by default: its rows at most, and its share of all rows, so that few rows are in every bag.
 BAG_ROWS, BAG_SHARE = 512, 0.6
@@ -47,11 +47,9 @@ EPOCHS, WIDE, LEAST_EPOCHS = 40, 128, 10
 LEAST_SPREAD = 1e-9
 # Least mean squared error, and least score per feature of the median row, that errors are divided by.
 LEAST_ERROR, LEAST_MEDIAN = 1e-6, 1e-3
-SECONDS_TO_SIGNAL = 0.05  # in which the main thread looks for signals while others work
 REFUSED = {
     "X_clean": "a row is compared with itself",
     "condition": "what is known about a row can be columns of X, and is then judged with the others",
-    "checkpoint": "a member trains for seconds; save the fitted detector",
     "X_val": "members are trained for max_iter epochs, and rows outside of their bags give oob_scores_",
 }
 CONTAMINATION: list[Any] = [OneOf({"auto"}), Interval(Real, 0, 0.5, closed="right")]
@@ -131,12 +129,16 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
     random_state : int, RandomState instance or None, default=None
         Determines bags and members.
     verbose : int, default=0
-        As in `Autoencoder`, by members, each with its last loss. Their epochs call nothing, and there are no
-        checkpoints: a member trains for seconds.
+        As in `Autoencoder`, by members, each with its last loss.
     precision : {"float32", "float64", "high", "bfloat16"}, default="float32"
         Of the members.
     n_jobs : int or None, default=None
         Threads, each with a member or a block of rows at a time; as in `Autoencoder`. The results do not depend on it.
+    callbacks : callable, list of callables or None, default=None
+        Called after each epoch of each member, as in `Autoencoder`, one at a time in the thread that called `fit`; the
+        state's ``training`` is "member_0", "member_1" and so on. One that returns True ends the training of that
+        member. With several threads the epochs of some members come between each other in no fixed order, to which a
+        callback that stops must pay no heed if the results are not to depend on it.
 
     Attributes
     ----------
@@ -161,7 +163,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
     oob_scores_ : ndarray of shape (n_samples,)
         Their scores by the members that have not seen the row; NaN where there is none.
     n_iter_ : int
-        Epochs of each member.
+        Epochs of each member; of the one that had most, where callbacks have ended some.
     n_features_in_ : int
         Features of X.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -245,6 +247,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
     verbose: int = 0
     precision: PrecisionName = "float32"
     n_jobs: int | None = None
+    callbacks: type_callback | Sequence[type_callback] | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [OneOf({"auto"}), Interval(Integral, 1, None, closed="left"), "array-like"],
@@ -271,6 +274,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         "verbose": ["verbose"],
         "precision": [OneOf(set(_spec.PRECISIONS))],
         "n_jobs": [Integral, None],
+        "callbacks": Autoencoder._parameter_constraints["callbacks"],
     }
 
     # ---- fitting ----
@@ -321,7 +325,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
             return int(self.max_iter)
         return max(LEAST_EPOCHS, round(EPOCHS * math.sqrt(min(1.0, WIDE / n_features))))
 
-    def _member(self, n_components: int) -> Member:
+    def _member(self, n_components: int, n_epochs: int) -> Member:
         return Member(
             n_components,
             hidden_layer_sizes=self.hidden_layer_sizes,
@@ -330,23 +334,28 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
             alpha=self.alpha,
             learning_rate_init=self.learning_rate_init,
             batch_size=self.batch_size,
-            max_iter=self.n_iter_,
+            max_iter=n_epochs,
             precision=self.precision,
             missing=self.missing,
             n_jobs=1,
         )
 
-    def _fit_member(self, X: Any, bag: int, spec: Spec, seeds: Sequence[int], stop: threading.Event) -> _Member:
-        def look(_: Any) -> None:
-            if stop.is_set():
-                raise CancelledError
-
+    def _fit_member(
+        self,
+        X: Any,
+        bag: int,
+        n_epochs: int,
+        spec: Spec,
+        seeds: Sequence[int],
+        watch: Watch,
+        checkpoint: _checkpoint.Training | None,
+    ) -> _Member:
         random_state = check_random_state(seeds[0])
         rows = self._draw_bag(X.shape[0], bag, random_state)
         Z = self._standardise(X[rows])
         weights = None if self._weights is None else _data.check_weights(self._weights[rows], Z)
-        network = self._member(spec["n_components"]).set_params(random_state=seeds[1])
-        _outlier_members.fit(network, spec, Z, weights, seeds[1], self.trim, look)
+        network = self._member(spec["n_components"], n_epochs).set_params(random_state=seeds[1])
+        _outlier_members.fit(network, spec, Z, weights, seeds[1], self.trim, watch, checkpoint)
         error = max(float(np.average(_outlier_members.losses(network, Z), weights=weights)), LEAST_ERROR)
         landmarks = draw_landmarks(Z, weights, random_state)
         nearest = Landmarks([landmarks]).nearest(Z, self._missing(Z))[:, 0]
@@ -363,39 +372,18 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
             middle(self._distances(Z, nearest)),
         )
 
-    def _map(
-        self,
-        function: Callable[..., Any],
-        *arguments: Any,
-        stop: threading.Event | None = None,
-        seen: Callable[[int, Any], None] = lambda i, result: None,
-    ) -> list[Any]:
-        """Results in order, each `seen` with its number by the thread that waits.
-
-        In threads of its own even if it is one: Ctrl-C then ends it between two tasks.
-
-        Signals reach the main thread alone: whatever ends the waiting there sets `stop`, for which tasks may look.
-
-        scikit-learn's checks change the filters of warnings for a moment, which threads undo in any order: those of
-        before are put back in the end.
-        """
-        tasks = list(zip(*arguments, strict=True))
-        with warnings.catch_warnings(), ThreadPoolExecutor(min(len(tasks), n_threads(self.n_jobs))) as pool:
-            try:
-                futures = [pool.submit(function, *task) for task in tasks]
-                for i, future in enumerate(futures):
-                    while not wait([future], timeout=SECONDS_TO_SIGNAL).done:
-                        pass
-                    seen(i, future.result())  # the first failure, in order, ends the others
-                return [future.result() for future in futures]
-            except BaseException:
-                if stop is not None:
-                    stop.set()
-                pool.shutdown(cancel_futures=True)
-                raise
-
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None, **refused: Any) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        checkpoint: _checkpoint.File | None = None,
+        checkpoint_every: int = _checkpoint.EVERY,
+        resume: bool = False,
+        **refused: Any,
+    ) -> Self:
         """Fit the members to bags of the rows of X, and the offset to the scores.
 
         Parameters
@@ -410,6 +398,9 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
             trimmed, in medians and quartiles, in `contamination` and in `p_values`. Only their ratios count. Bags are
             drawn among the rows of positive weight, each as likely as the others; a row without weight is scored, and
             else as if it were not there.
+        checkpoint, checkpoint_every, resume : str, path-like or None, int, bool, default=None, 10, False
+            A file to go on from after a kill, as in `Autoencoder.fit`. It has the members that are complete, and the
+            others as of every so many of their epochs.
         **refused
             X_clean, condition or X_val, which other estimators take: an error that says why not here.
 
@@ -418,22 +409,20 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         self
         """
         refuse(self, refused, REFUSED)
-        self._begin_fit(X, n_tasks=0)
-        before = dict(vars(self))
-        try:
-            n_threads(self.n_jobs)
-            self._masks = self.missing == "mask"
-            rows = _data.check_features(self, X, reset=True, precision="float64", allow_nan=self._masks)
-            self._weights = _data.check_weights(sample_weight, rows)
-            self._fit(rows)
-        except BaseException:
-            self.__dict__ = before
-            raise
+        self._begin_fit(X, n_tasks=self.n_estimators, sequential_subtasks=False)
+        model = copy.copy(self)  # this one stays as it was until all is learned
+        with _checkpoint.checkpointing(self, checkpoint, checkpoint_every, resume):
+            model._fit(X, sample_weight, self)
+        self.__dict__ = model.__dict__
         self._end_fit(X)
         return self
 
-    def _fit(self, X: Any) -> None:
-        n, weights = X.shape[0], self._weights
+    def _fit(self, given: Any, sample_weight: Any, known_as: Self) -> None:
+        tasks, callbacks = Tasks(n_threads(self.n_jobs)), check_callbacks(self.callbacks)
+        self._masks = self.missing == "mask"
+        X = _data.check_features(self, given, reset=True, precision="float64", allow_nan=self._masks)
+        weights = self._weights = _data.check_weights(sample_weight, X)
+        n, m = X.shape[0], self.n_estimators
         self._clip = float(self.clip)
         if weights is None or weights.all():
             bag = self._bag_size(n)
@@ -455,22 +444,31 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         self.center_median_ = max(median(distances, weights), LEAST_MEDIAN * d)
         self._center = self.center_weight / self.center_median_
         self._weight = 1.0 + self.center_weight + self.neighbor_weight
-        random_state = check_random_state(self.random_state)
-        self.n_iter_ = self._epochs(d)
-        kinds = [_outlier_members.describe(self._member(k), d) for k in codes]
-        specs = [kinds[i % len(kinds)] for i in range(self.n_estimators)]
-        seeds = random_state.randint(2**31 - 1, size=(self.n_estimators, 2)).tolist()
-        m = self.n_estimators
-        stop = threading.Event()
+        n_epochs = self._epochs(d)
+        kinds = [_outlier_members.describe(self._member(k, n_epochs), d) for k in codes]
+        specs = [kinds[i % len(kinds)] for i in range(m)]
+        data = FitData(Rows(X), weights, None)
+        drawn = check_random_state(self.random_state).randint(2**31 - 1, size=2 * m).tolist()
+        seeds = np.reshape(_checkpoint.seeds(drawn, data), (m, 2)).tolist()
+        watches = [Watch(tasks, known_as, given, callbacks, i) for i in range(m)]
         progress = Progress(int(self.verbose), m, type(self).__name__, "member")
 
         def seen(i: int, member: _Member) -> None:
-            progress.update(EpochState(self, i + 1, m, member.network.loss_curve_[-1], None, 0.0))
+            watches[i].finish()
+            progress.update(EpochState(known_as, i + 1, m, member.network.loss_curve_[-1], None, 0.0))
 
+        failed = True
         try:
-            members = self._map(self._fit_member, [X] * m, [bag] * m, specs, seeds, [stop] * m, stop=stop, seen=seen)
+            with _checkpoint.trainings(data, m) as checkpoints:
+                for one in filter(None, checkpoints):
+                    one.ask = tasks.ask
+                shared = [X] * m, [bag] * m, [n_epochs] * m
+                members = tasks.map(self._fit_member, *shared, specs, seeds, watches, checkpoints, seen=seen)
+            failed = False
         finally:
             progress.close()
+            end_callbacks(callbacks, failed)
+        self.n_iter_ = max(member.network.n_iter_ for member in members)
         self.estimators_: list[Autoencoder] = [member.network for member in members]
         self.estimators_samples_: list[NDArray[np.intp]] = [member.rows for member in members]
         self.error_ = np.array([member.error for member in members])
@@ -495,7 +493,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
             return -contributions.sum(axis=1), others
 
         blocks = list(row_blocks(X))
-        parts = [scores(blocks[0])] if len(blocks) == 1 else self._map(scores, blocks)
+        parts = [scores(blocks[0])] if len(blocks) == 1 else Tasks(n_threads(self.n_jobs)).map(scores, blocks)
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
     def _check(self, X: Any, name: str = "X") -> Any:
@@ -572,7 +570,8 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         """
         X = self._check(X)
         blocks = list(row_blocks(X))
-        contributions = np.concatenate(self._map(lambda block: self._block(X[block], None)[0], blocks))
+        tasks = Tasks(n_threads(self.n_jobs))
+        contributions = np.concatenate(tasks.map(lambda block: self._block(X[block], None)[0], blocks))
         return widened(contributions, self._used, X.shape[1])
 
     @validate_params({"contamination": [*CONTAMINATION, None]}, prefer_skip_nested_validation=True)

@@ -18,6 +18,8 @@ from autoenc._whole_file import check_path
 
 WHAT = "a model of autoenc"
 INNER = ("Imputing", "ImputingVariational", "Member")  # only within others
+# What scikit-learn keeps of callbacks, in a fit too, where they may save the estimator as it would be after an epoch.
+WATCHING = ("_skl_callbacks", "_skl_callbacks_to_teardown", "_callback_fit_ctx", "_parent_callback_ctx")
 OUTER = tuple(name for name in _schemas.SCHEMAS if name not in INNER)
 
 
@@ -87,7 +89,7 @@ def _made_valid(cls: Any, parameters: Mapping[str, Any], at: str) -> Any:
 
 def _attributes(estimator: Any, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What an estimator has learned, and what `set_output` and its kin have said; not what `set_callbacks` has."""
-    attributes = {k: value for k, value in vars(estimator).items() if k not in parameters and k != "_skl_callbacks"}
+    attributes = {k: value for k, value in vars(estimator).items() if k not in parameters and k not in WATCHING}
     beside = {}
     output = attributes.pop("_sklearn_output_config", None)
     if output is not None:

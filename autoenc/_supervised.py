@@ -33,7 +33,8 @@ from autoenc._predictors import (
     of_standardised,
 )
 from autoenc._spec import Graph, Range, Spec, Stage, Term
-from autoenc._training import FINE_TUNE, History
+from autoenc._training import History
+from autoenc.callbacks import FINE_TUNE
 
 LABELS = "labels"
 
@@ -102,7 +103,8 @@ class _Supervised(Autoencoder):
         self._check_options()
         self._n_targets = labels.targets.shape[1]
         spec = self._description(data.rows)
-        seed = _checkpoint.seed(int(check_random_state(self.random_state).randint(2**31 - 1)))
+        labelled = data._replace(rows=data.rows._replace(labels=labels.targets))
+        (seed,) = _checkpoint.seeds([int(check_random_state(self.random_state).randint(2**31 - 1))], labelled)
         resumes = self.warm_start and hasattr(self, "coefs_")
         initial = None if resumes else self._initial(data, seed)
         trainer, history = self._run_fit(spec, self._merge(data), seed, resumes=resumes, initial=initial, given=given)

@@ -15,53 +15,12 @@ from autoenc import _core, _profile
 from autoenc._checkpoint import Progress as Known
 from autoenc._checkpoint import Training
 from autoenc._spec import SOLVERS
+from autoenc.callbacks import FINE_TUNE, FIT, EpochState
 from autoenc.exceptions import DivergenceError
 
 PLATEAU_FACTOR = 0.5
 PLATEAU_THRESHOLD = 1e-4  # relative
 LINES = 20  # of plain progress at verbose=1
-FIT, FINE_TUNE = "fit", "fine_tune"  # trainings of a fit
-
-
-@dataclass(frozen=True, slots=True)
-class EpochState:
-    """What a callback sees after each epoch.
-
-    Parameters
-    ----------
-    estimator : estimator
-        The one that is being fitted. Its learned attributes are still those from before the call.
-    epoch : int
-        Epochs done in this training, from 1.
-    n_epochs : int
-        The most epochs that it may do.
-    loss : float
-        Mean loss of the epoch's rows, without penalties.
-    validation_loss : float or None
-        Mean loss of the validation rows.
-    learning_rate : float
-        The last one of the epoch.
-    training : {"fit", "fine_tune"}, default="fit"
-        "fine_tune" in the second training of a classifier or regressor, whose epochs count from 1 again.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> from autoenc import Autoencoder
-    >>> from autoenc.callbacks import EpochState
-    >>> def watch(state: EpochState) -> bool:
-    ...     return state.loss < 0.5
-    >>> Autoencoder(2, callbacks=watch, random_state=0).fit(load_iris().data).n_iter_ < 200
-    True
-    """
-
-    estimator: Any
-    epoch: int
-    n_epochs: int
-    loss: float
-    validation_loss: float | None
-    learning_rate: float
-    training: str = FIT
 
 
 type_callback = Callable[[EpochState], bool | None]
@@ -115,7 +74,32 @@ class Patience:
             self.count += 1
 
 
-def _over(callbacks: Sequence[type_callback], failed: bool) -> None:
+def check_callbacks(given: Any) -> list[Any]:
+    """The callbacks of an estimator, whose parameter may be one, several or None."""
+    callbacks = [] if given is None else [given] if callable(given) else list(given)
+    for callback in callbacks:
+        if isinstance(callback, type):
+            raise ValueError(f"callbacks has the class {callback.__name__}; needed is {callback.__name__}(...)")
+        if not callable(callback):
+            raise ValueError(
+                f"callbacks has {callback!r}, which is not callable; allowed: a callable or a list of callables"
+            )
+    return callbacks
+
+
+def tell(callbacks: Sequence[type_callback], state: EpochState) -> bool:
+    """Calls all of them, whatever the others say; whether one wants to stop."""
+    return True in [_says_stop(callback(state)) for callback in callbacks]
+
+
+def recall(callbacks: Sequence[type_callback], state: EpochState) -> None:
+    """Tells those that have a method for it of an epoch that was done before the fit was resumed."""
+    for callback in callbacks:
+        if hasattr(callback, "recall"):
+            callback.recall(state)
+
+
+def end_callbacks(callbacks: Sequence[type_callback], failed: bool) -> None:
     """Tells callbacks that hold something open, which they say by a method `training_ended`: all of them, whatever one
     of them raises. That is the caller's then, unless the training has failed by itself."""
     error = None
@@ -185,7 +169,7 @@ def _remedy(epoch: int, done: int, best_epoch: int | None, estimator: Any) -> st
     kept = "the weights of the last complete epoch are kept" if done else "the estimator is unchanged"
     if best_epoch is not None:
         kept = f"the weights of epoch {best_epoch}, the best on the validation rows, are kept"
-    clip = "" if getattr(estimator, "solver", None) in SOLVERS else " set clip_norm,"
+    clip = " set clip_norm," if hasattr(estimator, "clip_norm") and estimator.solver not in SOLVERS else ""
     return (
         f"Training diverged in epoch {epoch}: the loss is not finite; {kept}. "
         f"Lower {rate},{clip} or scale the features (for instance by StandardScaler)."
@@ -233,13 +217,13 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
         history.best_epoch, history.converged = stored.best_epoch, stored.converged
         best, scale = stored.best, stored.scale
         (waiting.best, waiting.count), (plateau.best, plateau.count) = stored.waiting, stored.plateau
-        for recall in filter(None, (getattr(callback, "recall", None) for callback in plan.callbacks)):
-            for i, (loss, rate, *_) in enumerate(history.epochs):
-                validated = history.validation_loss[i] if history.validation_loss else None
-                recall(EpochState(estimator, i + 1, plan.max_iter, loss, validated, rate, plan.training))
+        for i, (loss, rate, *_) in enumerate(history.epochs):
+            validated = history.validation_loss[i] if history.validation_loss else None
+            recall(plan.callbacks, EpochState(estimator, i + 1, plan.max_iter, loss, validated, rate, plan.training))
         if finished:
+            end_callbacks(plan.callbacks, False)
             return history
-    name = getattr(estimator, "_shown_as", type(estimator).__name__)
+    name = type(estimator).__name__
     progress = Progress(plan.verbose, plan.max_iter, name + (", fine-tuning" if plan.training == FINE_TUNE else ""))
     failed = True
     try:
@@ -260,13 +244,12 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
             watched = loss if validation_loss is None else validation_loss
             state = EpochState(estimator, epoch, plan.max_iter, loss, validation_loss, rate, plan.training)
             progress.update(state)
-            # Every callback is called, whatever the others say.
-            stop = [_says_stop(callback(state)) for callback in plan.callbacks]
+            stop = tell(plan.callbacks, state)
             waiting.update(watched)
             if converged or ((plan.tol is not None or plan.stop_early) and waiting.count >= plan.n_iter_no_change):
                 history.converged = True
                 break
-            if any(stop):
+            if stop:
                 break
             if plan.lowest_scale is not None:
                 plateau.update(watched)
@@ -294,7 +277,7 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
             raise history.error from error
     finally:
         progress.close()
-        _over(plan.callbacks, failed)
+        end_callbacks(plan.callbacks, failed)
         if (taken := trainer.profile()) is not None:
             _profile.show(taken, name)
     if best < math.inf:

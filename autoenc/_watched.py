@@ -2,12 +2,12 @@
 
 import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from autoenc._spec import Spec
 
 if TYPE_CHECKING:
-    from autoenc._training import EpochState
+    from autoenc.callbacks import EpochState
 
     class CallbackSupportMixin:
         def set_callbacks(self, *callbacks: Any) -> Self: ...
@@ -21,6 +21,30 @@ else:
             pass
 
 
+class Within(NamedTuple):
+    """What a private network is a part of."""
+
+    estimator: Any  # that users know
+    X: Any  # of its fit
+    learned: Callable[[dict[str, Any]], dict[str, Any]]  # by it, where the network has some attributes
+
+
+class Epochs:
+    """Epochs as parts of a task, one after the other."""
+
+    def __init__(self, estimator: Any, task: Any, X: Any, y: Any = None, learned: Any = None) -> None:
+        self._estimator, self._task, self._data, self._learned = estimator, task, {"X": X, "y": y}, learned
+        self._epoch: Any = None
+
+    def begin(self) -> None:
+        self._epoch = self._task.subcontext(task_name="epoch")
+        self._epoch.call_on_fit_task_begin(estimator=self._estimator, **self._data)
+
+    def end(self) -> bool:
+        end = self._epoch.call_on_fit_task_end
+        return bool(end(estimator=self._estimator, **self._data, reconstruction_attributes=self._learned))
+
+
 class Watched(CallbackSupportMixin):
     """Goes before BaseEstimator: with scikit-learn 1.9 there is `set_callbacks`, whose callbacks see every epoch.
 
@@ -30,16 +54,21 @@ class Watched(CallbackSupportMixin):
     one task.
     """
 
+    _within: Within | None = None  # in the fit of a private network
+
     def _n_epochs(self: Any) -> int:
         """The most epochs of a fit."""
         return int(self.max_iter)
 
-    def _begin_fit(self: Any, X: Any, y: Any = None, n_tasks: int | None = None) -> None:
+    def _known_as(self) -> Any:
+        """The estimator that users know."""
+        return self if self._within is None else self._within.estimator
+
+    def _begin_fit(self: Any, X: Any, y: Any = None, n_tasks: int | None = None, **options: Any) -> None:
         """Must be called before the state to go back to is noted: scikit-learn looks for its own after the fit."""
         if getattr(self, "_skl_callbacks", None):
-            context = self._init_callback_context(max_subtasks=self._n_epochs() if n_tasks is None else n_tasks)
-            # Users know that name; epochs take it from here.
-            context.estimator_name = getattr(self, "_shown_as", context.estimator_name)
+            n = self._n_epochs() if n_tasks is None else n_tasks
+            context = self._init_callback_context(max_subtasks=n, **options)
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
 
     def _end_fit(self: Any, X: Any, y: Any = None) -> None:
@@ -61,29 +90,27 @@ class Watched(CallbackSupportMixin):
         `given` are X and y of the fit; `features` what a fitted estimator knows of its features, None: there is no
         fitted estimator yet.
         """
-        context = getattr(self, "_callback_fit_ctx", None)
+        within, whole = self._within, self._known_as()
+        context = getattr(whole, "_callback_fit_ctx", None)
         if context is None:
             return before_epoch, []
-        tasks: list[Any] = []
         losses: list[float] = []
+
+        def learned() -> dict[str, Any]:
+            now: dict[str, Any] = self._as_of_now(trainer, spec, features or {}, losses)
+            return now if within is None else within.learned(now)
+
+        X, y = given if within is None else (within.X, None)
+        epochs = Epochs(whole, context, X, y, None if features is None else learned)
 
         def begin(done: int) -> None:
             if before_epoch is not None:
                 before_epoch(done)
-            tasks.append(context.subcontext(task_name="epoch"))
-            tasks[-1].call_on_fit_task_begin(estimator=self, X=given[0], y=given[1])
+            epochs.begin()
 
         def end(state: "EpochState") -> bool:
             losses.append(state.loss)
-
-            def learned() -> dict[str, Any]:
-                now: dict[str, Any] = self._as_of_now(trainer, spec, features or {}, losses)
-                return now
-
-            lazy = None if features is None else learned
-            return bool(
-                tasks.pop().call_on_fit_task_end(estimator=self, X=given[0], y=given[1], reconstruction_attributes=lazy)
-            )
+            return epochs.end()
 
         return begin, [end]
 

@@ -7,8 +7,10 @@ searched over. One that counts over epochs may have a method `recall`, which get
 done before, where a fit is resumed from a checkpoint in a new process. One that holds something open may have a method
 `training_ended`, which is called behind the last epoch, whatever ended the training, with True where that was an error
 or Ctrl-C. A classifier or regressor has two trainings in a fit, each with epochs from 1 and a loss of its own; the
-state's `training` is "fit" in the first and "fine_tune" in the second. scikit-learn's own callbacks
-(`sklearn.callback`, 1.9 and later) are set by ``set_callbacks``.
+state's `training` is "fit" in the first and "fine_tune" in the second. The members of a detector are trainings, too,
+"member_0" and so on, several of them at the same time: the epochs of one come in order, between those of others. The
+calls do not: they come one by one, in the thread that called `fit`, and `training_ended` is called once, behind the
+last of all members. scikit-learn's own callbacks (`sklearn.callback`, 1.9 and later) are set by ``set_callbacks``.
 
 Examples
 --------
@@ -23,22 +25,65 @@ True
 import csv
 import math
 import secrets
+from dataclasses import dataclass
 from importlib import import_module
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 from autoenc import _checkpoint
-from autoenc._training import FIT, EpochState
 from autoenc._whole_file import check_path, naming
 
 __all__ = ["CSVLogger", "Checkpoint", "EarlyStopping", "EpochState", "MLflow", "TensorBoard"]
 
 VALUES = ("loss", "validation_loss", "learning_rate")
+FIT, FINE_TUNE = "fit", "fine_tune"  # trainings of a fit
+
+
+@dataclass(frozen=True, slots=True)
+class EpochState:
+    """What a callback sees after each epoch.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The one that is being fitted. Its learned attributes are still those from before the call.
+    epoch : int
+        Epochs done in this training, from 1.
+    n_epochs : int
+        The most epochs that it may do.
+    loss : float
+        Mean loss of the epoch's rows, without penalties.
+    validation_loss : float or None
+        Mean loss of the validation rows.
+    learning_rate : float
+        The last one of the epoch.
+    training : str, default="fit"
+        "fine_tune" in the second training of a classifier or regressor, whose epochs count from 1 again. Of a detector
+        "member_0", "member_1" and so on, as in `estimators_`, each with epochs of its own.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from autoenc import Autoencoder
+    >>> from autoenc.callbacks import EpochState
+    >>> def watch(state: EpochState) -> bool:
+    ...     return state.loss < 0.5
+    >>> Autoencoder(2, callbacks=watch, random_state=0).fit(load_iris().data).n_iter_ < 200
+    True
+    """
+
+    estimator: Any
+    epoch: int
+    n_epochs: int
+    loss: float
+    validation_loss: float | None
+    learning_rate: float
+    training: str = FIT
 
 
 def _curve(prefix: str, name: str, state: EpochState) -> str:
-    """The name of a curve; those of a second training are curves of their own."""
+    """The name of a curve; those of further trainings are curves of their own."""
     return prefix + ("" if state.training == FIT else f"{state.training}/") + name
 
 
@@ -60,7 +105,7 @@ class EarlyStopping(_Callback):
 
     The estimators' own ``early_stopping=True`` holds rows out and keeps the best weights; this one also watches the
     loss of the training rows, and may stop at a given loss. Weights are those of
-    the last epoch, unless there are validation rows.
+    the last epoch, unless there are validation rows. Each member of a detector ends by its own loss.
 
     Parameters
     ----------
@@ -102,11 +147,11 @@ class EarlyStopping(_Callback):
         self.patience = patience
         self.min_delta = min_delta
         self.target = target
-        self._best, self._waited = math.inf, 0
+        self._seen: dict[str, tuple[float, int]] = {}  # by training: best loss, epochs since then
 
     def __call__(self, state: EpochState) -> bool:
-        if state.epoch == 1:
-            self._best, self._waited = math.inf, 0
+        none = (math.inf, 0)
+        best, waited = none if state.epoch == 1 else self._seen.get(state.training, none)
         loss = state.loss
         if self.monitor != "loss" and state.validation_loss is not None:
             loss = state.validation_loss
@@ -115,11 +160,9 @@ class EarlyStopping(_Callback):
                 "monitor='validation_loss', but this fit has no validation rows; allowed with early_stopping=True or "
                 "X_val, else 'loss'"
             )
-        if self._best == math.inf or loss < self._best - self.min_delta * abs(self._best):
-            self._best, self._waited = loss, 0
-        else:
-            self._waited += 1
-        return self._waited >= self.patience or (self.target is not None and loss <= self.target)
+        better = best == math.inf or loss < best - self.min_delta * abs(best)
+        best, waited = self._seen[state.training] = (loss, 0) if better else (best, waited + 1)
+        return waited >= self.patience or (self.target is not None and loss <= self.target)
 
     def recall(self, state: EpochState) -> None:
         """Take notice of an epoch that was done before the fit was resumed.
@@ -136,20 +179,20 @@ class Checkpoint(_Callback, _checkpoint.Asked):
     """Writes the state of the fit to a file, from which a fit that was killed goes on.
 
     The same as the arguments `checkpoint`, `checkpoint_every` and `resume` of `fit`, for a fit that gets no arguments,
-    as within another estimator. Not for a search such as GridSearchCV, whose fits share the file: each writes over that
-    of the one before, and with `resume` all but the first fail as of another fit, that of the best parameters among
-    them. Search without it, by ``refit=False``, and then fit
-    ``clone(model).set_params(**search.best_params_, callbacks=Checkpoint(path, resume=True))``.
+    as within another estimator. Fits of a search such as GridSearchCV need a folder: one file would be that of the fit
+    that wrote last, and with `resume` the others fail.
 
     Parameters
     ----------
     path : str or path
-        The file, written whole or not at all (with the extra `io`).
+        The file, written whole or not at all (with the extra `io`). Where it is the path of a folder, each fit has a
+        file of its own there, whose name goes by its class, parameters and data, all rows of them; equal fits share it.
     every : int, default=10
         Epochs between two states; the end of a training is written too.
     resume : bool, default=False
         Whether a fit goes on from the file where there is one, to end bit for bit as one that was never stopped. It
-        must be a fit of the same estimator, parameters and data.
+        must be a fit of the same estimator, parameters and data. A search that is started again has its fits go on
+        that are in the folder.
 
     Raises
     ------
@@ -192,8 +235,9 @@ class CSVLogger(_Callback):
 
     Each line is in the file as soon as its epoch is over, so that it can be followed, and read after a crash. The
     training is "fit"; that of the second one of a classifier or regressor, whose epochs count from 1 again and whose
-    loss is another, "fine_tune". The fits of a search write to the same file, one after the other (with ``n_jobs`` at
-    the same time): the last one is left.
+    loss is another, "fine_tune"; those of a detector are "member_0" and so on, whose lines stand between each other.
+    The fits of a search write to the same file, one after the other (with ``n_jobs`` at the same time): the last one is
+    left.
 
     Parameters
     ----------
@@ -221,10 +265,15 @@ class CSVLogger(_Callback):
         check_path(path)
         self.path = path
         self.append = append
+        self._open = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_open": False}  # a copy is of no fit
 
     def __call__(self, state: EpochState) -> None:
         path = Path(self.path)
-        starts = state.epoch == 1 and state.training == FIT and not self.append
+        starts = not (self._open or self.append or state.training == FINE_TUNE)
+        self._open = True
         with naming(path), path.open("w" if starts else "a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             if file.tell() == 0:
@@ -245,6 +294,16 @@ class CSVLogger(_Callback):
         if not self.append:
             self(state)
 
+    def training_ended(self, failed: bool) -> None:
+        """The file has all lines of a training; what comes is another one's.
+
+        Parameters
+        ----------
+        failed : bool
+            Of no account here.
+        """
+        self._open = False
+
 
 class TensorBoard(_Callback):
     """Writes losses and learning rates for TensorBoard.
@@ -257,7 +316,7 @@ class TensorBoard(_Callback):
         Folder of the run.
     prefix : str, default=""
         In front of the names of the curves, for instance "fold_1/". The second training of a classifier or regressor
-        has curves of its own, "fine_tune/loss" and so on.
+        has curves of its own, "fine_tune/loss" and so on, and so has each member of a detector, "member_0/loss".
 
     Raises
     ------
@@ -326,10 +385,10 @@ def _summary_writer() -> Any:
 class MLflow(_Callback):
     """Logs losses and learning rates as metrics of the active MLflow run.
 
-    Where none is active each training has a run of its own, which ends with it, as failed after an error or Ctrl-C. The
-    fits of a search such as GridSearchCV within an active run all log to that run, under the same names and steps, so
-    that their curves are mixed, and in other processes (``n_jobs``) to runs of their own: give it to the fit that
-    follows.
+    Where none is active each training (of a detector the fit) has a run of its own, which ends with it, as failed after
+    an error or Ctrl-C. The fits of a search such as GridSearchCV within an active run all log to that run, under the
+    same names and steps, so that their curves are mixed, and in other processes (``n_jobs``) to runs of their own: give
+    it to the fit that follows.
 
     Needs MLflow: ``pip install mlflow-skinny`` or ``mlflow``. Parameters and the score of a whole pipeline or search
     are logged by ``mlflow.sklearn.autolog()``; this adds the epochs to its run.
@@ -338,7 +397,7 @@ class MLflow(_Callback):
     ----------
     prefix : str, default=""
         In front of the names of the metrics. Those of the second training of a classifier or regressor are
-        "fine_tune/loss" and so on.
+        "fine_tune/loss" and so on, those of a detector's members "member_0/loss".
 
     Raises
     ------

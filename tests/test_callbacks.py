@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import sys
+import threading
 from dataclasses import fields
 from types import SimpleNamespace
 
@@ -141,6 +142,124 @@ def test_progress_of_a_detector_counts_members(n_jobs, X, capsys):
     assert not capsys.readouterr().out
 
 
+DETECTOR = {"n_estimators": 3, "max_iter": 6, "hidden_layer_sizes": (4,), "random_state": 0}
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_callbacks_see_every_epoch_of_every_member(n_jobs, X):
+    """One at a time, in the thread of the fit; those of a member in order, whatever comes between them."""
+    seen, threads = [], set()
+
+    def callback(state):
+        seen.append(state)
+        threads.add(threading.get_ident())
+        return 1.0  # no True
+
+    plain = AutoencoderOutlierDetector(**DETECTOR).fit(X)
+    detector = AutoencoderOutlierDetector(**DETECTOR, n_jobs=n_jobs, callbacks=callback).fit(X)
+    assert threads == {threading.get_ident()}
+    assert all(state.estimator is detector and state.n_epochs == 6 for state in seen)
+    for i, member in enumerate(detector.estimators_):
+        own = [state for state in seen if state.training == f"member_{i}"]
+        assert [state.epoch for state in own] == [1, 2, 3, 4, 5, 6]
+        assert [state.loss for state in own] == member.loss_curve_
+        assert member.callbacks is None
+    assert_array_equal(detector.training_scores_, plain.training_scores_)
+    again = pickle.loads(pickle.dumps(clone(detector).set_params(callbacks=[EarlyStopping()])))
+    assert again.get_params()["callbacks"][0].patience == 10
+
+
+def test_a_callback_ends_the_training_of_a_member(X):
+    """By its own losses, with any number of threads."""
+    stopping = EarlyStopping(patience=1, min_delta=0.01)
+    found = [
+        AutoencoderOutlierDetector(**{**DETECTOR, "max_iter": 60}, n_jobs=n, callbacks=stopping).fit(X) for n in (1, 2)
+    ]
+    n_iter = [member.n_iter_ for member in found[0].estimators_]
+    assert min(n_iter) < max(n_iter) == found[0].n_iter_ < 60
+    for one in found[0].estimators_:
+        falls = np.array(one.loss_curve_[1:]) < 0.99 * np.array(one.loss_curve_[:-1])
+        assert falls[:-1].all() and not falls[-1]
+    assert_array_equal(found[0].training_scores_, found[1].training_scores_)
+
+
+def test_learned_attributes_are_those_of_before_until_a_fit_is_complete(X):
+    for model in (AutoencoderOutlierDetector(**DETECTOR), AutoencoderImputer(2, max_iter=2, **QUICK)):
+        holes = np.where(np.arange(X.size).reshape(X.shape) % 7 == 0, np.nan, X)
+        before, after = (X, 2 * X + 1) if isinstance(model, AutoencoderOutlierDetector) else (holes, 2 * holes + 1)
+        use = model.score_samples if isinstance(model, AutoencoderOutlierDetector) else model.transform
+
+        def callback(state, model=model, use=use, before=before, expected=[]):  # noqa: B006
+            assert state.estimator is model
+            if hasattr(model, "mean_"):
+                expected.append(use(before))
+                assert_array_equal(expected[-1], expected[0])
+
+        model.set_params(callbacks=callback).fit(before)
+        old = model.mean_
+        model.fit(after)
+        assert (model.mean_ != old).all()
+
+
+def test_callbacks_of_a_detector_are_told_once_that_it_is_over(X):
+    class Open:
+        def __init__(self, raises=None):
+            self.raises, self.told = raises, []
+
+        def __call__(self, state):
+            if self.raises is not None and state.epoch == 2:
+                raise self.raises
+
+        def training_ended(self, failed):
+            self.told.append(failed)
+
+    fine, n_threads = Open(), threading.active_count()
+    AutoencoderOutlierDetector(**DETECTOR, callbacks=fine).fit(X)
+    assert fine.told == [False]
+    for error in (OSError("the disk is full"), KeyboardInterrupt()):
+        broken = Open(error)
+        detector = AutoencoderOutlierDetector(**DETECTOR, n_jobs=2, callbacks=[fine, broken])
+        with pytest.raises(type(error)):
+            detector.fit(X)
+        assert broken.told == [True] and not hasattr(detector, "estimators_")
+        assert threading.active_count() == n_threads
+    with pytest.raises(ValueError, match=r"callbacks has the class EarlyStopping; needed is EarlyStopping\(\.\.\.\)"):
+        AutoencoderOutlierDetector(callbacks=[EarlyStopping]).fit(X)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_logs_of_a_detector(n_jobs, X, tmp_path, runs):
+    path = tmp_path / "log.csv"
+    log = CSVLogger(path)
+    detector = AutoencoderOutlierDetector(**DETECTOR, n_jobs=n_jobs, callbacks=[log, MLflow()])
+    for _ in range(2):  # the second fit starts the file again
+        detector.fit(X)
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        for i, member in enumerate(detector.estimators_):
+            own = [float(row["loss"]) for row in rows if row["training"] == f"member_{i}"]
+            assert own == member.loss_curve_
+        assert len(rows) == 18
+    assert runs.ended == [("1", "FINISHED"), ("2", "FINISHED")]
+    assert {name for *_, metrics in runs.logged for name in metrics} == {
+        f"member_{i}/{name}" for i in range(3) for name in ("loss", "learning_rate")
+    }
+    # One that was broken off leaves nothing behind either.
+    with pytest.raises(RuntimeError):
+        detector.set_params(callbacks=[log, FailsAt(3)]).fit(X)
+    detector.set_params(callbacks=log).fit(X)
+    assert len(path.read_text().splitlines()) == 1 + 18
+
+
+class FailsAt:
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def __call__(self, state):
+        if state.epoch == self.epoch:
+            raise RuntimeError
+
+
 def test_progress_says_which_training_it_is(X, y, capsys):
     AutoencoderClassifier(2, max_iter=1, fine_tune_max_iter=2, verbose=2, **QUICK).fit(X, y)
     lines = [line.partition(", loss")[0] for line in capsys.readouterr().out.splitlines()]
@@ -161,6 +280,9 @@ def test_the_state_that_callbacks_get_is_public(X, y):
         ("fine_tune", 1, 1),
     ]
     assert "EpochState" in autoenc.callbacks.__all__
+    assert autoenc.callbacks.EpochState.__module__ == "autoenc.callbacks"
+    state = autoenc.callbacks.EpochState(None, 1, 2, 0.5, None, 0.1)
+    assert pickle.loads(pickle.dumps(state)) == state
     assert all(f"``{field.name}``" in Autoencoder.__doc__ for field in fields(autoenc.callbacks.EpochState))
 
 
@@ -420,6 +542,7 @@ class Recorder:
 
     def __init__(self, stop_after=None):
         self.seen, self.models, self.stop_after, self.setups = [], [], stop_after, 0
+        self.estimators = set()
 
     def setup(self, estimator, context):
         self.setups += 1
@@ -428,9 +551,11 @@ class Recorder:
         self.setups -= 1
 
     def on_fit_task_begin(self, estimator, context):
+        self.estimators.add(estimator)
         self.seen.append(("begin", context.estimator_name, context.task_name, context.task_id))
 
     def on_fit_task_end(self, estimator, context, *, X=None, y=None, fitted_estimator=None):
+        self.estimators.add(estimator)
         self.seen.append(("end", context.estimator_name, context.task_name, context.task_id))
         self.models.append((X, y, fitted_estimator))
         return context.task_name == "epoch" and context.task_id + 1 == self.stop_after
@@ -543,18 +668,53 @@ def test_they_see_the_epochs_of_an_imputer(posterior, X, callbacks_of_sklearn):
     assert recorder.seen[1:-1] == epochs
     assert recorder.seen[0] == ("begin", "AutoencoderImputer", "fit", 0)
     assert (model.n_iter_, recorder.setups) == (2, 0)
-    assert not hasattr(model.autoencoder_, "_skl_callbacks")
+    assert not hasattr(model.autoencoder_, "_skl_callbacks") and "_within" not in vars(model.autoencoder_)
     assert model._skl_callbacks == [recorder]
+    assert recorder.estimators == {model}
+    assert all(given is X for given, *_ in recorder.models)
 
 
-@pytest.mark.parametrize(
-    "model",
-    [MarginalizedDenoisingAutoencoder(), AutoencoderOutlierDetector(n_estimators=2, max_iter=2, random_state=0)],
-    ids=lambda model: type(model).__name__,
-)
-def test_a_fit_without_epochs_is_one_task(model, X, callbacks_of_sklearn):
+def test_the_fitted_imputer_is_that_of_a_shorter_fit(X, callbacks_of_sklearn, tmp_path):
+    holes = np.where(np.arange(X.size).reshape(X.shape) % 7 == 0, np.nan, X)
     recorder = Recorder()
-    model = clone(model).set_callbacks(recorder).fit(X)
+    model = AutoencoderImputer(2, max_iter=40, add_indicator=True, callbacks=lambda state: None, **QUICK)
+    model.set_callbacks(recorder).fit(holes)
+    fitted = [fitted for *_, fitted in recorder.models]
+    assert [one.n_iter_ for one in fitted] == [*range(1, 41), 40]
+    stopped = clone(model).set_params(callbacks=lambda state: state.epoch == 3).fit(holes)
+    assert_array_equal(fitted[2].transform(holes), stopped.transform(holes))
+    assert_array_equal(fitted[-1].transform(holes), model.transform(holes))
+    fitted[2].set_params(callbacks=None).save(tmp_path / "third")
+    assert_array_equal(autoenc.load(tmp_path / "third").transform(holes), stopped.transform(holes))
+
+
+def test_an_imputer_without_a_usable_column_has_a_fit(X, callbacks_of_sklearn):
+    model = AutoencoderImputer(2, **QUICK).set_callbacks(recorder := Recorder())
+    model.fit(np.full_like(X, np.nan))
+    assert recorder.seen == [(hook, "AutoencoderImputer", "fit", 0) for hook in ("begin", "end")]
+    assert model.autoencoder_ is None and recorder.setups == 0
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_members_of_a_detector_are_tasks_with_epochs(n_jobs, X, callbacks_of_sklearn):
+    recorder = Recorder()
+    detector = AutoencoderOutlierDetector(**DETECTOR, n_jobs=n_jobs).set_callbacks(recorder).fit(X)
+    name = "AutoencoderOutlierDetector"
+    assert recorder.seen[0] == ("begin", name, "fit", 0) and recorder.seen[-1] == ("end", name, "fit", 0)
+    members = [(hook, task) for hook, _, kind, task in recorder.seen if kind == "member"]
+    assert sorted(members) == [(hook, i) for hook in ("begin", "end") for i in range(3)]
+    epochs = [(hook, task) for hook, _, kind, task in recorder.seen if kind == "epoch"]
+    assert sorted(epochs) == sorted([(hook, i) for hook in ("begin", "end") for i in range(6)] * 3)
+    *parts, (given, _, fitted) = recorder.models
+    assert given is X and all(one is None for *_, one in parts)
+    assert_array_equal(fitted.score_samples(X), detector.score_samples(X))
+    assert (recorder.setups, recorder.estimators) == (0, {detector})
+    assert clone(detector).set_callbacks(Recorder(stop_after=2)).fit(X).n_iter_ == 2
+
+
+def test_a_fit_without_epochs_is_one_task(X, callbacks_of_sklearn):
+    recorder = Recorder()
+    model = MarginalizedDenoisingAutoencoder().set_callbacks(recorder).fit(X)
     name = type(model).__name__
     assert recorder.seen == [("begin", name, "fit", 0), ("end", name, "fit", 0)]
     given, _, fitted = recorder.models[0]
@@ -587,11 +747,13 @@ def test_progress_bar_of_scikit_learn(run_python):
         "import numpy as np\n"
         "from sklearn.callback import ProgressBar\n"
         "from sklearn.model_selection import GridSearchCV\n"
-        "from autoenc import Autoencoder\n"
+        "from autoenc import Autoencoder, AutoencoderOutlierDetector\n"
         "X = np.random.default_rng(0).normal(size=(60, 5))\n"
         "model = Autoencoder(2, max_iter=3, hidden_layer_sizes=(4,), random_state=0)\n"
         "model.set_callbacks(ProgressBar()).fit(X)\n"
         "model.set_callbacks()\n"
+        "detector = AutoencoderOutlierDetector(n_estimators=3, max_iter=4)\n"
+        "detector.set_callbacks(ProgressBar()).fit(X)\n"
         "search = GridSearchCV(model, {'n_components': [1, 2]}, cv=2)\n"
         "search.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(X)\n"
     )
@@ -599,6 +761,7 @@ def test_progress_bar_of_scikit_learn(run_python):
     assert done.returncode == 0, done.stderr
     assert "Autoencoder - fit" in done.stdout
     assert "GridSearchCV - fit" in done.stdout
+    assert "AutoencoderOutlierDetector - member" in done.stdout
     assert "100%" in done.stdout
 
 

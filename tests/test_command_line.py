@@ -305,8 +305,8 @@ def test_export_to_onnx(model, tmp_path, capsys):
             "--condition: AutoencoderImputer takes none",
         ),
         (
-            ["--estimator", "AutoencoderOutlierDetector", "--checkpoint", "c"],
-            "--checkpoint: AutoencoderOutlierDetector takes none",
+            ["--estimator", "MarginalizedDenoisingAutoencoder", "--checkpoint", "c"],
+            "--checkpoint: MarginalizedDenoisingAutoencoder takes none",
         ),
         (["--n-components", "0"], "parameter of Autoencoder must be"),
         (["--n-components", "1000000000000"], "n_components has a layer of 1000000000000 units; a layer has 1 to"),

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from command_lines import QUICK, ROWS, answer, call, write_csv, write_rows
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
 
 import autoenc
 
@@ -64,7 +66,28 @@ def test_going_on_is_said(tmp_path, capsys):
     assert call(*train, "--resume") == 0
     assert "autoenc: going on from the checkpoint, at epoch 3 of 3 (" in capsys.readouterr().err
     error = answer(capsys, *train, "--resume", "--seed", "1", status=1)["error"]
-    assert "resume needs the same parameters and data (without resume the fit starts again)" in error
+    assert "resume needs the same parameters and data (without resume the fit starts again;" in error
+
+
+def test_a_detector_goes_on(tmp_path, capsys):
+    path, detector = write_rows(tmp_path / "t.csv", range(60)), tmp_path / "m"
+    train = ("train", path, "-o", detector, "--checkpoint", tmp_path / "c", "--checkpoint-every", "2")
+    train += ("--estimator", "AutoencoderOutlierDetector", "--param", "n_estimators=2", "--param", "max_iter=5")
+    model = autoenc.AutoencoderOutlierDetector(n_estimators=2, max_iter=5, random_state=0)
+    expected = clone(model).fit(np.column_stack([ROWS, np.arange(60.0)]))
+
+    def stop(state):
+        if (state.training, state.epoch) == ("member_0", 5):
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        model.set_params(callbacks=stop, n_jobs=1).fit(
+            np.column_stack([ROWS, np.arange(60.0)]), checkpoint=tmp_path / "c", checkpoint_every=2
+        )
+    assert answer(capsys, *train, "--resume")["epochs"] == 5
+    assert_array_equal(autoenc.load(detector).training_scores_, expected.training_scores_)
+    assert call(*train, "--resume") == 0
+    assert "going on from the checkpoint, at member_1, epoch 5 of 5 (" in capsys.readouterr().err
 
 
 def test_going_on_in_the_midst(tmp_path, capsys):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import autoenc
@@ -535,3 +536,14 @@ def test_a_failed_fit_keeps_the_earlier_one(X):
 
 def test_too_many_layers(X):
     fails("hidden_layer_sizes has 5000 layers; at most 1000", X, hidden_layer_sizes=(2,) * 5000)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Autoencoder(2), AutoencoderImputer(2), AutoencoderOutlierDetector()],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_diverging_fit_names_parameters_that_the_estimator_has(model, X):
+    with pytest.raises(DivergenceError, match=r"Lower learning_rate_init \(now 1e\+30\)") as caught:
+        clone(model).set_params(learning_rate_init=1e30).fit(X)
+    assert ("clip_norm" in str(caught.value)) == ("clip_norm" in model.get_params())

@@ -54,7 +54,10 @@ def path(tmp_path):
 def test_folders_are_named(tmp_path):
     model = Autoencoder(2, max_iter=1, random_state=0).fit(X)
     for folder in (tmp_path, ""):
-        for call in (model.save, autoenc.load, autoenc.load_predictor, lambda at: model.fit(X, checkpoint=at)):
+        calls = [model.save, autoenc.load, autoenc.load_predictor]
+        if not folder:  # in one that is there a fit has a file of its own
+            calls.append(lambda at: model.fit(X, checkpoint=at))
+        for call in calls:
             with pytest.raises(IsADirectoryError, match="a file is needed, and this is a folder") as error:
                 call(folder)
             assert error.value.filename == str(folder)
