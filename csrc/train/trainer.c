@@ -148,7 +148,8 @@ static int64_t list_tiles(const ae_trainer *t, const stage *s, ae_update kind, t
             for (int64_t row = 0; row < p->request.rows; row += AE_TILE_ROWS, n++)
                 if (out) {
                     const int64_t end = p->request.rows - row < AE_TILE_ROWS ? p->request.rows : row + AE_TILE_ROWS;
-                    out[n] = (tile_task){i, {p->use[0].slot, false, q, row, end}};
+                    const int worker = s->by_panels ? (int)(q * ae_pool_size(t->pool) / ae_panels(p->request.columns)) : 0;
+                    out[n] = (tile_task){i, worker, {p->use[0].slot, false, q, row, end}};
                 }
     }
     return n;
@@ -164,17 +165,19 @@ static int64_t list_unit_rows(const ae_trainer *t, const stage *s, tile_task *ou
         for (int64_t row = 0; row < p->request.rows; row += AE_UNIT_ROWS, n++)
             if (out) {
                 const int64_t end = p->request.rows - row < AE_UNIT_ROWS ? p->request.rows : row + AE_UNIT_ROWS;
-                out[n] = (tile_task){i, {p->use[0].slot, false, 0, row, end}};
+                out[n] = (tile_task){i, 0, {p->use[0].slot, false, 0, row, end}};
             }
     }
     return n;
 }
 
-/* Tall tiles first, so that the last worker to finish finishes with a small one. Of one weight those of the same rows follow each
+/* Those of one worker together; tall tiles first, so that the last worker to finish finishes with a small one. Of one weight those of the same rows follow each
  * other: what their products need of the layer's input stays in the second-level cache while its gradient passes by. */
 static int by_height(const void *one, const void *other) {
     const tile_task *a = one, *b = other;
     const int64_t height = (b->tile.row1 - b->tile.row0) - (a->tile.row1 - a->tile.row0);
+    if (a->worker != b->worker)
+        return a->worker - b->worker;
     if (height)
         return height > 0 ? 1 : -1;
     if (a->parameter != b->parameter)
@@ -204,6 +207,24 @@ static ae_status check_changed(ae_context *context, ae_trainer *t, int i) {
     return AE_OK;
 }
 
+/* Rows of a worker up to which its products go by panels (where they are in parts half as many: these read half the bytes), and
+ * weights of a layer that are worth a phase of their own. */
+#define ROWS_BY_PANELS 128
+#define WEIGHTS_BY_PANELS (1 << 14)
+
+static bool choose_panels(const ae_trainer *t, const stage *s) {
+    const int64_t workers = ae_pool_size(t->pool), most = ROWS_BY_PANELS / (t->net->part_numbers ? 2 : 1);
+    int64_t weights = 0, layers = 0;
+    if (s->couples || t->options.by_panels != AE_BY_PANELS_CHOSEN)
+        return !s->couples && t->options.by_panels == AE_BY_PANELS_ALWAYS;
+    for (int i = s->desc.first_node; i <= s->desc.last_node; i++)
+        if (t->net->nodes[i].plan.by_panels) {
+            weights += t->net->nodes[i].plan.in[0].width * t->net->nodes[i].plan.out.width;
+            layers++;
+        }
+    return workers > 1 && layers && weights / layers >= WEIGHTS_BY_PANELS && t->chunk <= most * workers;
+}
+
 static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_desc *desc) {
     const int i = t->n_stages;
     stage *s = &t->stages[i];
@@ -229,6 +250,7 @@ static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_de
     ae_net_bind_range(t->net, desc->first_node, desc->last_node, desc->groups, s->seeded);
     for (int n = desc->first_node; n <= desc->last_node; n++)
         s->couples |= t->net->nodes[n].ops->couple != NULL;
+    s->by_panels = choose_panels(t, s);
     s->n_tiles = list_tiles(t, s, AE_UPDATE_RULE, NULL);
     s->n_assigned = list_tiles(t, s, AE_UPDATE_ASSIGN, NULL);
     s->n_unit = list_unit_rows(t, s, NULL);
