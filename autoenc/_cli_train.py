@@ -140,7 +140,7 @@ def _condition(chosen: argparse.Namespace, table: Table, column: str, texts: Seq
         if 2 * n > len(texts) and chosen.condition_as is None:
             so_many = "--condition-as label takes so many labels, --condition-as number takes numbers as such"
             raise UsageError(f"{what}; needed is a column of groups, or {so_many}")
-        warnings.warn(f"{what}, of which few have the same one; --condition-as number is for numbers", stacklevel=2)
+        warnings.warn(f"{what}, fewer than ten for each; --condition-as number is for numbers", stacklevel=2)
     return values, n
 
 

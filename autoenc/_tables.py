@@ -183,7 +183,7 @@ class CsvTable(Table):
         other = next((one for one in ",;\t|" if one in first[0]), None)
         if len(first) == 1 and other is not None:
             shown = "tab" if other == "\t" else f"'{other}'"
-            what = f"line 1 has one field, {first[0]!r}; --separator {shown} splits it"
+            what = f"line 1 has one field, {first[0][:40]!r}; --separator {shown} splits it"
             warnings.warn(f"{path}: {what}", stacklevel=2)
         if second:  # by its length pandas decides whether lines begin with an index
             self._check_length(second, number, len(first))
@@ -321,6 +321,8 @@ class CsvTable(Table):
             what = "--ignore leaves a column out"
             if self.decimal == "." and re.fullmatch(r"[+-]?\d*,\d+", text):
                 what = "--decimal , if the comma stands for the point"
+            elif self.decimal != "." and "." in text:
+                what = f"--decimal {self.decimal} leaves no point in one"
             elif text.lower() in ("?", "-", "*", ".", "n/a", "#n/a", "null", "none"):
                 what = "a cell without a value is blank, NA or nan"
             raise TableError(

@@ -72,7 +72,7 @@ def test_as_many_labels_as_rows_are_refused(kind, tmp_path, capsys):
     assert call(*train(path, model, "--condition-as", "label", "--quiet")) == 0
     assert (
         capsys.readouterr().err
-        == f"autoenc: warning: {what}, of which few have the same one; --condition-as number is for numbers\n"
+        == f"autoenc: warning: {what}, fewer than ten for each; --condition-as number is for numbers\n"
     )
     if kind is str:
         error = answer(capsys, *train(path, model, "--condition-as", "number"), status=1)["error"]
@@ -82,7 +82,7 @@ def test_as_many_labels_as_rows_are_refused(kind, tmp_path, capsys):
 def test_many_labels_are_warned_of(tmp_path, capsys):
     path, model = write_rows(tmp_path / "t.csv", np.arange(60) % 20), tmp_path / "m"
     assert call(*train(path, model, "--quiet")) == 0
-    assert "has 20 different labels in 60 rows, of which few have" in capsys.readouterr().err
+    assert "has 20 different labels in 60 rows, fewer than ten for each" in capsys.readouterr().err
     assert call(*train(write_rows(path, np.arange(60) % 6), model, "--quiet")) == 0
     assert not capsys.readouterr().err
 

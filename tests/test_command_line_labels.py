@@ -6,6 +6,7 @@ from command_lines import QUICK, ROWS, answer, call, write_rows
 from numpy.testing import assert_array_equal
 
 import autoenc
+from autoenc import _tables
 
 pytestmark = pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 
@@ -101,7 +102,7 @@ def test_a_wrong_number_of_a_regressor_is_named_by_its_line(wrong, what, table, 
 
 @pytest.mark.parametrize("kind", [int, str])
 def test_a_condition_has_no_blank_cells(kind, table, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(autoenc._tables, "ROWS", 7)
+    monkeypatch.setattr(_tables, "ROWS", 7)
     whole = [kind(i % 2) + kind(2) for i in range(60)]
     answer(capsys, "train", table(whole), "-o", tmp_path / "m", "--condition", "y", *QUICK)
     path = table([*whole[:20], None, *whole[21:]])
