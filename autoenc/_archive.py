@@ -261,7 +261,8 @@ class Reader:
     def array(self, raw: Any, at: str) -> NDArray[Any]:
         self.shape(raw, at)
         self._left.discard(raw["array"])
-        return self._file.array(raw["array"])
+        found: NDArray[Any] = self._file.array(raw["array"])
+        return found
 
     def finish(self) -> None:
         if self._left:

@@ -388,7 +388,13 @@ class VariationalAutoencoder(BaseAutoencoder):
         return self.inverse_transform(codes.astype(_spec.dtype(self._spec)), condition=condition)
 
     def interpolate(
-        self, a: Any, b: Any, steps: int = 10, *, method: str = "linear", condition: Any = None
+        self,
+        a: Any,
+        b: Any,
+        steps: int = 10,
+        *,
+        method: Literal["linear", "spherical"] = "linear",
+        condition: Any = None,
     ) -> NDArray[Any]:
         """Rows on the way from one row to another: the path between the means of their codes, decoded.
 

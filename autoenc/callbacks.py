@@ -26,7 +26,7 @@ import secrets
 from importlib import import_module
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from autoenc import _checkpoint
 from autoenc._training import FIT, EpochState
@@ -90,7 +90,12 @@ class EarlyStopping(_Callback):
     """
 
     def __init__(
-        self, *, monitor: str = "auto", patience: int = 10, min_delta: float = 0.0, target: float | None = None
+        self,
+        *,
+        monitor: Literal["auto", "loss", "validation_loss"] = "auto",
+        patience: int = 10,
+        min_delta: float = 0.0,
+        target: float | None = None,
     ) -> None:
         if monitor not in ("auto", "loss", "validation_loss"):
             raise ValueError(f"monitor={monitor!r}; allowed are 'auto', 'loss' and 'validation_loss'")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoenc import __version__, _bound, _onnx_bound
+from autoenc._export import PartName
 from autoenc._export_network import Network, compared, input_name, link, no_part, of_spec
 from autoenc._export_sources import (
     NO_LABEL,
@@ -438,7 +439,7 @@ def _parts(source: Any) -> dict[str, Callable[[_Model, Any], None]]:
     return next(parts for kind, parts in PARTS if isinstance(source, kind))
 
 
-def convert(model: Any, part: str | None = None) -> Any:
+def convert(model: Any, part: PartName | None = None) -> Any:
     """A fitted estimator, or a predictor of one, as an ONNX model.
 
     Parameters
