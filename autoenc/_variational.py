@@ -341,6 +341,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         means : ndarray of shape (n_samples, n_components)
             The same as `transform` gives.
         standard_deviations : ndarray of shape (n_samples, n_components)
+            Of the same rows and components.
         """
         X = self._check(X)
         condition = self._check_condition(condition, X.shape[0])
@@ -413,6 +414,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         Returns
         -------
         ndarray of shape (steps, n_outputs)
+            The first is the reconstruction of `a`, the last that of `b`.
         """
         if method not in ("linear", "spherical"):
             raise ValueError(f"method is {method!r}; allowed: 'linear', 'spherical'")
@@ -460,6 +462,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         Returns
         -------
         ndarray of shape (n_samples,)
+            In float64, of whatever type X is.
         """
         return self._draw(X, n_samples, X_clean, condition, joined=False)
 
@@ -485,6 +488,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         Returns
         -------
         ndarray of shape (n_samples,)
+            In float64, of whatever type X is.
         """
         return self._draw(X, n_samples, X_clean, condition, joined=True)
 
@@ -503,6 +507,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         Returns
         -------
         ndarray of shape (n_samples,)
+            In float64, of whatever type X is.
         """
         return self.elbo(X, X_clean=X_clean, condition=condition)
 
@@ -527,6 +532,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         Returns
         -------
         float
+            A density may be above 1, so it may be positive.
         """
         return super().score(X, X_clean=X_clean, condition=condition, sample_weight=sample_weight)
 

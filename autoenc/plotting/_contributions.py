@@ -214,6 +214,7 @@ class FeatureContributionDisplay(Display):
         Returns
         -------
         self
+            The display, drawn.
 
         Raises
         ------

@@ -168,6 +168,7 @@ class ErrorDistributionDisplay(Display):
         Returns
         -------
         self
+            The display, drawn.
         """
         if scale not in ("auto", "linear", "log"):
             raise ValueError(f"scale={scale!r}; allowed are 'auto', 'linear' and 'log'")

@@ -192,6 +192,7 @@ class FilterDisplay(Display):
         Returns
         -------
         self
+            The display, drawn.
         """
         if scale not in ("each", "common"):
             raise ValueError(f"scale={scale!r}; allowed are 'each' and 'common'")

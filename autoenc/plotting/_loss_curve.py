@@ -136,6 +136,7 @@ class LossCurveDisplay(Display):
         Returns
         -------
         self
+            The display, drawn.
         """
         if scale not in ("auto", "linear", "log"):
             raise ValueError(f"scale={scale!r}; allowed are 'auto', 'linear' and 'log'")

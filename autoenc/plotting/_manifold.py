@@ -234,6 +234,7 @@ class ManifoldDisplay(Display):
         Returns
         -------
         self
+            The display, drawn.
 
         Raises
         ------

@@ -192,6 +192,7 @@ class NetworkDisplay(Display):
         Returns
         -------
         self
+            The display, drawn.
         """
         most, lines = check_count("max_units", max_units, 2), check_count("max_connections", max_connections, 0)
         if not self.layers:

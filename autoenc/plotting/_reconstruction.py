@@ -227,6 +227,7 @@ class ReconstructionDisplay(Display):
         Returns
         -------
         self
+            The display, drawn.
 
         Raises
         ------
