@@ -314,6 +314,7 @@ class AutoencoderImputer(Diagram, CallbackSupportMixin, Versioned, Exportable, T
         Returns
         -------
         self
+            The fitted estimator itself.
 
         Raises
         ------

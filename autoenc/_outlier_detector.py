@@ -416,6 +416,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         Returns
         -------
         self
+            The fitted estimator itself.
         """
         refuse(self, refused, REFUSED)
         self._begin_fit(X, n_tasks=0)
@@ -519,6 +520,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         Returns
         -------
         ndarray of shape (n_samples,)
+            In float64, of whatever type X is.
         """
         return self._scores(self._check(X), None)[0]
 
@@ -533,6 +535,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         Returns
         -------
         ndarray of shape (n_samples,)
+            In float64, of whatever type X is.
         """
         return self.score_samples(X) - self.offset_
 
@@ -547,6 +550,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         Returns
         -------
         ndarray of shape (n_samples,)
+            Whole numbers.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
@@ -569,6 +573,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         Returns
         -------
         ndarray of shape (n_samples, n_features)
+            In float64, of whatever type X is.
         """
         X = self._check(X)
         blocks = list(row_blocks(X))
@@ -589,6 +594,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         Returns
         -------
         self
+            The estimator itself.
         """
         share = self.contamination if contamination is None else contamination
         if X is not None:
@@ -631,6 +637,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         Returns
         -------
         ndarray of shape (n_samples,)
+            In float64, of whatever type X is.
         """
         scores = self.score_samples(X)
         weights = None

@@ -237,6 +237,7 @@ class _Supervised(Autoencoder):
         Returns
         -------
         ndarray of shape (n_samples, n_components)
+            As `transform` gives them.
         """
         self.fit(
             X,
@@ -446,6 +447,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         Returns
         -------
         self
+            The fitted estimator itself.
         """
         return super().fit(
             X,
@@ -490,6 +492,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
         """
         X = self._check(X)
         condition = self._check_condition(condition, X.shape[0])
@@ -510,6 +513,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         Returns
         -------
         ndarray of shape (n_samples,)
+            Of `classes_`, and of their type.
         """
         best = self._head(X, HEAD, condition).argmax(axis=1)
         return np.asarray(self.classes_[best])
@@ -548,6 +552,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         Returns
         -------
         float
+            From 0 to 1.
         """
         check_is_fitted(self)
         X, y, sample_weight = on_host(X, "X"), column_or_1d(on_host(y, "y")), on_host(sample_weight, "sample_weight")
@@ -708,6 +713,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         Returns
         -------
         self
+            The fitted estimator itself.
         """
         return super().fit(
             X,
@@ -775,6 +781,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         Returns
         -------
         float
+            1 at best; 0 where the mean of y would do as well.
         """
         check_is_fitted(self)
         X, y, sample_weight = on_host(X, "X"), numbers(y), on_host(sample_weight, "sample_weight")
