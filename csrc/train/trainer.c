@@ -207,22 +207,28 @@ static ae_status check_changed(ae_context *context, ae_trainer *t, int i) {
     return AE_OK;
 }
 
-/* Rows of a worker up to which its products go by panels (where they are in parts half as many: these read half the bytes), and
- * weights of a layer that are worth a phase of their own. */
+/* Products go by panels where a worker has no more rows than this (in parts half as many: these read half the bytes), where
+ * there are so many weights for each column of values, which are then what workers read of each other, and so many
+ * operations of a layer: a phase of its own costs a microsecond or two. */
 #define ROWS_BY_PANELS 128
-#define WEIGHTS_BY_PANELS (1 << 14)
+#define WEIGHTS_BY_PANELS 128.0
+#define FLOPS_BY_PANELS 4e6
 
 static bool choose_panels(const ae_trainer *t, const stage *s) {
-    const int64_t workers = ae_pool_size(t->pool), most = ROWS_BY_PANELS / (t->net->part_numbers ? 2 : 1);
-    int64_t weights = 0, layers = 0;
+    const int64_t most = (int64_t)ae_pool_size(t->pool) * ROWS_BY_PANELS / (t->net->part_numbers ? 2 : 1);
+    double weights = 0, columns = 0, layers = 0;
     if (s->couples || t->options.by_panels != AE_BY_PANELS_CHOSEN)
         return !s->couples && t->options.by_panels == AE_BY_PANELS_ALWAYS;
-    for (int i = s->desc.first_node; i <= s->desc.last_node; i++)
-        if (t->net->nodes[i].plan.by_panels) {
-            weights += t->net->nodes[i].plan.in[0].width * t->net->nodes[i].plan.out.width;
-            layers++;
-        }
-    return workers > 1 && layers && weights / layers >= WEIGHTS_BY_PANELS && t->chunk <= most * workers;
+    for (int i = s->desc.first_node; i <= s->desc.last_node; i++) {
+        const ae_layer_plan *plan = &t->net->nodes[i].plan;
+        if (!plan->by_panels)
+            continue;
+        weights += (double)plan->in[0].width * (double)plan->out.width;
+        columns += 0.5 * (double)(plan->in[0].width + plan->out.width);
+        layers++;
+    }
+    return layers > 0 && ae_pool_size(t->pool) > 1 && t->chunk <= most && weights >= WEIGHTS_BY_PANELS * columns &&
+           2 * weights * (double)t->chunk >= FLOPS_BY_PANELS * layers;
 }
 
 static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_desc *desc) {
