@@ -69,6 +69,7 @@ struct ae_trainer {
     bool whole_only; /* a layer needs all rows of a minibatch at once: no chunks */
     int n_state;
     bool rounds_state; /* options.state_bits == 16 */
+    bool state_is_far; /* parameters, their transposes and state are more than the second level of a worker's cache holds */
     ae_key rounding_key;
     ae_lbfgs *lbfgs;
     bool lbfgs_started;

@@ -70,11 +70,13 @@ static void update_tile(const ae_trainer *t, const stage *s, const tile_task *ta
     const ae_parameter *p = &t->net->parameters[task->parameter];
     const ae_rule_step *step = p->request.decays ? &how->decaying : &how->plain;
     const int64_t panel = task->tile.panel, first = p->offset + panel * p->request.rows * AE_PANEL;
-    /* Packs in parts lie in many places: they are asked for while the block that they are made of is updated. */
-    const int64_t most = p->parts || t->rounds_state ? AE_PANEL : AE_TILE_ROWS;
+    /* The transpose and packs in parts lie elsewhere: where they are not in the cache they are asked for while the block that
+     * they are made of is updated. */
+    const bool asks = p->parts || t->state_is_far;
+    const int64_t most = asks || t->rounds_state ? AE_PANEL : AE_TILE_ROWS;
     for (int64_t row = task->tile.row0; row < task->tile.row1; row += most) {
         const int64_t end = task->tile.row1 - row < most ? task->tile.row1 : row + most;
-        if (p->parts)
+        if (asks)
             ae_net_prefetch_packs(t->net, task->parameter, panel, row);
         update_run(t, s, step, first + row * AE_PANEL, (end - row) * AE_PANEL,
                    gradient + (size_t)((row - task->tile.row0) * AE_PANEL) * t->net->real_size);

@@ -436,6 +436,8 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     t->changed_by = block;
     for (int i = 0; i < n_stages; i++)
         AE_TRY(new_stage(context, t, &stages[i]));
+    t->state_is_far = (t->net->parameter_reals * (1 + t->n_state) + t->net->transposed_reals) * (int64_t)t->net->real_size >
+                      ae_cpu_l2_bytes() * ae_pool_size(t->pool);
     AE_TRY(reserve(context, t));
     if (stages[0].rule == AE_KFAC)
         AE_TRY(train_kfac_new(context, t));
