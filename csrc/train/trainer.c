@@ -173,7 +173,7 @@ static int64_t list_unit_rows(const ae_trainer *t, const stage *s, tile_task *ou
 
 /* Those of one worker together; tall tiles first, so that the last worker to finish finishes with a small one. Of one weight those of the same rows follow each
  * other: what their products need of the layer's input stays in the second-level cache while its gradient passes by. */
-static int by_height(const void *one, const void *other) {
+static int by_worker(const void *one, const void *other) {
     const tile_task *a = one, *b = other;
     const int64_t height = (b->tile.row1 - b->tile.row0) - (a->tile.row1 - a->tile.row0);
     if (a->worker != b->worker)
@@ -268,7 +268,7 @@ static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_de
     AE_TRY(ae_alloc(context, &block, (size_t)(s->n_tiles + s->n_assigned + s->n_unit), sizeof *s->tiles));
     s->tiles = block;
     list_tiles(t, s, AE_UPDATE_RULE, s->tiles);
-    qsort(s->tiles, (size_t)s->n_tiles, sizeof *s->tiles, by_height);
+    qsort(s->tiles, (size_t)s->n_tiles, sizeof *s->tiles, by_worker);
     list_tiles(t, s, AE_UPDATE_ASSIGN, s->tiles + s->n_tiles);
     list_unit_rows(t, s, s->tiles + s->n_tiles + s->n_assigned);
     AE_TRY(check_changed(context, t, i));
