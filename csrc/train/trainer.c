@@ -207,15 +207,15 @@ static ae_status check_changed(ae_context *context, ae_trainer *t, int i) {
     return AE_OK;
 }
 
-/* Products go by panels where a worker has no more rows than this (in parts half as many: these read half the bytes), where
+/* Products go by panels where a worker has no more rows than this (in parts a quarter: these read half the bytes), where
  * there are so many weights for each column of values, which are then what workers read of each other, and so many
  * operations of a layer: a phase of its own costs a microsecond or two. */
-#define ROWS_BY_PANELS 128
+#define ROWS_BY_PANELS 256
 #define WEIGHTS_BY_PANELS 128.0
 #define FLOPS_BY_PANELS 4e6
 
 static bool choose_panels(const ae_trainer *t, const stage *s) {
-    const int64_t most = (int64_t)ae_pool_size(t->pool) * ROWS_BY_PANELS / (t->net->part_numbers ? 2 : 1);
+    const int64_t most = (int64_t)ae_pool_size(t->pool) * ROWS_BY_PANELS / (t->net->part_numbers ? 4 : 1);
     double weights = 0, columns = 0, layers = 0;
     if (s->couples || t->options.by_panels != AE_BY_PANELS_CHOSEN)
         return !s->couples && t->options.by_panels == AE_BY_PANELS_ALWAYS;
