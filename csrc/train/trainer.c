@@ -207,28 +207,36 @@ static ae_status check_changed(ae_context *context, ae_trainer *t, int i) {
     return AE_OK;
 }
 
-/* Products go by panels where a worker has no more rows than this (in parts a quarter: these read half the bytes), where
- * there are so many weights for each column of values, which are then what workers read of each other, and so many
- * operations of a layer: a phase of its own costs a microsecond or two. */
+/* Products go by panels where a worker has no more rows than this (in parts a quarter: these read half the bytes) and its second
+ * level of cache holds a value of all rows (sums of more than 32 panels are cut by the layer), where there are so many weights
+ * for each column of values, which are then what workers read of each other, and so many operations of a layer: a phase of
+ * its own costs a microsecond or two. */
 #define ROWS_BY_PANELS 256
+#define SUMMED_BY_PANELS (32 * AE_PANEL)
 #define WEIGHTS_BY_PANELS 128.0
 #define FLOPS_BY_PANELS 4e6
 
 static bool choose_panels(const ae_trainer *t, const stage *s) {
     const int64_t most = (int64_t)ae_pool_size(t->pool) * ROWS_BY_PANELS / (t->net->part_numbers ? 4 : 1);
     double weights = 0, columns = 0, layers = 0;
+    int64_t widest = 1;
     if (s->couples || t->options.by_panels != AE_BY_PANELS_CHOSEN)
         return !s->couples && t->options.by_panels == AE_BY_PANELS_ALWAYS;
     for (int i = s->desc.first_node; i <= s->desc.last_node; i++) {
         const ae_layer_plan *plan = &t->net->nodes[i].plan;
+        const int64_t width[] = {plan->in[0].width, plan->out.width};
         if (!plan->by_panels)
             continue;
-        weights += (double)plan->in[0].width * (double)plan->out.width;
-        columns += 0.5 * (double)(plan->in[0].width + plan->out.width);
+        for (int k = 0; k < 2; k++)
+            if (width[k] > widest && width[k] <= SUMMED_BY_PANELS)
+                widest = width[k];
+        weights += (double)width[0] * (double)width[1];
+        columns += 0.5 * (double)(width[0] + width[1]);
         layers++;
     }
-    return layers > 0 && ae_pool_size(t->pool) > 1 && t->chunk <= most && weights >= WEIGHTS_BY_PANELS * columns &&
-           2 * weights * (double)t->chunk >= FLOPS_BY_PANELS * layers;
+    return layers > 0 && ae_pool_size(t->pool) > 1 && t->chunk <= most &&
+           t->chunk * widest * (int64_t)t->net->real_size <= ae_cpu_l2_bytes() / 4 * 3 &&
+           weights >= WEIGHTS_BY_PANELS * columns && 2 * weights * (double)t->chunk >= FLOPS_BY_PANELS * layers;
 }
 
 static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_desc *desc) {
