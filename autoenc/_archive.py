@@ -193,24 +193,12 @@ class Unwritten:
     def __init__(self, writer: Writer) -> None:
         self._tensors = writer.tensors
 
-    def get_slice(self, name: str) -> "_Header":
-        return _Header(self._tensors[name])
+    def header(self, name: str) -> tuple[str, tuple[int, ...]]:
+        array = self._tensors[name]
+        return _CODES[array.dtype.name], array.shape
 
-    def get_tensor(self, name: str) -> NDArray[Any]:
+    def array(self, name: str) -> NDArray[Any]:
         return self._tensors[name].view()
-
-
-class _Header:
-    """What a file says of an array."""
-
-    def __init__(self, array: NDArray[Any]) -> None:
-        self._array = array
-
-    def get_dtype(self) -> str:
-        return _CODES[self._array.dtype.name]
-
-    def get_shape(self) -> list[int]:
-        return list(self._array.shape)
 
 
 # ---- reading ----
@@ -265,17 +253,16 @@ class Reader:
             damaged(at, "is not an array")
         if raw["array"] not in self._left:
             damaged(at, f"is the array {raw['array']!r}, which the file does not have, or has for something else")
-        header = self._file.get_slice(raw["array"])
-        kind = header.get_dtype()
+        kind, shape = self._file.header(raw["array"])
         if kind not in DTYPES:
             damaged(at, f"is of type {kind}; allowed are {', '.join(DTYPES)}")
-        return np.dtype(DTYPES[kind]), tuple(header.get_shape())
+        return np.dtype(DTYPES[kind]), shape
 
     def array(self, raw: Any, at: str) -> NDArray[Any]:
-        dtype, shape = self.shape(raw, at)
+        self.shape(raw, at)
         self._left.discard(raw["array"])
-        np.empty(shape, dtype)  # safetensors would panic where memory does not suffice
-        return np.asarray(self._file.get_tensor(raw["array"]))
+        found: NDArray[Any] = self._file.array(raw["array"])
+        return found
 
     def finish(self) -> None:
         if self._left:
@@ -405,19 +392,31 @@ def named(name: str, what: str, *, written: bool = True) -> Iterator[None]:
         raise ValueError(f"{failed}: {type(error).__name__}: {cut(str(error), MOST_SHOWN)}") from error
 
 
-class _Checked:
-    """An open file, each array of which is compared with its checksum as it is read."""
+class Arrays:
+    """Those of an open file: each is read into memory of its own when it is asked for, and compared with its checksum.
 
-    def __init__(self, file: Any, sums: Mapping[str, Any]) -> None:
-        self._file = file
-        self._sums = sums
+    `entries` is the header, without its metadata, `start` where the arrays begin; `sums` may be None.
+    """
 
-    def get_slice(self, name: str) -> Any:
-        return self._file.get_slice(name)
+    def __init__(self, raw: Any, entries: Mapping[str, Any], start: int, sums: Mapping[str, Any] | None) -> None:
+        self._raw, self._entries, self._start, self._sums = raw, entries, start, sums
 
-    def get_tensor(self, name: str) -> NDArray[Any]:
-        array = np.asarray(self._file.get_tensor(name))
-        _compare(f"the array {name!r}", checksum(array), self._sums[name])
+    def header(self, name: str) -> tuple[str, tuple[int, ...]]:
+        return self._entries[name]["dtype"], tuple(self._entries[name]["shape"])
+
+    def array(self, name: str) -> NDArray[Any]:
+        kind, shape = self.header(name)
+        first, end = self._entries[name]["data_offsets"]
+        dtype = np.dtype(DTYPES[kind])
+        if end - first != math.prod(shape) * dtype.itemsize:
+            raise Damaged(f"the array {name!r} of {kind} and shape {shape} has {end - first} bytes")
+        array = np.empty(shape, dtype.newbyteorder("<"))
+        self._raw.seek(self._start + first)
+        if self._raw.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:
+            raise Damaged(f"it ends within the array {name!r}")
+        array = array.astype(dtype, copy=False)
+        if self._sums is not None:
+            _compare(f"the array {name!r}", checksum(array), self._sums[name])
         return array
 
 
@@ -429,35 +428,39 @@ def _compare(what: str, found: str, noted: Any) -> None:
         )
 
 
-def _with_checksums(file: Any, text: str, noted: str | None) -> Any:
-    """The file, whose configuration is `text`; files of other writers may have no checksums."""
+def _checksums(text: str, noted: str | None, names: Iterable[str]) -> Mapping[str, Any] | None:
+    """Those of arrays, where the configuration, `text`, has its own; files of other writers may have none."""
     if noted is None:
-        return file
+        return None
     sums = parse(noted)
-    if not isinstance(sums, dict) or set(sums) != {"", *file.keys()}:
+    if not isinstance(sums, dict) or set(sums) != {"", *names}:
         raise Damaged("its checksums are not those of its arrays")
     _compare("the configuration", _crc(text.encode()), sums[""])
-    return _Checked(file, sums)
+    return sums
 
 
 @contextlib.contextmanager
-def opened(path: Any, key: str, what: str) -> Iterator[tuple[Any, list[str], dict[str, Any]]]:
-    """The file, the names of its arrays and its configuration; errors as of `named`."""
+def opened(path: Any, key: str, what: str) -> Iterator[tuple[Arrays, list[str], dict[str, Any]]]:
+    """The arrays of the file, their names and its configuration; errors as of `named`."""
     name = check_path(path)
     safetensors = installed()
     refuse_others(name)
-    with named(name, what), safetensors.safe_open(name, framework="numpy") as file:
-        with Path(name).open("rb") as raw:  # safetensors takes the last of two entries of one name
-            parse(raw.read(int.from_bytes(raw.read(8), "little")).decode())
-        metadata = file.metadata() or {}
-        text = metadata.get(key)
-        if text is None:
-            raise Damaged(f"it has no configuration {key!r}, as {what} has")
-        checked = _with_checksums(file, text, metadata.get(CHECKSUMS))
-        configuration = parse(text)
-        if not isinstance(configuration, dict):
-            raise Damaged("the configuration is not an object")
-        yield checked, list(file.keys()), configuration
+    with named(name, what):
+        with safetensors.safe_open(name, framework="numpy"):
+            pass  # the header is in order, and the arrays lie side by side up to the end of the file
+        # Read from here, since safetensors maps the file beside its copies, and takes the last of two of one name.
+        with Path(name).open("rb") as raw:
+            length = min(int.from_bytes(raw.read(8), "little"), MOST_HEADER)
+            entries = parse(raw.read(length).decode())
+            metadata = entries.pop("__metadata__", {})
+            text = metadata.get(key)
+            if text is None:
+                raise Damaged(f"it has no configuration {key!r}, as {what} has")
+            sums = _checksums(text, metadata.get(CHECKSUMS), entries)
+            configuration = parse(text)
+            if not isinstance(configuration, dict):
+                raise Damaged("the configuration is not an object")
+            yield Arrays(raw, entries, 8 + length, sums), list(entries), configuration
 
 
 def check_format(configuration: Mapping[str, Any], known: int, what: str) -> None:

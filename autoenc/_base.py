@@ -434,6 +434,7 @@ class BaseAutoencoder(
         Returns
         -------
         self
+            The fitted estimator itself.
 
         Raises
         ------
@@ -494,6 +495,7 @@ class BaseAutoencoder(
         Returns
         -------
         ndarray of shape (n_samples, n_components)
+            As `transform` gives them.
         """
         with _checkpoint.checkpointing(self, checkpoint, checkpoint_every, resume):
             rows = self._fit(X, X_clean, condition, X_val, sample_weight).rows
@@ -521,6 +523,7 @@ class BaseAutoencoder(
         Returns
         -------
         self
+            The fitted estimator itself.
 
         Raises
         ------
@@ -628,6 +631,7 @@ class BaseAutoencoder(
         Returns
         -------
         ndarray of shape (n_samples, n_outputs)
+            Of the codes' type where that is float32 or float64, else of `precision`.
         """
         check_is_fitted(self)
         spec = self._spec
@@ -696,6 +700,7 @@ class BaseAutoencoder(
         Returns
         -------
         ndarray of shape (n_samples,)
+            In float64, of whatever type X is.
         """
         return -self._compare(X, X_clean, condition, _core.LOSS)
 
@@ -714,6 +719,7 @@ class BaseAutoencoder(
         Returns
         -------
         ndarray of shape (n_samples, n_outputs)
+            Of X's type where that is float32 or float64, else of `precision`.
         """
         terms = self._compare(X, X_clean, condition, _core.TERMS)
         return _columns.by_feature(self._spec, terms)
@@ -742,6 +748,7 @@ class BaseAutoencoder(
         Returns
         -------
         float
+            At most 0, since the terms of losses are nonnegative.
         """
         scores = self.score_samples(X, X_clean=X_clean, condition=condition)
         return float(np.average(scores, weights=_data.check_weights(sample_weight, scores)))

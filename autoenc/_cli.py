@@ -69,21 +69,27 @@ def add_commands(commands: Any) -> None:
             "--separator",
             type=_separator,
             metavar="C",
-            help="between the fields of CSV: a character, or tab (default: a comma)",
+            help="between the fields of CSV: a character, or tab (default: a comma; with --decimal , a semicolon)",
         )
+        parser.add_argument("--decimal", choices=(".", ","), help="before the decimals of numbers in CSV (default: .)")
         parser.add_argument(
             "--header",
             action=_Either,
             help="the first line of CSV has names, or is a row (default: names where an entry is no number)",
         )
+        absent = ", and need not be there" if model else ""
         parser.add_argument(
-            "--ignore", action="append", default=[], metavar="COLUMN", help="leave a column out; may be repeated"
+            "--ignore",
+            action="append",
+            default=[],
+            metavar="COLUMN",
+            help=f"leave a column out, by name or position; may be repeated{absent}",
         )
         parser.add_argument(
             "--condition",
             action=_Once,
             metavar="COLUMN",
-            help="a column of labels that network and decoder get beside the row",
+            help="a column of labels, or of numbers, that network and decoder get beside the row",
         )
         parser.add_argument("--n-jobs", type=int, metavar="N", help="threads (default: as many as there are)")
 
@@ -123,6 +129,11 @@ def add_commands(commands: Any) -> None:
         action=_Once,
         metavar="COLUMN",
         help="y of AutoencoderClassifier and AutoencoderRegressor; a blank cell is a row without",
+    )
+    parser.add_argument(
+        "--condition-as",
+        choices=("label", "number"),
+        help="what --condition is (default: a number where numbers have decimals, else labels)",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="random_state (default: 0)")
     parser.add_argument("--checkpoint", metavar="FILE", help="write the state of the fit there")

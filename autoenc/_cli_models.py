@@ -22,22 +22,31 @@ from autoenc._cli_shared import (
     placed,
     printable,
 )
-from autoenc._tables import Block, Sink, Table
+from autoenc._condition import listed
+from autoenc._tables import ArgumentError, Block, Sink, Table
 
 FORMATS = {"onnx": "to_onnx", "c": "to_c"}  # methods of estimators that write other files
 PREDICTING = ("AutoencoderClassifier", "AutoencoderRegressor", "AutoencoderOutlierDetector")
 
 
-def _features(stored: dict[str, Any], table: Table, chosen: argparse.Namespace) -> list[str]:
+def _features(stored: dict[str, Any], table: Table, chosen: argparse.Namespace, progress: Progress) -> list[str]:
     """Columns that the model takes: by name where it knows names and the table has some, else all that are left."""
     names = names_of(stored)
-    out = {table.column(name) for name in chosen.ignore}
+    out = set()
+    for name in chosen.ignore:
+        try:
+            out.add(table.column(name))
+        except ArgumentError:  # the table of the fit had it; without it there is nothing to leave out
+            progress.say(f"{table.path} has no column {name!r} to ignore", now=True)
     if chosen.condition is not None and table.column(chosen.condition) in out:
         raise UsageError(f"--ignore leaves out the column of --condition {chosen.condition}")
     if table.named and names:
         for name in names:
             if name not in table.names:
-                raise CommandError(f"{table.path}: there is no column {name!r}, which {chosen.model} was trained on")
+                raise CommandError(
+                    f"{table.path}: there is no column {name!r}, which {chosen.model} was trained on; there are "
+                    f"{table.shown()}"
+                )
             if name in out:
                 raise UsageError(f"--ignore leaves out the column {name!r}, which {chosen.model} was trained on")
         return list(names)
@@ -54,7 +63,7 @@ def _answers(
 ) -> Iterator[tuple[int, Any, Block]]:
     """Of each block of rows: number of the first, what the model says, the block."""
     name = stored["class"]
-    spec = stored["state"].get("_spec")
+    spec, known = (stored["state"].get(key) for key in ("_spec", "condition_categories_"))
     if not (isinstance(spec, dict) and spec.get("n_conditions")):
         if chosen.condition is not None:
             raise UsageError(f"--condition {chosen.condition}: {chosen.model} ({name}) was trained without one")
@@ -63,14 +72,22 @@ def _answers(
     model: Any
     if name == "AutoencoderImputer":
         if stored["piped"]:
-            raise CommandError(f"{chosen.model} is an AutoencoderImputer in a pipeline, which autoenc.load reads")
+            raise UsageError(f"{chosen.model} is an AutoencoderImputer in a pipeline, which autoenc.load reads")
         model = io.load(chosen.model)
         if chosen.n_jobs is not None:
             model.set_params(n_jobs=chosen.n_jobs)
     else:
         model = io.load_predictor(chosen.model, n_jobs=chosen.n_jobs)
+    if chosen.condition is not None and known is None and spec["n_conditions"] > 1:
+        raise UsageError(
+            f"{chosen.model} was trained with {spec['n_conditions']} columns of condition; --condition is one"
+        )
     table = open_table(chosen, names_of(stored))
-    columns = _features(stored, table, chosen)
+    columns = _features(stored, table, chosen, progress)
+    n = model.n_features_in_ if name == "AutoencoderImputer" else model.n_features_in
+    if len(columns) != n:
+        what = f"it has {len(columns)} columns for {chosen.model}, which was trained on {n}"
+        raise CommandError(f"{table.path}: {what}; there are {table.shown()} (--ignore leaves a column out)")
     others = [] if chosen.condition is None else [table.column(chosen.condition)]
     first = 0
     for block in table.blocks(columns, others):
@@ -78,12 +95,11 @@ def _answers(
             continue
         given = {}
         if others:
-            known = stored["state"].get("condition_categories_")
             given["condition"] = conditions(table, others[0], block.others[others[0]], known, first)
         try:
             yield first, call(model, np.ascontiguousarray(block.numbers), given), block
         except (ValueError, TypeError) as error:
-            raise placed(table, first, error) from error
+            raise placed(table, first, error, columns) from error
         first += len(block.numbers)
         progress.say(f"{first} {'rows' if table.n_rows is None else f'of {table.n_rows} rows'}")
     if not first:
@@ -133,7 +149,7 @@ def _predicted(
     def call(model: Any, X: NDArray[Any], given: dict[str, Any]) -> Any:
         function = getattr(model, method, None)
         if function is None:
-            raise CommandError(f"{chosen.model} is of {stored['class']}, which has no {method}")
+            raise UsageError(f"{chosen.model} is of {stored['class']}, which has no {method}")
         return np.atleast_2d(function(X, **given))
 
     return _written(chosen, stored, call, names)
@@ -171,7 +187,7 @@ def score(chosen: argparse.Namespace) -> dict[str, Any]:
 
     def call(model: Any, X: NDArray[Any], given: dict[str, Any]) -> Any:
         if not hasattr(model, "score_samples"):
-            raise CommandError(f"{chosen.model} is of {stored['class']}, which has no scores")
+            raise UsageError(f"{chosen.model} is of {stored['class']}, which has no scores")
         if not detects:
             return model.score_samples(X, **given), None, None
         contributions = model.feature_contributions(X)
@@ -208,7 +224,7 @@ def predict(chosen: argparse.Namespace) -> dict[str, Any]:
     stored = header_of(chosen.model)
     name = stored["class"]
     if name not in PREDICTING:
-        raise CommandError(f"{chosen.model} is of {name}, which predicts nothing; needed is {', '.join(PREDICTING)}")
+        raise UsageError(f"{chosen.model} is of {name}, which predicts nothing; needed is {', '.join(PREDICTING)}")
     if chosen.probabilities and name != "AutoencoderClassifier":
         raise UsageError(f"--probabilities is for AutoencoderClassifier; {chosen.model} is of {name}")
 
@@ -251,6 +267,8 @@ def info(chosen: argparse.Namespace) -> dict[str, Any]:
     before = [step for _, step in whole.steps[:-1]] if stored["piped"] else []
     spec = getattr(model, "_spec", None)
     weights = getattr(model, "n_parameters_", None)
+    known, classes = (getattr(model, name, None) for name in ("condition_categories_", "classes_"))
+    n = (spec or {}).get("n_conditions")
     done = {
         "model": chosen.model,
         "bytes": Path(chosen.model).stat().st_size,
@@ -263,6 +281,8 @@ def info(chosen: argparse.Namespace) -> dict[str, Any]:
         "scaling": _scaling(before) or None,
         "components": None if spec is None else spec["n_components"],
         "outputs": None if spec is None else spec["n_outputs"],
+        "condition": {"columns": n, "labels": None if known is None else known.tolist()} if n else None,
+        "classes": None if classes is None else classes.tolist(),
         "precision": model.precision,
         "parameters": None if weights is None else int(weights),
         "layers": None
@@ -274,6 +294,11 @@ def info(chosen: argparse.Namespace) -> dict[str, Any]:
         for key in ("model", "bytes", "format", "autoenc", "repr", "features", "components", "outputs", "precision"):
             if done[key] is not None:
                 print(f"{key:12} {printable(str(done[key]))}")
+        if n:
+            what = f"{n} column{'s' * (n > 1)} of numbers" if known is None else listed(known)
+            print(f"{'condition':12} {printable(what)}")
+        if classes is not None:
+            print(f"{'classes':12} {printable(listed(classes))}")
         for scaler in before:
             print(f"{'scaling':12} {printable(repr(scaler))}")
         if weights is not None:
@@ -294,7 +319,7 @@ def export(chosen: argparse.Namespace) -> dict[str, Any]:
     model: Any = (io.load_predictor if header_of(chosen.model)["piped"] else io.load)(chosen.model)
     write = getattr(model, FORMATS[chosen.format], None)
     if write is None:
-        raise CommandError(f"{type(model).__name__} has no {FORMATS[chosen.format]} in this release of autoenc")
+        raise UsageError(f"{type(model).__name__} has no {FORMATS[chosen.format]} in this release of autoenc")
     given = {"part": chosen.part, "prefix": chosen.prefix}
     more = {name: value for name, value in given.items() if value is not None}
     try:

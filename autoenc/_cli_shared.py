@@ -1,6 +1,8 @@
 """What the commands of ``python -m autoenc`` share: errors, progress, tables, and what model files say of columns."""
 
 import argparse
+import contextlib
+import math
 import re
 import sys
 import time
@@ -15,6 +17,8 @@ from autoenc import _archive, _schemas, _stored_scalers, _tables
 from autoenc._tables import Table
 
 SECONDS = 1.0  # between two lines of progress
+MISSING = ("", "NA", "NaN", "nan")  # in a column of numbers
+NO_NUMBER = "is no number, and --condition needs one in each row"
 
 
 class CommandError(Exception):
@@ -63,13 +67,20 @@ def open_table(chosen: argparse.Namespace, known: Sequence[str] = ()) -> Table:
     suffix = Path(chosen.data).suffix.lower()
     if chosen.array is not None and suffix != ".npz":
         raise UsageError(f"--array {chosen.array} goes with an .npz file, and {chosen.data} is none")
-    if chosen.separator is not None and suffix != ".csv":
-        raise UsageError(f"--separator {chosen.separator!r} goes with a .csv file, and {chosen.data} is none")
-    if chosen.header is not None and suffix != ".csv":
-        option = "--header" if chosen.header else "--no-header"
-        raise UsageError(f"{option} goes with a .csv file, and {chosen.data} is none")
-    separator = chosen.separator or ","
-    return _tables.open_table(chosen.data, array=chosen.array, separator=separator, header=chosen.header, known=known)
+    for option, given in (
+        (f"--separator {chosen.separator!r}", chosen.separator),
+        (f"--decimal {chosen.decimal}", chosen.decimal),
+        ("--header" if chosen.header else "--no-header", chosen.header),
+    ):
+        if given is not None and suffix != ".csv":
+            raise UsageError(f"{option} goes with a .csv file, and {chosen.data} is none")
+    decimal = chosen.decimal or "."
+    separator = chosen.separator or (";" if decimal == "," else ",")
+    if separator == decimal:
+        raise UsageError(f"--separator and --decimal are both {decimal!r}; allowed are different characters")
+    return _tables.open_table(
+        chosen.data, array=chosen.array, separator=separator, header=chosen.header, known=known, decimal=decimal
+    )
 
 
 def header_of(path: str) -> dict[str, Any]:
@@ -92,10 +103,18 @@ def names_of(stored: dict[str, Any]) -> list[str]:
     return list(names or [])
 
 
-def labels(texts: Sequence[str], kept: bool) -> NDArray[Any]:
-    """Whole numbers where all are, without zeros before them, and int64 holds them; else, or if `kept`, strings."""
-    if not kept and all(re.fullmatch(r"[+-]?(0|[1-9]\d{0,17})(\.0)?", text) for text in texts):
-        return np.array([int(text.removesuffix(".0")) for text in texts], dtype=np.int64)
+def _whole(text: str, decimal: str) -> int:
+    """A whole number without zeros before it, which int64 holds, or a ValueError."""
+    if not re.fullmatch(rf"[+-]?(0|[1-9]\d{{0,17}})(\{decimal}0*)?", text):
+        raise ValueError(text)
+    return int(text.partition(decimal)[0])
+
+
+def labels(table: Table, column: str, texts: Sequence[str]) -> NDArray[Any]:
+    """Whole numbers where all are and the column is none of texts, else strings."""
+    if column not in table.texts:
+        with contextlib.suppress(ValueError):
+            return np.array([_whole(text, table.decimal) for text in texts], dtype=np.int64)
     return np.array(texts, dtype=object)
 
 
@@ -104,23 +123,54 @@ def broken(table: Table, row: int, text: str, column: str, what: str) -> Command
     return CommandError(f"{table.path}, {table.where(row)}: {text!r} in column {column!r} {what}")
 
 
-def conditions(table: Table, column: str, texts: Sequence[str], known: Any = None, first: int = 0) -> NDArray[Any]:
-    """Labels that a network gets, of the kind of those known; a row without one is refused. `first`: its number."""
-    if "" in texts:
-        raise broken(table, first + texts.index(""), "", column, "is no label, and --condition needs one in each row")
-    if known is None or (isinstance(known, dict) and "strings" in known):
-        return labels(texts, known is not None or column in table.texts)
+def numbers(
+    table: Table, column: str, texts: Sequence[str], first: int = 0, *, blank: str | None = None
+) -> NDArray[np.float64]:
+    """Finite numbers. A blank cell is NaN, or refused in the words of `blank`. `first`: number of the first row."""
+    out = np.full(len(texts), np.nan)
+    for i, text in enumerate(texts):
+        if text in MISSING:
+            if blank is not None:
+                raise broken(table, first + i, text, column, blank)
+            continue
+        try:
+            out[i] = table.number(text)
+        except ValueError:
+            raise broken(table, first + i, text, column, "is not a number") from None
+        if math.isinf(out[i]):
+            raise broken(table, first + i, text, column, "is no finite number")
+    return out
+
+
+def conditions(table: Table, column: str, texts: Sequence[str], known: Any, first: int) -> NDArray[Any]:
+    """What a network gets of some rows, of the kind of the labels of its fit; None: it had numbers."""
+    if known is None:
+        return numbers(table, column, texts, first, blank=NO_NUMBER).reshape(-1, 1)
+    refuse_blank(table, column, texts, first)
+    if "strings" in known:
+        return np.array(texts, dtype=object)
     whole = np.empty(len(texts), dtype=np.int64)
     for i, text in enumerate(texts):
         try:
-            whole[i] = int(text.removesuffix(".0"))
-        except (ValueError, OverflowError):
+            whole[i] = _whole(text, table.decimal)
+        except ValueError:
             raise broken(table, first + i, text, column, "is no whole number, and labels of the fit were") from None
     return whole
 
 
-def placed(table: Table, first: int, error: Exception) -> CommandError:
-    """An error of an estimator, with the line of the file for the row that it names."""
+def refuse_blank(table: Table, column: str, texts: Sequence[str], first: int = 0, blank: Sequence[str] = ("",)) -> None:
+    for i, text in enumerate(texts):
+        if text in blank:
+            raise broken(table, first + i, text, column, "is no label, and --condition needs one in each row")
+
+
+def placed(table: Table, first: int, error: Exception, columns: Sequence[str]) -> CommandError:
+    """An error of an estimator, with the line and the column of the file for those that it counts."""
     text = str(error)
-    found = re.search(r"\brow (\d+)", text)
-    return CommandError(f"{text} ({table.path}, {table.where(first + int(found[1]))})" if found else text)
+    found = re.search(r"(\bX \w+ \S+ at )?\brow (\d+)(, column (\d+))?", text)
+    if not found:
+        return CommandError(text)
+    place = table.where(first + int(found[2]))
+    if found[1] and found[3] and table.named:  # counted among those that the estimator gets
+        place += f", column {columns[int(found[4])]!r}"
+    return CommandError(f"{text} ({table.path}, {place})")

@@ -2,7 +2,7 @@
 
 import argparse
 import inspect
-import math
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,20 +14,24 @@ from numpy.typing import NDArray
 from autoenc import _archive, _cli_rows, _spec, _tables, io
 from autoenc._checks import check_finite
 from autoenc._cli_shared import (
+    MISSING,
+    NO_NUMBER,
     CommandError,
     Progress,
     UsageError,
     broken,
     check_threads,
-    conditions,
     labels,
+    numbers,
     open_table,
     placed,
+    refuse_blank,
 )
 from autoenc._tables import Block, Table
 from autoenc._whole_file import check_writable
 
-MISSING = ("", "NA", "NaN", "nan")  # in a column of numbers
+FEW_LABELS = 10  # of a condition, whatever the number of rows
+LARGE = 100.0  # a number of that size, or of its inverse, as a condition: fits end worse, or as without it
 SCALING = ("AutoencoderOutlierDetector", "AutoencoderImputer")  # scale columns by themselves
 
 
@@ -99,26 +103,51 @@ def _whole(table: Table, columns: Sequence[str], others: Sequence[str], progress
         return Block(rows.array(), texts)
 
 
-def _numbers(table: Table, column: str, texts: Sequence[str]) -> NDArray[np.float64]:
-    """y of a regressor, NaN where a cell is blank."""
-    y = np.full(len(texts), np.nan)
-    for i, text in enumerate(texts):
-        if text in MISSING:
-            continue
+def _has_decimals(table: Table, texts: Sequence[str]) -> bool:
+    """Whether all are numbers, not all of them whole; a zero in front (02.10) is that of a name."""
+    some = False
+    for text in texts:
         try:
-            y[i] = float(text.replace("_", "?"))  # which Python allows in numbers, and no table means
+            value = table.number(text)
         except ValueError:
-            raise broken(table, i, text, column, "is not a number") from None
-        if math.isinf(y[i]):
-            raise broken(table, i, text, column, "is no finite number")
-    return y
+            return False
+        if re.match(r"[+-]?0\d", text):
+            return False
+        some |= not value.is_integer()
+    return some
+
+
+def _condition(chosen: argparse.Namespace, table: Table, column: str, texts: Sequence[str]) -> tuple[NDArray[Any], int]:
+    """What --condition names: numbers, or labels and how many."""
+    said = f"--condition {chosen.condition}: column {column!r} has"
+    there = [text for text in texts if text not in MISSING]
+    as_number = chosen.condition_as == "number"
+    if chosen.condition_as is None and column not in table.texts:
+        as_number = _has_decimals(table, there)
+    if as_number:
+        values = numbers(table, column, texts, blank=NO_NUMBER)
+        largest = float(np.abs(values).max())
+        if largest and not 1.0 / LARGE <= largest <= LARGE:
+            what = "which the network gets as they are: bring them near 1 first"
+            warnings.warn(f"{said} values up to {largest:.4g} in size, {what}", stacklevel=2)
+        return values.reshape(-1, 1), 0
+    whole = len(there) < len(texts) and labels(table, column, there).dtype != object
+    refuse_blank(table, column, texts, blank=MISSING if whole else ("",))
+    values = labels(table, column, texts)
+    n = len(np.unique(values))
+    if n > FEW_LABELS and 10 * n > len(texts):
+        what = f"{said} {n} different labels in {len(texts)} rows"
+        if 2 * n > len(texts) and chosen.condition_as is None:
+            so_many = "--condition-as label takes so many labels, --condition-as number takes numbers as such"
+            raise UsageError(f"{what}; needed is a column of groups, or {so_many}")
+        warnings.warn(f"{what}, fewer than ten for each; --condition-as number is for numbers", stacklevel=2)
+    return values, n
 
 
 def _classes(model: Any, table: Table, column: str, texts: Sequence[str], chosen: bool) -> NDArray[Any]:
     """y of a classifier, its `unlabeled_label` where a cell is blank, which gives way to labels if not `chosen`."""
-    kept = column in table.texts
     has = np.array([text not in MISSING for text in texts])
-    known = labels([text for text, one in zip(texts, has, strict=True) if one], kept)
+    known = labels(table, column, [text for text, one in zip(texts, has, strict=True) if one])
     none = model.unlabeled_label
     if known.dtype == object:  # among words these may be labels
         has = np.array(list(map(bool, texts)))
@@ -127,7 +156,7 @@ def _classes(model: Any, table: Table, column: str, texts: Sequence[str], chosen
         warnings.warn(f"{none} in column {column!r} is a class, unless --param unlabeled_label={none}", stacklevel=2)
         none = model.unlabeled_label
     if has.all():
-        return labels(texts, kept)
+        return labels(table, column, texts)
     if none is None:
         what = "is no label, and unlabeled_label=None says that every row has one"
         raise broken(table, int(np.argmin(has)), "", column, what)
@@ -151,7 +180,7 @@ def _scaled(
     except OverflowError as error:
         raise CommandError(f"{table.path}: {error}") from error
     except (ValueError, TypeError) as error:
-        raise placed(table, 0, error) from error
+        raise placed(table, 0, error, columns) from error
 
 
 class _Report:
@@ -203,9 +232,13 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     for option in ("condition", "checkpoint"):
         if getattr(chosen, option) is not None and option not in inspect.signature(cls.fit).parameters:
             raise UsageError(f"--{option}: {chosen.estimator} takes none")
-    for option, asked in (("--resume", chosen.resume), ("--checkpoint-every", chosen.checkpoint_every)):
-        if asked and chosen.checkpoint is None:
-            raise UsageError(f"{option} needs --checkpoint")
+    for option, asked, needed in (
+        ("--resume", chosen.resume, "checkpoint"),
+        ("--checkpoint-every", chosen.checkpoint_every, "checkpoint"),
+        ("--condition-as", chosen.condition_as, "condition"),
+    ):
+        if asked and getattr(chosen, needed) is None:
+            raise UsageError(f"{option} needs --{needed}")
     table = open_table(chosen)
     if table.doubtful:
         warnings.warn(
@@ -220,28 +253,38 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     out = {*taken, *ignored}
     columns = [name for name in table.names if name not in out]
     if not columns:
-        raise CommandError(f"{table.path}: no column is left")
+        raise UsageError(f"{table.path}: no column is left")
     folder = Path(chosen.output).absolute().parent
     rows = _whole(table, columns, taken, progress, folder)
     X = rows.numbers
     given: dict[str, Any] = {}
+    beside = ""
     if chosen.condition is not None:
         column = table.column(chosen.condition)
-        given["condition"] = conditions(table, column, rows.others[column])
+        given["condition"], n_labels = _condition(chosen, table, column, rows.others[column])
+        what = f"{n_labels} label{'s' * (n_labels > 1)}" if n_labels else "a number"
+        beside = f", condition {chosen.condition}: {what}"
     if supervised:
         column = table.column(chosen.label)
         texts = rows.others[column]
         y = (
-            _numbers(table, column, texts)
+            numbers(table, column, texts)
             if regresses
             else _classes(model, table, column, texts, "unlabeled_label" in parameters)
         )
         given["y"], none = y, None if regresses else model.unlabeled_label
-        labelled = int((~np.isnan(y) if regresses else has_label(y, none)).sum())
+        has = ~np.isnan(y) if regresses else has_label(y, none)
+        labelled = int(has.sum())
+        if not regresses:
+            n_classes = len(np.unique(y[has]))
+            beside += f", label {chosen.label}: {n_classes} classes"
+            if n_classes > FEW_LABELS and _has_decimals(table, [text for text in texts if text not in MISSING]):
+                what = f"{n_classes} numbers with decimals, each of them a class; AutoencoderRegressor predicts numbers"
+                warnings.warn(f"--label {chosen.label}: column {column!r} has {what}", stacklevel=2)
     if chosen.checkpoint is not None:
         every = _checkpoint.EVERY if chosen.checkpoint_every is None else chosen.checkpoint_every
         given.update(checkpoint=chosen.checkpoint, checkpoint_every=every, resume=chosen.resume)
-    progress.say(f"{X.shape[0]} rows of {X.shape[1]} columns; training {chosen.estimator}", now=True)
+    progress.say(f"{X.shape[0]} rows of {X.shape[1]} columns{beside}; training {chosen.estimator}", now=True)
     scaler = None
     if chosen.scale != "none":
         scaler, X = _scaled(chosen, model, table, columns, X, folder)
@@ -253,7 +296,7 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     try:
         model.fit(X, **given)
     except (ValueError, TypeError) as error:
-        raise placed(table, 0, error) from error
+        raise placed(table, 0, error, columns) from error
     except KeyboardInterrupt as error:
         by_epochs = reports and not chosen.estimator.endswith("Detector")
         first = "the first epoch of fine-tuning" if supervised else "the first epoch" if by_epochs else "its whole fit"
@@ -288,6 +331,8 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
         "loss": None if curve is None else float(curve[-1]),
         "seconds": progress.seconds,
     }
+    if chosen.condition is not None:
+        done["condition_labels"] = n_labels or None
     if supervised:
         done.update(labelled=labelled, classes=None if regresses else model.classes_.tolist())
     progress.say(f"saved {chosen.output}", now=True)

@@ -21,14 +21,13 @@ REMAINDER = "remainder"
 SECOND = "second"  # the node of second predicted parameters: dispersions, log-variances
 MOST_NODES = 4096  # of a network in the core
 MOST_TERMS = 1024
+# Losses that a range may have; which of them an estimator takes is its own matter.
+LOSSES = [
+    name for name, compares in zip(_core.LOSSES, _core.LOSS_HAS_TARGET, strict=True) if compares and name != "gaussian"
+]
 
 
 # ---- what users write ----
-
-
-def _losses() -> list[str]:
-    """Losses that a range may have; which of them an estimator takes is its own matter."""
-    return [name for name in _core.LOSSES if _core.LOSS_HAS_TARGET[_core.LOSSES.index(name)] and name != "gaussian"]
 
 
 def _check_loss(label: str, loss: Any, allowed: Iterable[Any]) -> None:
@@ -38,7 +37,7 @@ def _check_loss(label: str, loss: Any, allowed: Iterable[Any]) -> None:
 
 def check(losses: Any, remainder: Any, weights: Any, allowed: Sequence[str] | None = None) -> None:
     """Refuses what is wrong whatever the data. `allowed`: losses that the estimator takes."""
-    allowed = _losses() if allowed is None else allowed
+    allowed = LOSSES if allowed is None else allowed
     names: list[str] = []
     for i, entry in enumerate(losses):
         if not isinstance(entry, (tuple, list)) or len(entry) != 3:

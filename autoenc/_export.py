@@ -1,15 +1,17 @@
 """Fitted estimators as files for other programs: ONNX models and C source. What writes them is imported when asked."""
 
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
 from autoenc._whole_file import check_path, replacing
+
+PartName = Literal["encoder", "decoder", "reconstruction", "score", "prediction", "decision", "hash", "indices"]
 
 
 class Exportable:
     """Gives an estimator or a predictor `to_onnx` and `to_c`."""
 
-    def to_onnx(self, path: str | PathLike[str] | None = None, *, part: str | None = None) -> Any:
+    def to_onnx(self, path: str | PathLike[str] | None = None, *, part: PartName | None = None) -> Any:
         """The fitted network as an ONNX model.
 
         Parameters

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from autoenc import __version__, _bound
 from autoenc import _export_functions as functions
 from autoenc._export_c_scaled import behind
-from autoenc._export_network import Network, compared, input_name, link, no_handler, size, value
+from autoenc._export_network import Network, compared, input_name, link, no_handler, size, taking_part, value
 from autoenc._export_sources import network_of
 from autoenc._predictor import Predictor
 from autoenc._scaling import Scaling
@@ -128,7 +128,7 @@ class Source:
                     else [self.number(x, double=ctype == "double") for x in flat]
                 )
             else:
-                items = [str(int(x)) for x in flat]
+                items = [f"'\\{x:03o}'" if ctype == "char" else str(int(x)) for x in flat]
             lines = [", ".join(items[i : i + NUMBERS_A_LINE]) for i in range(0, len(items), NUMBERS_A_LINE)]
             body = ",\n    ".join(lines)
             self._constants.append(f"static const {ctype} {name}[{len(items)}] = {{\n    {body}}};")
@@ -518,18 +518,18 @@ def _vector_quantize(f: Body, node: Node, x: list[str]) -> str:
     n, each, numbers = len(codes), codes.shape[1] // len(counts), size(node, 2)
     y = f.room(f.widths[node["name"]])
     for book, count in enumerate(counts):
-        rows, taken = f.array(codes[:, book * each : (book + 1) * each], "codes"), f.array(count, "counts")
+        rows = f.array(codes[:, book * each : (book + 1) * each], "codes")
+        taken = f.source.array(taking_part(count).astype(np.uint8), "taken", "unsigned char")
         f.add(
             "{",
             f"    const int found = @nearest_code({x[0]} + {book * each}, {each}, {n}, {rows}, {taken});",
         )
-        none = "(@real)NAN" if (count > 0).any() else "R(0.0)"
         if numbers:
-            f.add(f"    ({y})[{book}] = found < 0 ? {none} : (@real)found;", "}")
+            f.add(f"    ({y})[{book}] = found < 0 ? (@real)NAN : (@real)found;", "}")
         else:
             f.add(
                 f"    for (int i = 0; i < {each}; i++)",
-                f"        ({y} + {book * each})[i] = found < 0 ? {none} : {rows}[found * {each} + i];",
+                f"        ({y} + {book * each})[i] = found < 0 ? (@real)NAN : {rows}[found * {each} + i];",
                 "}",
             )
     return y

@@ -32,6 +32,8 @@ from autoenc._predictors import (
     VectorQuantizedPredictor,
 )
 
+LONGEST = 4095  # bytes of a string constant that every compiler of C99 takes
+
 # ---- networks, with what some estimators add ----
 
 
@@ -39,12 +41,14 @@ def _network(source: Source, predictor: Predictor) -> None:
     Functions(source, predictor).all()
 
 
-def _string(label: str) -> str:
+def _string(source: Source, label: str) -> str:
     """A string constant of C, in UTF-8; what means something in C or here is escaped."""
     if "\0" in label or any("\ud800" <= c <= "\udfff" for c in label):
         raise NotImplementedError(f"the class {label!r} is no string of C: it has a NUL or half of a surrogate pair")
-    plain = string.ascii_letters + string.digits + " _-.,"
-    return '"' + "".join(chr(b) if chr(b) in plain else f"\\{b:03o}" for b in label.encode()) + '"'
+    encoded, plain = label.encode(), string.ascii_letters + string.digits + " _-.,"
+    if len(encoded) > LONGEST:
+        return source.array(np.frombuffer(encoded + b"\0", np.uint8), "label", "char")
+    return '"' + "".join(chr(b) if chr(b) in plain else f"\\{b:03o}" for b in encoded) + '"'
 
 
 def _classifier(source: Source, predictor: ClassifierPredictor) -> None:
@@ -66,7 +70,7 @@ def _classifier(source: Source, predictor: ClassifierPredictor) -> None:
     if whole is not None:
         kind, labels = "int64_t", [_whole(int(c)) for c in (*whole, NO_LABEL)]
     else:
-        kind, labels = "const char *", [*(_string(str(c)) for c in classes), "0"]
+        kind, labels = "const char *", [*(_string(source, str(c)) for c in classes), "0"]
     table = "const int64_t " if kind == "int64_t" else "const char *const "
     source.function(
         f"{kind} @label(int number)".replace("* ", "*"),

@@ -332,8 +332,8 @@ static void @top_k(const @real *x, int n, int k, int positive, @real *kept, @rea
     }
 }""",
     "nearest_code": """
-/* Number of the code nearest to x, of n; -1: none. counts: zero for codes that take no part. */
-static int @nearest_code(const @real *x, int width, int n, const @real *codes, const @real *counts) {
+/* Number of the code nearest to x, of n; -1: none. taken: zero for codes that take no part. */
+static int @nearest_code(const @real *x, int width, int n, const @real *codes, const unsigned char *taken) {
     @real best = (@real)INFINITY;
     int number = -1;
     for (int code = 0; code < n; code++) {
@@ -342,7 +342,7 @@ static int @nearest_code(const @real *x, int width, int n, const @real *codes, c
             const @real off = x[i] - codes[code * width + i];
             sum = @mac(off, off, sum);
         }
-        if (sum < best && counts[code] > R(0.0)) {
+        if (sum < best && taken[code]) {
             best = sum;
             number = code;
         }

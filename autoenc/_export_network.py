@@ -87,10 +87,16 @@ def no_part(model: Any, part: Any, parts: Iterable[str]) -> NoReturn:
     raise ValueError(f"part is {part!r}; {type(model).__name__} has: {', '.join(map(repr, parts))}")
 
 
+def taking_part(counts: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which codes of a codebook a row may have: not those that nothing was ever assigned to. The first where that are
+    all, as in the core."""
+    return counts > 0 if (counts > 0).any() else np.arange(len(counts)) == 0
+
+
 def lookup(rows: NDArray[Any], counts: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Codes (n_codes, width) as a layer that is largest for the nearest: weight (width, n_codes) and bias.
 
-    ``|x - c|^2`` is least where ``x.c - |c|^2 / 2`` is largest. Codes that nothing was ever assigned to take no part.
+    ``|x - c|^2`` is least where ``x.c - |c|^2 / 2`` is largest.
     """
     rows = rows.astype(np.float64)
-    return rows.T.copy(), np.where(counts > 0, -0.5 * np.square(rows).sum(axis=1), -np.inf)
+    return rows.T.copy(), np.where(taking_part(counts), -0.5 * np.square(rows).sum(axis=1), -np.inf)

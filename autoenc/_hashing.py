@@ -217,6 +217,7 @@ class HashingAutoencoder(Autoencoder):
         Returns
         -------
         self
+            The estimator itself, with other `hashes_`.
         """
         X = self._check(X)
         self._index(X, self._check_condition(condition, X.shape[0]))

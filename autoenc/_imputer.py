@@ -311,6 +311,7 @@ class AutoencoderImputer(Diagram, Watched, Versioned, Exportable, TransformerMix
         Returns
         -------
         self
+            The fitted estimator itself.
 
         Raises
         ------

@@ -383,6 +383,7 @@ class MarginalizedDenoisingAutoencoder(
         Returns
         -------
         self
+            The fitted estimator itself.
 
         Raises
         ------
@@ -411,6 +412,7 @@ class MarginalizedDenoisingAutoencoder(
         Returns
         -------
         ndarray of shape (n_samples, n_features_out)
+            As `transform` gives them.
         """
         refuse(self, refused, REFUSED)
         return self._transform(self._fit(X, sample_weight))
@@ -434,6 +436,7 @@ class MarginalizedDenoisingAutoencoder(
         Returns
         -------
         self
+            The fitted estimator itself.
 
         Raises
         ------
@@ -548,6 +551,7 @@ class MarginalizedDenoisingAutoencoder(
         Returns
         -------
         ndarray of shape (n_samples,)
+            In float64, of whatever type X is.
         """
         return -self._compare(X, X_clean, _core.LOSS)
 
@@ -564,6 +568,7 @@ class MarginalizedDenoisingAutoencoder(
         Returns
         -------
         ndarray of shape (n_samples, n_outputs)
+            Of X's type where that is float32 or float64, else of `precision`.
         """
         return self._compare(X, X_clean, _core.TERMS)
 
@@ -587,6 +592,7 @@ class MarginalizedDenoisingAutoencoder(
         Returns
         -------
         float
+            0 where every row is restored, negative otherwise.
         """
         scores = self.score_samples(X, X_clean=X_clean)
         return float(np.average(scores, weights=_data.check_weights(sample_weight, scores)))

@@ -135,6 +135,7 @@ class MarginalizedPredictor(Rebuilt, Exportable):
         Returns
         -------
         ndarray of shape (n_features_out,) or (n_samples, n_features_out)
+            Of X's type where that is float32 or float64, else of `precision`.
         """
         rows, single, out = self._features(X)
         values = self._all.run((source(rows),), self._last, dtype=out)
@@ -153,6 +154,7 @@ class MarginalizedPredictor(Rebuilt, Exportable):
         Returns
         -------
         ndarray of shape (n_outputs,) or (n_samples, n_outputs)
+            Of X's type where that is float32 or float64, else of `precision`.
         """
         rows, single, out = self._features(X)
         values = self._first.run((source(rows),), 1, dtype=out)

@@ -261,10 +261,12 @@ def _vector_quantize(b: Builder, net: Network, node: Node, inputs: list[str]) ->
         run = d.op("Slice", x, b.index(book * each), b.index((book + 1) * each), b.index(-1)) if len(counts) > 1 else x
         weight, bias = lookup(rows, count)
         nearness = d.add(d.op("MatMul", run, d.constant(weight)), d.constant(bias))
-        number = b.op("ArgMax", nearness, axis=-1, keepdims=int(size(node, 2)))
-        found = b.cast(number, net.dtype) if size(node, 2) else b.op("Gather", b.constant(rows), number, axis=0)
-        # NaN, and what is infinite, is near to no code: 0 is added, or NaN.
-        out.append(b.add(found, b.cast(d.sum(d.sub(run, run)), net.dtype)))
+        number = b.op("ArgMax", nearness, axis=-1, keepdims=0)
+        code = b.op("Gather", b.constant(rows), number, axis=0)
+        found = b.op("Unsqueeze", b.cast(number, net.dtype), b.index(-1)) if size(node, 2) else code
+        # A row is near to no code where the distance is NaN or overflows: 0 is added, or NaN.
+        off = b.sub(b.cast(run, net.dtype), code)
+        out.append(b.add(found, b.mul(b.sum(b.mul(off, off)), b.constant(0.0))))
     return out[0] if len(out) == 1 else b.op("Concat", *out, axis=-1)
 
 

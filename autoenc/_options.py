@@ -17,6 +17,7 @@ PrecisionName = Literal["float32", "float64", "high", "bfloat16"]
 LossName = Literal[
     "squared_error", "absolute_error", "huber", "log_cosh", "log_loss", "poisson", "multinomial", "correntropy"
 ]
+ColumnLossName = Literal[LossName, "categorical", "negative_binomial"]
 LikelihoodName = Literal["squared_error", "log_loss", "poisson", "multinomial", "negative_binomial"]
 
 

@@ -407,6 +407,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         Returns
         -------
         self
+            The fitted estimator itself.
         """
         refuse(self, refused, REFUSED)
         self._begin_fit(X, n_tasks=self.n_estimators, sequential_subtasks=False)
@@ -517,6 +518,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         Returns
         -------
         ndarray of shape (n_samples,)
+            In float64, of whatever type X is.
         """
         return self._scores(self._check(X), None)[0]
 
@@ -531,6 +533,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         Returns
         -------
         ndarray of shape (n_samples,)
+            In float64, of whatever type X is.
         """
         return self.score_samples(X) - self.offset_
 
@@ -545,6 +548,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         Returns
         -------
         ndarray of shape (n_samples,)
+            Whole numbers.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
@@ -567,6 +571,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         Returns
         -------
         ndarray of shape (n_samples, n_features)
+            In float64, of whatever type X is.
         """
         X = self._check(X)
         blocks = list(row_blocks(X))
@@ -588,6 +593,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         Returns
         -------
         self
+            The estimator itself.
         """
         share = self.contamination if contamination is None else contamination
         if X is not None:
@@ -630,6 +636,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         Returns
         -------
         ndarray of shape (n_samples,)
+            In float64, of whatever type X is.
         """
         scores = self.score_samples(X)
         weights = None

@@ -329,6 +329,7 @@ class OutlierPredictor(Rebuilt, Exportable):
         Returns
         -------
         ndarray of shape (n_features,) or (n_samples, n_features), float64
+            They add up to ``-score_samples``.
         """
         contributions, single = self._contributions(X)
         out = widened(contributions, self._learned["used"], self.n_features_in)

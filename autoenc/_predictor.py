@@ -230,6 +230,7 @@ class Predictor(Rebuilt, Exportable):
         Returns
         -------
         ndarray of shape (n_components,) or (n_samples, n_components)
+            Of X's type where that is float32 or float64, else of `precision`.
         """
         return self._values(X, condition, self._code, _core.VALUES)
 
@@ -248,6 +249,7 @@ class Predictor(Rebuilt, Exportable):
         Returns
         -------
         ndarray of shape (n_outputs,) or (n_samples, n_outputs)
+            Of the codes' type where that is float32 or float64, else of `precision`.
         """
         return self._values(X, condition, self._linked_node, self._linked, self._code)
 
@@ -264,6 +266,7 @@ class Predictor(Rebuilt, Exportable):
         Returns
         -------
         ndarray of shape (n_outputs,) or (n_samples, n_outputs)
+            Of X's type where that is float32 or float64, else of `precision`.
         """
         return self._values(X, condition, self._linked_node, self._linked)
 

@@ -174,6 +174,7 @@ class HashingPredictor(Predictor):
         Returns
         -------
         ndarray of shape (ceil(n_bits / 8),) or (n_samples, ceil(n_bits / 8)), uint8
+            The first bit of a byte is its highest, as of ``numpy.packbits``.
         """
         return np.packbits(self.transform(X, condition=condition) > 0, axis=-1)
 
@@ -211,6 +212,7 @@ class VectorQuantizedPredictor(Predictor):
         Returns
         -------
         ndarray of shape (n_codebooks,) or (n_samples, n_codebooks), int32
+            From 0 to ``n_codes - 1``.
         """
         return self._values(X, condition, self._indices, _core.VALUES).astype(np.int32)
 
@@ -227,6 +229,7 @@ class VectorQuantizedPredictor(Predictor):
         Returns
         -------
         ndarray of shape (n_outputs,) or (n_samples, n_outputs)
+            Of type `precision`.
 
         Raises
         ------

@@ -239,6 +239,7 @@ class _Supervised(Autoencoder):
         Returns
         -------
         ndarray of shape (n_samples, n_components)
+            As `transform` gives them.
         """
         self.fit(
             X,
@@ -448,6 +449,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         Returns
         -------
         self
+            The fitted estimator itself.
         """
         return super().fit(
             X,
@@ -492,6 +494,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
         """
         X = self._check(X)
         condition = self._check_condition(condition, X.shape[0])
@@ -512,6 +515,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         Returns
         -------
         ndarray of shape (n_samples,)
+            Of `classes_`, and of their type.
         """
         best = self._head(X, HEAD, condition).argmax(axis=1)
         return np.asarray(self.classes_[best])
@@ -550,6 +554,7 @@ class AutoencoderClassifier(ClassifierMixin, _Supervised):
         Returns
         -------
         float
+            From 0 to 1.
         """
         check_is_fitted(self)
         X, y, sample_weight = on_host(X, "X"), column_or_1d(on_host(y, "y")), on_host(sample_weight, "sample_weight")
@@ -710,6 +715,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         Returns
         -------
         self
+            The fitted estimator itself.
         """
         return super().fit(
             X,
@@ -777,6 +783,7 @@ class AutoencoderRegressor(RegressorMixin, _Supervised):
         Returns
         -------
         float
+            1 at best; 0 where the mean of y would do as well.
         """
         check_is_fitted(self)
         X, y, sample_weight = on_host(X, "X"), numbers(y), on_host(sample_weight, "sample_weight")

@@ -58,14 +58,6 @@ def _text(value: Any) -> str:
     return "" if value is None or value != value else str(value).strip()
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return _missing(text)
-    return True
-
-
 def _blank(fields: list[str]) -> bool:
     """Whether a line has nothing but space, as pandas has it too."""
     return not fields or (len(fields) == 1 and fields[0].isspace())
@@ -80,6 +72,7 @@ def _check_unlike(place: str, names: Sequence[str]) -> None:
 class Table:
     """A file of rows. `names` are those of its columns, or their numbers as text where it has none."""
 
+    decimal = "."  # in numbers that are text
     names: list[str]
     named: bool = False
     doubtful = False  # whether some names are numbers, and nobody said that they are names
@@ -95,12 +88,27 @@ class Table:
             return asked
         with contextlib.suppress(ValueError, IndexError):
             return self.names[int(asked)]
-        shown = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
-        raise ArgumentError(f"{self.path}: there is no column {asked!r}; there are {shown}")
+        raise ArgumentError(f"{self.path}: there is no column {asked!r}; there are {self.shown()}")
+
+    def shown(self) -> str:
+        """Names of columns in words."""
+        return ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
 
     def where(self, row: int) -> str:
         """A row, counted from 0, in words."""
         return f"row {row}"
+
+    def number(self, text: str) -> float:
+        """A number from a text, or a ValueError; true and false are 1 and 0, as pandas has it."""
+        if "_" in text or (self.decimal != "." and "." in text):  # Python's own 1_000, which no table means
+            raise ValueError(text)
+        try:
+            return float(text.replace(self.decimal, "."))
+        except ValueError:
+            word = text.strip().lower()
+            if word not in ("true", "false"):
+                raise
+            return float(word == "true")
 
     def blocks(self, columns: Sequence[str], others: Sequence[str] = ()) -> Iterator[Block]:
         """Rows in order: some columns as numbers, others as text."""
@@ -157,19 +165,31 @@ class CsvTable(Table):
     """Text with one row a line. A first line has the names if an entry is no number or `known` ones are all there, or
     as `header` says."""
 
-    def __init__(self, path: str, separator: str = ",", header: bool | None = None, known: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        path: str,
+        separator: str = ",",
+        header: bool | None = None,
+        known: Sequence[str] = (),
+        decimal: str = ".",
+    ) -> None:
         super().__init__(path)
-        self._separator = separator
+        self._separator, self.decimal = separator, decimal
         with self._lines() as lines:
             first, second = next(lines, None), next((fields for fields in lines if not _blank(fields)), None)
             number = lines.line_num
         if not first:
             raise TableError(f"{path}: the file is empty, or its first line is")
+        other = next((one for one in ",;\t|" if one in first[0]), None)
+        if len(first) == 1 and other is not None:
+            shown = "tab" if other == "\t" else f"'{other}'"
+            what = f"line 1 has one field, {first[0][:40]!r}; --separator {shown} splits it"
+            warnings.warn(f"{path}: {what}", stacklevel=2)
         if second:  # by its length pandas decides whether lines begin with an index
             self._check_length(second, number, len(first))
         names = [name.strip() for name in first]
-        texts = not all(map(_is_number, names))
-        self.doubtful = header is None and texts and any(_is_number(name) and not _missing(name) for name in names)
+        texts = not all(map(self._is_number, names))
+        self.doubtful = header is None and texts and any(self._is_number(name) and not _missing(name) for name in names)
         self.named = texts or 0 < len(known) == len({*known} & {*names}) if header is None else header
         self.names = names if self.named else [str(i) for i in range(len(first))]
         _check_unlike(f"{path}, line 1", self.names)
@@ -251,6 +271,7 @@ class CsvTable(Table):
             keep_default_na=False,
             na_values={name: ["", "nan", "NaN", "NA"] for name in columns},
             chunksize=self._size(len(self.names)),
+            decimal=self.decimal,
             encoding="utf-8-sig",
             skipinitialspace=True,
             on_bad_lines="error",
@@ -283,18 +304,29 @@ class CsvTable(Table):
         if numbers:
             yield Block(np.array(numbers).reshape(len(numbers), len(at)), dict(zip(others, texts, strict=True)))
 
+    def _is_number(self, text: str) -> bool:
+        try:
+            self.number(text)
+        except ValueError:
+            return _missing(text)
+        return True
+
     def _number(self, text: str, line: int, column: int) -> float:
         text = text.strip()
         if _missing(text):
             return float("nan")
         try:
-            if "_" in text:  # of Python's own numbers, which no table means
-                raise ValueError
-            return float(text)
+            return self.number(text)
         except ValueError:
+            what = "--ignore leaves a column out"
+            if self.decimal == "." and re.fullmatch(r"[+-]?\d*,\d+", text):
+                what = "--decimal , if the comma stands for the point"
+            elif self.decimal != "." and "." in text:
+                what = f"--decimal {self.decimal} leaves no point in one"
+            elif text.lower() in ("?", "-", "*", ".", "n/a", "#n/a", "null", "none"):
+                what = "a cell without a value is blank, NA or nan"
             raise TableError(
-                f"{self.path}, line {line}: {text!r} in column {self.names[column]!r} is not a number "
-                f"(--ignore leaves a column out)"
+                f"{self.path}, line {line}: {text!r} in column {self.names[column]!r} is not a number ({what})"
             ) from None
 
 
@@ -355,8 +387,9 @@ def open_table(
     separator: str = ",",
     header: bool | None = None,
     known: Sequence[str] = (),
+    decimal: str = ".",
 ) -> Table:
-    """A file by the ending of its name. `array`: which one of an .npz file; `separator`, `header`, `known`: of CSV."""
+    """A file by the ending of its name. `array`: which one of an .npz file; the others: of CSV."""
     suffix = _extension(path, READ)
     if not Path(path).is_file():
         # Rows are read twice, where one is to be named or columns are scaled.
@@ -365,7 +398,7 @@ def open_table(
         )
         raise TableError(f"{path}: {found}")
     if suffix == ".csv":
-        return CsvTable(path, separator, header, known)
+        return CsvTable(path, separator, header, known, decimal)
     if suffix == ".parquet":
         return ParquetTable(path)
     if suffix == ".npz" and not zipfile.is_zipfile(path):  # NumPy would leave the file open
@@ -382,7 +415,7 @@ def open_table(
             names = list(found)
             name = array or ("X" if "X" in names else names[0] if len(names) == 1 else None)
             if name not in names:
-                raise TableError(f"{path}: it has the arrays {', '.join(names) or '(none)'}; say which by --array")
+                raise ArgumentError(f"{path}: it has the arrays {', '.join(names) or '(none)'}; say which by --array")
             return ArrayTable(path, found[name])
     # What zipfile and NumPy's reader of headers raise over damaged bytes.
     except (

@@ -341,6 +341,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         means : ndarray of shape (n_samples, n_components)
             The same as `transform` gives.
         standard_deviations : ndarray of shape (n_samples, n_components)
+            Of the same rows and components.
         """
         X = self._check(X)
         condition = self._check_condition(condition, X.shape[0])
@@ -388,7 +389,13 @@ class VariationalAutoencoder(BaseAutoencoder):
         return self.inverse_transform(codes.astype(_spec.dtype(self._spec)), condition=condition)
 
     def interpolate(
-        self, a: Any, b: Any, steps: int = 10, *, method: str = "linear", condition: Any = None
+        self,
+        a: Any,
+        b: Any,
+        steps: int = 10,
+        *,
+        method: Literal["linear", "spherical"] = "linear",
+        condition: Any = None,
     ) -> NDArray[Any]:
         """Rows on the way from one row to another: the path between the means of their codes, decoded.
 
@@ -407,6 +414,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         Returns
         -------
         ndarray of shape (steps, n_outputs)
+            The first is the reconstruction of `a`, the last that of `b`.
         """
         if method not in ("linear", "spherical"):
             raise ValueError(f"method is {method!r}; allowed: 'linear', 'spherical'")
@@ -454,6 +462,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         Returns
         -------
         ndarray of shape (n_samples,)
+            In float64, of whatever type X is.
         """
         return self._draw(X, n_samples, X_clean, condition, joined=False)
 
@@ -479,6 +488,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         Returns
         -------
         ndarray of shape (n_samples,)
+            In float64, of whatever type X is.
         """
         return self._draw(X, n_samples, X_clean, condition, joined=True)
 
@@ -497,6 +507,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         Returns
         -------
         ndarray of shape (n_samples,)
+            In float64, of whatever type X is.
         """
         return self.elbo(X, X_clean=X_clean, condition=condition)
 
@@ -521,6 +532,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         Returns
         -------
         float
+            A density may be above 1, so it may be positive.
         """
         return super().score(X, X_clean=X_clean, condition=condition, sample_weight=sample_weight)
 

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from autoenc import _checkpoint
 from autoenc._whole_file import check_path, naming
@@ -135,7 +135,12 @@ class EarlyStopping(_Callback):
     """
 
     def __init__(
-        self, *, monitor: str = "auto", patience: int = 10, min_delta: float = 0.0, target: float | None = None
+        self,
+        *,
+        monitor: Literal["auto", "loss", "validation_loss"] = "auto",
+        patience: int = 10,
+        min_delta: float = 0.0,
+        target: float | None = None,
     ) -> None:
         if monitor not in ("auto", "loss", "validation_loss"):
             raise ValueError(f"monitor={monitor!r}; allowed are 'auto', 'loss' and 'validation_loss'")
@@ -387,8 +392,9 @@ class MLflow(_Callback):
 
     Where none is active each training (of a detector the fit) has a run of its own, which ends with it, as failed after
     an error or Ctrl-C. The fits of a search such as GridSearchCV within an active run all log to that run, under the
-    same names and steps, so that their curves are mixed, and in other processes (``n_jobs``) to runs of their own: give
-    it to the fit that follows.
+    same names and steps, so that their curves are mixed, and in other processes (``n_jobs``) to runs of their own:
+    search with ``refit=False``, and give it to a fit with ``best_params_`` that follows, in another run, since autolog
+    notes parameters once in one.
 
     Needs MLflow: ``pip install mlflow-skinny`` or ``mlflow``. Parameters and the score of a whole pipeline or search
     are logged by ``mlflow.sklearn.autolog()``; this adds the epochs to its run.

@@ -5,7 +5,10 @@ what a file can do and what it cannot. Needs the package safetensors (``python -
 """
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from numpy.typing import NDArray
 
 from autoenc import _archive, _schemas, _stored_scalers
 from autoenc._archive import Damaged, Reader
@@ -239,6 +242,12 @@ _KINDS: dict[str, type[Predictor | MarginalizedPredictor | OutlierPredictor]] = 
 }
 
 
+def _handed_over(arrays: list[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """Arrays that nobody holds any more when the next one is asked for: predictors copy what they are made of."""
+    while arrays:
+        yield arrays.pop(0)
+
+
 @overload
 def load_predictor(path: Path, expected: None = None, *, n_jobs: int | None = 1) -> AnyPredictor: ...
 
@@ -312,9 +321,10 @@ def load_predictor(path: Path, expected: type[T] | None = None, *, n_jobs: int |
         if pipeline is not None:
             _stored_scalers.check_width(pipeline, stored)
         try:
-            predictor: Any = _KINDS[stored.name]._of_learned(stored, threads)
             if "_spec" in stored:
                 rehearse(stored.name, *Fitted.of(stored))
+                stored["coefs_"] = _handed_over(stored["coefs_"])
+            predictor: Any = _KINDS[stored.name]._of_learned(stored, threads)
         except Damaged:
             raise
         except (ValueError, OverflowError, RuntimeError) as error:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 from sklearn.base import BaseEstimator
 
 from autoenc import _columns
+from autoenc._options import ColumnLossName, OneOf
 from autoenc._spec import Range
 
 __all__ = ["ColumnLoss"]
@@ -91,7 +92,7 @@ class ColumnLoss(BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "losses": [list, tuple],
-        "remainder": [str, None],
+        "remainder": [OneOf(set(_columns.LOSSES)), None],
         "weights": [dict, None],
     }
 
@@ -99,7 +100,7 @@ class ColumnLoss(BaseEstimator):
         self,
         losses: Sequence[tuple[str, str, Any]],
         *,
-        remainder: str | None = "squared_error",
+        remainder: ColumnLossName | None = "squared_error",
         weights: Mapping[str, float] | None = None,
     ) -> None:
         self.losses = losses
@@ -127,5 +128,5 @@ class ColumnLoss(BaseEstimator):
 def of_ranges(ranges: Sequence[Range]) -> ColumnLoss:
     """A ColumnLoss that gives these ranges for an array of as many columns."""
     own = [(r["name"], r["loss"], r["columns"]) for r in ranges if r["name"] != _columns.REMAINDER]
-    rest = [r["loss"] for r in ranges if r["name"] == _columns.REMAINDER]
+    rest: list[Any] = [r["loss"] for r in ranges if r["name"] == _columns.REMAINDER]
     return ColumnLoss(own, remainder=rest[0] if rest else None, weights={r["name"]: r["weight"] for r in ranges})

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoenc import __version__, _bound, _onnx_bound
+from autoenc._export import PartName
 from autoenc._export_network import Network, compared, input_name, link, no_part, of_spec
 from autoenc._export_sources import (
     NO_LABEL,
@@ -63,7 +64,7 @@ class _Model:
         self.inputs: list[_Port] = []
         self.outputs: list[_Port] = []
         self.columns: Any = slice(None)  # of a row: those that a reconstruction has
-        self._outside = outside  # what floating-point numbers are to callers; None: as they are in here
+        self.outside = outside  # what floating-point numbers are to callers; None: as they are in here
 
     def input(self, name: str, columns: int, dtype: Any = None) -> str:
         dtype = self.builder.dtype if dtype is None else dtype
@@ -71,8 +72,8 @@ class _Model:
         if self._scaling is not None and name == "x":
             self.inputs.append(_Port(name, np.float64, columns))
             return self.builder.cast(_scaled(self.builder.doubles(), self._scaling, name), dtype)
-        self.inputs.append(_Port(name, dtype if self._outside is None else self._outside, columns))
-        return name if self._outside is None else self.builder.cast(name, dtype)
+        self.inputs.append(_Port(name, dtype if self.outside is None else self.outside, columns))
+        return name if self.outside is None else self.builder.cast(name, dtype)
 
     def output(self, value: str, name: str, columns: int | None, dtype: Any = None) -> None:
         from onnx import helper
@@ -81,8 +82,8 @@ class _Model:
         if self._scaling is not None and name == "reconstruction":
             d = self.builder.doubles()
             value, dtype = _unscaled(d, self._scaling, d.cast(value, np.float64), self.columns), np.float64
-        if self._outside is not None and dtype is not str and np.dtype(dtype).kind == "f":
-            value, dtype = self.builder.cast(value, self._outside), self._outside
+        if self.outside is not None and dtype is not str and np.dtype(dtype).kind == "f":
+            value, dtype = self.builder.cast(value, self.outside), self.outside
         self.builder.name(name)
         self.builder.nodes.append(helper.make_node("Identity", [value], [name], name=f"Identity_{name}"))
         self.outputs.append(_Port(name, dtype, columns))
@@ -363,19 +364,25 @@ def _imputation(model: _Model, imputer: Any) -> None:
 
     refuse_draws(imputer, "ONNX")
     d, width = model.builder.doubles(), imputer.n_features_in_
-    x = model.input("x", width, np.float64)
-    if not imputer._by_nan():
-        x = d.where(d.op("Equal", x, d.constant(imputer.missing_values)), d.constant(np.nan), x)
-    used = imputer._used()
+    x, used = model.input("x", width, np.float64), imputer._used()
+
+    def gaps(values: str) -> str:
+        """Where something is to be filled in. NaN, where it is not what stands for that, stays."""
+        if imputer._by_nan():
+            return d.missing(values)
+        mark = imputer.missing_values if model.outside is None else model.outside(imputer.missing_values)
+        return d.op("Equal", values, d.constant(mark))
+
     known = x if len(used) == width else d.op("Gather", x, d.constant(used, "used", np.int64), axis=1)
     filled = known
     if len(used):
         predictor = imputer.autoencoder_.predictor()
         node, net = predictor._spec["output"], network_of(predictor)
         mean, scale = imputer.mean_[used], imputer.scale_[used]
-        missing = d.missing(known)
-        z = _standardised(d, d.where(missing, d.constant(mean), known), mean, scale, FARTHEST)
-        seen = model.builder.where(missing, model.builder.constant(np.nan), d.cast(z, net.dtype))
+        missing = gaps(known)
+        z = d.cast(_standardised(d, known, mean, scale, FARTHEST), net.dtype)
+        unseen = d.op("Or", missing, d.missing(known))
+        seen = model.builder.where(unseen, model.builder.constant(np.nan), z)
         restored = d.cast(evaluate(model.builder, net, [node], {"x": seen})[node], np.float64)
         values = d.add(d.mul(restored, d.constant(scale)), d.constant(mean))
         values = d.op("Min", d.op("Max", values, d.constant(imputer.min_[used])), d.constant(imputer.max_[used]))
@@ -385,14 +392,14 @@ def _imputation(model: _Model, imputer: Any) -> None:
         spread[np.arange(len(used)), used] = 1.0
         empty = np.setdiff1d(np.arange(width), used)
         rest = d.op("Gather", x, d.constant(empty, "empty", np.int64), axis=1)
-        rest = d.where(d.missing(rest), d.constant(0.0), rest)
+        rest = d.where(gaps(rest), d.constant(0.0), rest)
         both = d.op("Concat", filled, rest, axis=1)
         order = np.argsort(np.concatenate([used, empty]))
         filled, used = d.op("Gather", both, d.constant(order, "order", np.int64), axis=1), np.arange(width)
     n_out = len(used)
     if imputer.indicator_ is not None:
         marked = imputer.indicator_.features_
-        marks = d.cast(d.missing(d.op("Gather", x, d.constant(marked, "marked", np.int64), axis=1)), np.float64)
+        marks = d.cast(gaps(d.op("Gather", x, d.constant(marked, "marked", np.int64), axis=1)), np.float64)
         filled, n_out = d.op("Concat", filled, marks, axis=1), n_out + len(marked)
     model.output(filled, "reconstruction", n_out, np.float64)
 
@@ -432,7 +439,7 @@ def _parts(source: Any) -> dict[str, Callable[[_Model, Any], None]]:
     return next(parts for kind, parts in PARTS if isinstance(source, kind))
 
 
-def convert(model: Any, part: str | None = None) -> Any:
+def convert(model: Any, part: PartName | None = None) -> Any:
     """A fitted estimator, or a predictor of one, as an ONNX model.
 
     Parameters

@@ -39,7 +39,7 @@ VECTORS = ("activation", "blas1", "random", "log_mean_exp", "column_norms", "row
 CALLERS = ("activation_names", "kernels", "linalg")
 # Of layers and losses, those whose time is in products that they call, or in exponentials and logarithms.
 CALLING = ("contraction", "correntropy", "log_cosh", "orthogonality", "poisson", "probe", "sparse_inference", "tangent")
-ONCE_A_BLOCK = ("step", "data", "pool")
+ONCE_A_BLOCK = ("step", "rows", "data", "pool")
 CORE_FLOORS = ("base", "math", "layers", "losses", "optim", "net", "train")
 
 ISA_FLAGS = {

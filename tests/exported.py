@@ -29,6 +29,22 @@ def small(**parameters):
     return {"hidden_layer_sizes": (24,), "max_iter": 3, "random_state": 0, **parameters}
 
 
+def seldom_assigned(quantizer, precision, *, none):
+    """A model most of whose codes nothing was ever assigned to, and rows; `none`: no code of the first codebook was."""
+    model = autoenc.VectorQuantizedAutoencoder(8, n_codes=50, n_codebooks=2, quantizer=quantizer, **small())
+    model.set_params(precision=precision).fit(DIGITS[:5])
+    name = next(name for name in model.other_parameters_ if name.endswith(".counts"))
+    counts = model.other_parameters_[name].copy()
+    assert 0 < (counts > 0).sum(axis=1).max() < 50
+    if none:
+        counts[0] = 0
+        model.other_parameters_[name] = counts
+        return model, NAN_ROWS.astype(precision)
+    overflowing = np.sqrt(np.finfo(precision).max)  # as a square
+    infinite = np.full_like(NAN_ROWS[:1], np.inf)
+    return model, np.vstack([NAN_ROWS, 10 * overflowing * NAN_ROWS[:1], infinite]).astype(precision)
+
+
 NETWORKS = {
     "default": autoenc.Autoencoder(8, max_iter=3, random_state=0),
     "topk": autoenc.Autoencoder(40, sparsity=sparsity.TopK(5), **small()),

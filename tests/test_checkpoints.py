@@ -291,6 +291,10 @@ def test_callbacks_go_on_where_they_were(tmp_path):
     assert resumed.n_iter_ == 6
     assert_same(resumed, whole)
     assert (tmp_path / "resumed.csv").read_text() == (tmp_path / "whole.csv").read_text()
+    # A fit that was complete is over, too: the next one starts its log.
+    for _ in range(2):
+        resumed.fit(X, checkpoint=path, resume=True)
+        assert (tmp_path / "resumed.csv").read_text() == (tmp_path / "whole.csv").read_text()
 
 
 @pytest.mark.parametrize("after", [3, 5, 7, 9])

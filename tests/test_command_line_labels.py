@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from command_lines import QUICK, ROWS, answer, write_rows
+from command_lines import QUICK, ROWS, answer, call, write_rows
 from numpy.testing import assert_array_equal
 
 import autoenc
+from autoenc import _tables
 
 pytestmark = pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 
@@ -101,7 +102,7 @@ def test_a_wrong_number_of_a_regressor_is_named_by_its_line(wrong, what, table, 
 
 @pytest.mark.parametrize("kind", [int, str])
 def test_a_condition_has_no_blank_cells(kind, table, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(autoenc._tables, "ROWS", 7)
+    monkeypatch.setattr(_tables, "ROWS", 7)
     whole = [kind(i % 2) + kind(2) for i in range(60)]
     answer(capsys, "train", table(whole), "-o", tmp_path / "m", "--condition", "y", *QUICK)
     path = table([*whole[:20], None, *whole[21:]])
@@ -173,6 +174,19 @@ def test_rows_of_a_regressor_with_a_number(tmp_path, capsys):
     more = ("--estimator", "AutoencoderRegressor", *CLASSIFIER[2:])
     found = answer(capsys, "train", write_rows(tmp_path / "t.csv", y), "-o", tmp_path / "m", *more)
     assert found["classes"] is None and found["labelled"] == 45
+
+
+def test_classes_are_counted_and_numbers_are_no_classes(tmp_path, capsys):
+    train = ("train", tmp_path / "t.csv", "-o", tmp_path / "m", *CLASSIFIER)
+    write_rows(tmp_path / "t.csv", [i % 20 + 0.5 for i in range(60)])
+    assert call(*train) == 0
+    said = capsys.readouterr().err.splitlines()
+    what = "has 20 numbers with decimals, each of them a class; AutoencoderRegressor predicts numbers"
+    assert said[0] == f"autoenc: warning: --label y: column 'y' {what}"
+    assert "60 rows of 3 columns, label y: 20 classes; training AutoencoderClassifier" in said[1]
+    write_rows(tmp_path / "t.csv", range(60))
+    assert call(*train, "--condition", "a", "--condition-as", "label", "--quiet") == 0
+    assert "numbers with decimals" not in capsys.readouterr().err
 
 
 def test_a_condition_is_not_left_out(tmp_path, capsys):

@@ -119,12 +119,15 @@ def test_what_cannot_be_scaled_is_named(csv, tmp_path, capsys):
         error = answer(capsys, "train", csv, "-o", tmp_path / "m", *more, status=2)["error"]
         assert error == f"--scale standard: {estimator} scales columns by itself; allowed: none"
     lines = csv.read_text().splitlines()
-    for wrong, message in (("1,,3,4,a", "NaN at row 39, column 1"), ("1,2,inf,4,a", "infinity at row 39, column 2")):
+    for wrong, message, name in (
+        ("1,,3,4,a", "NaN at row 39, column 1", "width"),
+        ("1,2,inf,4,a", "infinity at row 39, column 2", "depth"),
+    ):
         lines[40] = wrong
         csv.write_text("\n".join(lines) + "\n")
         more = ("--ignore", "kind", "--scale", "standard", *QUICK)
         error = answer(capsys, "train", csv, "-o", tmp_path / "m", *more, status=1)["error"]
-        assert message in error and error.endswith(f"({csv}, line 41)")
+        assert message in error and error.endswith(f"({csv}, line 41, column {name!r})")
 
 
 @pytest.mark.parametrize(
@@ -202,7 +205,7 @@ def test_numbers_and_outliers(csv, tmp_path, capsys):
     answer(capsys, "predict", model, csv, "-o", out)
     assert_array_equal(np.load(out)[:, 0], autoenc.load(model).predict(X))
     answer(capsys, "train", csv, "-o", model, "--ignore", "kind", *QUICK)
-    error = answer(capsys, "predict", model, csv, "-o", out, status=1)["error"]
+    error = answer(capsys, "predict", model, csv, "-o", out, status=2)["error"]
     assert error.startswith(f"{model} is of Autoencoder, which predicts nothing; needed is AutoencoderClassifier, ")
 
 

@@ -68,6 +68,10 @@ def test_the_first_line_has_names_or_is_a_row(reader, tmp_path, capsys):
     ("change", "message"),
     [
         (lambda lines: lines.__setitem__(5, "1,2,x,4,a"), "line 6: 'x' in column 'depth' is not a number"),
+        (
+            lambda lines: lines.__setitem__(5, "1,2,?,4,a"),
+            r"line 6: '\?' .* \(a cell without a value is blank, NA or nan",
+        ),
         (lambda lines: lines.__setitem__(5, "1,2,1_0,4,a"), "line 6: '1_0' in column 'depth' is not a number"),
         (lambda lines: lines.__setitem__(5, "1,2,3,a"), "line 6: 4 fields where the first line has 5"),
         (lambda lines: lines.__setitem__(5, "1,2,3,4,a,9"), "line 6: 6 fields where the first line has 5"),
@@ -76,14 +80,17 @@ def test_the_first_line_has_names_or_is_a_row(reader, tmp_path, capsys):
             lambda lines: (lines.insert(1, ""), lines.__setitem__(2, "1,2,3,4,a,9")),
             "line 3: 6 fields where the first line has 5",
         ),
-        (lambda lines: lines.__setitem__(40, "1,,3,4,a"), r"contains NaN at row 39, column 1; .*, line 41\)"),
+        (
+            lambda lines: lines.__setitem__(40, "1,,3,4,a"),
+            r"contains NaN at row 39, column 1; .*, line 41, column 'width'\)",
+        ),
         (
             lambda lines: (lines.insert(3, ""), lines.__setitem__(41, "1,inf,3,4,a")),
-            r"contains infinity at .*, line 42\)",
+            r"contains infinity at .*, line 42, column 'width'\)",
         ),
         (
             lambda lines: (lines.insert(3, "  "), lines.__setitem__(41, "1,inf,3,4,a")),
-            r"contains infinity at .*, line 42\)",
+            r"contains infinity at .*, line 42, column 'width'\)",
         ),
         (
             lambda lines: lines.__setitem__(40, "1,2," + 140_000 * "3" + ",4,a"),
@@ -110,12 +117,38 @@ def test_a_broken_row_in_a_later_block(reader, model, csv, tmp_path, capsys, mon
     lines = csv.read_text().splitlines()
     out = tmp_path / "codes.csv"
     out.write_text("as before")
-    for wrong, message in (("1,,3,4,a", "line 41)"), ("1,x,3,4,a", "line 41: 'x' in column 'width'")):
+    for wrong, message in (("1,,3,4,a", "line 41, column 'width')"), ("1,x,3,4,a", "line 41: 'x' in column 'width'")):
         lines[40] = wrong
         csv.write_text("\n".join(lines) + "\n")
         assert message in answer(capsys, "encode", model, csv, "-o", out, status=1)["error"]
     assert out.read_text() == "as before"
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_column_of_an_error_is_that_of_the_file(model, csv, tmp_path, capsys):
+    """Not that of those which are left, in the order of the model."""
+    lines = [",".join(line.split(",")[::-1]) for line in csv.read_text().splitlines()]
+    lines[2] = "a,1,nan,3,4"
+    csv.write_text("\n".join(lines) + "\n")
+    error = answer(capsys, "encode", model, csv, "-o", tmp_path / "o.csv", status=1)["error"]
+    assert "row 1, column 2; " in error and error.endswith(f"({csv}, line 3, column 'depth')")
+    train = ("train", csv, "-o", tmp_path / "m", "--ignore", "kind", *QUICK, "--param", "loss=log_loss")
+    error = answer(capsys, *train, "--ignore", "weight", status=1)["error"]
+    assert "row 1, column 0; " in error and error.endswith(f"({csv}, line 3, column 'depth')")
+
+
+@pytest.mark.parametrize("estimator", ["Autoencoder", "AutoencoderImputer", "AutoencoderOutlierDetector"])
+@pytest.mark.parametrize("scale", ["none", "minmax"])
+def test_a_table_of_another_width(estimator, scale, csv, tmp_path, capsys):
+    more = ("--scale", scale) if estimator == "Autoencoder" else ()
+    more += ("--param", "max_iter=1") if estimator != "AutoencoderOutlierDetector" else ("--param", "n_estimators=1")
+    model, other = tmp_path / "m", tmp_path / "other.npy"
+    answer(capsys, "train", csv, "-o", model, "--ignore", "kind", "--estimator", estimator, *more)
+    np.save(other, np.column_stack([X, X]))
+    command = "score" if estimator == "AutoencoderOutlierDetector" else "reconstruct"
+    error = answer(capsys, command, model, other, "-o", tmp_path / "o.csv", "--ignore", "7", status=1)["error"]
+    what = f"it has 7 columns for {model}, which was trained on 4; there are 0, 1, 2, 3, 4, 5, 6, 7"
+    assert error == f"{other}: {what} (--ignore leaves a column out)"
 
 
 def test_separators(csv, tmp_path, capsys):
@@ -131,6 +164,105 @@ def test_separators(csv, tmp_path, capsys):
             call("train", csv, "-o", tmp_path / "m", "--separator", wrong)
         assert exit.value.code == 2
         assert "one character" in capsys.readouterr().err
+
+
+def european(text):
+    return text.replace(",", ";").replace(".", ",")
+
+
+def test_numbers_with_a_comma(reader, tmp_path, csv, capsys, monkeypatch):
+    """The same models and results, in blocks, and the same broken rows."""
+    monkeypatch.setattr(_tables, "ROWS", 7)
+    other, found = tmp_path / "other.csv", []
+    other.write_text(european(csv.read_text()))
+    detector = ("--estimator", "AutoencoderOutlierDetector", "--param", "n_estimators=1")
+    for path, more in ((csv, ()), (other, ("--decimal", ",")), (other, ("--decimal", ",", "--separator", ";"))):
+        model, out = tmp_path / "m", tmp_path / "o.npy"
+        answer(capsys, "train", path, "-o", model, "--condition", "kind", *QUICK, *more)
+        results = []
+        for command in ("encode", "reconstruct", "score"):
+            answer(capsys, command, model, path, "-o", out, "--condition", "kind", *more)
+            results.append(np.load(out))
+        answer(capsys, "train", path, "-o", model, "--ignore", "kind", *detector, *more)
+        answer(capsys, "predict", model, path, "-o", out, *more)
+        found.append([*results, np.load(out)])
+    for results in found[1:]:
+        for one, first in zip(results, found[0], strict=True):
+            assert_array_equal(one, first)
+    text = other.read_text().splitlines()
+    for wrong in ("1.5", "1.234,5", "1,5,2", "x"):
+        other.write_text("\n".join([*text[:40], f"1;{wrong};3;4;a", *text[41:]]) + "\n")
+        error = answer(capsys, "predict", model, other, "-o", out, "--decimal", ",", status=1)["error"]
+        what = "--decimal , leaves no point in one" if "." in wrong else "--ignore leaves a column out"
+        assert error == f"{other}, line 41: {wrong!r} in column 'width' is not a number ({what})"
+    other.write_text("\n".join([*text[:40], "1;2,5;3", *text[41:]]) + "\n")
+    error = answer(capsys, "predict", model, other, "-o", out, "--decimal", ",", status=1)["error"]
+    assert error == f"{other}, line 41: 3 fields where the first line has 5"
+
+
+def test_labels_and_first_lines_with_a_comma(reader, tmp_path, capsys):
+    rows = X[:, :3].round(3)
+    for y, more in ((np.arange(60) / 4, ("--condition", "3")), (np.arange(60) % 3 * 1.0, ("--condition", "3"))):
+        losses = []
+        for write, options in ((str, ()), (european, ("--decimal", ","))):
+            lines = [",".join(map(str, (*row, one))) for row, one in zip(rows.tolist(), y.tolist(), strict=True)]
+            (tmp_path / "t.csv").write_text(write("\n".join(lines) + "\n"))
+            done = answer(capsys, "train", tmp_path / "t.csv", "-o", tmp_path / "m", *QUICK, *more, *options)
+            losses.append((done["rows"], done["condition_labels"], done["loss"]))
+        assert losses[0] == losses[1] and losses[0][0] == 60
+        assert losses[0][1] == (None if y[1] < 1 else 3)
+    regress = ("--estimator", "AutoencoderRegressor", "--label", "3", "--param", "fine_tune_max_iter=3", *QUICK)
+    assert answer(capsys, "train", tmp_path / "t.csv", "-o", tmp_path / "m", *regress, "--decimal", ",")["rows"] == 60
+
+
+def test_decimals_that_do_not_go(csv, model, tmp_path, capsys):
+    np.save(tmp_path / "t.npy", X)
+    for path, more, message in (
+        (csv, ("--decimal", ",", "--separator", ","), "--separator and --decimal are both ','; allowed are different"),
+        (
+            tmp_path / "t.npy",
+            ("--decimal", ","),
+            f"--decimal , goes with a .csv file, and {tmp_path / 't.npy'} is none",
+        ),
+    ):
+        for command in (("train", path, *QUICK), ("encode", model, path)):
+            assert message in answer(capsys, *command, "-o", tmp_path / "o.npy", *more, status=2)["error"]
+
+
+def test_a_comma_for_the_point_is_told(reader, tmp_path, capsys):
+    path = tmp_path / "t.csv"
+    path.write_text("a;b\n1,5;2,5\n")
+    train = ("train", path, "-o", tmp_path / "m", *QUICK)
+    assert call(*train, "--quiet") == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"autoenc: warning: {path}: line 1 has one field, 'a;b'; --separator ';' splits it"
+    error = answer(capsys, *train, "--separator", ";", status=1)["error"]
+    what = "'1,5' in column 'a' is not a number (--decimal , if the comma stands for the point)"
+    assert error == f"{path}, line 2: {what}"
+
+
+def test_true_and_false_are_one_and_zero(reader, tmp_path):
+    """Also where pandas does not know them: among numbers, and in other letters."""
+    (tmp_path / "t.csv").write_text("a,b,c\ntrue,1,tRUE\nFalse,TRUE,FALSE\n")
+    (block,) = _tables.open_table(str(tmp_path / "t.csv")).blocks(["a", "b", "c"])
+    assert_array_equal(block.numbers, [[1, 1, 1], [0, 1, 0]])
+
+
+def test_an_ignored_column_need_not_be_there_when_a_model_is_applied(csv, model, tmp_path, capsys):
+    out = tmp_path / "o.csv"
+    lines = [line.rpartition(",")[0] for line in csv.read_text().splitlines()]
+    (tmp_path / "fresh.csv").write_text("\n".join(lines) + "\n")
+    np.save(tmp_path / "fresh.npy", X)
+    results = []
+    for path in (csv, tmp_path / "fresh.csv", tmp_path / "fresh.npy"):
+        for command in ("encode", "reconstruct", "score"):
+            answer(capsys, command, model, path, "-o", out, "--ignore", "kind" if path != csv else "4")
+            results.append(out.read_text())
+    assert results[:3] == results[3:6] == results[6:]
+    assert call("encode", model, tmp_path / "fresh.csv", "-o", out, "--ignore", "kind") == 0
+    assert f"autoenc: {tmp_path / 'fresh.csv'} has no column 'kind' to ignore" in capsys.readouterr().err
+    train = ("train", tmp_path / "fresh.csv", "-o", tmp_path / "m", "--ignore", "kind", *QUICK)
+    assert "there is no column 'kind'; there are height, " in answer(capsys, *train, status=2)["error"]
 
 
 def test_files_that_are_none(model, csv, tmp_path, capsys):
@@ -149,7 +281,7 @@ def test_files_that_are_none(model, csv, tmp_path, capsys):
         ("two.npz", "it has the arrays a, b; say which by --array"),
         ("text.parquet", "Parquet"),
     ):
-        status = 2 if name == "data.xlsx" else 1
+        status = 2 if name in ("data.xlsx", "two.npz") else 1
         assert message in answer(capsys, "encode", model, tmp_path / name, "-o", out, status=status)["error"]
     for command in (("info",), ("encode", "--quiet")):
         assert call(command[0], *([csv] if command[0] == "info" else [csv, csv])) == 1

@@ -41,7 +41,6 @@ LEFT_OUT = {
     "ES01": "what one line says in full needs no second paragraph",
     "EX01": "methods have their example in that of their class; tests/test_doctests.py runs those that there are",
     "SS05": "takes any first word that ends in s for a verb: Codes, Reconstructions, Numbers, Whether one has",
-    "RT03": "self, or an array whose shape says it, where the summary says what is returned",
 }
 
 

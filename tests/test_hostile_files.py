@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -215,20 +216,21 @@ def test_a_text_without_an_end_takes_no_longer_than_others():
 
 
 def test_arrays_beyond_memory_are_a_memory_error_with_the_name_of_the_file():
-    class File:
-        def get_slice(self, name):
-            class Header:
-                def get_dtype(self):
-                    return "F32"
-
-                def get_shape(self):
-                    return [2**40, 2**10]
-
-            return Header()
-
+    entries = {"weight": {"dtype": "F32", "shape": [2**40, 2**10], "data_offsets": [0, 2**52]}}
     message = r"^model\.safetensors cannot be read as a model: Unable to allocate"
     with pytest.raises(MemoryError, match=message), _archive.named("model.safetensors", "a model"):
-        _archive.Reader(File(), ["weight"]).array({"array": "weight"}, "x")
+        _archive.Reader(_archive.Arrays(None, entries, 0, None), ["weight"]).array({"array": "weight"}, "x")
+
+
+def test_what_became_shorter_while_it_was_read_is_refused(path):
+    """A mapped file would end the process."""
+    _archive.write(path, "key", {}, {"weight": np.zeros(10**6)})
+    with (
+        pytest.raises(ValueError, match=rf"^{path} cannot be read as a file: it ends within the array 'weight'"),
+        _archive.opened(path, "key", "a file") as (file, names, _),
+    ):
+        os.truncate(path, 10**6)
+        _archive.Reader(file, names).array({"array": "weight"}, "x")
 
 
 def test_a_header_that_could_not_be_read_is_not_written(models, path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Memory does not grow with the rows: anonymous memory of a fit on a file."""
+"""Memory does not grow with the rows of a fit on a file, nor with copies of a model file that is read."""
 
 import subprocess
 import sys
@@ -55,3 +55,42 @@ def test_fit_on_a_memory_map(tmp_path, environment, dtype):
     assert done.returncode == 0, done.stderr
     # Scores of all rows take 6 MB, the network and its workers' memory the rest.
     assert float(done.stdout) < 50
+
+
+READ = """
+import os, sys
+import autoenc
+
+def of_the_process(what):
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(what)) * 1024
+
+load, path = getattr(autoenc, sys.argv[1]), sys.argv[2]
+load(path + ".small")  # imports, pools, caches
+before = of_the_process("VmHWM")
+model = load(path)
+print((of_the_process("VmHWM") - before) / os.path.getsize(path))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_file_is_read_once(tmp_path, environment):
+    """Its arrays, and the network that the core makes of them."""
+    import numpy as np
+
+    import autoenc
+
+    X = np.random.default_rng(0).normal(size=(32, 1500)).astype(np.float32)
+    for name, hidden in (("model", 4000), ("model.small", 4)):
+        autoenc.Autoencoder(64, hidden_layer_sizes=(hidden,), max_iter=1, random_state=0).fit(X).save(tmp_path / name)
+    for load in ("load", "load_predictor"):
+        done = subprocess.run(
+            [sys.executable, "-c", READ, load, str(tmp_path / "model")],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=100,
+        )
+        assert done.returncode == 0, done.stderr
+        assert float(done.stdout) < 2.8

@@ -28,6 +28,7 @@ from autoenc import (
     SparseAutoencoder,
     VariationalAutoencoder,
     _archive,
+    _cache,
     _stored_estimators,
     _stored_scalers,
     _stored_spec,
@@ -347,6 +348,15 @@ while True:
         assert autoenc.load(path).n_estimators == 3
         left = {file.name for file in path.parent.iterdir()} - {path.name}
         assert all(re.fullmatch(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.tmp", name) for name in left), left
+
+
+def test_what_is_read_keeps_its_network_between_calls(models, path):
+    models("plain").save(path)
+    model = autoenc.load(path)
+    model.transform(X)
+    network = _cache._entries[id(model)].core
+    model.transform(X)
+    assert _cache._entries[id(model)].core is network
 
 
 def test_any_reader_of_safetensors_knows_the_arrays(tmp_path):

@@ -14,6 +14,7 @@ from exported import (
     NETWORKS,
     PRECISIONS,
     SCALED,
+    seldom_assigned,
     small,
     unchecked,
 )
@@ -117,6 +118,21 @@ def test_rows_of_nan_are_as_in_the_core(name):
         assert (found[[0, 3]] == model.encode_indices(X[[0, 3]])).all()
 
 
+@pytest.mark.parametrize("none", [False, True])
+@pytest.mark.parametrize("quantizer", ["product", "residual"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_codes_that_nothing_was_assigned_to(precision, quantizer, none):
+    model, X = seldom_assigned(quantizer, precision, none=none)
+    with np.errstate(invalid="ignore"):
+        known = unchecked(model, X)
+    for part, expected in zip(("encoder", "reconstruction", "score"), known, strict=True):
+        np.testing.assert_allclose(run(model, part, x=X)[0], expected, rtol=0, atol=LIMIT[precision])
+    found = run(model, "indices", x=X)[0]
+    assert (found[[0, 3]] == model.encode_indices(X[[0, 3]])).all()
+    assert found[[0, 3], 0].any() != none
+    assert (np.delete(found, [0, 3], axis=0)[:, not none] < 0).all()
+
+
 @pytest.mark.parametrize(("classes", "none"), [(np.arange(10), -(2**63)), (np.array(list("abcdefghij")), "")])
 def test_a_row_of_nan_has_no_class(classes, none):
     model = autoenc.AutoencoderClassifier(8, unlabeled_label=None, **small(fine_tune_max_iter=3))
@@ -209,6 +225,22 @@ def test_imputer(parameters, precision):
     filled = run(model, "reconstruction", x=X)[0]
     agree(filled, model.transform(X), precision)
     assert (filled[:, :3][~holes[:, :3]] == CANCER[:, :3][~holes[:, :3]]).all()
+
+
+def test_imputer_fills_only_what_stands_for_a_missing_value():
+    """Python refuses NaN then; here it stays, and for the other entries it is one that is missing."""
+    holes = np.random.default_rng(0).random(CANCER.shape) < 0.2
+    holes[:, 3] = True
+    X = np.where(holes, -1, CANCER)
+    options = small(missing_values=-1, add_indicator=True, keep_empty_features=True)
+    model = autoenc.AutoencoderImputer(8, **options).fit(X)
+    row, gap = X[:1].copy(), X[:1].copy()
+    row[0, [3, 5]], gap[0, [3, 5]] = np.nan, -1
+    expected = model.transform(gap)
+    expected[0, [3, 5]], marks = np.nan, 30 + model.indicator_.features_.searchsorted([3, 5])
+    assert (expected[0, marks] == 1).all()
+    expected[0, marks] = 0
+    np.testing.assert_allclose(run(model, "reconstruction", x=row)[0], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -344,6 +376,9 @@ def test_estimators_in_pipelines(to_onnx, precision):
     assert label.tolist() == [[-1]]
     holes = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X).astype(precision)
     model = make_pipeline(autoenc.AutoencoderImputer(4, **options), StandardScaler()).fit(holes)
+    agree(run_pipeline(to_onnx, model, holes)[0], model.transform(holes), precision)
+    holes = np.where(np.isnan(holes), np.array(0.1, precision), holes)
+    model = make_pipeline(autoenc.AutoencoderImputer(4, missing_values=0.1, **options), StandardScaler()).fit(holes)
     agree(run_pipeline(to_onnx, model, holes)[0], model.transform(holes), precision)
 
 

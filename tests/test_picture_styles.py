@@ -115,6 +115,24 @@ def test_what_is_no_dict_is_named(wrong, model):
             draw(**{name: wrong})
 
 
+def test_keywords_of_what_is_not_drawn_are_refused(model):
+    one = Autoencoder(1, max_iter=2, random_state=0).fit(X)
+    for names, draw in (
+        ("image", lambda **given: ReconstructionDisplay.from_estimator(model, X, **given, ax=ax())),
+        ("line", lambda **given: ReconstructionDisplay.from_estimator(model, X, **SHAPE, **given, ax=ax())),
+        ("image", lambda **given: FeatureContributionDisplay.from_estimator(model, X, **given, ax=ax())),
+        ("bar line", lambda **given: FeatureContributionDisplay.from_estimator(model, X, **SHAPE, **given, ax=ax())),
+        ("scatter line", lambda **given: ManifoldDisplay.from_estimator(model, X, **SHAPE, **given, ax=ax())),
+        ("image scatter", lambda **given: ManifoldDisplay.from_estimator(one, X, **given, ax=ax())),
+        ("line", lambda **given: ManifoldDisplay.from_estimator(model, X, **given, ax=ax())),
+    ):
+        for name in names.split():
+            draw(**{f"{name}_kwargs": {}})
+            for wrong in ({"alpha": 0.5}, {"frobnicate": 3}, 3):
+                with pytest.raises(ValueError, match=rf"^{name}_kwargs=.*{wrong}.*; allowed is None$"):
+                    draw(**{f"{name}_kwargs": wrong})
+
+
 def test_what_matplotlib_refuses_is_named(model):
     linear = Autoencoder(2, hidden_layer_sizes=(), max_iter=2, random_state=0).fit(X)
     one = Autoencoder(1, max_iter=2, random_state=0).fit(X)
@@ -165,9 +183,20 @@ def test_layers_of_a_network_are_checked():
         ([("a", 3, np.ones((2, 3)), None)], r"layers\[0\]\[2\] has shape \(2, 3\); allowed: None$"),
         (
             [("a", 3, None, None), ("b", 2, np.ones((2, 3)), None)],
-            r"layers\[1\]\[2\] has shape \(2, 3\); allowed: None and an array of shape \(3, 2\)",
+            r"layers\[1\]\[2\] has shape \(2, 3\); allowed: None and an array of numbers of shape \(3, 2\)",
         ),
-        ([("a", 3, None, [1.0])], r"layers\[0\]\[3\] has shape \(1,\); allowed: None and an array of shape \(3,\)"),
+        (
+            [("a", 3, None, [1.0])],
+            r"layers\[0\]\[3\] has shape \(1,\); allowed: None and an array of numbers of shape \(3,\)",
+        ),
+        (
+            [("a", 2, None, None), ("b", 2, [[1.0, 2.0], [3.0]], None)],
+            r"^layers\[1\]\[2\]=\[\[1.0, 2.0\], \[3.0\]\]; allowed: None and an array of numbers of shape \(2, 2\)$",
+        ),
+        (
+            [("a", 1, None, ["high"])],
+            r"^layers\[0\]\[3\]=\['high'\]; allowed: None and an array of numbers of shape \(1,\)$",
+        ),
     ):
         with pytest.raises(ValueError, match=said):
             draw(wrong)

@@ -9,7 +9,19 @@ import warnings
 
 import numpy as np
 import pytest
-from exported import CANCER, COUNTS, DIGITS, LABELS, NAN_ROWS, NETWORKS, PRECISIONS, SCALED, small, unchecked
+from exported import (
+    CANCER,
+    COUNTS,
+    DIGITS,
+    LABELS,
+    NAN_ROWS,
+    NETWORKS,
+    PRECISIONS,
+    SCALED,
+    seldom_assigned,
+    small,
+    unchecked,
+)
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -160,6 +172,15 @@ def test_classifier(tmp_path, precision):
         assert made.size("N_CLASSES") == 10
 
 
+def test_labels_longer_than_a_string_constant_may_be(tmp_path):
+    classes = np.array(["a" * 4095, "b" * 4096, "é@\\" * 3000])
+    model = autoenc.AutoencoderClassifier(4, unlabeled_label=None, **small(fine_tune_max_iter=2))
+    model.fit(DIGITS, classes[LABELS % 3])
+    made = Compiled(tmp_path, model)
+    made.library.model_label.restype = ctypes.c_char_p
+    assert [made.library.model_label(i).decode() for i in range(3)] == classes.tolist()
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_regressor_hashes_and_indices(tmp_path, precision):
     X, y = DIGITS.astype(precision), 5.0 * DIGITS[:, 3:6] + 2.0
@@ -184,6 +205,22 @@ def test_regressor_hashes_and_indices(tmp_path, precision):
             same(made.call("hash", X, out=made.size("N_BYTES"), dtype="uint8"), model.hash(X))
         else:
             same(made.call("encode_indices", X, out=2, dtype="int32"), model.encode_indices(X))
+
+
+@pytest.mark.parametrize("none", [False, True])
+@pytest.mark.parametrize("quantizer", ["product", "residual"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_codes_that_nothing_was_assigned_to(tmp_path, precision, quantizer, none):
+    model, X = seldom_assigned(quantizer, precision, none=none)
+    made = Compiled(tmp_path, model)
+    with np.errstate(invalid="ignore"):
+        code, restored, score = unchecked(model, X)
+    same(made.call("encode", X, out=8, dtype=precision), code)
+    same(made.call("reconstruct", X, out=64, dtype=precision), restored)
+    same(made.call("score", X, returns=ctypes.c_double), score)
+    found = made.call("encode_indices", X, out=2, dtype="int32")
+    np.testing.assert_array_equal(found[[0, 3]], model.encode_indices(X[[0, 3]]))
+    assert (np.delete(found, [0, 3], axis=0)[:, not none] < 0).all()
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -234,6 +271,17 @@ def test_imputer(tmp_path, parameters, precision):
     made = Compiled(tmp_path, model)
     assert made.size("N_OUTPUTS") == filled.shape[1]
     same(made.call("impute", X, out=filled.shape[1], dtype="float64"), filled)
+
+
+def test_imputer_fills_only_what_stands_for_a_missing_value(tmp_path):
+    """Python refuses NaN then; here it stays, and for the other entries it is one that is missing."""
+    X = np.where(np.random.default_rng(0).random(CANCER.shape) < 0.2, -1, CANCER)
+    model = autoenc.AutoencoderImputer(8, **small(missing_values=-1)).fit(X)
+    row, gap = X[:1].copy(), X[:1].copy()
+    row[0, 5], gap[0, 5] = np.nan, -1
+    expected = model.transform(gap)
+    expected[0, 5] = np.nan
+    same(Compiled(tmp_path, model).call("impute", row, out=30, dtype="float64"), expected)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

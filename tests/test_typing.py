@@ -11,7 +11,7 @@ import pytest
 from sklearn.base import BaseEstimator
 
 import autoenc
-from autoenc import contraction, corruption, layers, losses, penalties, sparsity
+from autoenc import _export, contraction, corruption, layers, losses, onnx, penalties, plotting, sparsity
 from autoenc._options import OneOf
 
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -70,13 +70,39 @@ def options():
 def test_annotations_are_the_texts_that_checks_let_through():
     checked = list(options())
     assert len(checked) > 100
-    assert {parameter for _, _, parameter, found in checked if str in found} == {"unlabeled_label", "remainder"}
+    assert {parameter for _, _, parameter, found in checked if str in found} == {"unlabeled_label"}
     for name, cls, parameter, found in checked:
         assert texts(get_type_hints(cls.__init__)[parameter]) == found, (name, parameter)
     known = {(cls, parameter) for _, cls, parameter, _ in checked}
     for name, cls in classes():
         for parameter, annotation in get_type_hints(cls.__init__).items():
             assert not texts(annotation) or (cls, parameter) in known, (name, parameter)
+
+
+FITTED = autoenc.VariationalAutoencoder(1, max_iter=1, random_state=0)
+CHOICES = [
+    (autoenc.callbacks.EarlyStopping.__init__, "monitor", autoenc.callbacks.EarlyStopping),
+    (autoenc.VariationalAutoencoder.interpolate, "method", lambda **wrong: FITTED.interpolate([0.0], [1.0], **wrong)),
+    (plotting.LossCurveDisplay.plot, "scale", plotting.LossCurveDisplay({}).plot),
+    (plotting.ErrorDistributionDisplay.plot, "scale", plotting.ErrorDistributionDisplay([1.0]).plot),
+    (plotting.FilterDisplay.plot, "scale", plotting.FilterDisplay([[1.0]], image_shape=(1, 1)).plot),
+    (plotting.FilterDisplay.from_estimator, "layer", lambda **wrong: plotting.FilterDisplay.from_estimator(0, **wrong)),
+]
+
+
+@pytest.mark.parametrize(("function", "parameter", "call"), CHOICES)
+def test_annotations_of_functions_are_the_texts_that_their_errors_name(function, parameter, call):
+    known = get_args(get_type_hints(function)[parameter])
+    with pytest.raises(ValueError, match=parameter) as error:
+        call(**{parameter: "adm"})
+    assert set(re.findall(r"'(\w+)'", str(error.value))) - {"adm"} == set(known)
+
+
+def test_parts_of_onnx_models_are_those_that_estimators_have():
+    tables = [*(parts for _, parts in onnx.PARTS), onnx._IMPUTER]
+    assert set().union(*tables) == set(get_args(_export.PartName))
+    for function in (_export.Exportable.to_onnx, onnx.convert):
+        assert get_type_hints(function)["part"] == _export.PartName | None
 
 
 def check(folder, environment, more=""):
@@ -121,7 +147,12 @@ def test_pages_and_files_are_typed(checkout, environment, tmp_path):
     environment = {**environment, "MYPYPATH": str(checkout)}
     # Every text that may be given, and in the other file, line by line, one that may not.
     modules = "".join(f"import {name}\n" for name in sorted({name.rpartition(".")[0] for name, *_ in options()}))
-    choices = [(f"{name}({parameter}=", found - {str}) for name, _, parameter, found in options() if str not in found]
+    needed = {"autoenc.losses.ColumnLoss": "[], "}
+    choices = [
+        (f"{name}({needed.get(name, '')}{parameter}=", found)
+        for name, _, parameter, found in options()
+        if str not in found
+    ]
     right = [f"{call}{text!r})\n" for call, found in choices for text in sorted(found)]
     wrong = [f'{call}"adm")\n' for call, _ in choices]
     (tmp_path / "right.py").write_text(modules + "".join(right))

@@ -169,6 +169,13 @@ def styled(name: str, given: Any, artist: Any = None, **usual: Any) -> dict[str,
     return {**usual, **given}
 
 
+def refuse_unused(why: str, **given: Any) -> None:
+    """Refuses keywords of artists that a picture does not have: they would say nothing, right or wrong."""
+    for name, value in given.items():
+        if value is not None and not (isinstance(value, Mapping) and not value):
+            raise ValueError(f"{name}={value!r}: {why}; allowed is None")
+
+
 def draw(name: str, given: Any, call: Any, *arguments: Any, **style: Any) -> Any:
     """What a function of matplotlib draws; its errors name the parameter where the user gave keywords."""
     try:

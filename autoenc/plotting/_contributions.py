@@ -21,6 +21,7 @@ from autoenc.plotting._common import (
     names_of,
     place,
     plain,
+    refuse_unused,
     short,
     styled,
     tidy,
@@ -213,14 +214,23 @@ class FeatureContributionDisplay(Display):
         Returns
         -------
         self
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            For keywords of what is not drawn: `image_kwargs` of bars, the others of images.
         """
         terms = np.asarray(self.contributions, dtype=np.float64)
         if terms.ndim != 1 or len(terms) == 0:
             raise ValueError(f"contributions have shape {terms.shape}; allowed is (n_features,), those of one row")
         self.bars_, self.image_ = None, None
         if self.image_shape is not None:
+            why = "with image_shape the contributions are an image, without bars"
+            refuse_unused(why, bar_kwargs=bar_kwargs, line_kwargs=line_kwargs)
             ax = self._plot_images(ax, terms, image_kwargs)
         else:
+            refuse_unused("without image_shape the contributions are bars, without images", image_kwargs=image_kwargs)
             ax = self._plot_bars(ax, terms, check_count("max_features", max_features), bar_kwargs, line_kwargs)
         if self.title:
             ax.set_title(self.title, fontsize="medium", loc="left")

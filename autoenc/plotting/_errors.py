@@ -1,7 +1,7 @@
 """How errors of rows are distributed, and where the threshold lies."""
 
 from numbers import Real
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -142,7 +142,13 @@ class ErrorDistributionDisplay(Display):
         return cls(errors, labels=y, threshold=threshold).plot(ax, **plot_arguments)
 
     def plot(
-        self, ax: Any = None, *, bins: int = 40, scale: str = "auto", bar_kwargs: Any = None, line_kwargs: Any = None
+        self,
+        ax: Any = None,
+        *,
+        bins: int = 40,
+        scale: Literal["auto", "linear", "log"] = "auto",
+        bar_kwargs: Any = None,
+        line_kwargs: Any = None,
     ) -> Self:
         """Draw.
 
@@ -162,6 +168,7 @@ class ErrorDistributionDisplay(Display):
         Returns
         -------
         self
+            The display, drawn.
         """
         if scale not in ("auto", "linear", "log"):
             raise ValueError(f"scale={scale!r}; allowed are 'auto', 'linear' and 'log'")

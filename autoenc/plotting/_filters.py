@@ -1,7 +1,7 @@
 """Weights of the first or the last layer, as images."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -89,7 +89,7 @@ class FilterDisplay(Display):
         cls,
         estimator: Any,
         *,
-        layer: str = "encoder",
+        layer: Literal["encoder", "decoder"] = "encoder",
         n_filters: int = 64,
         sort: bool = True,
         image_shape: Sequence[int] | None = None,
@@ -173,7 +173,9 @@ class FilterDisplay(Display):
         names = None if image_shape is not None else names_of(None, filters.shape[1], feature_names)
         return cls(filters, image_shape=image_shape, feature_names=names).plot(ax, **plot_arguments)
 
-    def plot(self, ax: Any = None, *, cmap: Any = None, scale: str = "each", image_kwargs: Any = None) -> Self:
+    def plot(
+        self, ax: Any = None, *, cmap: Any = None, scale: Literal["each", "common"] = "each", image_kwargs: Any = None
+    ) -> Self:
         """Draw.
 
         Parameters
@@ -190,6 +192,7 @@ class FilterDisplay(Display):
         Returns
         -------
         self
+            The display, drawn.
         """
         if scale not in ("each", "common"):
             raise ValueError(f"scale={scale!r}; allowed are 'each' and 'common'")

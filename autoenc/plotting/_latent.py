@@ -174,6 +174,7 @@ class LatentSpaceDisplay(Display):
         Returns
         -------
         self
+            The display, drawn.
         """
         codes = dense(self.codes).astype(np.float64)
         if not np.isfinite(codes).all():

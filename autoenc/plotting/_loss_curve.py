@@ -1,7 +1,7 @@
 """The loss over the epochs."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -117,7 +117,7 @@ class LossCurveDisplay(Display):
         ax: Any = None,
         *,
         name: str | None = None,
-        scale: str = "auto",
+        scale: Literal["auto", "linear", "log"] = "auto",
         curve_kwargs: Mapping[str, Any] | None = None,
     ) -> Self:
         """Draw. Several displays on the same axes have colours of their own.
@@ -136,6 +136,7 @@ class LossCurveDisplay(Display):
         Returns
         -------
         self
+            The display, drawn.
         """
         if scale not in ("auto", "linear", "log"):
             raise ValueError(f"scale={scale!r}; allowed are 'auto', 'linear' and 'log'")

@@ -19,6 +19,7 @@ from autoenc.plotting._common import (
     names_of,
     place,
     plain,
+    refuse_unused,
     styled,
 )
 from autoenc.plotting._latent import codes_of
@@ -233,6 +234,12 @@ class ManifoldDisplay(Display):
         Returns
         -------
         self
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            For keywords of what is not drawn: each of the three pictures takes its own.
         """
         decoded = np.asarray(self.decoded)
         first, second = np.asarray(self.first, dtype=float), np.asarray(self.second, dtype=float)
@@ -242,6 +249,8 @@ class ManifoldDisplay(Display):
                 "sizes of second and first"
             )
         if self.image_shape is not None:
+            why = "with image_shape the grid has images alone"
+            refuse_unused(why, scatter_kwargs=scatter_kwargs, line_kwargs=line_kwargs)
             shape = check_image_shape(self.image_shape, decoded.shape[2])
             ax = axes_for(ax, type(self).__name__, (6.0, 6.0 * len(second) / len(first) + 0.4), "compressed")
             # The second component grows upwards, as on a scatter.
@@ -250,6 +259,11 @@ class ManifoldDisplay(Display):
             if len(second) > 1:
                 self._ticks(ax.set_yticks, second[::-1], (shape[0] - 1) / 2, shape[0] + gap)
         else:
+            if len(second) == 1:
+                why = "a feature over a code of one component is a line"
+                refuse_unused(why, image_kwargs=image_kwargs, scatter_kwargs=scatter_kwargs)
+            else:
+                refuse_unused("a feature over two components of the code is colours", line_kwargs=line_kwargs)
             ax = axes_for(ax, type(self).__name__, (6.4, 5.2))
             at, name = self._feature(decoded, feature)
             if len(second) == 1:

@@ -1,5 +1,6 @@
 """Layers and connections of a network, and what a row makes of them."""
 
+import reprlib
 from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
@@ -81,9 +82,15 @@ class NetworkDisplay(Display):
         for i, (_, width, weights, values) in enumerate(self.layers):
             check_count(f"layers[{i}][1]", width, 0)
             for at, array, shape in ((2, weights, (before, width)), (3, values, (width,))):
-                if array is not None and (None in shape or np.shape(array) != shape):
-                    fits = "None" if None in shape else f"None and an array of shape {shape}"
-                    raise ValueError(f"layers[{i}][{at}] has shape {np.shape(array)}; allowed: {fits}")
+                if array is None:
+                    continue
+                fits = "None" if None in shape else f"None and an array of numbers of shape {shape}"
+                try:
+                    found = np.asarray(array, dtype=np.float64).shape
+                except (TypeError, ValueError):  # lists of unequal lengths, or no numbers
+                    raise ValueError(f"layers[{i}][{at}]={reprlib.repr(array)}; allowed: {fits}") from None
+                if found != shape:
+                    raise ValueError(f"layers[{i}][{at}] has shape {found}; allowed: {fits}")
             before = width
 
     @classmethod
@@ -185,6 +192,7 @@ class NetworkDisplay(Display):
         Returns
         -------
         self
+            The display, drawn.
         """
         most, lines = check_count("max_units", max_units, 2), check_count("max_connections", max_connections, 0)
         if not self.layers:

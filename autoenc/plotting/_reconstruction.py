@@ -22,6 +22,7 @@ from autoenc.plotting._common import (
     names_of,
     place,
     plain,
+    refuse_unused,
     short,
     spread_rows,
     styled,
@@ -226,6 +227,12 @@ class ReconstructionDisplay(Display):
         Returns
         -------
         self
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            For keywords of what is not drawn: `image_kwargs` of a table, `line_kwargs` of images.
         """
         tables = {title: dense(values) for title, values in self.rows.items()}
         if not tables:
@@ -239,11 +246,13 @@ class ReconstructionDisplay(Display):
         self.image_: Any = None
         self.points_: list[Any] = []
         if self.image_shape is not None:
+            refuse_unused("with image_shape rows are images, without points", line_kwargs=line_kwargs)
             shape = check_image_shape(self.image_shape, d)
             width, height = 0.8 * n + 1.5, (0.8 * len(tables) + 0.3) * shape[0] / shape[1]
             ax = axes_for(ax, type(self).__name__, (min(width, 14.0), min(height, 14.0)), "compressed")
             self._plot_images(ax, tables, shape, cmap, vmin, vmax, image_kwargs)
         else:
+            refuse_unused("without image_shape rows are a table, without images", image_kwargs=image_kwargs)
             shown = min(d, check_count("max_features", max_features))
             beside = max(2.0, 0.2 + width_of([short(str(name)) for name in self.feature_names or ()]))
             ax = axes_for(ax, type(self).__name__, (min(1.1 * n + beside, 14.0), 0.3 * shown + 1.2))

@@ -23,7 +23,7 @@ static void pass(const void *argument) {
         n->ops->couple(&n->binding, p->rows, 0, true);
     for (int64_t row = 0; row < p->rows; row += 128) {
         const int64_t end = row + 128 < p->rows ? row + 128 : p->rows;
-        const ae_block block = {row, end, 0, 0, true, true, false, ae_net_scratch(p->net, 0)};
+        const ae_block block = {row, end, 0, 0, true, true, false, ae_net_scratch(p->net, 0), AE_SHARE_ALL, 0, 0};
         n->ops->forward(&n->binding, &block);
     }
 }

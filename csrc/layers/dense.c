@@ -55,6 +55,7 @@ AE_PLAN(dense) {
         plan->parameter[BIAS].update = AE_UPDATE_NEVER;
     plan->constraint[WEIGHT] = desc->size[2] ? AE_CONSTRAINT_UNIT_ROWS : AE_CONSTRAINT_NONE;
     plan->cache_width = ae_activation_keeps_slope((ae_activation)desc->activation) ? units : 0;
+    plan->by_panels = desc->activation != AE_SOFTMAX;
     plan->table_bytes = sizeof(dense_table);
     plan->flops_per_row = 2.0 * (double)inputs * (double)units;
     return AE_OK;
@@ -70,9 +71,20 @@ static ae_gemm product(int64_t summed, int64_t a_stride) {
 #define TERMS_AT_ONCE 8
 #define IS_LONG(gemm) ((gemm)->terms > 4 * TERMS_AT_ONCE)
 
-/* C (m, n) = start + A B, term after term over all panels of C; b_panel: reals from one panel of B to the next. */
-static AE_NOINLINE void long_product(const ae_gemm *whole, int64_t m, int64_t n, const real *a, const real *b, int64_t b_panel,
-                                     ae_gemm_start start, const real *bias, real *c, int64_t c_panel) {
+/* Panels of one matrix. */
+typedef struct panels {
+    int64_t from, to;
+} panels;
+
+static panels all_panels(int64_t width) { return (panels){0, ae_panels(width)}; }
+
+static panels of_share(const ae_block *block, int64_t width) {
+    return block->share == AE_SHARE_ALL ? all_panels(width) : (panels){block->panel0, block->panel1};
+}
+
+/* C (m, n) = start + A B, term after term over panels of C; b_panel: reals from one panel of B to the next. */
+static AE_NOINLINE void long_product(const ae_gemm *whole, int64_t m, int64_t n, panels q_of, const real *a, const real *b,
+                                     int64_t b_panel, ae_gemm_start start, const real *bias, real *c, int64_t c_panel) {
     for (int64_t term = 0; term < whole->terms; term += TERMS_AT_ONCE) {
         ae_gemm part = *whole;
         if (whole->terms - term > TERMS_AT_ONCE) {
@@ -81,7 +93,7 @@ static AE_NOINLINE void long_product(const ae_gemm *whole, int64_t m, int64_t n,
         } else {
             part.terms = whole->terms - term;
         }
-        for (int64_t q = 0; q < ae_panels(n); q++)
+        for (int64_t q = q_of.from; q < q_of.to; q++)
             AE_V(ae_gemm_rows)
         (&part, m, ae_panel_columns(n, q), a + term * whole->a_step, b + q * b_panel + term * whole->b_step,
          term ? AE_START_C : start, bias ? bias + q * AE_PANEL : NULL, c + q * c_panel);
@@ -101,10 +113,10 @@ static void dense_prepare(const ae_binding *binding) {
 
 /* Rows row0 .. row1 - 1 of a value or gradient as operands: for sums over columns (or `by_rows` NULL), and for sums over rows (or
  * `sums` NULL). row0 is then a multiple of 32, and row1 too unless it is the last. */
-static void take_apart(const ae_operands *o, const real *panels, int64_t stride, int64_t width, int64_t row0, int64_t row1,
-                       const ae_parts *by_rows, const ae_parts *sums, bool on_left) {
+static void take_apart(const ae_operands *o, const real *from, int64_t stride, int64_t width, panels p_of, int64_t row0,
+                       int64_t row1, const ae_parts *by_rows, const ae_parts *sums, bool on_left) {
     const ae_parts none = {{NULL, NULL}};
-    for (int64_t p = 0; p < ae_panels(width); p++)
+    for (int64_t p = p_of.from; p < p_of.to; p++)
         for (int64_t row = row0; row < row1; row += AE_PANEL) {
             const int64_t g = row / AE_PANEL;
             const int height = row1 - row < AE_PANEL ? (int)(row1 - row) : AE_PANEL;
@@ -115,38 +127,44 @@ static void take_apart(const ae_operands *o, const real *panels, int64_t stride,
             else if (sums)
                 pairs = ae_parts_at(*sums, (p * o->blocks + g) * AE_BF16_BLOCK);
             AE_V(ae_bf16_block)
-            (panels + p * stride + row * AE_PANEL, height, o->parts,
+            (from + p * stride + row * AE_PANEL, height, o->parts,
              by_rows ? ae_parts_at(*by_rows, p * o->step + row * AE_PANEL) : none, pairs);
             for (int i = 0; sums && on_left && i < o->parts; i++)
                 AE_V(ae_bf16_turn_pairs)(block[i], sums->part[i] + (g * ae_panels(width) + p) * AE_BF16_BLOCK);
         }
 }
 
-/* Rows of `a`, width summed, against all panels of a weight in parts. */
-static void products_of_parts(const ae_operands *o, int64_t row0, int64_t row1, int64_t summed, int64_t n, ae_parts a,
+/* Rows of `a`, width summed, against panels of a weight in parts. */
+static void products_of_parts(const ae_operands *o, int64_t row0, int64_t row1, int64_t summed, panels q_of, ae_parts a,
                               ae_parts b, ae_gemm_start start, const real *bias, real *c, int64_t c_panel) {
-    const ae_bf16_gemm gemm = {ae_panels(summed), o->step, o->parts, ae_panels(n), c_panel};
-    AE_V(ae_bf16_product)(&gemm, row1 - row0, ae_parts_at(a, row0 * AE_PANEL), b, start, bias, c + row0 * AE_PANEL);
+    const ae_bf16_gemm gemm = {ae_panels(summed), o->step, o->parts, q_of.to - q_of.from, c_panel};
+    AE_V(ae_bf16_product)
+    (&gemm, row1 - row0, ae_parts_at(a, row0 * AE_PANEL), ae_parts_at(b, q_of.from * gemm.terms * AE_BF16_BLOCK), start,
+     bias ? bias + q_of.from * AE_PANEL : NULL, c + q_of.from * c_panel + row0 * AE_PANEL);
 }
 
 static void forward_of_parts(const ae_binding *binding, const ae_block *block, int64_t row0, int64_t row1,
                              ae_gemm_start start) {
     const ae_operands *o = &binding->operands;
     const ae_value *in = &binding->in[0], *out = &binding->out;
-    take_apart(o, in->data, in->stride, in->shape.width, row0, row1, &o->in, block->keep ? &o->in_sums : NULL,
-               !o->delta_on_left);
-    products_of_parts(o, row0, row1, in->shape.width, out->shape.width, o->in, o->weight, start, binding->parameter[BIAS],
-                      out->data, out->stride);
+    if (block->share != AE_SHARE_WRITTEN)
+        take_apart(o, in->data, in->stride, in->shape.width, of_share(block, in->shape.width), row0, row1, &o->in,
+                   block->keep ? &o->in_sums : NULL, !o->delta_on_left);
+    if (block->share != AE_SHARE_READ)
+        products_of_parts(o, row0, row1, in->shape.width, of_share(block, out->shape.width), o->in, o->weight, start,
+                          binding->parameter[BIAS], out->data, out->stride);
 }
 
-static void backward_of_parts(const ae_binding *binding, int64_t row0, int64_t row1, ae_gemm_start start) {
+static void backward_of_parts(const ae_binding *binding, const ae_block *block, int64_t row0, int64_t row1,
+                              ae_gemm_start start) {
     const ae_operands *o = &binding->operands;
     const ae_value *in = &binding->in[0], *out = &binding->out;
-    take_apart(o, out->gradient, out->stride, out->shape.width, row0, row1, in->gradient ? &o->delta : NULL, &o->delta_sums,
-               o->delta_on_left);
-    if (in->gradient)
-        products_of_parts(o, row0, row1, out->shape.width, in->shape.width, o->delta, o->transposed, start, NULL, in->gradient,
-                          in->stride);
+    if (block->share != AE_SHARE_WRITTEN)
+        take_apart(o, out->gradient, out->stride, out->shape.width, of_share(block, out->shape.width), row0, row1,
+                   in->gradient ? &o->delta : NULL, &o->delta_sums, o->delta_on_left);
+    if (block->share != AE_SHARE_READ && in->gradient)
+        products_of_parts(o, row0, row1, out->shape.width, of_share(block, in->shape.width), o->delta, o->transposed, start,
+                          NULL, in->gradient, in->stride);
 }
 
 /* A tile of W, over the rows: its rows are columns of the factor on the left. */
@@ -162,7 +180,7 @@ static void weight_tile_of_parts(const ae_operands *o, const ae_tile *tile, int6
 #else
 #define IN_PARTS(binding) ((void)(binding), false)
 #define forward_of_parts(binding, block, row0, row1, start) ((void)0)
-#define backward_of_parts(binding, row0, row1, start) ((void)0)
+#define backward_of_parts(binding, block, row0, row1, start) ((void)0)
 #define weight_tile_of_parts(operands, tile, rows, left_width, accumulate, gradient) ((void)0)
 #endif
 
@@ -182,10 +200,13 @@ static void dense_forward(const ae_binding *binding, const ae_block *block) {
     (in->pairs, in->pairs->value, row0, row1, out->shape.width, weight, in->shape.width * AE_PANEL, start, bias, out->data,
      out->stride);
     else if (IN_PARTS(binding)) forward_of_parts(binding, block, row0, row1, start);
-    else if (IS_LONG(&table->forward))
-        long_product(&table->forward, row1 - row0, out->shape.width, x, weight, in->shape.width * AE_PANEL, start, bias,
+    if (block->share == AE_SHARE_READ)
+        return;
+    const panels q_of = of_share(block, out->shape.width);
+    if (!in->pairs && !IN_PARTS(binding) && IS_LONG(&table->forward))
+        long_product(&table->forward, row1 - row0, out->shape.width, q_of, x, weight, in->shape.width * AE_PANEL, start, bias,
                      (real *)out->data + row0 * AE_PANEL, out->stride);
-    for (int64_t q = 0; q < ae_panels(out->shape.width); q++) {
+    for (int64_t q = q_of.from; q < q_of.to; q++) {
         const int64_t at = q * out->stride + row0 * AE_PANEL;
         real *y = (real *)out->data + at;
         if (!in->pairs && !IN_PARTS(binding) && !IS_LONG(&table->forward))
@@ -215,17 +236,19 @@ static void dense_backward_data(const ae_binding *binding, const ae_block *block
     }
     if (activation == AE_SOFTMAX)
         AE_V(ae_softmax_backward)(row0, row1, out->shape.width, out->stride, out->data, delta);
-    else if (activation != AE_IDENTITY)
-        for (int64_t q = 0; q < ae_panels(out->shape.width); q++) {
+    else if (activation != AE_IDENTITY && block->share != AE_SHARE_WRITTEN) {
+        const panels q_of = of_share(block, out->shape.width);
+        for (int64_t q = q_of.from; q < q_of.to; q++) {
             const int64_t at = q * out->stride + row0 * AE_PANEL;
             const real *slope = binding->cache ? (const real *)binding->cache + at : NULL;
             AE_V(ae_activation_backward)(activation, (row1 - row0) * AE_PANEL, (const real *)out->data + at, slope, delta + at);
         }
+    }
     if (IN_PARTS(binding) && !in->pairs) {
-        backward_of_parts(binding, row0, row1, start);
+        backward_of_parts(binding, block, row0, row1, start);
         return;
     }
-    if (!in->gradient)
+    if (!in->gradient || block->share == AE_SHARE_READ)
         return;
     if (in->pairs) {
         AE_V(ae_pairs_products_at)
@@ -234,12 +257,13 @@ static void dense_backward_data(const ae_binding *binding, const ae_block *block
         return;
     }
     const real *transposed = binding->transposed[WEIGHT];
+    const panels p_of = of_share(block, in->shape.width);
     if (IS_LONG(&table->backward_data)) {
-        long_product(&table->backward_data, row1 - row0, in->shape.width, delta + row0 * AE_PANEL, transposed,
+        long_product(&table->backward_data, row1 - row0, in->shape.width, p_of, delta + row0 * AE_PANEL, transposed,
                      out->shape.width * AE_PANEL, start, NULL, (real *)in->gradient + row0 * AE_PANEL, in->stride);
         return;
     }
-    for (int64_t p = 0; p < ae_panels(in->shape.width); p++) {
+    for (int64_t p = p_of.from; p < p_of.to; p++) {
         const real *panel = transposed + p * out->shape.width * AE_PANEL;
         real *g = (real *)in->gradient + p * in->stride + row0 * AE_PANEL;
         AE_V(ae_gemm_rows)

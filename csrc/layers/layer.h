@@ -121,6 +121,8 @@ typedef struct ae_layer_plan {
     ae_constraint constraint[AE_MAX_PARAMETERS]; /* of its own parameters, by slot */
     int64_t most_nonzero; /* the layer can give its value as pairs, at most so many a row; 0: it cannot */
     int parts; /* its products with its first parameter are of bfloat16 operands (math/bf16.h), in so many parts; 0: they are not */
+    bool
+        by_panels; /* one input; forward and backward_data can be done in shares (ae_block.share), where nothing goes by pairs */
 } ae_layer_plan;
 
 typedef struct ae_value {
@@ -165,6 +167,11 @@ typedef struct ae_binding {
     ae_key scoring_key; /* for draws where `sampling`: by sample and column, never by row, so that each row has the same */
 } ae_binding;
 
+/* What of forward or backward_data a call does: all of it for its rows; or what the layer makes of panels panel0 .. panel1 - 1
+ * of what it reads (its input; in backward_data the gradient of its value); or, when that is done for all panels of
+ * these rows, the panels panel0 .. panel1 - 1 of what it writes (its value; the gradient of its input). */
+typedef enum ae_share { AE_SHARE_ALL = 0, AE_SHARE_READ, AE_SHARE_WRITTEN } ae_share;
+
 /* A block of rows of the minibatch. */
 typedef struct ae_block {
     int64_t row0, row1;
@@ -174,6 +181,8 @@ typedef struct ae_block {
     bool keep;         /* backward follows: caches are filled, and `couple` has been called */
     bool sampling;     /* scoring by samples: layers that sample draw from scoring_key; the others rest */
     void *scratch;
+    ae_share share; /* other than all only for layers that plan by_panels */
+    int64_t panel0, panel1;
 } ae_block;
 
 /* A tile of one parameter: rows row0 .. row1 - 1 of one panel. row0 is a multiple of 32. */

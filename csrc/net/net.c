@@ -435,9 +435,24 @@ static void packs_of_block(const ae_net *net, const ae_parameter *p, int64_t pan
     packs[1] = p->transposed_parts ? ae_parts_at(ae_net_parts(net, p, true), transposed * AE_BF16_BLOCK) : none;
 }
 
+/* The place of a block of 32 by 32 in the panels of the transpose. */
+static char *transposed_block(const ae_net *net, const ae_parameter *p, int64_t panel, int64_t row) {
+    const int64_t reals = p->transposed_offset + (row / AE_PANEL * p->request.columns + panel * AE_PANEL) * AE_PANEL;
+    return net->transposed_base + (size_t)reals * net->real_size;
+}
+
 void ae_net_prefetch_packs(const ae_net *net, int index, int64_t panel, int64_t row) {
+    const ae_parameter *p = &net->parameters[index];
+    if (p->transposed_offset >= 0) {
+        const char *block = transposed_block(net, p, panel, row);
+        const size_t reals = (size_t)(ae_panel_columns(p->request.columns, panel) * AE_PANEL);
+        for (size_t at = 0; at < reals * net->real_size; at += AE_ALIGNMENT)
+            __builtin_prefetch(block + at, 1, 2);
+    }
+    if (!p->parts)
+        return;
     ae_parts packs[2];
-    packs_of_block(net, &net->parameters[index], panel, row, packs);
+    packs_of_block(net, p, panel, row, packs);
     for (int i = 0; i < 2; i++)
         for (int part = 0; part < 2; part++)
             for (int at = 0; packs[i].part[part] && at < AE_BF16_BLOCK; at += AE_ALIGNMENT / (int)sizeof(ae_bf16))
@@ -464,11 +479,10 @@ void ae_net_pack_tile(const ae_net *net, int index, int64_t panel, int64_t row0,
     const ae_kernels *kernels = ae_kernels_get(net->bits, net->isa);
     const int64_t rows = p->request.rows, columns = p->request.columns;
     const char *from = net->parameter_base + (size_t)(p->offset + panel * rows * AE_PANEL) * net->real_size;
-    char *to = net->transposed_base + (size_t)p->transposed_offset * net->real_size;
     const int present = ae_panel_columns(columns, panel);
     for (int64_t row = row0; row < row1; row += AE_PANEL) {
         const int height = row1 - row < AE_PANEL ? (int)(row1 - row) : AE_PANEL;
-        char *tile = to + (size_t)((row / AE_PANEL * columns + panel * AE_PANEL) * AE_PANEL) * net->real_size;
+        char *tile = transposed_block(net, p, panel, row);
         if (present == AE_PANEL) {
             kernels->tile_transpose(from + (size_t)(row * AE_PANEL) * net->real_size, height, tile);
         } else { /* the transpose has only `present` rows left here: via a full tile */

@@ -119,7 +119,7 @@ void ae_net_pack(const ae_net *net, int index, const void *row_major, void *regi
 
 /* Rewrites the transpose and the parts of rows row0 .. row1 - 1 of one panel of a parameter, after they changed. */
 void ae_net_pack_tile(const ae_net *net, int index, int64_t panel, int64_t row0, int64_t row1);
-/* Asks for the memory of the packs in parts of up to 32 rows from `row` on, which will be written. */
+/* Asks for the memory of the transpose and the packs in parts of up to 32 rows from `row` on, which will be written. */
 void ae_net_prefetch_packs(const ae_net *net, int index, int64_t panel, int64_t row);
 /* All of them. */
 void ae_net_pack_all(const ae_net *net);

@@ -299,7 +299,7 @@ static void predict_task(void *argument, int64_t task, int worker) {
     const int64_t total = call->sources[0].rows;
     const int64_t from = phase->first + task * p->block, n = total - from < p->block ? total - from : p->block;
     const int64_t at = worker * p->block;
-    const ae_block block = {at, at + n, 0, 0, false, false, call->sampling, ae_net_scratch(p->net, worker)};
+    const ae_block block = {at, at + n, 0, 0, false, false, call->sampling, ae_net_scratch(p->net, worker), AE_SHARE_ALL, 0, 0};
     if (call->finite && atomic_load_explicit(phase->refused, memory_order_relaxed))
         return;
     gather(phase, from, at, n);

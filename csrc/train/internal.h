@@ -9,6 +9,7 @@
 
 typedef struct tile_task {
     int parameter;
+    int worker;   /* whose panels it belongs to, where products go by panels; else 0 */
     ae_tile tile; /* of the parameter as it lies; each use puts in its slot and flag */
 } tile_task;
 
@@ -20,6 +21,7 @@ typedef struct stage {
     int64_t n_assigned; /* behind them: whose new value the layer gives */
     int64_t n_unit;     /* behind them: blocks of rows, over all panels, of parameters whose rows have norm one */
     bool couples;       /* a layer of its nodes couples rows */
+    bool by_panels;     /* its products go by panels (train/rows.c) */
     bool *seeded;       /* by node */
     int64_t samples;    /* most rows of its predictions for one of the data */
     bool joins;         /* its samples are joined by log-mean-exp */
@@ -67,6 +69,7 @@ struct ae_trainer {
     bool whole_only; /* a layer needs all rows of a minibatch at once: no chunks */
     int n_state;
     bool rounds_state; /* options.state_bits == 16 */
+    bool state_is_far; /* parameters, their transposes and state are more than the second level of a worker's cache holds */
     ae_key rounding_key;
     ae_lbfgs *lbfgs;
     bool lbfgs_started;
@@ -113,6 +116,18 @@ typedef struct update {
  * fit one; the last chunk ends with `update` where given. AE_ERR_NONFINITE before any parameter changed. */
 ae_status train_run(ae_context *context, ae_trainer *trainer, int stage_index, const pass *p, int64_t from, int64_t rows,
                     bool gradients, const update *how, ae_stop stop, void *stop_argument);
+
+/* Rows of a pass that go at once. */
+typedef struct chunk {
+    int64_t from, rows;
+    int64_t first_row; /* position in the minibatch */
+    double denominator;
+    bool gradients;
+} chunk;
+
+/* Their way forward, through the losses of a stage, which it adds to the lanes, and back where they want gradients. False
+ * where a loss is not finite. */
+bool train_by_rows(const ae_trainer *trainer, const stage *s, const pass *p, const chunk *c, int workers);
 
 /* Threads for a phase of so many operations. */
 int train_workers(const ae_trainer *trainer, double flops);

@@ -107,7 +107,7 @@ static void sample_task(void *argument, int64_t index, int worker) {
     const ae_value *z = &t->net->nodes[prediction].binding.out;
     const int64_t row0 = index * ROWS_OF_BLOCK, row1 = row0 + ROWS_OF_BLOCK < f->s ? row0 + ROWS_OF_BLOCK : f->s;
     const ae_key key = ae_key_of(t->options.seed, AE_STREAM_CURVATURE, "");
-    const ae_block block = {row0, row1, f->pass->step, 0, true, true, false, NULL};
+    const ae_block block = {row0, row1, f->pass->step, 0, true, true, false, NULL, AE_SHARE_ALL, 0, 0};
     lap p = lap_begin(t, worker);
     char *const normal = f->k->normal + (size_t)worker * f->k->normal_bytes;
     const int64_t size = (int64_t)t->net->real_size;

@@ -1,4 +1,4 @@
-/* One training step: the phase by rows, the phase by weights, and the phases that clipping and max-norm add. */
+/* One training step: the phase by rows (train/rows.c), the phase by weights, and the phases that clipping and max-norm add. */
 #include <math.h>
 #include <string.h>
 
@@ -9,212 +9,6 @@ ae_status train_ask(ae_context *context, ae_trainer *trainer, ae_stop stop, void
     const ae_status status = ae_ask(context, &asking);
     trainer->asked = asking.asked;
     return status;
-}
-
-/* ---- by rows ---- */
-
-typedef struct row_phase {
-    const ae_trainer *trainer;
-    const stage *stage;
-    const pass *pass;
-    int64_t from, rows, block; /* rows from .. from + rows - 1 of the pass; rows of a block */
-    int64_t first_row;         /* position of the chunk in the minibatch */
-    double denominator;
-    bool gradients;
-    /* What of the way forward and back is in this phase: all of it, unless layers couple rows. */
-    int first, last;           /* nodes forward; none where last < first */
-    int back_first, back_last; /* nodes in reverse */
-    bool begins;               /* gathers the rows */
-    bool turns;                /* reaches the losses */
-} row_phase;
-
-/* The rows of the data that the pass visits from position `first` on. */
-static void find_rows(const pass *p, int64_t first, int64_t count, uint64_t *index) {
-    ae_permutation_range(&p->shuffle, (uint64_t)first, count, index);
-    for (int64_t i = 0; i < count; i++)
-        index[i] += (uint64_t)p->first;
-    for (int64_t i = 0; p->split.right_bits && i < count; i++)
-        index[i] = ae_permutation_at(&p->split, index[i]);
-}
-
-/* Shuffled rows lie anywhere. Of short ones the processor has many on their way by itself, and asking takes longer than it
- * saves; each long one is asked for while the ones before it are copied. */
-#define ROWS_AHEAD 8
-#define LONG_ROW 512 /* bytes */
-
-static void gather_source(const ae_data *source, const ae_node *node, const ae_trainer *t, int64_t row0, int64_t row1) {
-    const uint64_t *const index = t->row_index;
-    const ae_value *const out = &node->binding.out;
-    /* Of data by columns a row lies in as many places as it has columns. */
-    if (source->column_bytes > (int64_t)sizeof(double) || source->columns * source->column_bytes < LONG_ROW) {
-        ae_data_gather(source, t->kernels, 0, index + row0, row1 - row0, out->stride, row0, out->data);
-        return;
-    }
-    for (int64_t row = row0 - ROWS_AHEAD; row < row1; row++) {
-        if (row + ROWS_AHEAD < row1)
-            ae_data_prefetch(source, (int64_t)index[row + ROWS_AHEAD]);
-        if (row >= row0)
-            ae_data_gather(source, t->kernels, (int64_t)index[row], NULL, 1, out->stride, row, out->data);
-    }
-}
-
-static void gather_rows(const row_phase *phase, int64_t row0, int64_t row1) {
-    const ae_trainer *t = phase->trainer;
-    const pass *p = phase->pass;
-    uint64_t *const index = t->row_index;
-    find_rows(p, phase->from + row0, row1 - row0, index + row0);
-    for (int i = phase->stage->desc.first_node; i <= phase->stage->desc.last_node; i++) {
-        const ae_node *node = &t->net->nodes[i];
-        if (!(node->ops->flags & AE_LAYER_SOURCE))
-            continue;
-        const ae_data *source = &p->data->sources[node->desc.source];
-        for (int64_t row = row0; node->by_pairs && row < row1; row++)
-            ae_data_gather_pairs(source, t->net->bits, (int64_t)index[row], row, &node->pairs);
-        if (!node->by_pairs || node->beside_pairs)
-            gather_source(source, node, t, row0, row1);
-    }
-    for (int64_t row = row0; row < row1; row++)
-        t->row_weight[row] = p->data->row_weight ? p->data->row_weight[index[row]] * p->weight_scale : 1.0;
-}
-
-/* A term for a block of rows of data: the loss of each row, and gradients where asked. share: by sample, the factors of the
- * gradients of joined samples (row weights included), or NULL. */
-static void run_term(const row_phase *phase, int i, int64_t row0, int64_t row1, bool gradients, const double *share) {
-    const ae_trainer *t = phase->trainer;
-    const stage *s = phase->stage;
-    const ae_term *term = &t->losses[s->desc.first_loss + i];
-    const int64_t k = term->multiplicity;
-    double *loss = t->row_loss + (s->desc.first_loss + (int64_t)i) * t->chunk;
-    /* Rows of a block stay in the block's own part of the memory by sample, whatever the number of samples of a term. */
-    double *sample = k > 1 ? t->sample + row0 * (t->samples - k) : loss;
-    ae_loss_call call = ae_term_call(t->net, term, row0, row1);
-    const bool shared = share && k > 1;
-    call.scale = term->desc.weight / phase->denominator / (shared ? 1.0 : (double)k);
-    call.row_weight = shared ? share : t->row_weight;
-    call.weight_repeat = shared ? 1 : k;
-    call.row_loss = sample;
-    if (gradients) {
-        call.gradient = t->net->nodes[term->desc.prediction].binding.out.gradient;
-        call.accumulate = s->adds[2 * i];
-    }
-    if (gradients && term->desc.second >= 0) {
-        call.second_gradient = t->net->nodes[term->desc.second].binding.out.gradient;
-        call.second_accumulate = s->adds[2 * i + 1];
-    }
-    term->ops->rows(&call);
-    for (int64_t row = row0; k > 1 && row < row1; row++) {
-        double sum = 0.0;
-        for (int64_t j = row * k; j < (row + 1) * k; j++)
-            sum += sample[j];
-        loss[row] = sum / (double)k;
-    }
-}
-
-/* Joins the samples of each row (Burda et al. 2016): values of all terms first, then the share of each sample, by which its
- * gradients count. */
-static void join_samples(const row_phase *phase, int64_t row0, int64_t row1) {
-    const ae_trainer *t = phase->trainer;
-    const stage *s = phase->stage;
-    const int64_t k = t->samples;
-    double *sample = t->sample, *total = sample + t->chunk * k, *share = total + t->chunk * k;
-    double *joined = t->row_loss + (int64_t)t->n_losses * t->chunk;
-    for (int64_t j = row0 * k; j < row1 * k; j++)
-        total[j] = 0.0;
-    for (int i = 0; i < s->desc.n_losses; i++) {
-        const int l = s->desc.first_loss + i;
-        const ae_term *term = &t->losses[l];
-        run_term(phase, i, row0, row1, false, NULL);
-        for (int64_t row = row0; row < row1; row++)
-            for (int64_t j = 0; j < s->samples; j++)
-                total[row * k + j] +=
-                    term->desc.weight * (term->multiplicity > 1 ? sample[row0 * (k - s->samples) + row * s->samples + j]
-                                                                : t->row_loss[(int64_t)l * t->chunk + row]);
-    }
-    /* By sample of the stage from here on, in the block's own part. */
-    share += row0 * (k - s->samples);
-    for (int64_t row = row0; row < row1; row++) {
-        double *of_row = share + row * s->samples;
-        joined[row] = t->exact->log_mean_exp(s->samples, total + row * k, of_row);
-        for (int64_t j = 0; j < s->samples; j++)
-            of_row[j] = t->row_weight[row] == 0.0 ? 0.0 : t->row_weight[row] * of_row[j];
-    }
-    for (int i = 0; phase->gradients && i < s->desc.n_losses; i++)
-        run_term(phase, i, row0, row1, true, share);
-}
-
-static void run_losses(const row_phase *phase, int64_t row0, int64_t row1, lap *l) {
-    const stage *s = phase->stage;
-    if (s->joins) {
-        join_samples(phase, row0, row1);
-        lap_end(l, PROFILE_LOSS, s->desc.first_loss); /* all of them */
-        return;
-    }
-    for (int i = 0; i < s->desc.n_losses; i++) {
-        run_term(phase, i, row0, row1, phase->gradients, NULL);
-        lap_end(l, PROFILE_LOSS, s->desc.first_loss + i);
-    }
-}
-
-/* Node by node where each has a time of its own. */
-static void run_forward(const row_phase *phase, const ae_block *block, int worker, lap *l) {
-    const int step = l->profile ? 1 : phase->last - phase->first + 1;
-    for (int i = phase->first; i <= phase->last; i += step) {
-        ae_net_forward(phase->trainer->net, i, i + step - 1, *block, worker);
-        lap_end(l, PROFILE_FORWARD, i);
-    }
-}
-
-static void run_backward(const row_phase *phase, const ae_block *block, int worker, lap *l) {
-    const int step = l->profile ? 1 : phase->back_last - phase->back_first + 1;
-    for (int i = phase->back_last; i >= phase->back_first; i -= step) {
-        ae_net_backward(phase->trainer->net, i - step + 1, i, *block, worker);
-        lap_end(l, PROFILE_BACKWARD, i);
-    }
-}
-
-static void row_task(void *argument, int64_t task, int worker) {
-    const row_phase *phase = argument;
-    const ae_trainer *t = phase->trainer;
-    const int64_t row0 = task * phase->block;
-    const int64_t row1 = row0 + phase->block < phase->rows ? row0 + phase->block : phase->rows;
-    const ae_block block = {row0,  row1, phase->pass->step, phase->first_row, phase->pass->training, phase->gradients,
-                            false, NULL};
-    lap l = lap_begin(t, worker);
-    if (phase->begins) {
-        gather_rows(phase, row0, row1);
-        lap_end(&l, PROFILE_GATHER, 0);
-    }
-    run_forward(phase, &block, worker, &l);
-    if (phase->turns)
-        run_losses(phase, row0, row1, &l);
-    if (phase->gradients)
-        run_backward(phase, &block, worker, &l);
-}
-
-/* Rows of a block: values of a small network stay in the second-level cache from forward to backward; of a wide one hardly
- * more than the input of one layer fits, because its weights stream anyway, once for each block, and the product asks for
- * rows in time. Equal parts for the workers. */
-static int64_t block_rows(const ae_trainer *t, int64_t rows, int workers) {
-    const int64_t l2 = ae_cpu_l2_bytes();
-    int64_t widest = 1, samples = 1;
-    for (int i = 0; i < t->net->n_nodes; i++) {
-        const ae_shape *shape = &t->net->nodes[i].plan.out;
-        samples = shape->multiplicity > samples ? shape->multiplicity : samples;
-        widest = shape->width * shape->multiplicity > widest ? shape->width * shape->multiplicity : widest;
-    }
-    const int64_t all = l2 / 2 / (t->net->value_reals_per_row * (int64_t)t->net->real_size);
-    int64_t one = l2 * 12 / 10 / (widest * (int64_t)t->net->real_size);
-    /* A tile of the products is 12 rows high; of weights that come from memory each block wants more use. */
-    const bool far = t->net->parameter_reals * (int64_t)t->net->real_size > 16 * l2;
-    const int64_t least = ((far ? 128 : 12) + samples - 1) / samples;
-    /* Products of parts take a weight faster than it comes, so that each block wants more use of it. */
-    const int64_t most = t->net->part_numbers ? 256 : 128;
-    one = one < least ? least : one > most ? most : one;
-    const int64_t best = all > one ? all : one;
-    const int64_t parts = (rows + best * workers - 1) / (best * workers) * workers;
-    /* What sums over rows read in blocks of 32 has one writer for each. */
-    const int64_t multiple = t->net->part_numbers ? AE_PANEL : 4;
-    return ((rows + parts - 1) / parts + multiple - 1) / multiple * multiple;
 }
 
 /* Below this a worker costs more than it gives: some tens of microseconds of arithmetic. */
@@ -229,85 +23,6 @@ int train_workers(const ae_trainer *t, double flops) {
 /* Forward and backward of what grows with the square of the rows, or not with them. */
 static double coupled_flops(const ae_trainer *t, int64_t rows) {
     return 2 * (t->net->flops_per_pair * (double)rows * (double)rows + t->net->flops_per_minibatch);
-}
-
-/* ---- layers that couple rows ---- */
-
-typedef struct couple_phase {
-    const ae_node *node;
-    int64_t rows;
-    bool training, backward;
-} couple_phase;
-
-static void couple_task(void *argument, int64_t part, int worker) {
-    const couple_phase *phase = argument;
-    const ae_layer_ops *ops = phase->node->ops;
-    (void)worker;
-    (phase->backward ? ops->couple_backward : ops->couple)(&phase->node->binding, phase->rows, part, phase->training);
-}
-
-static void couple(const row_phase *phase, int node, bool backward, int workers) {
-    const ae_node *n = &phase->trainer->net->nodes[node];
-    couple_phase c = {n, phase->rows * n->plan.out.multiplicity, phase->pass->training, backward};
-    lap l = lap_begin(phase->trainer, 0);
-    ae_pool_run(phase->trainer->pool, couple_task, &c, n->plan.coupling_parts, workers);
-    lap_end(&l, PROFILE_COUPLE, node);
-}
-
-static void run_rows(row_phase *phase, int workers) {
-    ae_pool_run(phase->trainer->pool, row_task, phase, (phase->rows + phase->block - 1) / phase->block, workers);
-}
-
-/* The phase by rows: in one piece, or where backward follows and layers couple rows, cut before the forward and before the
- * backward of each such layer. */
-static void run_by_rows(row_phase *phase, int workers) {
-    const stage *s = phase->stage;
-    const ae_node *nodes = phase->trainer->net->nodes;
-    const int first = s->desc.first_node, last = s->desc.last_node;
-    int forward = first, back = last;
-    phase->begins = true;
-    for (int i = first; s->couples && phase->gradients && i <= last; i++) {
-        if (!nodes[i].ops->couple)
-            continue;
-        phase->first = forward, phase->last = i - 1;
-        phase->back_first = 0, phase->back_last = -1;
-        run_rows(phase, workers);
-        couple(phase, i, false, workers);
-        phase->begins = false;
-        forward = i;
-    }
-    phase->first = forward, phase->last = last;
-    phase->turns = true;
-    for (int i = last; s->couples && phase->gradients && i >= first; i--) {
-        if (!nodes[i].active || !nodes[i].ops->couple_backward)
-            continue;
-        phase->back_first = i + 1, phase->back_last = back;
-        run_rows(phase, workers);
-        couple(phase, i, true, workers);
-        phase->first = 0, phase->last = -1;
-        phase->turns = false;
-        back = i;
-    }
-    phase->back_first = first, phase->back_last = back;
-    run_rows(phase, workers);
-}
-
-/* Sums the losses of a chunk. Lanes go by position in the pass, so the cut into chunks does not show. False where one is not finite. */
-static bool add_losses(const row_phase *phase) {
-    const ae_trainer *t = phase->trainer;
-    const stage *s = phase->stage;
-    double check = 0.0;
-    for (int i = 0; i < s->desc.n_losses + (s->joins ? 1 : 0); i++) {
-        const int64_t l = i < s->desc.n_losses ? s->desc.first_loss + i : t->n_losses;
-        const double *loss = t->row_loss + l * t->chunk;
-        double *lane = s->lanes + (int64_t)i * AE_LOSS_LANES;
-        for (int64_t row = 0; row < phase->rows; row++)
-            /* A row without weight has no say, whatever it holds. */
-            lane[(phase->from + row) % AE_LOSS_LANES] += t->row_weight[row] == 0.0 ? 0.0 : t->row_weight[row] * loss[row];
-        for (int j = 0; j < AE_LOSS_LANES; j++)
-            check += lane[j] * 0.0;
-    }
-    return check == 0.0;
 }
 
 /* ---- by weights ---- */
@@ -355,11 +70,13 @@ static void update_tile(const ae_trainer *t, const stage *s, const tile_task *ta
     const ae_parameter *p = &t->net->parameters[task->parameter];
     const ae_rule_step *step = p->request.decays ? &how->decaying : &how->plain;
     const int64_t panel = task->tile.panel, first = p->offset + panel * p->request.rows * AE_PANEL;
-    /* Packs in parts lie in many places: they are asked for while the block that they are made of is updated. */
-    const int64_t most = p->parts || t->rounds_state ? AE_PANEL : AE_TILE_ROWS;
+    /* The transpose and packs in parts lie elsewhere: where they are not in the cache they are asked for while the block that
+     * they are made of is updated. */
+    const bool asks = p->parts || t->state_is_far;
+    const int64_t most = asks || t->rounds_state ? AE_PANEL : AE_TILE_ROWS;
     for (int64_t row = task->tile.row0; row < task->tile.row1; row += most) {
         const int64_t end = task->tile.row1 - row < most ? task->tile.row1 : row + most;
-        if (p->parts)
+        if (asks)
             ae_net_prefetch_packs(t->net, task->parameter, panel, row);
         update_run(t, s, step, first + row * AE_PANEL, (end - row) * AE_PANEL,
                    gradient + (size_t)((row - task->tile.row0) * AE_PANEL) * t->net->real_size);
@@ -544,24 +261,19 @@ ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const p
         t->bound_stage = stage_index;
     }
     for (int64_t done = 0; done < rows; done += t->chunk) {
-        row_phase by_rows = {
-            t, s, p,     from + done, rows - done < t->chunk ? rows - done : t->chunk, 0, done, (double)rows, gradients, 0, 0,
-            0, 0, false, false};
-        by_rows.block = block_rows(t, by_rows.rows, row_workers);
-        run_by_rows(&by_rows, row_workers);
-        lap l = lap_begin(t, 0);
-        if (!add_losses(&by_rows))
+        const chunk c = {from + done, rows - done < t->chunk ? rows - done : t->chunk, done, (double)rows, gradients};
+        if (!train_by_rows(t, s, p, &c, row_workers))
             return ae_fail(context, AE_ERR_NONFINITE, "the loss is not finite");
-        lap_end(&l, PROFILE_SUMS, 0);
+        lap l = lap_begin(t, 0);
         if (gradients) {
-            ae_net_order_pairs(t->net, s->desc.first_node, s->desc.last_node, by_rows.rows);
+            ae_net_order_pairs(t->net, s->desc.first_node, s->desc.last_node, c.rows);
             lap_end(&l, PROFILE_ORDER, 0);
             const bool last = done + t->chunk >= rows;
-            weight_phase by_weights = {t, s, last && !late ? how : NULL, by_rows.rows, done > 0, !whole || late || !how, last};
+            weight_phase by_weights = {t, s, last && !late ? how : NULL, c.rows, done > 0, !whole || late || !how, last};
             ae_pool_run(t->pool, weight_task, &by_weights, s->n_tiles, weight_workers);
         }
         if (t->profile)
-            profile_count(t, s, by_rows.rows, gradients, !whole || late || !how, how && done + t->chunk >= rows);
+            profile_count(t, s, c.rows, gradients, !whole || late || !how, how && done + t->chunk >= rows);
         AE_TRY(train_ask(context, t, stop, stop_argument));
     }
     if (late)

@@ -148,7 +148,8 @@ static int64_t list_tiles(const ae_trainer *t, const stage *s, ae_update kind, t
             for (int64_t row = 0; row < p->request.rows; row += AE_TILE_ROWS, n++)
                 if (out) {
                     const int64_t end = p->request.rows - row < AE_TILE_ROWS ? p->request.rows : row + AE_TILE_ROWS;
-                    out[n] = (tile_task){i, {p->use[0].slot, false, q, row, end}};
+                    const int worker = s->by_panels ? (int)(q * ae_pool_size(t->pool) / ae_panels(p->request.columns)) : 0;
+                    out[n] = (tile_task){i, worker, {p->use[0].slot, false, q, row, end}};
                 }
     }
     return n;
@@ -164,17 +165,19 @@ static int64_t list_unit_rows(const ae_trainer *t, const stage *s, tile_task *ou
         for (int64_t row = 0; row < p->request.rows; row += AE_UNIT_ROWS, n++)
             if (out) {
                 const int64_t end = p->request.rows - row < AE_UNIT_ROWS ? p->request.rows : row + AE_UNIT_ROWS;
-                out[n] = (tile_task){i, {p->use[0].slot, false, 0, row, end}};
+                out[n] = (tile_task){i, 0, {p->use[0].slot, false, 0, row, end}};
             }
     }
     return n;
 }
 
-/* Tall tiles first, so that the last worker to finish finishes with a small one. Of one weight those of the same rows follow each
+/* Those of one worker together; tall tiles first, so that the last worker to finish finishes with a small one. Of one weight those of the same rows follow each
  * other: what their products need of the layer's input stays in the second-level cache while its gradient passes by. */
-static int by_height(const void *one, const void *other) {
+static int by_worker(const void *one, const void *other) {
     const tile_task *a = one, *b = other;
     const int64_t height = (b->tile.row1 - b->tile.row0) - (a->tile.row1 - a->tile.row0);
+    if (a->worker != b->worker)
+        return a->worker - b->worker;
     if (height)
         return height > 0 ? 1 : -1;
     if (a->parameter != b->parameter)
@@ -204,6 +207,38 @@ static ae_status check_changed(ae_context *context, ae_trainer *t, int i) {
     return AE_OK;
 }
 
+/* Products go by panels where a worker has no more rows than this (in parts a quarter: these read half the bytes) and its second
+ * level of cache holds a value of all rows (sums of more than 32 panels are cut by the layer), where there are so many weights
+ * for each column of values, which are then what workers read of each other, and so many operations of a layer: a phase of
+ * its own costs a microsecond or two. */
+#define ROWS_BY_PANELS 256
+#define SUMMED_BY_PANELS (32 * AE_PANEL)
+#define WEIGHTS_BY_PANELS 128.0
+#define FLOPS_BY_PANELS 4e6
+
+static bool choose_panels(const ae_trainer *t, const stage *s) {
+    const int64_t most = (int64_t)ae_pool_size(t->pool) * ROWS_BY_PANELS / (t->net->part_numbers ? 4 : 1);
+    double weights = 0, columns = 0, layers = 0;
+    int64_t widest = 1;
+    if (s->couples || t->options.by_panels != AE_BY_PANELS_CHOSEN)
+        return !s->couples && t->options.by_panels == AE_BY_PANELS_ALWAYS;
+    for (int i = s->desc.first_node; i <= s->desc.last_node; i++) {
+        const ae_layer_plan *plan = &t->net->nodes[i].plan;
+        const int64_t width[] = {plan->in[0].width, plan->out.width};
+        if (!plan->by_panels)
+            continue;
+        for (int k = 0; k < 2; k++)
+            if (width[k] > widest && width[k] <= SUMMED_BY_PANELS)
+                widest = width[k];
+        weights += (double)width[0] * (double)width[1];
+        columns += 0.5 * (double)(width[0] + width[1]);
+        layers++;
+    }
+    return layers > 0 && ae_pool_size(t->pool) > 1 && t->chunk <= most &&
+           t->chunk * widest * (int64_t)t->net->real_size <= ae_cpu_l2_bytes() / 4 * 3 &&
+           weights >= WEIGHTS_BY_PANELS * columns && 2 * weights * (double)t->chunk >= FLOPS_BY_PANELS * layers;
+}
+
 static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_desc *desc) {
     const int i = t->n_stages;
     stage *s = &t->stages[i];
@@ -229,6 +264,7 @@ static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_de
     ae_net_bind_range(t->net, desc->first_node, desc->last_node, desc->groups, s->seeded);
     for (int n = desc->first_node; n <= desc->last_node; n++)
         s->couples |= t->net->nodes[n].ops->couple != NULL;
+    s->by_panels = choose_panels(t, s);
     s->n_tiles = list_tiles(t, s, AE_UPDATE_RULE, NULL);
     s->n_assigned = list_tiles(t, s, AE_UPDATE_ASSIGN, NULL);
     s->n_unit = list_unit_rows(t, s, NULL);
@@ -240,7 +276,7 @@ static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_de
     AE_TRY(ae_alloc(context, &block, (size_t)(s->n_tiles + s->n_assigned + s->n_unit), sizeof *s->tiles));
     s->tiles = block;
     list_tiles(t, s, AE_UPDATE_RULE, s->tiles);
-    qsort(s->tiles, (size_t)s->n_tiles, sizeof *s->tiles, by_height);
+    qsort(s->tiles, (size_t)s->n_tiles, sizeof *s->tiles, by_worker);
     list_tiles(t, s, AE_UPDATE_ASSIGN, s->tiles + s->n_tiles);
     list_unit_rows(t, s, s->tiles + s->n_tiles + s->n_assigned);
     AE_TRY(check_changed(context, t, i));
@@ -408,6 +444,8 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     t->changed_by = block;
     for (int i = 0; i < n_stages; i++)
         AE_TRY(new_stage(context, t, &stages[i]));
+    t->state_is_far = (t->net->parameter_reals * (1 + t->n_state) + t->net->transposed_reals) * (int64_t)t->net->real_size >
+                      ae_cpu_l2_bytes() * ae_pool_size(t->pool);
     AE_TRY(reserve(context, t));
     if (stages[0].rule == AE_KFAC)
         AE_TRY(train_kfac_new(context, t));

@@ -43,12 +43,16 @@ typedef struct ae_stage_desc {
     int32_t reserved;   /* 0 */
 } ae_stage_desc;
 
+/* Whether products of a step go by panels, where layers allow it (train/rows.c). */
+typedef enum ae_by_panels { AE_BY_PANELS_CHOSEN = 0, AE_BY_PANELS_ALWAYS, AE_BY_PANELS_NEVER } ae_by_panels;
+
 typedef struct ae_train_options {
     int bits;
     int n_threads;
-    int64_t batch_size; /* >= 1 */
-    bool keep_best;     /* room for ae_trainer_keep_best */
-    int64_t chunk_rows; /* rows of a minibatch that pass at once; 0: chosen by memory. Does not change the bits */
+    int64_t batch_size;     /* >= 1 */
+    bool keep_best;         /* room for ae_trainer_keep_best */
+    int64_t chunk_rows;     /* rows of a minibatch that pass at once; 0: chosen by memory. Does not change the bits */
+    ae_by_panels by_panels; /* chosen: by size. Does not change the bits */
     uint64_t seed;
     bool shuffle;
     ae_rule_options rule_options;

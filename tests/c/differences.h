@@ -152,6 +152,7 @@ static inline void check_bits(const char *what, const program *p, int64_t rows, 
         for (int i = 0; i < 5; i++) {
             q.options.n_threads = threads[i];
             q.options.chunk_rows = chunks[i];
+            q.options.by_panels = i & 1 ? AE_BY_PANELS_ALWAYS : AE_BY_PANELS_CHOSEN;
             trained_bits other = train_bits(&q, rows, columns, NULL);
             CHECK(one.weights && other.weights && !memcmp(one.weights, other.weights, one.bytes) &&
                       !memcmp(one.loss, other.loss, sizeof one.loss),

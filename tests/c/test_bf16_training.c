@@ -75,11 +75,12 @@ TEST(every_way_has_the_same_bits) {
             program p = program_of(kind, parts, 32);
             double *wanted = trained(&p, &wanted_loss, &n);
             for (const char *const *isa = usable_isas() + SANITIZED; *isa; isa++)
-                for (int way = 0; way < 4; way++) {
+                for (int way = 0; way < 6; way++) {
                     setenv("AUTOENC_ISA", *isa, 1);
                     p = program_of(kind, parts, 32);
-                    p.options.n_threads = way == 1 ? 3 : way == 3 ? 2 : 1;
-                    p.options.chunk_rows = way >= 2 && kind != TOP_K ? 32 : 0;
+                    p.options.n_threads = way % 4 == 1 ? 3 : way == 3 ? 2 : 1;
+                    p.options.by_panels = way >= 3 ? AE_BY_PANELS_ALWAYS : AE_BY_PANELS_CHOSEN;
+                    p.options.chunk_rows = (way & 3) >= 2 && kind != TOP_K ? 32 : 0;
                     double *got = trained(&p, &loss, &count);
                     bool same = wanted && got && count == n && loss == wanted_loss && isfinite(loss);
                     for (int64_t i = 0; same && i < n; i++)

@@ -247,13 +247,14 @@ TEST(no_memory_at_any_place) {
 }
 
 TEST(threads_do_not_show) {
-    static const int threads[] = {1, 2, 5};
+    static const int threads[] = {1, 2, 5, 2};
     for (int bits = 32; bits <= 64; bits += 32) {
         double *first = NULL;
-        for (int i = 0; i < 3; i++) {
+        for (int i = 0; i < 4; i++) {
             program p = every_program(false);
             p.options.bits = bits;
             p.options.n_threads = threads[i];
+            p.options.by_panels = i == 3 ? AE_BY_PANELS_ALWAYS : AE_BY_PANELS_CHOSEN;
             const ae_data data = dense_data(x, AE_F64, ROWS, COLUMNS);
             ae_trainer *t = trainer_started(&p, &data, 1, NULL);
             if (!t)

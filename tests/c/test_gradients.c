@@ -186,6 +186,7 @@ TEST(depths_and_chunks) {
         for (int chunk = 0; chunk < 2; chunk++) {
             program p = double_program();
             p.options.chunk_rows = chunk ? 8 : 0;
+            p.options.by_panels = chunk ? AE_BY_PANELS_ALWAYS : AE_BY_PANELS_CHOSEN;
             int x = network_input(&p.net, 6, 0), h = x;
             for (int i = 1; i < depth; i++)
                 h = network_dense(&p.net, h, 3 + i, mix[i]);
@@ -200,6 +201,7 @@ TEST(dropout_with_fixed_draws) {
     for (int chunk = 0; chunk < 2; chunk++) {
         program p = double_program();
         p.options.chunk_rows = chunk ? 8 : 0;
+        p.options.by_panels = chunk ? AE_BY_PANELS_ALWAYS : AE_BY_PANELS_CHOSEN;
         int x = network_input(&p.net, 33, 0), h = network_dropout(&p.net, x, 0.3);
         h = network_dense(&p.net, h, 17, AE_TANH);
         h = network_dropout(&p.net, h, 0.5);
@@ -350,6 +352,7 @@ TEST(tied_weights) {
                 for (int l = depth; l-- > 0;)
                     h = tied_to(&p.net, h, encoder[l], l == 1 ? AE_SOFTMAX : AE_TANH);
                 p.options.chunk_rows = chunk ? 8 : 0;
+                p.options.by_panels = chunk ? AE_BY_PANELS_ALWAYS : AE_BY_PANELS_CHOSEN;
                 if (i == 3)
                     h = network_dense(&p.net, h, widths[i][0], AE_IDENTITY);
                 program_loss(&p, "squared_error", h, x, 1);
@@ -369,6 +372,7 @@ TEST(layers_used_again) {
         p.net.node[b].shares = p.net.node[c].shares = 1 + a;
         p.net.node[e].shares = 1 + d;
         p.options.chunk_rows = chunk ? 8 : 0;
+        p.options.by_panels = chunk ? AE_BY_PANELS_ALWAYS : AE_BY_PANELS_CHOSEN;
         program_loss(&p, "squared_error", e, x, 1);
         program_loss(&p, "log_cosh", b, x, 0.5);
         program_stage(&p, "sgd");

@@ -557,6 +557,7 @@ TEST(chunks_and_threads_do_not_show) {
             program p = samples_program(combine);
             p.options.chunk_rows = way & 1 ? 8 : 0;
             p.options.n_threads = way & 2 ? 3 : 1;
+            p.options.by_panels = way & 2 ? AE_BY_PANELS_ALWAYS : AE_BY_PANELS_CHOSEN;
             ae_trainer *t = bound(&p);
             ae_context context;
             ae_epoch_result result;

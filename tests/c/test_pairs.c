@@ -126,6 +126,7 @@ TEST(pairs_have_the_bits_of_the_dense_value) {
                 for (int way = 0; way < 3; way++) {
                     p = program_of(kind, true, bits, &node);
                     p.options.n_threads = way == 1 ? 3 : 1;
+                    p.options.by_panels = way >= 1 ? AE_BY_PANELS_ALWAYS : AE_BY_PANELS_CHOSEN;
                     p.options.chunk_rows = way == 2 && kind >= CSR ? 8 : 0;
                     double *got = trained(&p, data, node, true, &loss, &count);
                     bool same = wanted && got && count == n && loss == wanted_loss;

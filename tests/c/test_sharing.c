@@ -258,6 +258,7 @@ TEST(the_same_bits_however_it_is_cut) {
                 program q = p;
                 q.options.n_threads = threads[i];
                 q.options.chunk_rows = chunks[i];
+                q.options.by_panels = i & 1 ? AE_BY_PANELS_ALWAYS : AE_BY_PANELS_CHOSEN;
                 result other = trained(&q, NULL);
                 CHECK(equal(&one, &other), "rule %d f%d: %d threads, chunks of %d", r, bits, threads[i], (int)chunks[i]);
                 free(other.weights);

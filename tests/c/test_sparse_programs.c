@@ -353,6 +353,7 @@ TEST(the_same_bits_however_it_is_cut) {
         for (int i = 0; one && i < 4; i++) {
             program q = p;
             q.options.n_threads = threads[i];
+            q.options.by_panels = i & 1 ? AE_BY_PANELS_ALWAYS : AE_BY_PANELS_CHOSEN;
             q.options.chunk_rows = i == 3 ? 8 : 0; /* asked for in vain: the layers need all rows */
             char *again = trained(&q, NULL, others, &other_bytes);
             CHECK(bytes == other_bytes && !memcmp(one, again, bytes) && !memcmp(loss, others, sizeof loss), "%d: %d threads", r,

@@ -139,6 +139,7 @@ TEST(the_same_bits_however_it_is_cut) {
                 program q = p;
                 q.options.n_threads = i < 3 ? threads[i] : 1 + (i & 1);
                 q.options.chunk_rows = i < 3 ? 0 : chunks[i - 3];
+                q.options.by_panels = i & 1 ? AE_BY_PANELS_NEVER : AE_BY_PANELS_ALWAYS;
                 busy_run(&q, NULL, &other, other_loss);
                 CHECK(same(&one, &other) && !memcmp(loss, other_loss, sizeof loss), "rule %d f%d: %d threads, chunks of %d", r,
                       bits, q.options.n_threads, (int)q.options.chunk_rows);

@@ -486,6 +486,7 @@ TEST(padding_stays_zero) {
             program_stage(&p, rules[way % 3]);
             p.options.batch_size = 24;
             p.options.chunk_rows = way / 3 & 1 ? 8 : 0;
+            p.options.by_panels = way & 1 ? AE_BY_PANELS_ALWAYS : AE_BY_PANELS_CHOSEN;
             p.options.clip_norm = way / 6 && rules[way % 3] ? 0.5 : INFINITY;
             p.options.max_norm = way / 6 && rules[way % 3] ? 3 : INFINITY;
             p.options.l2 = 1e-3;

@@ -69,7 +69,7 @@ static inline void walk_nodes(const walk *w, int first, int last, bool backward)
                 couple(&n->binding, walk_rows(w, i), part, w->training);
         for (int64_t row = 0; row < w->rows; row += w->block) {
             const int64_t end = row + w->block < w->rows ? row + w->block : w->rows;
-            const ae_block b = {row, end, w->step, w->first_row, w->training, w->keep, false, NULL};
+            const ae_block b = {row, end, w->step, w->first_row, w->training, w->keep, false, NULL, AE_SHARE_ALL, 0, 0};
             (backward ? ae_net_backward : ae_net_forward)(w->net, i, i, b, 0);
         }
     }
