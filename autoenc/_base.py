@@ -456,7 +456,7 @@ class BaseAutoencoder(
         read in place, and the two agree up to rounding. The other solvers draw minibatches from the rows as they are.
         """
         with _checkpoint.checkpointing(self, checkpoint, checkpoint_every, resume):
-            self._fit(X, X_clean, condition, X_val, sample_weight)
+            self._fit(X, y, X_clean, condition, X_val, sample_weight)
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -498,7 +498,7 @@ class BaseAutoencoder(
             As `transform` gives them.
         """
         with _checkpoint.checkpointing(self, checkpoint, checkpoint_every, resume):
-            rows = self._fit(X, X_clean, condition, X_val, sample_weight).rows
+            rows = self._fit(X, y, X_clean, condition, X_val, sample_weight).rows
         return self._run(rows.X, self._spec["code"], condition=rows.condition)
 
     @available_if(can_fit_partially)

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from autoenc import __version__, _archive
 from autoenc._archive import Reader, Writer, cut, damaged, refuse_more
 from autoenc._checks import is_sparse
-from autoenc._whole_file import check_path, check_writable
+from autoenc._row_blocks import row_blocks
+from autoenc._whole_file import check_folder, check_path, check_writable
 
 File = str | os.PathLike[str]
 
@@ -30,9 +31,7 @@ KEY = "autoenc_checkpoint"  # of the configuration in the header of a file
 FORMAT = 1
 WHAT = "a checkpoint of autoenc"
 EVERY = 10  # epochs
-ROWS = 256  # of the data that are looked at to tell it from other data
-# Parameters that do not change what is learned.
-FREE = frozenset({"callbacks", "n_jobs", "verbose"})
+FREE = frozenset({"n_jobs", "verbose"})  # parameters that do not change what is learned
 KEPT = ("parameters", "terms", "numbers")  # of a complete training
 _KEYS = ("format", "autoenc", "class", "parameters", "seeds", "trainings")
 
@@ -75,26 +74,26 @@ def _digest(*arrays: NDArray[Any]) -> str:
     found = hashlib.sha256()
     for array in arrays:
         found.update(f"{array.dtype.str} {array.shape} ".encode())
-        found.update(np.ascontiguousarray(array).data)
+        # Of another order by blocks: a copy of all may be more than there is memory for.
+        for rows in row_blocks(array) if array.ndim > 1 and not array.flags.c_contiguous else [...]:
+            found.update(np.ascontiguousarray(array[rows]).data)
     return found.hexdigest()[:32]
 
 
-def _of_rows(part: Any, most: int | None) -> str:
-    """Shape and type of data, and a digest of some of its rows; None: of all."""
-    n = part.shape[0]
+def _of_rows(part: Any) -> str:
+    """Shape and type of data, and a digest of all its values."""
     shape = " x ".join(map(str, part.shape))
-    some = part if most is None else part[np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.intp))]
-    arrays = (some.indptr, some.indices, some.data) if is_sparse(part) else (np.asarray(some),)
+    arrays = (part.indptr, part.indices, part.data) if is_sparse(part) else (np.asarray(part),)
     return f"{shape} of {part.dtype} {_digest(*arrays)}"
 
 
-def describe(data: Any, most: int | None = ROWS) -> dict[str, str]:
-    """Data of a training, in words that tell it from other data."""
+def _parts(data: Any) -> dict[str, Any]:
+    """What there is of the data of a training, by name."""
     names = ("X", "X_clean", "condition", "y")
     parts = dict(zip(names, data.rows.parts(), strict=True)) | {"sample_weight": data.weights}
     if data.validation is not None:
         parts |= {f"{name} of X_val": part for name, part in zip(names, data.validation.parts(), strict=True)}
-    return {name: _of_rows(part, most) for name, part in parts.items() if part is not None}
+    return {name: part for name, part in parts.items() if part is not None}
 
 
 def _alike(raw: Any) -> Any:
@@ -108,14 +107,28 @@ def _alike(raw: Any) -> Any:
     return int(raw) if isinstance(raw, float) and raw.is_integer() else raw
 
 
+def _callbacks(estimator: Any) -> list[Any]:
+    given = getattr(estimator, "callbacks", None)
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
 def _parameters(estimator: Any) -> dict[str, str]:
-    """Parameters as text, the same where they are equal; what is no data goes by the name of its kind."""
+    """Parameters as text, the same where they are equal; what is no data goes by the name of its kind. Of callbacks
+    those that are data, and of a warm start the weights."""
     from autoenc._stored_estimators import part
 
     found = {}
+    if getattr(estimator, "warm_start", False) and hasattr(estimator, "coefs_"):
+        weights = (*estimator.coefs_, *estimator.intercepts_, *estimator.other_parameters_.values())
+        found["warm start"] = f"from weights {_digest(*weights)}"
     for name, value in estimator.get_params(deep=False).items():
-        if name in FREE or isinstance(value, np.random.RandomState):
+        if name in FREE:
             continue
+        if name == "callbacks":
+            value = [callback for callback in _callbacks(estimator) if part(callback) is not None]
+        if isinstance(value, np.random.RandomState):
+            state = json.dumps(value.get_state(legacy=False), default=np.ndarray.tolist)
+            value = f"RandomState {hashlib.sha256(state.encode()).hexdigest()[:32]}"
         writer = Writer(part)
         try:
             raw = _alike(writer.encode(value.tolist() if isinstance(value, np.ndarray) else value, name))
@@ -133,9 +146,9 @@ def _refuse_unlike(path: str, old: Mapping[str, str], new: Mapping[str, str]) ->
         if old.get(name) != new.get(name):
             was, now = (cut(one.get(name, "not there")) for one in (old, new))
             raise ValueError(
-                f"{path} is the checkpoint of another fit: {cut(name)} was {was} and is now {now}; resume needs the "
-                "same parameters and data (without resume the fit starts again; where the path is a folder, each fit "
-                "has a file of its own)"
+                f"{path} is the checkpoint of another fit: {cut(name)} was {was} and is now {now}. To go on from it "
+                "takes the same parameters and data; allowed too: to start again, which replaces it, and a folder, in "
+                "which each fit has a file of its own"
             )
 
 
@@ -157,10 +170,14 @@ class Checkpoints:
         self._trainings: list[_Stored | None] = []  # of the file, then of this fit; None: not begun
         self._encoded: dict[int, tuple[Any, dict[str, NDArray[Any]]]] = {}  # trainings as they are written, and arrays
         self._n_seeds = self._n_trainings = 0  # so far
-        self._in_folder = bool(self.path) and Path(self.path).is_dir()
+        self._whole: dict[str, Any] = {}  # data of the fit
+        self._digests: dict[int, str] = {}  # of these, by their ids: they are long to read
         _archive.installed()
+        if self.path.endswith((os.sep, "/")):
+            Path(self.path).mkdir(parents=True, exist_ok=True)
+        self._in_folder = bool(self.path) and Path(self.path).is_dir()
         if self._in_folder:
-            check_writable(Path(self.path, self._class))
+            check_folder(self.path)
         else:
             self._open()
 
@@ -174,7 +191,7 @@ class Checkpoints:
             with _archive.opened(self.path, KEY, WHAT):
                 pass  # one of any fit may be replaced
         except ValueError as error:
-            raise ValueError(f"checkpoint={self.path!r} is there already, and would be lost: {error}") from error
+            raise ValueError(f"{self.path} is no checkpoint, and would be lost: {error}") from error
 
     def _read(self) -> None:
         with _archive.opened(self.path, KEY, WHAT) as (file, names, configuration):
@@ -186,7 +203,7 @@ class Checkpoints:
         if found.get("autoenc") != __version__:
             raise ValueError(
                 f"{self.path} was written by autoenc {cut(repr(found.get('autoenc')))}; this is {__version__}, which "
-                "may train otherwise (without resume the fit starts again)"
+                "may train otherwise; allowed: to start again, which replaces it"
             )
         if found.get("class") != self._class:
             raise ValueError(f"{self.path} is the checkpoint of {cut(repr(found.get('class')))}, not of {self._class}")
@@ -204,9 +221,11 @@ class Checkpoints:
 
     def seeds(self, drawn: Sequence[int], data: Any) -> list[int]:
         """Seeds of this fit: those of the file, where it has them. `data` are all that the fit is of."""
+        if not self._whole:
+            self._whole = _parts(data)
+            self._digests = {id(part): _of_rows(part) for part in self._whole.values()}
         if self._in_folder:
-            # By all of the rows: nobody has said that two fits are the same, and those of a search may share most.
-            said = json.dumps([__version__, self._parameters, describe(data, None)]).encode()
+            said = json.dumps([__version__, self._parameters, self._describe(data)]).encode()
             name = f"{self._class}-{hashlib.sha256(said).hexdigest()[:32]}.checkpoint"
             self.path, self._in_folder = str(Path(self.path, name)), False
             self._open()
@@ -214,9 +233,13 @@ class Checkpoints:
         self._seeds += drawn[len(self._seeds) - first :]
         return self._seeds[first : self._n_seeds]
 
+    def _describe(self, data: Any) -> dict[str, str]:
+        """Data in words that tell it from other data."""
+        return {name: self._digests.get(id(part)) or _of_rows(part) for name, part in _parts(data).items()}
+
     def trainings(self, data: Any, n: int) -> list["Training"]:
         """The next trainings of this fit."""
-        described = describe(data)
+        described = self._describe(data)
         first, self._n_trainings = self._n_trainings, self._n_trainings + n
         self._trainings += [None] * (self._n_trainings - len(self._trainings))
         found = self._trainings[first : self._n_trainings]
@@ -354,8 +377,7 @@ _current: ContextVar[Checkpoints | None] = ContextVar("autoenc_checkpoints", def
 
 def _asked_by_callback(estimator: Any) -> tuple[Any, int, bool]:
     """Path, epochs between two states and whether to go on, of a callback that asks for checkpoints; else no path."""
-    given = getattr(estimator, "callbacks", None)
-    found = [c for c in (given if isinstance(given, list | tuple) else [given]) if isinstance(c, Asked)]
+    found = [callback for callback in _callbacks(estimator) if isinstance(callback, Asked)]
     if len(found) > 1:
         raise ValueError(f"callbacks has {len(found)} Checkpoints; allowed is one")
     return (found[0].path, found[0].every, found[0].resume) if found else (None, EVERY, False)

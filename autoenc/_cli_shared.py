@@ -75,11 +75,10 @@ def open_table(chosen: argparse.Namespace, known: Sequence[str] = ()) -> Table:
         if given is not None and suffix != ".csv":
             raise UsageError(f"{option} goes with a .csv file, and {chosen.data} is none")
     decimal = chosen.decimal or "."
-    separator = chosen.separator or (";" if decimal == "," else ",")
-    if separator == decimal:
+    if chosen.separator == decimal:
         raise UsageError(f"--separator and --decimal are both {decimal!r}; allowed are different characters")
     return _tables.open_table(
-        chosen.data, array=chosen.array, separator=separator, header=chosen.header, known=known, decimal=decimal
+        chosen.data, array=chosen.array, separator=chosen.separator, header=chosen.header, known=known, decimal=decimal
     )
 
 

@@ -27,12 +27,12 @@ from autoenc._cli_shared import (
     placed,
     refuse_blank,
 )
+from autoenc._scaling import SCALING
 from autoenc._tables import Block, Table
 from autoenc._whole_file import check_writable
 
 FEW_LABELS = 10  # of a condition, whatever the number of rows
 LARGE = 100.0  # a number of that size, or of its inverse, as a condition: fits end worse, or as without it
-SCALING = ("AutoencoderOutlierDetector", "AutoencoderImputer")  # scale columns by themselves
 
 
 def _parameters(chosen: argparse.Namespace, cls: Any) -> dict[str, Any]:

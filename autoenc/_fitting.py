@@ -441,9 +441,10 @@ class Fitting(Watched):
         self._check_size(spec)
         return spec
 
-    def _fit(self: Any, X: Any, X_clean: Any, condition: Any, X_val: Any, sample_weight: Any) -> FitData:
-        """`fit` on a fresh or a warm network. Whatever fails leaves the estimator as it was."""
-        self._begin_fit(X)
+    def _fit(self: Any, X: Any, y: Any, X_clean: Any, condition: Any, X_val: Any, sample_weight: Any) -> FitData:
+        """`fit` on a fresh or a warm network. Whatever fails leaves the estimator as it was. y is for scikit-learn's
+        callbacks alone."""
+        self._begin_fit(X, y)
         before = dict(vars(self))
         try:
             self._check_options()
@@ -455,7 +456,7 @@ class Fitting(Watched):
             (seed,) = _checkpoint.seeds([int(check_random_state(self.random_state).randint(2**31 - 1))], data)
             initial = None if resumes else self._initial(data, seed)
             trainer, history = self._run_fit(
-                spec, data, seed, resumes=resumes, initial=initial, given=(X, None), features=features
+                spec, data, seed, resumes=resumes, initial=initial, given=(X, y), features=features
             )
             self._forget()
             self._learn(trainer, spec, history, features)
@@ -467,7 +468,7 @@ class Fitting(Watched):
             self._after_fit(trainer, data)
         except KeyboardInterrupt:
             warn(f"fitting was interrupted after the training; the estimator has no {self._found_after_fit()}")
-        self._end_fit(X)
+        self._end_fit(X, y)
         self._report(history)
         return given
 

@@ -319,15 +319,15 @@ class AutoencoderImputer(Diagram, Watched, Versioned, Exportable, TransformerMix
             Where a parameter or the data is not allowed; infinity is not.
         """
         refuse(self, refused, REFUSED)
-        self._begin_fit(X)
+        self._begin_fit(X, y)
         model = copy.copy(self)  # this one stays as it was until all is learned
         with _checkpoint.checkpointing(self, checkpoint, checkpoint_every, resume):
-            model._fit(X, sample_weight, self)
+            model._fit(X, y, sample_weight, self)
         self.__dict__ = model.__dict__
-        self._end_fit(X)
+        self._end_fit(X, y)
         return self
 
-    def _fit(self, given: Any, sample_weight: Any, known_as: Self) -> None:
+    def _fit(self, given: Any, y: Any, sample_weight: Any, known_as: Self) -> None:
         X = self._check(given, reset=True)
         weights = _data.check_weights(sample_weight, X)
         if weights is not None and not weights.all():
@@ -346,7 +346,7 @@ class AutoencoderImputer(Diagram, Watched, Versioned, Exportable, TransformerMix
             found = {name: value for name, value in vars(self).items() if name.endswith("_")}
             return {**found, "autoencoder_": inner, "n_iter_": inner.n_iter_}
 
-        network._within = Within(known_as, given, learned)
+        network._within = Within(known_as, (given, y), learned)
         network.fit(self._standardised(X), sample_weight=weights)
         del network._within
         network.callbacks = None  # they are the imputer's, which may go without them into a file

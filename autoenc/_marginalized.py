@@ -327,9 +327,9 @@ class MarginalizedDenoisingAutoencoder(
             _cache.freeze(array)
         self.n_parameters_ = sum(array.size for array in (*self.coefs_, *self.intercepts_))
 
-    def _fit(self, X: Any, sample_weight: Any) -> Any:
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         given = X
-        self._begin_fit(given, n_tasks=0)
+        self._begin_fit(given, y, n_tasks=0)
         before = dict(vars(self))
         try:
             X = _data.check_features(self, X, reset=True, precision=self.precision)
@@ -352,7 +352,7 @@ class MarginalizedDenoisingAutoencoder(
         except BaseException:
             self.__dict__ = before
             raise
-        self._end_fit(given)
+        self._end_fit(given, y)
         return X
 
     def _outputs(
@@ -391,7 +391,7 @@ class MarginalizedDenoisingAutoencoder(
             Where a parameter or the data is not allowed, or the equations are singular.
         """
         refuse(self, refused, REFUSED)
-        self._fit(X, sample_weight)
+        self._fit(X, y, sample_weight)
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -415,7 +415,7 @@ class MarginalizedDenoisingAutoencoder(
             As `transform` gives them.
         """
         refuse(self, refused, REFUSED)
-        return self._transform(self._fit(X, sample_weight))
+        return self._transform(self._fit(X, y, sample_weight))
 
     @available_if(_can_fit_partially)
     @fit_context(prefer_skip_nested_validation=True)

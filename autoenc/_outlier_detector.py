@@ -410,15 +410,15 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
             The fitted estimator itself.
         """
         refuse(self, refused, REFUSED)
-        self._begin_fit(X, n_tasks=self.n_estimators, sequential_subtasks=False)
+        self._begin_fit(X, y, n_tasks=self.n_estimators, sequential_subtasks=False)
         model = copy.copy(self)  # this one stays as it was until all is learned
         with _checkpoint.checkpointing(self, checkpoint, checkpoint_every, resume):
-            model._fit(X, sample_weight, self)
+            model._fit(X, y, sample_weight, self)
         self.__dict__ = model.__dict__
-        self._end_fit(X)
+        self._end_fit(X, y)
         return self
 
-    def _fit(self, given: Any, sample_weight: Any, known_as: Self) -> None:
+    def _fit(self, given: Any, y: Any, sample_weight: Any, known_as: Self) -> None:
         tasks, callbacks = Tasks(n_threads(self.n_jobs)), check_callbacks(self.callbacks)
         self._masks = self.missing == "mask"
         X = _data.check_features(self, given, reset=True, precision="float64", allow_nan=self._masks)
@@ -451,7 +451,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         data = FitData(Rows(X), weights, None)
         drawn = check_random_state(self.random_state).randint(2**31 - 1, size=2 * m).tolist()
         seeds = np.reshape(_checkpoint.seeds(drawn, data), (m, 2)).tolist()
-        watches = [Watch(tasks, known_as, given, callbacks, i) for i in range(m)]
+        watches = [Watch(tasks, known_as, (given, y), callbacks, i) for i in range(m)]
         progress = Progress(int(self.verbose), m, type(self).__name__, "member")
 
         def seen(i: int, member: _Member) -> None:

@@ -57,9 +57,12 @@ def _n_trimmed(trim: float, weights: NDArray[np.float64] | None, n: int) -> int:
 class Watch:
     """The callbacks of a detector at the epochs of one member, which that leaves to the thread that waits for it."""
 
-    def __init__(self, tasks: Tasks, detector: Any, X: Any, callbacks: Sequence[type_callback], number: int) -> None:
+    def __init__(
+        self, tasks: Tasks, detector: Any, given: tuple[Any, Any], callbacks: Sequence[type_callback], number: int
+    ) -> None:
         self.detector, self.name = detector, f"member_{number}"
-        self._tasks, self._X, self._callbacks, self._number = tasks, X, callbacks, number
+        self._tasks, self._callbacks, self._number = tasks, callbacks, number
+        self._given = dict(zip("Xy", given, strict=True))
         self._fit: Any = getattr(detector, "_callback_fit_ctx", None)  # scikit-learn's
         self._member: Any = None
         self._epochs: Epochs | None = None
@@ -82,8 +85,8 @@ class Watch:
     def _begin(self, n_epochs: int) -> None:
         if self._epochs is None:
             self._member = self._fit.subcontext(task_name="member", task_id=self._number, max_subtasks=n_epochs)
-            self._member.call_on_fit_task_begin(estimator=self.detector, X=self._X)
-            self._epochs = Epochs(self.detector, self._member, self._X)
+            self._member.call_on_fit_task_begin(estimator=self.detector, **self._given)
+            self._epochs = Epochs(self.detector, self._member, **self._given)
         self._epochs.begin()
 
     def _end(self, state: EpochState) -> bool:
@@ -92,7 +95,7 @@ class Watch:
 
     def finish(self) -> None:
         if self._member is not None:
-            self._member.call_on_fit_task_end(estimator=self.detector, X=self._X)
+            self._member.call_on_fit_task_end(estimator=self.detector, **self._given)
 
 
 def fit(

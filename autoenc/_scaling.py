@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from autoenc._checks import is_sparse
 
 SCALERS = ("MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler")
+SCALING = ("AutoencoderOutlierDetector", "AutoencoderImputer")  # estimators that scale columns by themselves
 # Parameters that say whether something that was learned is used, in the order of the operations.
 FLAGS = {
     "StandardScaler": (("with_mean", "mean_"), ("with_std", "scale_")),

@@ -163,25 +163,28 @@ class _Lines:
 
 class CsvTable(Table):
     """Text with one row a line. A first line has the names if an entry is no number or `known` ones are all there, or
-    as `header` says."""
+    as `header` says. By default a comma is between fields, or a semicolon where the comma is for decimals."""
 
     def __init__(
         self,
         path: str,
-        separator: str = ",",
+        separator: str | None = None,
         header: bool | None = None,
         known: Sequence[str] = (),
         decimal: str = ".",
     ) -> None:
         super().__init__(path)
-        self._separator, self.decimal = separator, decimal
+        self._separator, self.decimal = separator or (";" if decimal == "," else ","), decimal
         with self._lines() as lines:
             first, second = next(lines, None), next((fields for fields in lines if not _blank(fields)), None)
             number = lines.line_num
         if not first:
             raise TableError(f"{path}: the file is empty, or its first line is")
         other = next((one for one in ",;\t|" if one in first[0]), None)
-        if len(first) == 1 and other is not None:
+        if len(first) == 1 and other is not None and not self._is_number(first[0]):
+            if separator is None and decimal == ",":
+                what = f"line 1 has one field, {first[0][:40]!r}, and --decimal , means semicolons between fields"
+                raise ArgumentError(f"{path}: {what}; --separator names what else there is, or ';' for a single column")
             shown = "tab" if other == "\t" else f"'{other}'"
             what = f"line 1 has one field, {first[0][:40]!r}; --separator {shown} splits it"
             warnings.warn(f"{path}: {what}", stacklevel=2)
@@ -384,7 +387,7 @@ def open_table(
     path: str,
     *,
     array: str | None = None,
-    separator: str = ",",
+    separator: str | None = None,
     header: bool | None = None,
     known: Sequence[str] = (),
     decimal: str = ".",

@@ -14,6 +14,7 @@ import numpy as np
 from autoenc import _core, _profile
 from autoenc._checkpoint import Progress as Known
 from autoenc._checkpoint import Training
+from autoenc._scaling import SCALING
 from autoenc._spec import SOLVERS
 from autoenc.callbacks import FINE_TUNE, FIT, EpochState
 from autoenc.exceptions import DivergenceError
@@ -170,10 +171,10 @@ def _remedy(epoch: int, done: int, best_epoch: int | None, estimator: Any) -> st
     if best_epoch is not None:
         kept = f"the weights of epoch {best_epoch}, the best on the validation rows, are kept"
     clip = " set clip_norm," if hasattr(estimator, "clip_norm") and estimator.solver not in SOLVERS else ""
-    return (
-        f"Training diverged in epoch {epoch}: the loss is not finite; {kept}. "
-        f"Lower {rate},{clip} or scale the features (for instance by StandardScaler)."
-    )
+    scale = "scale the features (for instance by StandardScaler)"
+    if type(estimator).__name__ in SCALING:
+        scale = "look for values far from all others"
+    return f"Training diverged in epoch {epoch}: the loss is not finite; {kept}. Lower {rate},{clip} or {scale}."
 
 
 def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:

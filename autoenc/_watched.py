@@ -25,7 +25,7 @@ class Within(NamedTuple):
     """What a private network is a part of."""
 
     estimator: Any  # that users know
-    X: Any  # of its fit
+    given: tuple[Any, Any]  # X and y of its fit
     learned: Callable[[dict[str, Any]], dict[str, Any]]  # by it, where the network has some attributes
 
 
@@ -100,7 +100,7 @@ class Watched(CallbackSupportMixin):
             now: dict[str, Any] = self._as_of_now(trainer, spec, features or {}, losses)
             return now if within is None else within.learned(now)
 
-        X, y = given if within is None else (within.X, None)
+        X, y = given if within is None else within.given
         epochs = Epochs(whole, context, X, y, None if features is None else learned)
 
         def begin(done: int) -> None:

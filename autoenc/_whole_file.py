@@ -104,7 +104,15 @@ def _delete(temporary: Path) -> None:
 
 def check_writable(path: Any) -> None:
     """Raises what `replacing` would where no file can be made, before there is anything to write."""
-    _, temporary = _beside(path)
+    _probe(_beside(path)[1], path)
+
+
+def check_folder(path: Any) -> None:
+    """Raises OSError, with the name of the folder, where no file can be made in it."""
+    _probe(Path(path) / f".{secrets.token_hex(8)}.tmp", path)
+
+
+def _probe(temporary: Path, path: Any) -> None:
     try:
         _create(temporary, path)
     finally:
