@@ -146,9 +146,9 @@ def _refuse_unlike(path: str, old: Mapping[str, str], new: Mapping[str, str]) ->
         if old.get(name) != new.get(name):
             was, now = (cut(one.get(name, "not there")) for one in (old, new))
             raise ValueError(
-                f"{path} is the checkpoint of another fit: {cut(name)} was {was} and is now {now}. To go on from it "
-                "takes the same parameters and data; allowed too: to start again, which replaces it, and a folder, in "
-                "which each fit has a file of its own"
+                f"{path} is the checkpoint of another fit: {cut(name)} was {was} and is now {now}. A fit goes on "
+                "with the same parameters and data alone; allowed too: to start again, which replaces the file, and a "
+                "folder, in which each fit has a file of its own"
             )
 
 
@@ -191,7 +191,7 @@ class Checkpoints:
             with _archive.opened(self.path, KEY, WHAT):
                 pass  # one of any fit may be replaced
         except ValueError as error:
-            raise ValueError(f"{self.path} is no checkpoint, and would be lost: {error}") from error
+            raise ValueError(f"checkpoint {self.path} is there already, and would be lost: {error}") from error
 
     def _read(self) -> None:
         with _archive.opened(self.path, KEY, WHAT) as (file, names, configuration):
@@ -203,7 +203,7 @@ class Checkpoints:
         if found.get("autoenc") != __version__:
             raise ValueError(
                 f"{self.path} was written by autoenc {cut(repr(found.get('autoenc')))}; this is {__version__}, which "
-                "may train otherwise; allowed: to start again, which replaces it"
+                "may train otherwise; allowed: to start again, which replaces the file"
             )
         if found.get("class") != self._class:
             raise ValueError(f"{self.path} is the checkpoint of {cut(repr(found.get('class')))}, not of {self._class}")

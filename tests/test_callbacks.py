@@ -638,6 +638,27 @@ def test_both_trainings_of_a_classifier(X, y, callbacks_of_sklearn):
     assert scores[-1] == model.score(X, y)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        Autoencoder(2, max_iter=2, **QUICK),
+        AutoencoderImputer(2, max_iter=2, **QUICK),
+        AutoencoderOutlierDetector(n_estimators=2, max_iter=2, random_state=0),
+        MarginalizedDenoisingAutoencoder(),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_they_get_the_y_that_a_fit_ignores(model, X, y, callbacks_of_sklearn):
+    recorder = Recorder()
+    clone(model).set_callbacks(recorder).fit(X, y)
+    assert recorder.models and all(labels is y for _, labels, _ in recorder.models)
+    if hasattr(model, "score_samples"):  # by whose sum the monitor knows which model it is
+        monitor = callbacks_of_sklearn.ScoringMonitor(scoring={"score": lambda model, X, y: model.score_samples(X) @ y})
+        fitted = clone(model).set_callbacks(monitor).fit(X, y)
+        assert monitor.get_logs().data[0]["score"] == fitted.score_samples(X) @ y
+        assert all("score" in row for row in monitor.get_logs().data)
+
+
 def test_an_error_tears_down_and_leaves_the_state_of_before(X, callbacks_of_sklearn):
     recorder = Recorder()
     model = Autoencoder(2, max_iter=2, **QUICK).set_callbacks(recorder).fit(X)

@@ -49,7 +49,7 @@ def test_a_file_that_is_no_checkpoint_is_kept(tmp_path, capsys):
     precious.write_text("a,b\n")
     train = ("train", path, "-o", tmp_path / "m", "--checkpoint", precious, *QUICK)
     error = answer(capsys, *train, status=1)["error"]
-    assert f"checkpoint={str(precious)!r} is there already, and would be lost: " in error
+    assert f"checkpoint {precious} is there already, and would be lost: " in error
     with pytest.raises(ValueError, match="would be lost"):
         autoenc.Autoencoder(2, callbacks=autoenc.callbacks.Checkpoint(precious)).fit(ROWS)
     assert precious.read_text() == "a,b\n"
@@ -66,7 +66,17 @@ def test_going_on_is_said(tmp_path, capsys):
     assert call(*train, "--resume") == 0
     assert "autoenc: going on from the checkpoint, at epoch 3 of 3 (" in capsys.readouterr().err
     error = answer(capsys, *train, "--resume", "--seed", "1", status=1)["error"]
-    assert "resume needs the same parameters and data (without resume the fit starts again;" in error
+    # No word of it is Python's: no argument, no path.
+    words = "A fit goes on with the same parameters and data alone; allowed too: to start again, which replaces the file"
+    assert words in error
+
+
+def test_a_folder_that_is_not_there(tmp_path, capsys):
+    path, folder = write_rows(tmp_path / "t.csv", range(60)), tmp_path / "states"
+    for seed in ("1", "2"):
+        train = ("train", path, "-o", tmp_path / "m", "--checkpoint", f"{folder}/", "--resume", "--seed", seed, *QUICK)
+        assert call(*train) == 0
+    assert len(list(folder.glob("Autoencoder-*.checkpoint"))) == 2
 
 
 def test_a_detector_goes_on(tmp_path, capsys):

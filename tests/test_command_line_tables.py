@@ -241,6 +241,25 @@ def test_a_comma_for_the_point_is_told(reader, tmp_path, capsys):
     assert error == f"{path}, line 2: {what}"
 
 
+def test_a_separator_that_must_be_named(model, tmp_path, capsys):
+    """With --decimal , semicolons are between fields; a line without has one field, unless it looks like several."""
+    path = tmp_path / "t.csv"
+    commands = (("train", path, "-o", tmp_path / "m", *QUICK), ("encode", model, path, "-o", tmp_path / "o.npy"))
+    for line in ("a,b", "a|b", "a\tb", "1.5,2.5"):
+        path.write_text(f"{line}\n1,2\n")
+        for command in commands:
+            error = answer(capsys, *command, "--decimal", ",", status=2)["error"]
+            what = f"line 1 has one field, {line!r}, and --decimal , means semicolons between fields"
+            assert error == f"{path}: {what}; --separator names what else there is, or ';' for a single column"
+    path.write_text("1,5\n2,5\n")  # a number
+    (block,) = _tables.open_table(str(path), decimal=",").blocks(["0"])
+    assert_array_equal(block.numbers, [[1.5], [2.5]])
+    path.write_text("a|b\n1,5\n")
+    with pytest.warns(UserWarning, match="--separator '|' splits it"):
+        table = _tables.open_table(str(path), separator=";", decimal=",")
+    assert table.names == ["a|b"]
+
+
 def test_true_and_false_are_one_and_zero(reader, tmp_path):
     """Also where pandas does not know them: among numbers, and in other letters."""
     (tmp_path / "t.csv").write_text("a,b,c\ntrue,1,tRUE\nFalse,TRUE,FALSE\n")

@@ -547,3 +547,5 @@ def test_a_diverging_fit_names_parameters_that_the_estimator_has(model, X):
     with pytest.raises(DivergenceError, match=r"Lower learning_rate_init \(now 1e\+30\)") as caught:
         clone(model).set_params(learning_rate_init=1e30).fit(X)
     assert ("clip_norm" in str(caught.value)) == ("clip_norm" in model.get_params())
+    scales = not isinstance(model, Autoencoder)  # by itself
+    assert ("StandardScaler" in str(caught.value)) != scales and ("values far from" in str(caught.value)) == scales
