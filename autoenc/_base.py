@@ -424,12 +424,13 @@ class BaseAutoencoder(
             Nonnegative weights of the rows in loss and means. Only their ratios count.
         checkpoint : str, path-like or None, default=None
             A file to which the state of the fit is written, whole or not at all (with the extra `io`), or a folder, in
-            which each fit has a file of its own.
+            which each fit has a file of its own: one that is there, or a text that ends with a separator, as "folder/".
         checkpoint_every : int, default=10
             Epochs between two such states; the end of the training is written too.
         resume : bool, default=False
             Whether the fit goes on from the file of `checkpoint`, where there is one; where there is none it starts.
-            After a kill at any moment the same call with ``resume=True`` ends as if there had been none, to the bit.
+            After a kill at any moment the same call with ``resume=True`` ends as if there had been none, to the bit. It
+            must have the same parameters, data and, with `warm_start`, weights to start from.
 
         Returns
         -------

@@ -190,14 +190,15 @@ class Checkpoint(_Callback, _checkpoint.Asked):
     Parameters
     ----------
     path : str or path
-        The file, written whole or not at all (with the extra `io`). Where it is the path of a folder, each fit has a
-        file of its own there, whose name goes by its class, parameters and data, all rows of them; equal fits share it.
+        The file, written whole or not at all (with the extra `io`). A text that ends with a separator, as "folder/", or
+        the path of a folder that is there: each fit has a file of its own in the folder, which is made where it is
+        missing. Its name goes by class, parameters and data of the fit; equal fits share it.
     every : int, default=10
         Epochs between two states; the end of a training is written too.
     resume : bool, default=False
         Whether a fit goes on from the file where there is one, to end bit for bit as one that was never stopped. It
-        must be a fit of the same estimator, parameters and data. A search that is started again has its fits go on
-        that are in the folder.
+        must be a fit of the same estimator, parameters and data, and with `warm_start` from the same weights. A search
+        that is started again has its fits go on that are in the folder.
 
     Raises
     ------

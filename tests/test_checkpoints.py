@@ -678,7 +678,7 @@ def test_a_folder_tells_all_data_apart(tmp_path):
 
 def test_the_file_of_a_search_says_that_a_folder_is_needed(tmp_path):
     model = Autoencoder(2, **COMMON, callbacks=Checkpoint(tmp_path / "file", resume=True))
-    with pytest.raises(ValueError, match="allowed too: .* a folder, in which each fit has a file of its own"):
+    with pytest.raises(ValueError, match=r"allowed too: .* a folder, in which each fit has a file of its own"):
         GridSearchCV(model, {"n_components": [1, 2]}, cv=2, error_score="raise").fit(X)
 
 

@@ -67,7 +67,9 @@ def test_going_on_is_said(tmp_path, capsys):
     assert "autoenc: going on from the checkpoint, at epoch 3 of 3 (" in capsys.readouterr().err
     error = answer(capsys, *train, "--resume", "--seed", "1", status=1)["error"]
     # No word of it is Python's: no argument, no path.
-    words = "A fit goes on with the same parameters and data alone; allowed too: to start again, which replaces the file"
+    words = (
+        "A fit goes on with the same parameters and data alone; allowed too: to start again, which replaces the file"
+    )
     assert words in error
 
 
