@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight, _get_feature_names, check_array, validate_data
 
-from autoenc import _condition
+from autoenc import _condition, _core
 from autoenc._checks import (
     FLOATS,
     canonical,
@@ -33,6 +33,7 @@ __all__ = [
     "check_other",
     "check_target",
     "check_weights",
+    "has_one_range",
     "merge_rows",
     "source",
     "without_values",
@@ -310,3 +311,16 @@ def merge_rows(
         tuple(None if part is None else _rows(part, which) for part in parts),
         None if (merged == 1.0).all() else merged,
     )
+
+
+def has_one_range(X: Any) -> bool:
+    """Whether all columns are in the same units: bytes, or values from 0 to 1 that come beyond the middle.
+
+    Of such, as of pixels, the ones that hardly vary say little, and scaling would raise their noise to the size of the
+    others. Found by the core, which ends at the first value that decides.
+    """
+    if X.dtype == np.uint8:
+        return True
+    rows = source(X)
+    outside = _core.find_outside(rows, 0.0, 1.0, allow_nan=True)
+    return outside is None and _core.find_outside(rows, -np.inf, 0.5, allow_nan=True) is not None
