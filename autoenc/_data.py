@@ -20,6 +20,7 @@ from autoenc._checks import (
     refuse_text,
     source,
     type_of_frame,
+    with_place,
 )
 from autoenc._condition import Known
 from autoenc._names import refuse_others
@@ -89,21 +90,31 @@ def check_features(
     name: str = "X",
     allow_nan: bool | None = None,
     finite: bool = True,
+    own: bool = False,
 ) -> Any:
     """X of `fit` (``reset``) or of a fitted estimator: ndarray of float32, float64 or uint8, or CSR.
 
-    With ``finite=False`` the caller asks `check_finite` itself.
+    With ``finite=False`` the caller asks `check_finite` itself. `own`: a copy of float32 or float64.
     """
     X = as_numbers(X, name)
     try:
         checked = validate_data(
-            estimator, X, reset=reset, accept_sparse="csr", dtype=_dtypes(X, precision), ensure_all_finite=False
+            estimator,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=FLOATS[::-1] if own else _dtypes(X, precision),
+            ensure_all_finite=False,
+            copy=own,
         )
     except ValueError as error:
+        message = with_place(error, X)
         if name == "X":
-            raise
+            if message == str(error):
+                raise
+            raise ValueError(f"X: {message}") from error
         # "X has" is scikit-learn's word for all features.
-        raise _named(name, str(error).replace("X has ", f"{name} has ")) from error
+        raise _named(name, message.replace("X has ", f"{name} has ")) from error
     checked = canonical(checked)
     if finite:
         names = getattr(estimator, "feature_names_in_", None)
@@ -129,7 +140,7 @@ def check_other(
             X, accept_sparse="csr", dtype=_dtypes(X, precision), ensure_all_finite=False, input_name=name
         )
     except ValueError as error:
-        raise _named(name, str(error)) from error
+        raise _named(name, with_place(error, X)) from error
     checked = canonical(checked)
     if n_rows is not None and checked.shape[0] != n_rows:
         raise ValueError(f"{name} has {checked.shape[0]} rows and {rows_of} has {n_rows}; they must be pairs")
