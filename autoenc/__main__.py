@@ -93,7 +93,7 @@ def _open_streams() -> Iterator[None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; the exit status: 0 done, 1 failed, 2 wrong arguments, 130 interrupted, 141 unread, 143 told to end."""
+    """Runs one command; the exit status: 0 done, 1 failed, 2 wrong arguments, 130, 141 and 143 as the help has them."""
     arguments = sys.argv[1:] if arguments is None else arguments
     wanted = any(len(text) > 2 and "--json".startswith(text) for text in arguments)
     parser = _parser_class(wanted)(

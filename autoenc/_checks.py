@@ -173,8 +173,8 @@ def with_place(error: Exception, X: Any) -> str:
                 except ValueError:
                     label = f" ({str(X.columns[j])!r})" if hasattr(X, "columns") else ""
                     return (
-                        f"could not convert string to float: {str(value)[:40]!r} at row {i}, column {j}{label}; allowed "
-                        "are numbers: encode categories first, for instance by OneHotEncoder"
+                        f"could not convert string to float: {str(value)[:40]!r} at row {i}, column {j}{label}; "
+                        "allowed are numbers: encode categories first, for instance by OneHotEncoder"
                     )
                 except TypeError:  # pandas' NA
                     continue

@@ -451,7 +451,7 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         counted = n if weights is None else int(np.count_nonzero(weights))
         _look_for_rows(counted, "" if counted == n else " of positive weight")
         bag = self._bag_size(counted)
-        if counted == n:
+        if weights is None or counted == n:
             self.mean_, scale = moments(X, weights)
         else:
             self.mean_, scale = moments(X[weights > 0.0], weights[weights > 0.0])

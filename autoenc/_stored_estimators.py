@@ -190,8 +190,8 @@ def save(model: Any, path: Any) -> None:
     name, last = model.steps[-1]
     if classes().get(type(last).__name__) is not type(last):
         raise ValueError(
-            f"the last step of the pipeline, {name!r}, is {last!r}, which is no estimator of autoenc; a model file holds "
-            f"scalers and behind them one of {', '.join(OUTER)}. skops and pickle keep others (docs/files.md)"
+            f"the last step of the pipeline, {name!r}, is {last!r}, which is no estimator of autoenc; a model file "
+            f"holds scalers and behind them one of {', '.join(OUTER)}. skops and pickle keep others (docs/files.md)"
         )
     before = _write_pipeline(model, writer)
     spec = getattr(last, "_spec", None)

@@ -121,7 +121,7 @@ def test_infinity_is_refused(holes, bad):
         quick().fit(holes).transform(X)
     with pytest.raises(ValueError, match="infinity at row 4, column 5"):
         quick().fit(sp.csc_array(X))
-    with pytest.raises(ValueError, match="NaN at row .*; every value must be finite.$"):
+    with pytest.raises(ValueError, match=r"NaN at row .*; every value must be finite\.$"):
         quick(missing_values=0).fit(holes)
 
 
