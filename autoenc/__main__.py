@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from autoenc import __version__
 from autoenc._cli_values import positive
 
+UNREAD = 128 + 13  # of one whose reader has gone, as SIGPIPE ends others
 INTERRUPTED = 128 + signal.SIGINT  # the status of a command that Ctrl-C has ended
 
 
@@ -92,14 +93,14 @@ def _open_streams() -> Iterator[None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; the exit status: 0 done, 1 failed, 2 wrong arguments, 130 interrupted, 143 told to end."""
+    """Runs one command; the exit status: 0 done, 1 failed, 2 wrong arguments, 130, 141 and 143 as the help has them."""
     arguments = sys.argv[1:] if arguments is None else arguments
     wanted = any(len(text) > 2 and "--json".startswith(text) for text in arguments)
     parser = _parser_class(wanted)(
         prog="python -m autoenc",
         description="Autoencoders as scikit-learn estimators.",
-        epilog="Exit status: 0 done, 1 failed (a message says why), 2 wrong arguments, 130 interrupted (Ctrl-C), 143 "
-        "told to end (SIGTERM). COMMAND --help says more.",
+        epilog="Exit status: 0 done, 1 failed (a message says why), 2 wrong arguments, 130 interrupted (Ctrl-C), 141 "
+        "standard output is read no further (as by head), 143 told to end (SIGTERM). COMMAND --help says more.",
     )
     parser.add_argument("--version", action="version", version=f"autoenc {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
@@ -148,11 +149,12 @@ def _guarded(parser: argparse.ArgumentParser, commands: Any, arguments: Sequence
     except OSError as error:
         # Standard output takes no more: its disk is full, or the reader has gone, as `head` does without a word (which
         # Windows calls an invalid argument).
-        if not isinstance(error, BrokenPipeError) and not (os.name == "nt" and error.errno == errno.EINVAL):
+        gone = isinstance(error, BrokenPipeError) or (os.name == "nt" and error.errno == errno.EINVAL)
+        if not gone:
             print(f"autoenc: standard output: {error}", file=sys.stderr)
         with contextlib.suppress(OSError):  # what is left in the buffer must not fail at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return UNREAD if gone else 1
     except Exception as error:
         if wanted:
             print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)

@@ -454,6 +454,11 @@ def opened(path: Any, key: str, what: str) -> Iterator[tuple[Arrays, list[str], 
             entries = parse(raw.read(length).decode())
             metadata = entries.pop("__metadata__", {})
             text = metadata.get(key)
+            if text is None and f"{key}_checkpoint" in metadata:
+                raise Damaged(
+                    "it is a checkpoint, the state of a fit: fit(X, checkpoint=..., resume=True), or train with "
+                    "--checkpoint and --resume, goes on from it to a model, which is saved beside it"
+                )
             if text is None:
                 raise Damaged(f"it has no configuration {key!r}, as {what} has")
             sums = _checksums(text, metadata.get(CHECKSUMS), entries)

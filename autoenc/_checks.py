@@ -157,6 +157,30 @@ def refuse_text(X: Any, name: str) -> None:
         )
 
 
+def with_place(error: Exception, X: Any) -> str:
+    """The message of a failed conversion to numbers, with where in X the text is."""
+    message = str(error)
+    if not message.startswith("could not convert string") or len(getattr(X, "shape", ())) != 2 or is_sparse(X):
+        return message
+    for j in range(X.shape[1]):
+        column = np.asarray(X.iloc[:, j] if hasattr(X, "iloc") else X[:, j])
+        try:
+            column.astype(float)
+        except (TypeError, ValueError):
+            for i, value in enumerate(column.tolist()):
+                try:
+                    float(value)
+                except ValueError:
+                    label = f" ({str(X.columns[j])!r})" if hasattr(X, "columns") else ""
+                    return (
+                        f"could not convert string to float: {str(value)[:40]!r} at row {i}, column {j}{label}; "
+                        "allowed are numbers: encode categories first, for instance by OneHotEncoder"
+                    )
+                except TypeError:  # pandas' NA
+                    continue
+    return message
+
+
 ALLOWING = "; missing='mask' allows NaN, and an imputer before this estimator fills it"
 
 
@@ -220,6 +244,7 @@ def read_rows(
         frame: Any = X if hasattr(X, "dtypes") else None
         if frame is not None:
             refuse_text(frame, name)
+        given = X
         X = np.asarray(on_host(X, name))
         refuse_text(X, name)
         kept, out = _read_as(X.dtype, precision, name)
@@ -229,7 +254,7 @@ def read_rows(
                 X = frame.to_numpy(kept, na_value=np.nan)
             X = X if X.dtype == kept else X.astype(kept)
         except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
+            raise ValueError(f"{name}: {with_place(error, given)}") from error
         single = X.ndim == 1
         if single:
             X = X[np.newaxis]

@@ -75,7 +75,8 @@ def add_commands(commands: Any) -> None:
         parser.add_argument(
             "--header",
             action=_Either,
-            help="the first line of CSV has names, or is a row (default: names where an entry is no number)",
+            help="the first line of CSV has names, or is a row (default: names where an entry is no number, or all "
+            "are 0, 1, 2, ...)",
         )
         absent = ", and need not be there" if model else ""
         parser.add_argument(

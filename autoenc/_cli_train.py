@@ -254,6 +254,9 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     columns = [name for name in table.names if name not in out]
     if not columns:
         raise UsageError(f"{table.path}: no column is left")
+    if table.named and columns[0] == "" == table.names[0]:
+        what = 'the first column has no name and looks like an index; --ignore "" leaves it out'
+        warnings.warn(f"{table.path}: {what}", stacklevel=2)
     folder = Path(chosen.output).absolute().parent
     rows = _whole(table, columns, taken, progress, folder)
     X = rows.numbers

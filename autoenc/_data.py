@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight, _get_feature_names, check_array, validate_data
 
-from autoenc import _condition
+from autoenc import _condition, _core
 from autoenc._checks import (
     FLOATS,
     canonical,
@@ -20,6 +20,7 @@ from autoenc._checks import (
     refuse_text,
     source,
     type_of_frame,
+    with_place,
 )
 from autoenc._condition import Known
 from autoenc._names import refuse_others
@@ -33,6 +34,7 @@ __all__ = [
     "check_other",
     "check_target",
     "check_weights",
+    "has_one_range",
     "merge_rows",
     "source",
     "without_values",
@@ -88,21 +90,31 @@ def check_features(
     name: str = "X",
     allow_nan: bool | None = None,
     finite: bool = True,
+    own: bool = False,
 ) -> Any:
     """X of `fit` (``reset``) or of a fitted estimator: ndarray of float32, float64 or uint8, or CSR.
 
-    With ``finite=False`` the caller asks `check_finite` itself.
+    With ``finite=False`` the caller asks `check_finite` itself. `own`: a copy of float32 or float64.
     """
     X = as_numbers(X, name)
     try:
         checked = validate_data(
-            estimator, X, reset=reset, accept_sparse="csr", dtype=_dtypes(X, precision), ensure_all_finite=False
+            estimator,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=FLOATS[::-1] if own else _dtypes(X, precision),
+            ensure_all_finite=False,
+            copy=own,
         )
     except ValueError as error:
+        message = with_place(error, X)
         if name == "X":
-            raise
+            if message == str(error):
+                raise
+            raise ValueError(f"X: {message}") from error
         # "X has" is scikit-learn's word for all features.
-        raise _named(name, str(error).replace("X has ", f"{name} has ")) from error
+        raise _named(name, message.replace("X has ", f"{name} has ")) from error
     checked = canonical(checked)
     if finite:
         names = getattr(estimator, "feature_names_in_", None)
@@ -128,7 +140,7 @@ def check_other(
             X, accept_sparse="csr", dtype=_dtypes(X, precision), ensure_all_finite=False, input_name=name
         )
     except ValueError as error:
-        raise _named(name, str(error)) from error
+        raise _named(name, with_place(error, X)) from error
     checked = canonical(checked)
     if n_rows is not None and checked.shape[0] != n_rows:
         raise ValueError(f"{name} has {checked.shape[0]} rows and {rows_of} has {n_rows}; they must be pairs")
@@ -310,3 +322,16 @@ def merge_rows(
         tuple(None if part is None else _rows(part, which) for part in parts),
         None if (merged == 1.0).all() else merged,
     )
+
+
+def has_one_range(X: Any) -> bool:
+    """Whether all columns are in the same units: bytes, or values from 0 to 1 that come beyond the middle.
+
+    Of such, as of pixels, the ones that hardly vary say little, and scaling would raise their noise to the size of the
+    others. Found by the core, which ends at the first value that decides.
+    """
+    if X.dtype == np.uint8:
+        return True
+    rows = source(X)
+    outside = _core.find_outside(rows, 0.0, 1.0, allow_nan=True)
+    return outside is None and _core.find_outside(rows, -np.inf, 0.5, allow_nan=True) is not None

@@ -303,6 +303,11 @@ GIVEN = """
 #else
 #define @apart
 #endif
+#if defined(__cplusplus)
+#define @restrict /* C++ has none */
+#else
+#define @restrict restrict
+#endif
 
 typedef union {
     @real r;

@@ -388,8 +388,8 @@ static void @each_{name}(@real *y, int n) {{
 def panel(width: int) -> str:
     """Some columns of a dense layer: each sum in the order of the inputs, by fused operations where there are such."""
     return f"""
-static void @panel_{width}(const @real *restrict x, int n, const @real *restrict w, const @real *restrict start,
-        int columns, @real *restrict y) {{
+static void @panel_{width}(const @real *@restrict x, int n, const @real *@restrict w, const @real *@restrict start,
+        int columns, @real *@restrict y) {{
     @real sum[{width}];
     for (int j = 0; j < {width}; j++)
         sum[j] = start[j];

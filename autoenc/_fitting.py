@@ -332,7 +332,7 @@ class Fitting(Watched):
         self._look_for_values("X", rows.X, mean, variance)
         columns = self._scaled_columns(spec)
         if columns:
-            self._warn_of_scales(mean[columns], variance[columns], columns)
+            self._warn_of_scales(mean[columns], variance[columns], columns, rows.X)
         if spec["clean"]:
             mean, variance = trainer.moments(2 if spec["n_conditions"] else 1)
             self._look_for_values("X_clean", rows.target, mean, variance)
@@ -381,12 +381,16 @@ class Fitting(Watched):
             return list(range(spec["n_features"])) if goes else []
         return sorted(i for r in ranges if _columns.is_any(r["loss"]) for i in r["columns"])
 
-    def _warn_of_scales(self, mean: NDArray[np.float64], variance: NDArray[np.float64], columns: list[int]) -> None:
+    def _warn_of_scales(
+        self, mean: NDArray[np.float64], variance: NDArray[np.float64], columns: list[int], X: Any
+    ) -> None:
         # A constant column has the rounding errors of its mean's square for a variance.
         with np.errstate(over="ignore"):  # a mean whose square is infinite
             varies = variance > 1e-12 * mean * mean
         spread = np.sqrt(variance[varies])
         if spread.size and spread.max() > SCALE_RATIO * spread.min():
+            if _data.has_one_range(X):
+                return
             warn(
                 f"the standard deviations of the columns of X reach from {spread.min():.3g} to {spread.max():.3g}: "
                 "the loss hardly sees the small ones. Scale the columns first, for instance by StandardScaler in a "

@@ -14,7 +14,7 @@ from sklearn.impute import MissingIndicator
 from sklearn.utils import check_random_state
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._param_validation import Interval, MissingValues
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from autoenc import _checkpoint, _core, _data, _spec
 from autoenc._autoencoder import Autoencoder
@@ -35,7 +35,6 @@ from autoenc._versioned import Versioned
 from autoenc._watched import Watched, Within
 from autoenc.corruption import Masking
 
-FLOATS = [np.float64, np.float32]
 CONSTANT = 1e-14  # standard deviation over the largest value: below there is rounding only
 IMPORTANCE_SAMPLES = 5  # of a training step
 REFUSED = {
@@ -240,13 +239,10 @@ class AutoencoderImputer(Diagram, Watched, Versioned, Exportable, TransformerMix
 
     def _check(self, X: Any, *, reset: bool) -> Any:
         """X as float32 or float64 of our own, dense or CSR, NaN where it is missing."""
-        finite: Any = "allow-nan" if self._by_nan() else True
-        X = _data.as_numbers(X, "X")
-        X = validate_data(self, X, reset=reset, dtype=FLOATS, ensure_all_finite=finite, accept_sparse="csr", copy=True)
-        if sp.issparse(X):
-            if self.missing_values == 0:
-                raise ValueError("missing_values=0 does not go with sparse X, where zeros are what is not stored")
-            X.sum_duplicates()
+        allow_nan = self._by_nan() or None
+        X = _data.check_features(self, X, reset=reset, precision="float64", allow_nan=allow_nan, own=True)
+        if sp.issparse(X) and self.missing_values == 0:
+            raise ValueError("missing_values=0 does not go with sparse X, where zeros are what is not stored")
         if not self._by_nan():
             values = X.data if sp.issparse(X) else X
             values[self.missing_values == values] = np.nan

@@ -36,6 +36,7 @@ from autoenc._tasks import Tasks
 from autoenc._threads import n_threads
 from autoenc._training import Progress, check_callbacks, end_callbacks, type_callback
 from autoenc._versioned import Versioned
+from autoenc._warn import warn
 from autoenc._watched import Watched
 from autoenc.callbacks import EpochState
 
@@ -45,6 +46,7 @@ BAG_ROWS, BAG_SHARE = 512, 0.6
 EPOCHS, WIDE, LEAST_EPOCHS = 40, 128, 10
 # Least standard deviation over the mean: less counts as rounding of a constant.
 LEAST_SPREAD = 1e-9
+FEW_ROWS = 10  # below, scores of normal rows are far from -1, and offset_ by orders of magnitude
 # Least mean squared error, and least score per feature of the median row, that errors are divided by.
 LEAST_ERROR, LEAST_MEDIAN = 1e-6, 1e-3
 REFUSED = {
@@ -64,6 +66,17 @@ class _Member(NamedTuple):
     median: float
     landmarks: NDArray[Any]
     neighbor_median: float
+
+
+def _look_for_rows(n: int, kind: str) -> None:
+    """Refuses a single row, and warns of few."""
+    if n == 1:
+        raise ValueError(f"X has 1 sample{kind}, which is compared with nothing; at least 2 are needed, better 100")
+    if n < FEW_ROWS:
+        warn(
+            f"X has {n} samples{kind}: scores, and the threshold offset_, mean little with fewer than {FEW_ROWS}; some "
+            "hundred are better"
+        )
 
 
 @estimator
@@ -408,6 +421,16 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         -------
         self
             The fitted estimator itself.
+
+        Raises
+        ------
+        ValueError
+            Where X has a single row, or one of positive weight.
+
+        Warns
+        -----
+        UserWarning
+            Where they are fewer than ten: thresholds mean little then.
         """
         refuse(self, refused, REFUSED)
         self._begin_fit(X, y, n_tasks=self.n_estimators, sequential_subtasks=False)
@@ -425,11 +448,12 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         weights = self._weights = _data.check_weights(sample_weight, X)
         n, m = X.shape[0], self.n_estimators
         self._clip = float(self.clip)
-        if weights is None or weights.all():
-            bag = self._bag_size(n)
+        counted = n if weights is None else int(np.count_nonzero(weights))
+        _look_for_rows(counted, "" if counted == n else " of positive weight")
+        bag = self._bag_size(counted)
+        if weights is None or counted == n:
             self.mean_, scale = moments(X, weights)
         else:
-            bag = self._bag_size(int(np.count_nonzero(weights)))
             self.mean_, scale = moments(X[weights > 0.0], weights[weights > 0.0])
         self.scale_ = np.maximum(scale, np.maximum(LEAST_SPREAD * abs(self.mean_), np.finfo(np.float64).tiny))
         used = np.flatnonzero(~np.isnan(self.mean_))

@@ -187,12 +187,17 @@ def save(model: Any, path: Any) -> None:
     if type(model) is not Pipeline:
         _write_checked(path, {"format": FORMAT, "autoenc": __version__, "estimator": _write(model, "", writer)}, writer)
         return
+    name, last = model.steps[-1]
+    if classes().get(type(last).__name__) is not type(last):
+        raise ValueError(
+            f"the last step of the pipeline, {name!r}, is {last!r}, which is no estimator of autoenc; a model file "
+            f"holds scalers and behind them one of {', '.join(OUTER)}. skops and pickle keep others (docs/files.md)"
+        )
     before = _write_pipeline(model, writer)
-    last = model.steps[-1][1]
     spec = getattr(last, "_spec", None)
     if spec is not None and (spec["clean"] or spec["n_outputs"] != spec["n_features"]):
         raise ValueError(
-            f"step {model.steps[-1][0]!r} of the pipeline was fitted to pairs, X_clean, whose units the scalers before "
+            f"step {name!r} of the pipeline was fitted to pairs, X_clean, whose units the scalers before "
             "it do not know; allowed: saving that step alone"
         )
     configuration = {

@@ -63,6 +63,12 @@ def _blank(fields: list[str]) -> bool:
     return not fields or (len(fields) == 1 and fields[0].isspace())
 
 
+def _counts(names: list[str]) -> bool:
+    """Whether they are 0, 1, ..., with or without a blank one before them, which is pandas' index."""
+    counted = names[names[0] == "" :]
+    return len(names) > 1 and counted == [str(i) for i in range(len(counted))]
+
+
 def _check_unlike(place: str, names: Sequence[str]) -> None:
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -162,8 +168,9 @@ class _Lines:
 
 
 class CsvTable(Table):
-    """Text with one row a line. A first line has the names if an entry is no number or `known` ones are all there, or
-    as `header` says. By default a comma is between fields, or a semicolon where the comma is for decimals."""
+    """Text with one row a line. A first line has the names if an entry is no number, if it counts the columns as pandas
+    does those of an array, or if `known` ones are all there; or as `header` says. By default a comma is between fields,
+    or a semicolon where the comma is for decimals."""
 
     def __init__(
         self,
@@ -192,8 +199,11 @@ class CsvTable(Table):
             self._check_length(second, number, len(first))
         names = [name.strip() for name in first]
         texts = not all(map(self._is_number, names))
-        self.doubtful = header is None and texts and any(self._is_number(name) and not _missing(name) for name in names)
-        self.named = texts or 0 < len(known) == len({*known} & {*names}) if header is None else header
+        counted = _counts(names)
+        doubtful = counted or (texts and any(self._is_number(name) and not _missing(name) for name in names))
+        self.doubtful = header is None and doubtful
+        said = texts or counted or 0 < len(known) == len({*known} & {*names})
+        self.named = said if header is None else header
         self.names = names if self.named else [str(i) for i in range(len(first))]
         _check_unlike(f"{path}, line 1", self.names)
 

@@ -584,6 +584,17 @@ def test_standard_output_that_is_full(model, csv, environment):
         assert len(lines) == 1 and "No space left on device" in lines[0] and "standard output" in lines[0]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="closes a pipe of POSIX")
+def test_standard_output_that_nobody_reads(model, csv, environment):
+    for arguments in (["info", model], ["info", model, "--json"], ["encode", model, csv, "--quiet"]):
+        command = [sys.executable, "-m", "autoenc", *map(str, arguments)]
+        read, write = os.pipe()
+        os.close(read)
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment)
+        os.close(write)
+        assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_applying_a_model_needs_no_scikit_learn(model, csv, environment):
     script = f"""
 import sys

@@ -23,6 +23,11 @@ def test_a_fit_goes_on_from_its_checkpoint(csv, tmp_path, capsys):
     assert state.exists()
     answer(capsys, "train", csv, "-o", model, "--ignore", "kind", "--checkpoint", state, "--resume", *QUICK)
     assert model.read_bytes() == first
+    said = "it is a checkpoint, the state of a fit: fit(X, checkpoint=..., resume=True), or train with --checkpoint and"
+    assert said in answer(capsys, "info", state, status=1)["error"]
+    for load in (autoenc.load, autoenc.load_predictor):
+        with pytest.raises(ValueError, match="it is a checkpoint, the state of a fit"):
+            load(state)
     for more in (["--resume"], ["--checkpoint-every", "2"]):
         error = answer(capsys, "train", csv, "-o", model, "--ignore", "kind", *more, *QUICK, status=2)["error"]
         assert error == f"{more[0]} needs --checkpoint"

@@ -495,7 +495,42 @@ def test_a_first_line_of_numbers_and_texts_is_doubtful(tmp_path, capsys):
     assert capsys.readouterr().err == f"autoenc: warning: {tmp_path / 't.csv'}: {what}\n"
     assert call(*train, "--header") == 0 and not capsys.readouterr().err
     write_rows(tmp_path / "t.csv", range(60), ",b,c,y")  # as pandas writes an index
-    assert call(*train) == 0 and not capsys.readouterr().err
+    assert call(*train) == 0
+    index = 'the first column has no name and looks like an index; --ignore "" leaves it out'
+    assert capsys.readouterr().err == f"autoenc: warning: {tmp_path / 't.csv'}: {index}\n"
+    assert call(*train, "--ignore", "") == 0 and not capsys.readouterr().err
+    write_rows(tmp_path / "t.csv", range(60), ",0,1,2")
+    assert call(*train) == 0
+    assert [line.split(": ")[-1] for line in capsys.readouterr().err.splitlines()] == [what, index]
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        ("0,1,2,3", ["0", "1", "2", "3"]),
+        (",0,1,2", ["", "0", "1", "2"]),
+        ("1,2,3,4", None),
+        ("0,1,2,3.0", None),
+        (",1,2,3", None),
+    ],
+)
+def test_a_first_line_that_counts_the_columns_has_names(header, names, reader, tmp_path, capsys):
+    table, model, out = (tmp_path / name for name in ("t.csv", "m", "o.csv"))
+    write_rows(table, range(60), header)
+    more = ("--estimator", "AutoencoderImputer") if header[0] == "," else QUICK  # which takes a blank cell of a row
+    rows = 60 if names else 61
+    assert answer(capsys, "train", table, "-o", model, *more)["rows"] == rows
+    assert answer(capsys, "info", model)["feature_names"] == names
+    assert answer(capsys, "train", table, "-o", model, *more, "--no-header")["rows"] == 61
+    if names and names[0] == "":
+        assert answer(capsys, "train", table, "-o", model, *QUICK, "--ignore", "")["rows"] == 60
+        assert answer(capsys, "info", model)["feature_names"] == names[1:]
+        assert answer(capsys, "encode", model, table, "-o", out)["rows"] == 60
+
+
+def test_a_single_column_whose_first_value_is_0_has_no_name(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("".join(f"{i}\n" for i in range(20)))
+    assert answer(capsys, "train", tmp_path / "t.csv", "-o", tmp_path / "m", "--n-components", "1")["rows"] == 20
 
 
 def test_a_table_by_the_name_of_an_array(tmp_path):

@@ -314,6 +314,35 @@ def test_not_numbers(X):
     fails("Complex data not supported", X + 1j)
 
 
+def test_a_text_among_numbers_is_named(X):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=list("abcd"))
+    other = frame.astype(object)
+    other.iloc[7, 1] = "low"
+    kinds = frame.assign(b=pandas.Categorical(["low"] * len(X)))
+    model = Autoencoder(2, max_iter=1).fit(frame)
+    for given, row, label in (
+        (frame.assign(b="low"), 0, r" \('b'\)"),
+        (kinds, 0, r" \('b'\)"),
+        (other, 7, r" \('b'\)"),
+        (other.to_numpy(), 7, ""),
+    ):
+        match = f"could not convert string to float: 'low' at row {row}, column 1{label}; allowed are numbers"
+        for one in (model, AutoencoderImputer(), AutoencoderOutlierDetector(), MarginalizedDenoisingAutoencoder()):
+            with pytest.raises(ValueError, match=f"^X: {match}"):
+                clone(one).fit(given)
+        fails(f"^X_clean: {match}", X, X_clean=given)
+        for call in (model.predictor(), model.transform if label else model.predictor()):
+            with pytest.raises(ValueError, match=f"^X: {match}"):
+                call(given)
+
+
+def test_a_text_in_a_frame_of_polars_is_named(X):
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame(X, schema=list("abcd")).with_columns(polars.lit("low").alias("c"))
+    fails("could not convert string to float: 'low' at row 0, column 2 \\('c'\\)", frame)
+
+
 @pytest.mark.parametrize(
     ("weight", "match"),
     [

@@ -293,6 +293,25 @@ def test_scales_are_warned_of_and_only_then(X):
         Autoencoder(2, loss="poisson", max_iter=1, learning_rate_init=1e-6).fit(X * [1, 1, 1, 1, 1, 1e-4])
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_columns_of_one_range_are_left_as_they_are(sparse):
+    def fit(X, **given):
+        Autoencoder(2, max_iter=1, random_state=0, **given).fit(scipy.sparse.csr_array(X) if sparse else X)
+
+    pixels = np.random.default_rng(0).integers(0, 256, size=(2000, 5), dtype=np.uint8)
+    pixels[:, 1] = 0
+    pixels[7, 1] = 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(pixels)
+        fit(pixels / 255.0)
+        if not sparse:
+            fit(np.where(pixels == 9, np.nan, pixels / 255.0), missing="mask")
+    for other in (pixels.astype(float), pixels / 256.0 - 0.1, pixels / 512.0):
+        with pytest.warns(UserWarning, match="reach from"):
+            fit(other)
+
+
 def test_components_only_of_linear_networks(X):
     linear = Autoencoder(2, hidden_layer_sizes=(5,), activation="identity", max_iter=2).fit(X)
     assert linear.components_.shape == (2, 6)

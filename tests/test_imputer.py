@@ -115,10 +115,14 @@ def test_other_signs_of_missing_values(holes, missing):
 def test_infinity_is_refused(holes, bad):
     X = holes.copy()
     X[4, 5] = bad
-    with pytest.raises(ValueError, match="infinity"):
+    with pytest.raises(ValueError, match="infinity at row 4, column 5"):
         quick().fit(X)
-    with pytest.raises(ValueError, match="infinity"):
+    with pytest.raises(ValueError, match="infinity at row 4, column 5"):
         quick().fit(holes).transform(X)
+    with pytest.raises(ValueError, match="infinity at row 4, column 5"):
+        quick().fit(sp.csc_array(X))
+    with pytest.raises(ValueError, match=r"NaN at row .*; every value must be finite\.$"):
+        quick(missing_values=0).fit(holes)
 
 
 def test_an_empty_column_changes_nothing_in_the_others(holes):

@@ -289,12 +289,13 @@ def test_columns_of_every_kind():
     assert (detector.score_samples(changed) < detector.score_samples(X[:2])).all()
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 10])
+@pytest.mark.parametrize("n", [2, 3, 10])
+@pytest.mark.filterwarnings("ignore:X has . samples:UserWarning")
 def test_few_rows(n):
     X = table(n, d=3)
     detector = AutoencoderOutlierDetector(random_state=0, contamination=0.5).fit(X)
     assert np.isfinite(detector.training_scores_).all()
-    assert (detector.predict(X) == -1).sum() == [0, 1, 2, 5][[1, 2, 3, 10].index(n)] or n == 1
+    assert (detector.predict(X) == -1).sum() == {2: 1, 3: 2, 10: 5}[n]
 
 
 def test_equal_rows():

@@ -342,3 +342,19 @@ def test_fit_predict(X):
         detector = AutoencoderOutlierDetector(**SMALL, contamination=0.1)
         assert_array_equal(detector.fit_predict(X, **given), detector.predict(X))
         assert (detector.predict(X) == -1).any()
+
+
+def test_few_rows_are_refused_or_warned_of():
+    X, weight = np.random.default_rng(0).normal(size=(10, 3)), np.zeros(10)
+    detector = AutoencoderOutlierDetector(n_estimators=2, max_iter=1, random_state=0)
+    with pytest.raises(ValueError, match="X has 1 sample, which is compared with nothing"):
+        detector.fit(X[:1])
+    weight[:1] = 1.0
+    with pytest.raises(ValueError, match="X has 1 sample of positive weight"):
+        detector.fit(X, sample_weight=weight)
+    with pytest.warns(UserWarning, match="X has 9 samples: scores, and the threshold offset_, mean little"):
+        detector.fit(X[:9])
+    weight[:2] = 1.0
+    with pytest.warns(UserWarning, match="X has 2 samples of positive weight"):
+        detector.fit(X, sample_weight=weight)
+    detector.fit(X)  # without a word

@@ -634,6 +634,23 @@ def test_two_files_in_one_program_and_cplusplus(tmp_path):
     assert subprocess.run([tmp_path / "program"]).returncode == 0
 
 
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_the_file_is_cplusplus_too(tmp_path, compiler):
+    if shutil.which(compiler) is None:
+        pytest.skip(f"needs {compiler}")
+    detector = autoenc.AutoencoderOutlierDetector(n_estimators=2, max_iter=1, random_state=0).fit(CANCER)
+    text = autoenc.Autoencoder(3, **small()).fit(SCALED).to_c(tmp_path / "net.c", prefix="net")
+    detector.to_c(tmp_path / "monitor.c", prefix="monitor")
+    assert "*net_restrict " in text
+    (tmp_path / "program.cpp").write_text(
+        '#include "net.c"\n#include "monitor.c"\n'
+        "int main() { net_real x[NET_N_FEATURES] = {1}; return net_score(x) < 0 ? 0 : 1; }\n"
+    )
+    warned = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror"]
+    subprocess.run([compiler, *warned, "-O1", "program.cpp", "-o", "program"], check=True, cwd=tmp_path)
+    assert subprocess.run([tmp_path / "program"]).returncode == 0
+
+
 def test_prefixes_that_differ_by_case_alone_are_refused_where_they_meet(tmp_path):
     model = autoenc.Autoencoder(3, **small()).fit(SCALED)
     for prefix in ("iris", "Iris"):
