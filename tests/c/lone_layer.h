@@ -84,7 +84,7 @@ static inline void lone_forward(lone_layer *l, const double *x, bool keep, int64
         l->ops->couple(&l->binding, l->rows * l->plan.out.multiplicity, part, true);
     for (int64_t row = 0; row < l->rows; row += block) {
         const int64_t end = row + block < l->rows ? row + block : l->rows;
-        const ae_block b = {row, end, 0, 0, true, keep, false, l->scratch};
+        const ae_block b = {row, end, 0, 0, true, keep, false, l->scratch, AE_SHARE_ALL, 0, 0};
         l->ops->forward(&l->binding, &b);
     }
     lone_read(l, &l->binding.out, l->binding.out.data, out);
@@ -99,7 +99,7 @@ static inline void lone_backward(lone_layer *l, const double *d, bool accumulate
         l->ops->couple_backward(&l->binding, l->rows * l->plan.out.multiplicity, part, true);
     for (int64_t row = 0; row < l->rows; row += block) {
         const int64_t end = row + block < l->rows ? row + block : l->rows;
-        const ae_block b = {row, end, 0, 0, true, true, false, l->scratch};
+        const ae_block b = {row, end, 0, 0, true, true, false, l->scratch, AE_SHARE_ALL, 0, 0};
         l->ops->backward_data(&l->binding, &b);
     }
     lone_read(l, in, in->gradient, gradient);
