@@ -161,4 +161,4 @@ def test_a_reader_that_goes_is_no_error(tmp_path, environment):
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(120) == 1
+        assert process.wait(120) == 141

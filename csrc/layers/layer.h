@@ -7,7 +7,8 @@
  * A training step is two kinds of phase. By rows: a block of rows of the minibatch goes forward through all nodes, through
  * the losses, and backward_data through all nodes in reverse; weights are read only. By weights: a tile of one parameter
  * gets its gradient over all rows (backward_weights), then its update, then its packs. All operations must give bits
- * that do not depend on how rows are cut into blocks or parameters into tiles. A layer that couples rows (batch norm) cuts
+ * that do not depend on how rows are cut into blocks or parameters into tiles. Layers that plan by_panels may be asked for
+ * shares of forward and backward_data (ae_block.share) instead. A layer that couples rows (batch norm) cuts
  * the phase by rows before its forward and before its backward_data, and works there by parts over all rows.
  *
  * A node may use the parameters of an earlier one (ae_node_desc.shares). Layers do not notice: parameter and transposed

@@ -9,8 +9,9 @@
 
 typedef struct tile_task {
     int parameter;
-    int worker;   /* whose panels it belongs to, where products go by panels; else 0 */
-    ae_tile tile; /* of the parameter as it lies; each use puts in its slot and flag */
+    int worker;     /* whose panels it belongs to, where products go by panels; else 0 */
+    int64_t number; /* in the order of sums over tiles, which is the same for all workers */
+    ae_tile tile;   /* of the parameter as it lies; each use puts in its slot and flag */
 } tile_task;
 
 typedef struct stage {
@@ -69,7 +70,7 @@ struct ae_trainer {
     bool whole_only; /* a layer needs all rows of a minibatch at once: no chunks */
     int n_state;
     bool rounds_state; /* options.state_bits == 16 */
-    bool state_is_far; /* parameters, their transposes and state are more than the second level of a worker's cache holds */
+    bool state_is_far; /* parameters, their transposes and state are more than the workers' caches of the second level hold */
     ae_key rounding_key;
     ae_lbfgs *lbfgs;
     bool lbfgs_started;

@@ -179,8 +179,9 @@ static void value_is_there(const row_phase *phase, int node, ae_block block, int
     for (int i = s->desc.first_node; i <= s->desc.last_node; i++) {
         const int from = net->nodes[i].desc.inputs[0];
         if (goes_by_panels(&net->nodes[i]) && (from < s->desc.first_node ? -1 : from) == node) {
-            block.panel1 = block.panel1 ? block.panel1 : ae_panels(net->nodes[i].binding.in[0].shape.width);
-            ae_net_forward(net, i, i, block, worker);
+            ae_block own = block;
+            own.panel1 = own.panel1 ? own.panel1 : ae_panels(net->nodes[i].binding.in[0].shape.width);
+            ae_net_forward(net, i, i, own, worker);
         }
     }
 }

@@ -165,7 +165,7 @@ static void norm_task(void *argument, int64_t index, int worker) {
     const tile_task *task = &phase->stage->tiles[index];
     const char *gradient = at_tile(t, t->gradient, task);
     (void)worker;
-    t->tile_sum[index] = t->kernels->dot((task->tile.row1 - task->tile.row0) * AE_PANEL, gradient, gradient);
+    t->tile_sum[task->number] = t->kernels->dot((task->tile.row1 - task->tile.row0) * AE_PANEL, gradient, gradient);
 }
 
 static void update_task(void *argument, int64_t index, int worker) {

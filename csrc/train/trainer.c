@@ -149,7 +149,7 @@ static int64_t list_tiles(const ae_trainer *t, const stage *s, ae_update kind, t
                 if (out) {
                     const int64_t end = p->request.rows - row < AE_TILE_ROWS ? p->request.rows : row + AE_TILE_ROWS;
                     const int worker = s->by_panels ? (int)(q * ae_pool_size(t->pool) / ae_panels(p->request.columns)) : 0;
-                    out[n] = (tile_task){i, worker, {p->use[0].slot, false, q, row, end}};
+                    out[n] = (tile_task){i, worker, 0, {p->use[0].slot, false, q, row, end}};
                 }
     }
     return n;
@@ -165,19 +165,17 @@ static int64_t list_unit_rows(const ae_trainer *t, const stage *s, tile_task *ou
         for (int64_t row = 0; row < p->request.rows; row += AE_UNIT_ROWS, n++)
             if (out) {
                 const int64_t end = p->request.rows - row < AE_UNIT_ROWS ? p->request.rows : row + AE_UNIT_ROWS;
-                out[n] = (tile_task){i, 0, {p->use[0].slot, false, 0, row, end}};
+                out[n] = (tile_task){i, 0, 0, {p->use[0].slot, false, 0, row, end}};
             }
     }
     return n;
 }
 
-/* Those of one worker together; tall tiles first, so that the last worker to finish finishes with a small one. Of one weight those of the same rows follow each
- * other: what their products need of the layer's input stays in the second-level cache while its gradient passes by. */
-static int by_worker(const void *one, const void *other) {
+/* Tall tiles first, so that the last worker to finish finishes with a small one. Of one weight those of the same rows follow
+ * each other: what their products need of the layer's input stays in the second-level cache while its gradient passes by. */
+static int by_height(const void *one, const void *other) {
     const tile_task *a = one, *b = other;
     const int64_t height = (b->tile.row1 - b->tile.row0) - (a->tile.row1 - a->tile.row0);
-    if (a->worker != b->worker)
-        return a->worker - b->worker;
     if (height)
         return height > 0 ? 1 : -1;
     if (a->parameter != b->parameter)
@@ -185,6 +183,14 @@ static int by_worker(const void *one, const void *other) {
     if (a->tile.row0 != b->tile.row0)
         return a->tile.row0 > b->tile.row0 ? 1 : -1;
     return a->tile.panel > b->tile.panel ? 1 : -1;
+}
+
+/* Those of one worker together. */
+static int by_worker(const void *one, const void *other) {
+    const tile_task *a = one, *b = other;
+    if (a->worker != b->worker)
+        return a->worker - b->worker;
+    return a->number > b->number ? 1 : -1;
 }
 
 /* A parameter that several stages change: by one rule, whose state it has; and one of them assigns it, once a step. */
@@ -276,6 +282,9 @@ static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_de
     AE_TRY(ae_alloc(context, &block, (size_t)(s->n_tiles + s->n_assigned + s->n_unit), sizeof *s->tiles));
     s->tiles = block;
     list_tiles(t, s, AE_UPDATE_RULE, s->tiles);
+    qsort(s->tiles, (size_t)s->n_tiles, sizeof *s->tiles, by_height);
+    for (int64_t k = 0; k < s->n_tiles; k++)
+        s->tiles[k].number = k;
     qsort(s->tiles, (size_t)s->n_tiles, sizeof *s->tiles, by_worker);
     list_tiles(t, s, AE_UPDATE_ASSIGN, s->tiles + s->n_tiles);
     list_unit_rows(t, s, s->tiles + s->n_tiles + s->n_assigned);
