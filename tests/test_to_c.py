@@ -646,7 +646,8 @@ def test_the_file_is_cplusplus_too(tmp_path, compiler):
         '#include "net.c"\n#include "monitor.c"\n'
         "int main() { net_real x[NET_N_FEATURES] = {1}; return net_score(x) < 0 ? 0 : 1; }\n"
     )
-    warned = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror"]
+    # Numbers are in hexadecimal, which C++ knows since 2017.
+    warned = ["-std=c++17", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror"]
     subprocess.run([compiler, *warned, "-O1", "program.cpp", "-o", "program"], check=True, cwd=tmp_path)
     assert subprocess.run([tmp_path / "program"]).returncode == 0
 
