@@ -122,8 +122,8 @@ typedef struct ae_layer_plan {
     ae_constraint constraint[AE_MAX_PARAMETERS]; /* of its own parameters, by slot */
     int64_t most_nonzero; /* the layer can give its value as pairs, at most so many a row; 0: it cannot */
     int parts; /* its products with its first parameter are of bfloat16 operands (math/bf16.h), in so many parts; 0: they are not */
-    bool
-        by_panels; /* one input; forward and backward_data can be done in shares (ae_block.share), where nothing goes by pairs */
+    /* Has one input, and forward and backward_data can be done in shares (ae_block.share), where nothing goes by pairs. */
+    bool by_panels;
 } ae_layer_plan;
 
 typedef struct ae_value {

@@ -145,17 +145,12 @@ static void run_losses(const row_phase *phase, int64_t row0, int64_t row1, lap *
 }
 
 static ae_block block_of(const row_phase *phase, int64_t row0, int64_t row1) {
-    return (ae_block){row0,
-                      row1,
-                      phase->pass->step,
-                      phase->chunk->first_row,
-                      phase->pass->training,
-                      phase->chunk->gradients,
-                      false,
-                      NULL,
-                      AE_SHARE_ALL,
-                      0,
-                      0};
+    return (ae_block){.row0 = row0,
+                      .row1 = row1,
+                      .step = phase->pass->step,
+                      .first_row = phase->chunk->first_row,
+                      .training = phase->pass->training,
+                      .keep = phase->chunk->gradients};
 }
 
 /* Products by panels. By rows each worker reads all weights once for its block, half of them from the cache of another that has just
@@ -384,8 +379,6 @@ static void panel_task(void *argument, int64_t task, int worker) {
         return;
     }
     for (int i = phase->last; i >= phase->first; i--) {
-        if (!net->nodes[i].active)
-            continue;
         ae_net_backward(net, i, i, block, worker);
         gradients_are_there(rows, i, block, worker);
         lap_end(&l, PROFILE_BACKWARD, i);

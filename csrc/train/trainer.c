@@ -19,6 +19,8 @@ static ae_status check_options(ae_context *context, const ae_train_options *o) {
     if (o->chunk_rows < 0 || o->chunk_rows % AE_LOSS_LANES)
         return ae_fail(context, AE_ERR_VALUE, "chunk_rows is %lld; it must be a multiple of %d", (long long)o->chunk_rows,
                        AE_LOSS_LANES);
+    if ((unsigned)o->by_panels > AE_BY_PANELS_NEVER)
+        return ae_fail(context, AE_ERR_VALUE, "by_panels is %d; it must be 0 to %d", (int)o->by_panels, AE_BY_PANELS_NEVER);
     if ((unsigned)o->schedule.kind >= AE_SCHEDULE_KINDS || !(o->schedule.base > 0) || o->schedule.total_steps < 1 ||
         (o->schedule.kind == AE_SCHEDULE_STEP && o->schedule.period < 1))
         return ae_fail(context, AE_ERR_VALUE,
@@ -223,11 +225,13 @@ static ae_status check_changed(ae_context *context, ae_trainer *t, int i) {
 #define FLOPS_BY_PANELS 4e6
 
 static bool choose_panels(const ae_trainer *t, const stage *s) {
+    if (s->couples || t->options.by_panels == AE_BY_PANELS_NEVER)
+        return false;
+    if (t->options.by_panels == AE_BY_PANELS_ALWAYS)
+        return true;
     const int64_t most = (int64_t)ae_pool_size(t->pool) * ROWS_BY_PANELS / (t->net->part_numbers ? 4 : 1);
     double weights = 0, columns = 0, layers = 0;
     int64_t widest = 1;
-    if (s->couples || t->options.by_panels != AE_BY_PANELS_CHOSEN)
-        return !s->couples && t->options.by_panels == AE_BY_PANELS_ALWAYS;
     for (int i = s->desc.first_node; i <= s->desc.last_node; i++) {
         const ae_layer_plan *plan = &t->net->nodes[i].plan;
         const int64_t width[] = {plan->in[0].width, plan->out.width};

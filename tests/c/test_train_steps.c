@@ -543,6 +543,7 @@ TEST(wrong_programs_are_refused) {
     WRONG(p.options.batch_size = -5, AE_ERR_VALUE);
     WRONG(p.options.chunk_rows = -8, AE_ERR_VALUE);
     WRONG(p.options.chunk_rows = 12, AE_ERR_VALUE);
+    WRONG(p.options.by_panels = (ae_by_panels)(AE_BY_PANELS_NEVER + 1), AE_ERR_VALUE);
     WRONG((p.options.chunk_rows = INT64_MAX - 7, p.options.batch_size = INT64_MAX), AE_ERR_OVERFLOW);
     WRONG(p.options.schedule.kind = AE_SCHEDULE_KINDS, AE_ERR_VALUE);
     WRONG(p.options.schedule.base = 0, AE_ERR_VALUE);
