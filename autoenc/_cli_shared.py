@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoenc import _archive, _schemas, _stored_scalers, _tables
+from autoenc._checks import ALLOWING
 from autoenc._tables import Table
 
 SECONDS = 1.0  # between two lines of progress
@@ -164,8 +165,10 @@ def refuse_blank(table: Table, column: str, texts: Sequence[str], first: int = 0
 
 
 def placed(table: Table, first: int, error: Exception, columns: Sequence[str]) -> CommandError:
-    """An error of an estimator, with the line and the column of the file for those that it counts."""
-    text = str(error)
+    """An error of an estimator, with the line and the column of the file for those that it counts, and with the options of
+    the command line that it names for Python."""
+    text = str(error).replace(ALLOWING, "; train --param missing=mask allows NaN")
+    text = text.replace(", for instance by StandardScaler in a pipeline", ": --scale standard")
     found = re.search(r"(\bX \w+ \S+ at )?\brow (\d+)(, column (\d+))?", text)
     if not found:
         return CommandError(text)

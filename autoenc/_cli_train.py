@@ -31,6 +31,7 @@ from autoenc._scaling import SCALING
 from autoenc._tables import Block, Table
 from autoenc._whole_file import check_writable
 
+INDEX = re.compile(r"__index_level_\d+__")  # columns of a data frame in Parquet whose index has no name
 FEW_LABELS = 10  # of a condition, whatever the number of rows
 LARGE = 100.0  # a number of that size, or of its inverse, as a condition: fits end worse, or as without it
 
@@ -225,6 +226,8 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     _archive.installed()
     if chosen.scale != "none" and chosen.estimator in SCALING:
         raise UsageError(f"--scale {chosen.scale}: {chosen.estimator} scales columns by itself; allowed: none")
+    if Path(chosen.output).suffix.lower() in _tables.READ:  # where a model would replace rows
+        raise UsageError(f"-o {chosen.output}: that is the name of a table; a model's may not end in {', '.join(_tables.READ)}")
     check_writable(chosen.output)
     parameters = _parameters(chosen, cls)
     model = cls(**parameters)
@@ -256,6 +259,9 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(f"{table.path}: no column is left")
     if table.named and columns[0] == "" == table.names[0]:
         what = 'the first column has no name and looks like an index; --ignore "" leaves it out'
+        warnings.warn(f"{table.path}: {what}", stacklevel=2)
+    for name in filter(INDEX.fullmatch, columns):
+        what = f"column {name!r} is an index that pandas has written; --ignore {name} leaves it out"
         warnings.warn(f"{table.path}: {what}", stacklevel=2)
     folder = Path(chosen.output).absolute().parent
     rows = _whole(table, columns, taken, progress, folder)

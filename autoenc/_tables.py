@@ -192,9 +192,10 @@ class CsvTable(Table):
             if separator is None and decimal == ",":
                 what = f"line 1 has one field, {first[0][:40]!r}, and --decimal , means semicolons between fields"
                 raise ArgumentError(f"{path}: {what}; --separator names what else there is, or ';' for a single column")
-            shown = "tab" if other == "\t" else f"'{other}'"
-            what = f"line 1 has one field, {first[0][:40]!r}; --separator {shown} splits it"
-            warnings.warn(f"{path}: {what}", stacklevel=2)
+            if other != decimal:
+                shown = "tab" if other == "\t" else f"'{other}'"
+                what = f"line 1 has one field, {first[0][:40]!r}; --separator {shown} splits it"
+                warnings.warn(f"{path}: {what}", stacklevel=2)
         if second:  # by its length pandas decides whether lines begin with an index
             self._check_length(second, number, len(first))
         names = [name.strip() for name in first]

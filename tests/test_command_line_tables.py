@@ -82,7 +82,7 @@ def test_the_first_line_has_names_or_is_a_row(reader, tmp_path, capsys):
         ),
         (
             lambda lines: lines.__setitem__(40, "1,,3,4,a"),
-            r"contains NaN at row 39, column 1; .*, line 41, column 'width'\)",
+            r"contains NaN at row 39, column 1; train --param missing=mask allows NaN \(.*, line 41, column 'width'\)",
         ),
         (
             lambda lines: (lines.insert(3, ""), lines.__setitem__(41, "1,inf,3,4,a")),
@@ -502,6 +502,36 @@ def test_a_first_line_of_numbers_and_texts_is_doubtful(tmp_path, capsys):
     write_rows(tmp_path / "t.csv", range(60), ",0,1,2")
     assert call(*train) == 0
     assert [line.split(": ")[-1] for line in capsys.readouterr().err.splitlines()] == [what, index]
+
+
+def test_an_index_in_parquet_is_pointed_out(tmp_path, capsys):
+    """pandas writes one without a name whenever it is not 0, 1, ..."""
+    pytest.importorskip("pyarrow")
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=list("abcd"))
+    path, train = tmp_path / "t.parquet", ("train", tmp_path / "t.parquet", "-o", tmp_path / "m", *QUICK, "--quiet")
+    frame[frame.a > frame.a.min()].to_parquet(path)
+    name = "__index_level_0__"
+    assert call(*train) == 0
+    what = f"column {name!r} is an index that pandas has written; --ignore {name} leaves it out"
+    assert capsys.readouterr().err == f"autoenc: warning: {path}: {what}\n"
+    assert call(*train, "--ignore", name) == 0 and not capsys.readouterr().err
+
+
+def test_a_model_does_not_take_the_name_of_a_table(csv, tmp_path, capsys):
+    other = tmp_path / "other.CSV"
+    other.write_text("rows\n")
+    error = answer(capsys, "train", csv, "-o", other, "--ignore", "kind", *QUICK, status=2)["error"]
+    what = "that is the name of a table; a model's may not end in .csv, .npy, .npz, .parquet"
+    assert error == f"-o {other}: {what}" and other.read_text() == "rows\n"
+
+
+def test_no_separator_is_offered_that_is_the_decimal(tmp_path, capsys):
+    path, train = tmp_path / "t.csv", ("train", tmp_path / "t.csv", "-o", tmp_path / "m", *QUICK, "--quiet")
+    path.write_text("a,b\n" + "".join(f"{i},5\n" for i in range(60)))
+    assert call(*train, "--decimal", ",", "--separator", ";") == 0 and not capsys.readouterr().err
+    assert call(*train, "--separator", ";") == 1
+    assert "line 1 has one field, 'a,b'; --separator ',' splits it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

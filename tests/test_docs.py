@@ -1,4 +1,4 @@
-"""The pages in docs/: their Python runs as it stands, and the files that they link to exist."""
+"""The README and the pages in docs/: their Python runs as it stands, and the files that pages link to exist."""
 
 import importlib
 import re
@@ -40,7 +40,9 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if blocks(page) and page.name not in ELSEWHERE], ids=lambda page: page.name
+    "page",
+    [page for page in [ROOT / "README.md", *PAGES] if blocks(page) and page.name not in ELSEWHERE],
+    ids=lambda page: page.name,
 )
 def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -160,7 +160,7 @@ ae_status ae_trainer_epoch(ae_context *context, ae_trainer *t, ae_stop stop, voi
     else
         status = minibatch_epoch(context, t, stop, stop_argument, &loss);
     /* The last updates of an epoch may leave the finite numbers without a loss having shown it. */
-    if (status == AE_OK && !t->kernels->all_below(t->net->parameter_reals, INFINITY, t->net->parameter_base))
+    if (status == AE_OK && !train_weights_are_finite(t))
         status = ae_fail(context, AE_ERR_NONFINITE, "a weight is not finite");
     if (status == AE_OK) {
         t->epoch++;

@@ -150,6 +150,7 @@ ae_status train_ask(ae_context *context, ae_trainer *trainer, ae_stop stop, void
 /* Bytes of one array of the rule's state, shaped like the parameters. */
 size_t train_state_bytes(const ae_trainer *trainer);
 
+bool train_weights_are_finite(const ae_trainer *trainer);
 /* Makes weights, optimiser state and position what train_roll_back returns to. */
 void train_keep_last(ae_trainer *trainer);
 void train_roll_back(ae_trainer *trainer);

@@ -2,6 +2,7 @@
 #include "train/trainer.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -658,25 +659,55 @@ size_t train_state_bytes(const ae_trainer *t) {
     return t->rounds_state ? (size_t)t->net->parameter_reals * sizeof(ae_bf16) : region_bytes(t);
 }
 
+/* Whole regions pass by all workers, a slice each: memory gives one of them half of what it gives two. */
+#define SLICE_BYTES ((size_t)1 << 20)
+
+typedef struct region_slices {
+    const ae_trainer *trainer;
+    char *to; /* NULL: what is there must be finite */
+    const char *from;
+    size_t bytes;
+    atomic_bool broken;
+} region_slices;
+
+static void slice_task(void *argument, int64_t index, int worker) {
+    region_slices *s = argument;
+    const size_t at = (size_t)index * SLICE_BYTES, bytes = s->bytes - at < SLICE_BYTES ? s->bytes - at : SLICE_BYTES;
+    const ae_trainer *t = s->trainer;
+    (void)worker;
+    if (s->to)
+        memcpy(s->to + at, s->from + at, bytes);
+    else if (!t->kernels->all_below((int64_t)(bytes / t->net->real_size), INFINITY, s->from + at))
+        atomic_store_explicit(&s->broken, true, memory_order_relaxed);
+}
+
+static bool pass_over(const ae_trainer *t, char *to, const char *from, size_t bytes) {
+    region_slices s = {.trainer = t, .to = to, .from = from, .bytes = bytes};
+    ae_pool_run(t->pool, slice_task, &s, (int64_t)((bytes + SLICE_BYTES - 1) / SLICE_BYTES), 0);
+    return !s.broken;
+}
+
+bool train_weights_are_finite(const ae_trainer *t) { return pass_over(t, NULL, t->net->parameter_base, region_bytes(t)); }
+
 void ae_trainer_keep_best(ae_trainer *t) {
     if (!t->best)
         return;
-    memcpy(t->best, t->net->parameter_base, region_bytes(t));
+    pass_over(t, t->best, t->net->parameter_base, region_bytes(t));
     t->has_best = true;
 }
 
 void ae_trainer_restore_best(ae_trainer *t) {
     if (!t->has_best)
         return;
-    memcpy(t->net->parameter_base, t->best, region_bytes(t));
+    pass_over(t, t->net->parameter_base, t->best, region_bytes(t));
     ae_net_pack_all(t->net);
     ae_trainer_commit(t);
 }
 
 void train_keep_last(ae_trainer *t) {
-    memcpy(t->last, t->net->parameter_base, region_bytes(t));
+    pass_over(t, t->last, t->net->parameter_base, region_bytes(t));
     for (int i = 0; i < t->n_state; i++)
-        memcpy(t->last + region_bytes(t) + (size_t)i * train_state_bytes(t), t->state[i], train_state_bytes(t));
+        pass_over(t, t->last + region_bytes(t) + (size_t)i * train_state_bytes(t), t->state[i], train_state_bytes(t));
     t->last_step = t->step;
     t->last_epoch = t->epoch;
     t->committed = true;
@@ -692,9 +723,9 @@ void ae_trainer_commit(ae_trainer *t) {
 }
 
 void train_roll_back(ae_trainer *t) {
-    memcpy(t->net->parameter_base, t->last, region_bytes(t));
+    pass_over(t, t->net->parameter_base, t->last, region_bytes(t));
     for (int i = 0; i < t->n_state; i++)
-        memcpy(t->state[i], t->last + region_bytes(t) + (size_t)i * train_state_bytes(t), train_state_bytes(t));
+        pass_over(t, t->state[i], t->last + region_bytes(t) + (size_t)i * train_state_bytes(t), train_state_bytes(t));
     ae_net_pack_all(t->net);
     t->step = t->last_step;
     t->epoch = t->last_epoch;
