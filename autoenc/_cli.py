@@ -76,7 +76,7 @@ def add_commands(commands: Any) -> None:
             "--header",
             action=_Either,
             help="the first line of CSV has names, or is a row (default: names where an entry is no number, or all "
-            "are 0, 1, 2, ...)",
+            f"are {'names that the model knows' if model else '0, 1, 2, ...'})",
         )
         absent = ", and need not be there" if model else ""
         parser.add_argument(
@@ -90,7 +90,8 @@ def add_commands(commands: Any) -> None:
             "--condition",
             action=_Once,
             metavar="COLUMN",
-            help="a column of labels, or of numbers, that network and decoder get beside the row",
+            help="a column of labels, or of numbers, that network and decoder get beside the row"
+            + ("" if model else "; --scale leaves numbers as they are"),
         )
         parser.add_argument("--n-jobs", type=int, metavar="N", help="threads (default: as many as there are)")
 

@@ -64,7 +64,7 @@ def _answers(
     """Of each block of rows: number of the first, what the model says, the block."""
     name = stored["class"]
     spec, known = (stored["state"].get(key) for key in ("_spec", "condition_categories_"))
-    if not (isinstance(spec, dict) and spec.get("n_conditions")):
+    if not (spec and spec.get("n_conditions")):
         if chosen.condition is not None:
             raise UsageError(f"--condition {chosen.condition}: {chosen.model} ({name}) was trained without one")
     elif chosen.condition is None:

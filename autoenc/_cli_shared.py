@@ -6,6 +6,7 @@ import math
 import re
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,8 @@ def check_threads(n_jobs: Any) -> None:
             raise UsageError(str(error)) from error
 
 
-def open_table(chosen: argparse.Namespace, known: Sequence[str] = ()) -> Table:
-    """The table of a command; `known`: names of columns of a model."""
+def open_table(chosen: argparse.Namespace, known: Sequence[str] | None = None) -> Table:
+    """The table of a command; `known`: names of columns of the model that is applied to it."""
     suffix = Path(chosen.data).suffix.lower()
     if chosen.array is not None and suffix != ".npz":
         raise UsageError(f"--array {chosen.array} goes with an .npz file, and {chosen.data} is none")
@@ -78,9 +79,13 @@ def open_table(chosen: argparse.Namespace, known: Sequence[str] = ()) -> Table:
     decimal = chosen.decimal or "."
     if chosen.separator == decimal:
         raise UsageError(f"--separator and --decimal are both {decimal!r}; allowed are different characters")
-    return _tables.open_table(
+    table = _tables.open_table(
         chosen.data, array=chosen.array, separator=chosen.separator, header=chosen.header, known=known, decimal=decimal
     )
+    if table.doubtful:
+        what = "names; --no-header says that it is a row" if table.named else "a row; --header says that it has names"
+        warnings.warn(f"{table.path}: line 1 is taken for {what}", stacklevel=2)
+    return table
 
 
 def header_of(path: str) -> dict[str, Any]:
@@ -90,6 +95,8 @@ def header_of(path: str) -> dict[str, Any]:
         found = configuration["estimator"]
         if not isinstance(found["class"], str) or not isinstance(found["state"], dict):
             raise _archive.Damaged("it has no class and no state")
+        if not isinstance(found["state"].get("_spec", {}), dict):
+            raise _archive.Damaged("its _spec is no dict")
         pipeline = configuration.get(_stored_scalers.PIPELINE)
         before = [] if pipeline is None else pipeline["before"]
         named = before[0] if before else found  # names of columns are where rows come in
@@ -100,7 +107,7 @@ def header_of(path: str) -> dict[str, Any]:
 def names_of(stored: dict[str, Any]) -> list[str]:
     """Of the columns that a model was trained on, where it knows them."""
     names = stored["names"].get("strings") if isinstance(stored["names"], dict) else None
-    return list(names or [])
+    return names if isinstance(names, list) else []
 
 
 def _whole(text: str, decimal: str) -> int:
@@ -165,8 +172,8 @@ def refuse_blank(table: Table, column: str, texts: Sequence[str], first: int = 0
 
 
 def placed(table: Table, first: int, error: Exception, columns: Sequence[str]) -> CommandError:
-    """An error of an estimator, with the line and the column of the file for those that it counts, and with the options of
-    the command line that it names for Python."""
+    """An error of an estimator, with the line and the column of the file for those that it counts, and with the options
+    of the command line that it names for Python."""
     text = str(error).replace(ALLOWING, "; train --param missing=mask allows NaN")
     text = text.replace(", for instance by StandardScaler in a pipeline", ": --scale standard")
     found = re.search(r"(\bX \w+ \S+ at )?\brow (\d+)(, column (\d+))?", text)

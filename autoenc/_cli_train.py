@@ -129,7 +129,7 @@ def _condition(chosen: argparse.Namespace, table: Table, column: str, texts: Seq
         values = numbers(table, column, texts, blank=NO_NUMBER)
         largest = float(np.abs(values).max())
         if largest and not 1.0 / LARGE <= largest <= LARGE:
-            what = "which the network gets as they are: bring them near 1 first"
+            what = "which the network gets as they are, whatever --scale says: bring them near 1 first"
             warnings.warn(f"{said} values up to {largest:.4g} in size, {what}", stacklevel=2)
         return values.reshape(-1, 1), 0
     whole = len(there) < len(texts) and labels(table, column, there).dtype != object
@@ -227,7 +227,9 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     if chosen.scale != "none" and chosen.estimator in SCALING:
         raise UsageError(f"--scale {chosen.scale}: {chosen.estimator} scales columns by itself; allowed: none")
     if Path(chosen.output).suffix.lower() in _tables.READ:  # where a model would replace rows
-        raise UsageError(f"-o {chosen.output}: that is the name of a table; a model's may not end in {', '.join(_tables.READ)}")
+        raise UsageError(
+            f"-o {chosen.output}: that is the name of a table; a model's may not end in {', '.join(_tables.READ)}"
+        )
     check_writable(chosen.output)
     parameters = _parameters(chosen, cls)
     model = cls(**parameters)
@@ -243,11 +245,6 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
         if asked and getattr(chosen, needed) is None:
             raise UsageError(f"{option} needs --{needed}")
     table = open_table(chosen)
-    if table.doubtful:
-        warnings.warn(
-            f"{table.path}: line 1 is taken for names; --no-header says that it is a row",
-            stacklevel=2,
-        )
     taken = [table.column(name) for name in (chosen.label, chosen.condition) if name is not None]
     ignored = [table.column(name) for name in chosen.ignore]
     twice = {*taken} & {*ignored} if len({*taken}) == len(taken) else taken[:1]

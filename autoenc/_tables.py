@@ -168,16 +168,16 @@ class _Lines:
 
 
 class CsvTable(Table):
-    """Text with one row a line. A first line has the names if an entry is no number, if it counts the columns as pandas
-    does those of an array, or if `known` ones are all there; or as `header` says. By default a comma is between fields,
-    or a semicolon where the comma is for decimals."""
+    """Text with one row a line. A first line has the names if an entry is no number, if `known` ones are all there, or,
+    where none can be known (None), if it counts the columns as pandas does those of an array; or as `header` says. By
+    default a comma is between fields, or a semicolon where the comma is for decimals."""
 
     def __init__(
         self,
         path: str,
         separator: str | None = None,
         header: bool | None = None,
-        known: Sequence[str] = (),
+        known: Sequence[str] | None = None,
         decimal: str = ".",
     ) -> None:
         super().__init__(path)
@@ -200,10 +200,10 @@ class CsvTable(Table):
             self._check_length(second, number, len(first))
         names = [name.strip() for name in first]
         texts = not all(map(self._is_number, names))
-        counted = _counts(names)
+        counted, found = _counts(names), bool(known) and set(known or ()) <= {*names}
         doubtful = counted or (texts and any(self._is_number(name) and not _missing(name) for name in names))
-        self.doubtful = header is None and doubtful
-        said = texts or counted or 0 < len(known) == len({*known} & {*names})
+        self.doubtful = header is None and doubtful and not found
+        said = texts or found or (counted and known is None)
         self.named = said if header is None else header
         self.names = names if self.named else [str(i) for i in range(len(first))]
         _check_unlike(f"{path}, line 1", self.names)
@@ -400,7 +400,7 @@ def open_table(
     array: str | None = None,
     separator: str | None = None,
     header: bool | None = None,
-    known: Sequence[str] = (),
+    known: Sequence[str] | None = None,
     decimal: str = ".",
 ) -> Table:
     """A file by the ending of its name. `array`: which one of an .npz file; the others: of CSV."""

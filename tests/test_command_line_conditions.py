@@ -92,7 +92,14 @@ def test_numbers_that_the_network_hardly_sees_are_warned_of(factor, shown, tmp_p
     path = write_rows(tmp_path / "t.csv", NUMBERS * factor)
     assert call(*train(path, tmp_path / "m", "--condition-as", "number", "--quiet")) == 0
     said = f"--condition y: column 'y' has values up to {shown} in size, which the network gets as they are"
+    said += ", whatever --scale says"
     assert capsys.readouterr().err == (f"autoenc: warning: {said}: bring them near 1 first\n" if shown else "")
+
+
+def test_the_help_says_that_conditions_are_not_scaled(capsys):
+    with pytest.raises(SystemExit):
+        call("train", "--help")
+    assert "--scale leaves numbers as they are" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from csv import reader as reader_of_csv
 
 import numpy as np
 import pytest
-from command_lines import NAMES, QUICK, answer, call, write_csv, write_rows
+from command_lines import NAMES, QUICK, ROWS, answer, call, write_csv, write_rows
 from numpy.testing import assert_array_equal
 
 import autoenc
@@ -502,6 +502,43 @@ def test_a_first_line_of_numbers_and_texts_is_doubtful(tmp_path, capsys):
     write_rows(tmp_path / "t.csv", range(60), ",0,1,2")
     assert call(*train) == 0
     assert [line.split(": ")[-1] for line in capsys.readouterr().err.splitlines()] == [what, index]
+
+
+@pytest.mark.parametrize("first", ["0,1", "0,1,2"])
+def test_numbers_in_order_are_names_only_to_a_model_that_knows_them(first, reader, tmp_path, capsys):
+    n, table, model = first.count(",") + 1, tmp_path / "t.csv", tmp_path / "m"
+    table.write_text(first + "\n" + "".join(",".join(map(repr, row)) + "\n" for row in ROWS[:, :n].tolist()))
+
+    def encoded(*more):
+        assert call("encode", model, table, "-o", tmp_path / "o.npy", "--quiet", *more) == 0
+        error, codes = capsys.readouterr().err, np.load(tmp_path / "o.npy")
+        said = f"autoenc: warning: {table}: line 1 is taken for a row; --header says that it has names\n"
+        assert error in ("", said)
+        return len(codes), bool(error)
+
+    def trained(data, *more):
+        answer(capsys, "train", data, "-o", model, "--n-components", "1", "--param", "max_iter=1", *more)
+
+    np.save(tmp_path / "t.npy", ROWS[:, :n])
+    trained(tmp_path / "t.npy")
+    assert encoded() == (61, True)
+    assert encoded("--no-header") == (61, False) and encoded("--header") == (60, False)
+    trained(table)  # which has names then, and warns of it
+    assert encoded() == (60, False)
+    trained(table, "--ignore", "0")
+    assert encoded() == (60, False)
+    others = ("--ignore", "y") if n == 3 else ("--ignore", "c", "--ignore", "y")
+    trained(write_rows(tmp_path / "named.csv", range(60)), *others)
+    assert encoded() == (61, True)
+
+
+def test_a_first_line_of_a_text_among_numbers_is_doubtful_to_a_model_without_names(tmp_path, capsys):
+    table, model = tmp_path / "t.csv", tmp_path / "m"
+    train = ("train", table, "-o", model, *QUICK, "--condition", "3", "--condition-as", "label")
+    write_rows(table, np.where(np.arange(60) % 2, "x", "z"), "1.5,2,4,x")
+    answer(capsys, *train, "--no-header")
+    assert call("encode", model, table, "--condition", "3", "-o", tmp_path / "o.csv", "--quiet") == 0
+    assert "line 1 is taken for names; --no-header says that it is a row" in capsys.readouterr().err
 
 
 def test_an_index_in_parquet_is_pointed_out(tmp_path, capsys):

@@ -15,6 +15,7 @@ from model_files import answers, assert_equal, fitted, parts
 
 import autoenc
 from autoenc import _archive
+from autoenc.__main__ import main
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -200,6 +201,17 @@ def test_a_hostile_configuration_is_refused_by_a_clear_error(case, models, path)
             load(path)
         assert str(path) in str(caught.value)
         assert len(str(caught.value)) < 1500
+
+
+@pytest.mark.parametrize("command", ["encode", "reconstruct", "score", "info"])
+@pytest.mark.parametrize("state", [{"_spec": [1]}, {"_spec": None}, {"feature_names_in_": {"strings": 3}}])
+def test_commands_refuse_a_hostile_configuration(command, state, models, path, tmp_path, capsys):
+    models("plain").save(path)
+    edited(path, lambda c: c["estimator"]["state"].update(state))
+    np.save(tmp_path / "X.npy", np.zeros((3, 6)))
+    more = [] if command == "info" else [str(tmp_path / "X.npy")]
+    assert main([command, str(path), *more]) == 1
+    assert f"{path} cannot be read as a model of autoenc: " in capsys.readouterr().err
 
 
 def test_brackets_in_names_are_no_lists():
