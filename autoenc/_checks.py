@@ -157,28 +157,31 @@ def refuse_text(X: Any, name: str) -> None:
         )
 
 
-def with_place(error: Exception, X: Any) -> str:
-    """The message of a failed conversion to numbers, with where in X the text is."""
-    message = str(error)
-    if not message.startswith("could not convert string") or len(getattr(X, "shape", ())) != 2 or is_sparse(X):
-        return message
-    for j in range(X.shape[1]):
-        column = np.asarray(X.iloc[:, j] if hasattr(X, "iloc") else X[:, j])
-        try:
-            column.astype(float)
-        except (TypeError, ValueError):
-            for i, value in enumerate(column.tolist()):
-                try:
+def with_place(error: Exception, X: Any) -> tuple[str, type[Exception]]:
+    """Message and kind of a failed conversion to numbers, with the first value that is none and its place in X."""
+    message, kind = str(error), TypeError if isinstance(error, TypeError) else ValueError
+    table = isinstance(X, (list, tuple)) or (len(getattr(X, "shape", ())) == 2 and not is_sparse(X))
+    if not table or not message.startswith(("could not convert string", "float() argument")):
+        return message, kind
+    names = getattr(X, "column_names", getattr(X, "columns", None))  # the columns of pyarrow are not their names
+    for first in range(0, len(X), _ROWS_AT_ONCE):
+        rows = np.asarray(getattr(X, "iloc", X)[first : first + _ROWS_AT_ONCE], dtype=object)
+        for (i, *at), value in np.ndenumerate(rows):
+            try:
+                if value is not None:  # which NumPy takes for NaN
                     float(value)
-                except ValueError:
-                    label = f" ({str(X.columns[j])!r})" if hasattr(X, "columns") else ""
-                    return (
-                        f"could not convert string to float: {str(value)[:40]!r} at row {i}, column {j}{label}; "
-                        "allowed are numbers: encode categories first, for instance by OneHotEncoder"
-                    )
-                except TypeError:  # pandas' NA
-                    continue
-    return message
+            except kind as found:
+                where = f"row {first + i}" + "".join(f", column {j}" for j in at)
+                where += "" if names is None else f" ({str(names[at[0]])!r})"
+                if kind is TypeError:
+                    return f"{found} at {where}; allowed are numbers, and NaN for what is missing", kind
+                return (
+                    f"could not convert string to float: {str(value)[:40]!r} at {where}; allowed are numbers: encode "
+                    "categories first, for instance by OneHotEncoder"
+                ), kind
+            except (TypeError, ValueError):
+                continue  # such as pandas' NA in a frame where a text is wrong
+    return message, kind
 
 
 ALLOWING = "; missing='mask' allows NaN, and an imputer before this estimator fills it"
@@ -253,8 +256,9 @@ def read_rows(
                 kept = out = type_of_frame(frame) or FLOATS[precision == "float64"]
                 X = frame.to_numpy(kept, na_value=np.nan)
             X = X if X.dtype == kept else X.astype(kept)
-        except ValueError as error:
-            raise ValueError(f"{name}: {with_place(error, given)}") from error
+        except (TypeError, ValueError) as error:
+            message, kind = with_place(error, given)
+            raise kind(f"{name}: {message}") from error
         single = X.ndim == 1
         if single:
             X = X[np.newaxis]

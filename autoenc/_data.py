@@ -64,9 +64,9 @@ def as_numbers(X: Any, name: str) -> Any:
     return X
 
 
-def _named(name: str, message: str) -> ValueError:
+def _named(name: str, message: str, kind: type[Exception] = ValueError) -> Exception:
     """An error of scikit-learn's that names the argument."""
-    return ValueError(message if name in message else f"{name}: {message}")
+    return kind(message if name in message else f"{name}: {message}")
 
 
 def _dtypes(X: Any, precision: str) -> list[Any]:
@@ -107,14 +107,14 @@ def check_features(
             ensure_all_finite=False,
             copy=own,
         )
-    except ValueError as error:
-        message = with_place(error, X)
+    except (TypeError, ValueError) as error:
+        message, kind = with_place(error, X)
         if name == "X":
             if message == str(error):
                 raise
-            raise ValueError(f"X: {message}") from error
+            raise kind(f"X: {message}") from error
         # "X has" is scikit-learn's word for all features.
-        raise _named(name, message.replace("X has ", f"{name} has ")) from error
+        raise _named(name, message.replace("X has ", f"{name} has "), kind) from error
     checked = canonical(checked)
     if finite:
         names = getattr(estimator, "feature_names_in_", None)
@@ -139,8 +139,8 @@ def check_other(
         checked = check_array(
             X, accept_sparse="csr", dtype=_dtypes(X, precision), ensure_all_finite=False, input_name=name
         )
-    except ValueError as error:
-        raise _named(name, with_place(error, X)) from error
+    except (TypeError, ValueError) as error:
+        raise _named(name, *with_place(error, X)) from error
     checked = canonical(checked)
     if n_rows is not None and checked.shape[0] != n_rows:
         raise ValueError(f"{name} has {checked.shape[0]} rows and {rows_of} has {n_rows}; they must be pairs")

@@ -343,6 +343,53 @@ def test_a_text_in_a_frame_of_polars_is_named(X):
     fails("could not convert string to float: 'low' at row 0, column 2 \\('c'\\)", frame)
 
 
+@pytest.mark.parametrize("kind", ["table", "record_batch"])
+def test_a_text_in_a_table_of_arrow_is_named(kind, X):
+    pyarrow = pytest.importorskip("pyarrow")
+    columns = dict(zip("abcd", X.T, strict=True))
+    model = Autoencoder(2, max_iter=1).fit(pyarrow.table(columns))
+    for row in (0, len(X) - 1):
+        texts = ["1.0"] * row + ["low"] * (len(X) - row)
+        given = getattr(pyarrow, kind)({**columns, "c": texts})
+        match = f"could not convert string to float: 'low' at row {row}, column 2 \\('c'\\); allowed are numbers"
+        for call in (model.fit, model.predictor()):
+            with pytest.raises(ValueError, match=f"^X: {match}"):
+                call(given)
+        fails(f"^X_clean: {match}", X, X_clean=given)
+
+
+def test_a_text_in_a_list_is_named(X):
+    match = "could not convert string to float: 'a' at row 1, column 0; allowed are numbers"
+    model = Autoencoder(1, max_iter=1).fit(X[:, :2])
+    for given in ([[1.0, None], ["a", 3.0]], ((1.0, None), ("a", 3.0))):
+        for call in (clone(model).fit, model.transform, model.predictor()):
+            with pytest.raises(ValueError, match=f"^X: {match}"):
+                call(given)
+    many = [[1.0, None]] * 3000
+    with pytest.raises(ValueError, match=r"^X: could not convert string to float: 'b' at row 3000, column 1;"):
+        clone(model).fit([*many, [2.0, "b"]])
+
+
+def test_what_is_no_number_and_no_text_is_named(X):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": X[:, 0], "b": pandas.Series([*X[:-1, 1], pandas.NA], dtype=object)})
+    model = Autoencoder(1, max_iter=1).fit(frame[["a"]].assign(b=0.0))
+    kind = "float() argument must be a string or a real number, not"
+    for given, label, name in (
+        (frame, " ('b')", "NAType"),
+        (frame.to_numpy(), "", "NAType"),
+        ([[0.5, {}]], "", "dict"),
+    ):
+        row = 0 if name == "dict" else len(X) - 1
+        match = re.escape(f"X: {kind} '{name}' at row {row}, column 1{label}; allowed are numbers, and NaN for")
+        for call in (clone(model).fit, model.predictor()):
+            with pytest.raises(TypeError, match=f"^{match}"):
+                call(given)
+    text_first = pandas.DataFrame({"a": [1.0] * 20, "b": pandas.Series(["low", pandas.NA] * 10, dtype=object)})
+    with pytest.raises(ValueError, match=r"^X: could not convert string to float: 'low' at row 0, column 1 \('b'\)"):
+        clone(model).fit(text_first)
+
+
 @pytest.mark.parametrize(
     ("weight", "match"),
     [
