@@ -434,10 +434,10 @@ class AutoencoderOutlierDetector(Shown, Watched, Versioned, Exportable, OutlierM
         """
         refuse(self, refused, REFUSED)
         self._begin_fit(X, y, n_tasks=self.n_estimators, sequential_subtasks=False)
-        model = copy.copy(self)  # this one stays as it was until all is learned
+        before, model = dict(vars(self)), copy.copy(self)  # this one stays as it was until all is learned
         with _checkpoint.checkpointing(self, checkpoint, checkpoint_every, resume):
             model._fit(X, y, sample_weight, self)
-        self.__dict__ = model.__dict__
+        self._become(model, before)
         self._end_fit(X, y)
         return self
 

@@ -71,6 +71,12 @@ class Watched(CallbackSupportMixin):
             context = self._init_callback_context(max_subtasks=n, **options)
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
 
+    def _become(self, model: Any, before: dict[str, Any]) -> None:
+        """Takes what a copy has become by a fit; but parameters and the like that callbacks have set since `before`
+        stay."""
+        own = {k: v for k, v in vars(self).items() if k[-1] != "_" and (k not in before or before[k] is not v)}
+        self.__dict__ = {**vars(model), **own}
+
     def _end_fit(self: Any, X: Any, y: Any = None) -> None:
         context = getattr(self, "_callback_fit_ctx", None)
         if context is not None:

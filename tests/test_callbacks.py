@@ -201,6 +201,18 @@ def test_learned_attributes_are_those_of_before_until_a_fit_is_complete(X):
         assert (model.mean_ != old).all()
 
 
+@pytest.mark.parametrize("kind", [Autoencoder, AutoencoderImputer, AutoencoderOutlierDetector])
+def test_what_a_callback_sets_on_the_estimator_stays(kind, X):
+    def callback(state):
+        state.estimator.note = state.epoch
+        state.estimator.set_params(verbose=0)
+
+    model = kind(max_iter=2, callbacks=callback, verbose=3, random_state=0).fit(X)
+    other = kind(max_iter=2, random_state=0).fit(X)
+    assert model.note == 2 and model.verbose == 0
+    assert vars(model).keys() - {"note"} == vars(other).keys() and model.n_features_in_ == X.shape[1]
+
+
 def test_callbacks_of_a_detector_are_told_once_that_it_is_over(X):
     class Open:
         def __init__(self, raises=None):
