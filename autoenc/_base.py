@@ -447,8 +447,8 @@ class BaseAutoencoder(
         Notes
         -----
         Ctrl-C ends the fit with a warning and leaves the estimator as of the last complete epoch; before the end of the
-        first, KeyboardInterrupt is raised and the estimator is as it was. Where rows are held out the best epoch
-        counts, not the last.
+        first, and in layerwise pretraining, KeyboardInterrupt is raised and the estimator is as it was. Where rows are
+        held out the best epoch counts, not the last.
 
         With ``solver="lbfgs"`` and up to 65,536 rows, rows without weight are left out and equal rows (with equal rows
         of X_clean and condition) are merged into one of their summed weights, in an order that depends on the rows

@@ -99,6 +99,7 @@ class Fitting(Watched):
     }
 
     # The parameter that says what the loss is, and losses that a range of columns may have.
+    _is_start = False  # of the network of another fit
     _loss_parameter: ClassVar[str] = "loss"
     _range_losses: ClassVar[tuple[str, ...]] = (*_spec.PLAIN_LOSSES, "categorical", "negative_binomial")
 
@@ -471,7 +472,9 @@ class Fitting(Watched):
         try:
             self._after_fit(trainer, data)
         except KeyboardInterrupt:
-            warn(f"fitting was interrupted after the training; the estimator has no {self._found_after_fit()}")
+            self._interrupted(
+                f"fitting was interrupted after the training; the estimator has no {self._found_after_fit()}"
+            )
         self._end_fit(X, y)
         self._report(history)
         return given
@@ -552,16 +555,22 @@ class Fitting(Watched):
         if _spec.is_linear(self._spec):
             self._find_components(trainer, data)
 
+    def _interrupted(self, message: str) -> None:
+        """Says what Ctrl-C has left."""
+        if self._is_start:
+            raise KeyboardInterrupt  # the other fit would go on, from half a start
+        warn(message)
+
     def _report(self: Any, history: History) -> None:
         if history.error is not None:
             raise history.error
         if history.interrupted and history.best_epoch is not None:
-            warn(
+            self._interrupted(
                 f"fitting was interrupted after {len(history.loss)} complete epochs; the estimator has the weights of "
                 f"epoch {history.best_epoch}, the best on the validation rows"
             )
         elif history.interrupted:
-            warn(f"fitting was interrupted; the estimator is as after {len(history.loss)} complete epochs")
+            self._interrupted(f"fitting was interrupted; the estimator is as after {len(history.loss)} complete epochs")
         elif history.converged or len(history.epochs) < self.max_iter:
             return
         elif self.solver == "lbfgs":

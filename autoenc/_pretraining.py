@@ -70,6 +70,7 @@ def layerwise(kind: Any, model: Any, data: FitData, seed: int) -> dict[str, NDAr
                 missing="error",
                 output_activation="auto" if activations[i - 1] == "softmax" else activations[i - 1],
             )
+        shallow._is_start = True
         shallow.fit(rows, sample_weight=data.weights)
         start[f"{name}.weight"], start[f"{name}.bias"] = shallow.coefs_[0], shallow.intercepts_[0]
         start[f"{other}.bias"] = shallow.intercepts_[1]

@@ -212,22 +212,25 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
         )
 
     found = None if plan.checkpoint is None else plan.checkpoint.resume(trainer)
-    if found is not None:
-        stored, finished = found
-        history.epochs, history.validation_loss = list(stored.epochs), list(stored.validation_loss)
-        history.best_epoch, history.converged = stored.best_epoch, stored.converged
-        best, scale = stored.best, stored.scale
-        (waiting.best, waiting.count), (plateau.best, plateau.count) = stored.waiting, stored.plateau
-        for i, (loss, rate, *_) in enumerate(history.epochs):
-            validated = history.validation_loss[i] if history.validation_loss else None
-            recall(plan.callbacks, EpochState(estimator, i + 1, plan.max_iter, loss, validated, rate, plan.training))
-        if finished:
-            end_callbacks(plan.callbacks, False)
-            return history
     name = type(estimator).__name__
-    progress = Progress(plan.verbose, plan.max_iter, name + (", fine-tuning" if plan.training == FINE_TUNE else ""))
+    label, progress = name + (", fine-tuning" if plan.training == FINE_TUNE else ""), None
     failed = True
     try:
+        if found is not None:
+            stored, finished = found
+            for i, (loss, rate, *_) in enumerate(stored.epochs):
+                validated = stored.validation_loss[i] if stored.validation_loss else None
+                state = EpochState(estimator, i + 1, plan.max_iter, loss, validated, rate, plan.training)
+                recall(plan.callbacks, state)
+            # Not before, so that Ctrl-C until here is raised.
+            history.epochs, history.validation_loss = list(stored.epochs), list(stored.validation_loss)
+            history.best_epoch, history.converged = stored.best_epoch, stored.converged
+            if finished:
+                failed = False
+                return history
+            best, scale = stored.best, stored.scale
+            (waiting.best, waiting.count), (plateau.best, plateau.count) = stored.waiting, stored.plateau
+        progress = Progress(plan.verbose, plan.max_iter, label)
         for epoch in range(len(history.epochs) + 1, plan.max_iter + 1):
             if plan.before_epoch is not None:
                 plan.before_epoch(epoch - 1)
@@ -277,7 +280,8 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
         if done == 0:
             raise history.error from error
     finally:
-        progress.close()
+        if progress is not None:
+            progress.close()
         end_callbacks(plan.callbacks, failed)
         if (taken := trainer.profile()) is not None:
             _profile.show(taken, name)

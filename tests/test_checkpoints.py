@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from autoenc import (
     _archive,
     _checkpoint,
     _core,
+    _training,
 )
 from autoenc.callbacks import Checkpoint, CSVLogger, EarlyStopping
 from autoenc.sparsity import KL
@@ -390,6 +392,49 @@ def test_what_a_detector_tells_when_it_goes_on(tmp_path):
         patch.setattr(_archive, "write", full)
         clone(model).fit(X, checkpoint=path)
     assert {one.filename for one in caught} == {__file__}
+
+
+def test_a_callback_is_told_that_it_is_over_where_another_fails_at_what_was_done(tmp_path):
+    class Fails:
+        def __call__(self, state):
+            pass
+
+        def recall(self, state):
+            if state.epoch == 2:
+                raise OSError("full")
+
+    path, log = tmp_path / "c", CSVLogger(tmp_path / "log.csv")
+    for epochs in (3, 6):  # in the middle of a training, and behind its end
+        killed(Autoencoder(2, **COMMON), path, epochs, checkpoint_every=1)
+        with pytest.raises(OSError, match="full"):
+            Autoencoder(2, callbacks=[log, Fails()], **COMMON).fit(X, checkpoint=path, resume=True)
+        Autoencoder(2, callbacks=log, **{**COMMON, "max_iter": 2}).fit(X)
+        assert [line.split(",")[:2] for line in (tmp_path / "log.csv").read_text().splitlines()[1:]] == [
+            ["fit", "1"],
+            ["fit", "2"],
+        ]
+
+
+@pytest.mark.parametrize("after", [2, 3, 5])
+def test_ctrl_c_in_pretraining_ends_the_fit_which_goes_on_to_the_same_bits(after, tmp_path):
+    """In the first layer, at its end, and in the second; each has three epochs."""
+    model, path = FITS["pretrained"][0], tmp_path / "c"
+    calls = []
+
+    def update(self, state):
+        calls.append(state)
+        if len(calls) == after:
+            signal.raise_signal(signal.SIGINT)
+
+    interrupted = clone(model)
+    before = dict(vars(interrupted))
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        patch.setattr(_training.Progress, "update", update)
+        with pytest.raises(KeyboardInterrupt):
+            interrupted.fit(X, checkpoint=path, checkpoint_every=1)
+    assert len(calls) == after and vars(interrupted) == before
+    assert_same(interrupted.fit(X, checkpoint=path, resume=True), clone(model).fit(X))
 
 
 def full(*arguments):

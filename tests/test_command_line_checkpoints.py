@@ -1,5 +1,8 @@
 """Checkpoints of the command line."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 from command_lines import QUICK, ROWS, answer, call, write_csv, write_rows
@@ -31,6 +34,28 @@ def test_a_fit_goes_on_from_its_checkpoint(csv, tmp_path, capsys):
     for more in (["--resume"], ["--checkpoint-every", "2"]):
         error = answer(capsys, "train", csv, "-o", model, "--ignore", "kind", *more, *QUICK, status=2)["error"]
         assert error == f"{more[0]} needs --checkpoint"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGTERM that a program could answer")
+def test_told_to_end_in_pretraining_it_saves_nothing_and_goes_on(csv, tmp_path, capsys, monkeypatch):
+    train = ("train", csv, "--ignore", "kind", *QUICK, "--param", "pretrain=layerwise", "--checkpoint")
+    answer(capsys, *train, tmp_path / "c", "-o", tmp_path / "whole")
+    epochs = []
+
+    def update(self, state):
+        epochs.append(state)
+        if len(epochs) == 33:  # of the second layer; the first has 30
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # under nohup it is ignored
+    with monkeypatch.context() as patch:
+        patch.setattr(autoenc._training.Progress, "update", update)
+        assert call(*train, tmp_path / "c", "-o", tmp_path / "m", "--quiet", "--checkpoint-every", "1") == 143
+    signal.signal(signal.SIGTERM, before)
+    assert "no model is saved: Autoencoder has none before the end of the first epoch" in capsys.readouterr().err
+    assert len(epochs) == 33 and not (tmp_path / "m").exists()
+    answer(capsys, *train, tmp_path / "c", "-o", tmp_path / "m", "--resume")
+    assert (tmp_path / "m").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
 def test_how_often_a_checkpoint_is_written(csv, tmp_path, capsys, monkeypatch):

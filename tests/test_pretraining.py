@@ -1,5 +1,7 @@
 """Greedy layer-wise pretraining."""
 
+import warnings
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -40,6 +42,17 @@ def test_two_fits_are_the_same(X, parameters):
     for a, b in zip(one.coefs_, other.coefs_, strict=True):
         assert_array_equal(a, b)
     assert not np.array_equal(one.coefs_[0], clone(model).set_params(random_state=1).fit(X).coefs_[0])
+
+
+def test_ctrl_c_behind_a_layer_ends_the_fit(X, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Autoencoder, "_find_components", interrupted)
+    model = deep(activation="identity", latent_activation="identity", pretrain="layerwise", hidden_layer_sizes=(9,))
+    with warnings.catch_warnings(), pytest.raises(KeyboardInterrupt):
+        warnings.simplefilter("error")
+        model.set_params(max_iter=1, pretrain_max_iter=1).fit(X)
 
 
 def test_one_layer_goes_on_where_the_shallow_one_ended(X):
