@@ -95,9 +95,8 @@ def __getattr__(name: str) -> Any:
             return import_module("autoenc._core")
         except ModuleNotFoundError:
             raise ImportError(
-                f"the compiled core of autoenc is not in {__path__[0]}, from where Python takes the package. In a clone "
-                'it is only after "python -m pip install -e ."; what "pip install ." has installed works from every '
-                "other folder"
+                f"the compiled core of autoenc is not in {__path__[0]}, from where Python takes the package. In a "
+                'clone it is only after "python -m pip install -e ."; what "pip install ." installs works elsewhere'
             ) from None
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -82,7 +82,7 @@ def test_the_first_line_has_names_or_is_a_row(reader, tmp_path, capsys):
         ),
         (
             lambda lines: lines.__setitem__(40, "1,,3,4,a"),
-            r"contains NaN at row 39, column 1; .*; train --param missing=mask allows NaN. \(.*, line 41, column 'width'\)",
+            r"contains NaN at row 39, column 1; .*; train --param missing=mask .*, line 41, column 'width'\)",
         ),
         (
             lambda lines: (lines.insert(3, ""), lines.__setitem__(41, "1,inf,3,4,a")),
