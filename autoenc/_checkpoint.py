@@ -222,10 +222,21 @@ class Checkpoints:
         """Puts a training in its place, and writes the file."""
         self._trainings[i] = stored
         self._encoded.pop(i, None)
+        try:
+            self._write()
+        except Exception as error:  # a disk that is full, too little memory, a header beyond what can be read
+            from autoenc._warn import warn
+
+            warn(f"the checkpoint could not be written, and training goes on without: {error}")
+
+    def _write(self) -> None:
         for k, one in enumerate(self._trainings):
             if one is not None and k not in self._encoded:
                 writer = Writer()
-                raw = writer.encode({**one._asdict(), "progress": one.progress._asdict()}, f"trainings.{k}")
+                progress = one.progress._asdict()
+                # As arrays, since the header of a file is not for what is long.
+                progress |= {name: np.array(progress[name], np.float64) for name in ("epochs", "validation_loss")}
+                raw = writer.encode({**one._asdict(), "progress": progress}, f"trainings.{k}")
                 self._encoded[k] = raw, writer.tensors
         writer = Writer()
         configuration = {
@@ -238,12 +249,7 @@ class Checkpoints:
         }
         for _, tensors in self._encoded.values():
             writer.tensors |= tensors
-        try:
-            _archive.write(self.path, KEY, configuration, writer.tensors)
-        except OSError as error:
-            from autoenc._warn import warn
-
-            warn(f"the checkpoint could not be written, and training goes on without: {error}")
+        _archive.write(self.path, KEY, configuration, writer.tensors)
 
 
 def _texts(raw: Any, at: str) -> dict[str, str]:
@@ -254,6 +260,20 @@ def _texts(raw: Any, at: str) -> dict[str, str]:
 
 def _count(value: Any) -> bool:
     return type(value) is int and value >= 0
+
+
+def _floats(value: Any, ndim: int) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == np.float64 and value.ndim == ndim
+
+
+def _epochs(raw: Any) -> list[tuple[float, float, int, bool]]:
+    """The epochs of a file; none where they are no epochs."""
+    if not _floats(raw, 2) or raw.shape[1] != 4:
+        return []
+    steps, converged = raw[:, 2], raw[:, 3]
+    if not ((steps >= 0) & (steps < 2**53) & (steps == np.floor(steps)) & np.isin(converged, (0, 1))).all():
+        return []
+    return [(loss, rate, int(step), bool(last)) for loss, rate, step, last in raw.tolist()]
 
 
 def _training(raw: Any, at: str) -> _Stored:
@@ -274,28 +294,25 @@ def _training(raw: Any, at: str) -> _Stored:
         damaged(at, "has arrays that are none")
     if not isinstance(progress, dict) or set(progress) != set(Progress._fields):
         damaged(at, f"does not have {', '.join(Progress._fields)}")
-    found = Progress(**progress)
-    floats = [found.best, found.scale, *(found.validation_loss if isinstance(found.validation_loss, list) else [None])]
-    epochs = found.epochs if isinstance(found.epochs, list) else [None]
+    epochs, losses = _epochs(progress["epochs"]), progress["validation_loss"]
+    found = Progress(**{**progress, "epochs": epochs})
     pairs = [found.waiting, found.plateau]
     if (
-        not all(type(number) is float for number in floats)
+        not all(type(number) is float for number in (found.best, found.scale))
         or not 0.0 < found.scale <= 1.0
-        or len(found.validation_loss) not in (0, len(epochs))
+        or not epochs
+        or not _floats(losses, 1)
+        or len(losses) not in (0, len(epochs))
         or (found.best_epoch is None) != (found.best == np.inf)
-        or (found.best_epoch or 0) > len(found.validation_loss)
-        or not all(
-            isinstance(epoch, tuple) and [type(value) for value in epoch] == [float, float, int, bool]
-            for epoch in epochs
-        )
+        or (found.best_epoch or 0) > len(losses)
         or not all(
             isinstance(pair, tuple) and len(pair) == 2 and type(pair[0]) is float and _count(pair[1]) for pair in pairs
         )
         or not (found.best_epoch is None or _count(found.best_epoch))
         or not isinstance(found.converged, bool)
-        or not found.epochs
     ):
         damaged(at, f"has a progress that is none: {str(progress)[:200]}")
+    found = found._replace(validation_loss=losses.tolist())
     return _Stored(_texts(raw["data"], f"{at}.data"), found, raw["finished"], arrays, rows)
 
 
@@ -329,10 +346,10 @@ class Training:
             trainer.restore(arrays)
         return self._stored.progress, self._stored.finished
 
-    def after_epoch(self, trainer: Any, progress: Progress) -> None:
-        """Writes the file, where it is time to."""
-        if len(progress.epochs) % self._checkpoints.every == 0:
-            stored = _Stored(self._data, progress, False, trainer.snapshot(), self.rows)
+    def after_epoch(self, trainer: Any, epoch: int, known: Callable[[], Progress]) -> None:
+        """Writes the file, where it is time to; `known` copies what grows with the epochs."""
+        if epoch % self._checkpoints.every == 0:
+            stored = _Stored(self._data, known(), False, trainer.snapshot(), self.rows)
             self.ask(self._checkpoints.write, self._i, stored)
 
     def finish(self, trainer: Any, progress: Progress) -> None:

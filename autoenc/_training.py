@@ -259,7 +259,7 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
                     trainer.scale_rate(scale)
                     plateau.count = 0
             if plan.checkpoint is not None and epoch < plan.max_iter:
-                plan.checkpoint.after_epoch(trainer, known())
+                plan.checkpoint.after_epoch(trainer, epoch, known)
         failed = False
     except KeyboardInterrupt:
         if not history.epochs:
