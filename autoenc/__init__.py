@@ -90,6 +90,14 @@ def __getattr__(name: str) -> Any:
 
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
+    if name == "_core":  # asked for before its import
+        try:
+            return import_module("autoenc._core")
+        except ModuleNotFoundError:
+            raise ImportError(
+                f"the compiled core of autoenc is not in {__path__[0]}, from where Python takes the package. In a "
+                'clone it is only after "python -m pip install -e ."; what "pip install ." installs works elsewhere'
+            ) from None
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

@@ -7,7 +7,6 @@ from the file.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from autoenc import __version__, _archive
 from autoenc._archive import Reader, Writer, cut, damaged, refuse_more
 from autoenc._checks import is_sparse
-from autoenc._row_blocks import row_blocks
+from autoenc._describe import described, digest, digest_of
 from autoenc._whole_file import check_folder, check_path, check_writable
 
 File = str | os.PathLike[str]
@@ -70,21 +69,11 @@ class _Stored(NamedTuple):
 # ---- which fit it was ----
 
 
-def _digest(*arrays: NDArray[Any]) -> str:
-    found = hashlib.sha256()
-    for array in arrays:
-        found.update(f"{array.dtype.str} {array.shape} ".encode())
-        # Of another order by blocks: a copy of all may be more than there is memory for.
-        for rows in row_blocks(array) if array.ndim > 1 and not array.flags.c_contiguous else [...]:
-            found.update(np.ascontiguousarray(array[rows]).data)
-    return found.hexdigest()[:32]
-
-
 def _of_rows(part: Any) -> str:
     """Shape and type of data, and a digest of all its values."""
     shape = " x ".join(map(str, part.shape))
     arrays = (part.indptr, part.indices, part.data) if is_sparse(part) else (np.asarray(part),)
-    return f"{shape} of {part.dtype} {_digest(*arrays)}"
+    return f"{shape} of {part.dtype} {digest(*arrays)}"
 
 
 def _parts(data: Any) -> dict[str, Any]:
@@ -96,48 +85,27 @@ def _parts(data: Any) -> dict[str, Any]:
     return {name: part for name, part in parts.items() if part is not None}
 
 
-def _alike(raw: Any) -> Any:
-    """JSON of a value as any that is equal to it has it: a tuple as a list, NumPy's numbers as Python's, 1.0 as 1."""
-    if isinstance(raw, dict):
-        if set(raw) == {"tuple"}:
-            return _alike(raw["tuple"])
-        return _alike(raw["value"]) if "scalar" in raw else {key: _alike(value) for key, value in raw.items()}
-    if isinstance(raw, list):
-        return [_alike(value) for value in raw]
-    return int(raw) if isinstance(raw, float) and raw.is_integer() else raw
-
-
 def _callbacks(estimator: Any) -> list[Any]:
     given = getattr(estimator, "callbacks", None)
     return list(given) if isinstance(given, list | tuple) else [given]
 
 
 def _parameters(estimator: Any) -> dict[str, str]:
-    """Parameters as text, the same where they are equal; what is no data goes by the name of its kind. Of callbacks
-    those that are data, and of a warm start the weights."""
+    """Parameters as text, the same where they are equal. Of callbacks those that are data, and of a warm start the
+    weights."""
     from autoenc._stored_estimators import part
 
     found = {}
     if getattr(estimator, "warm_start", False) and hasattr(estimator, "coefs_"):
         weights = (*estimator.coefs_, *estimator.intercepts_, *estimator.other_parameters_.values())
-        found["warm start"] = f"from weights {_digest(*weights)}"
+        found["warm start"] = f"from weights {digest(*weights)}"
     for name, value in estimator.get_params(deep=False).items():
         if name in FREE:
             continue
         if name == "callbacks":
             value = [callback for callback in _callbacks(estimator) if part(callback) is not None]
-        if isinstance(value, np.random.RandomState):
-            state = json.dumps(value.get_state(legacy=False), default=np.ndarray.tolist)
-            value = f"RandomState {hashlib.sha256(state.encode()).hexdigest()[:32]}"
-        writer = Writer(part)
-        try:
-            raw = _alike(writer.encode(value.tolist() if isinstance(value, np.ndarray) else value, name))
-        except ValueError:
-            raw = getattr(value, "__qualname__", type(value).__qualname__)
-        if isinstance(raw, list) and len(raw) == 1:  # of what may be one or several
-            raw = raw[0]
-        digests = {key: _digest(array) for key, array in writer.tensors.items()}
-        found[name] = json.dumps([raw, digests] if digests else raw)
+        said = described(value)
+        found[name] = json.dumps(said[0] if isinstance(said, list) and len(said) == 1 else said)  # one or several
     return found
 
 
@@ -225,8 +193,7 @@ class Checkpoints:
             self._whole = _parts(data)
             self._digests = {id(part): _of_rows(part) for part in self._whole.values()}
         if self._in_folder:
-            said = json.dumps([__version__, self._parameters, self._describe(data)]).encode()
-            name = f"{self._class}-{hashlib.sha256(said).hexdigest()[:32]}.checkpoint"
+            name = f"{self._class}-{digest_of([__version__, self._parameters, self._describe(data)])}.checkpoint"
             self.path, self._in_folder = str(Path(self.path, name)), False
             self._open()
         first, self._n_seeds = self._n_seeds, self._n_seeds + len(drawn)
@@ -235,7 +202,10 @@ class Checkpoints:
 
     def _describe(self, data: Any) -> dict[str, str]:
         """Data in words that tell it from other data."""
-        return {name: self._digests.get(id(part)) or _of_rows(part) for name, part in _parts(data).items()}
+        found = {name: self._digests.get(id(part)) or _of_rows(part) for name, part in _parts(data).items()}
+        if data.rows.ranges is not None:  # which names may have decided
+            found["columns by loss"] = json.dumps([one["columns"] for one in data.rows.ranges])
+        return found
 
     def trainings(self, data: Any, n: int) -> list["Training"]:
         """The next trainings of this fit."""
@@ -252,10 +222,21 @@ class Checkpoints:
         """Puts a training in its place, and writes the file."""
         self._trainings[i] = stored
         self._encoded.pop(i, None)
+        try:
+            self._write()
+        except Exception as error:  # a disk that is full, too little memory, a header beyond what can be read
+            from autoenc._warn import warn
+
+            warn(f"the checkpoint could not be written, and training goes on without: {error}")
+
+    def _write(self) -> None:
         for k, one in enumerate(self._trainings):
             if one is not None and k not in self._encoded:
                 writer = Writer()
-                raw = writer.encode({**one._asdict(), "progress": one.progress._asdict()}, f"trainings.{k}")
+                progress = one.progress._asdict()
+                # As arrays, since the header of a file is not for what is long.
+                progress |= {name: np.array(progress[name], np.float64) for name in ("epochs", "validation_loss")}
+                raw = writer.encode({**one._asdict(), "progress": progress}, f"trainings.{k}")
                 self._encoded[k] = raw, writer.tensors
         writer = Writer()
         configuration = {
@@ -268,12 +249,7 @@ class Checkpoints:
         }
         for _, tensors in self._encoded.values():
             writer.tensors |= tensors
-        try:
-            _archive.write(self.path, KEY, configuration, writer.tensors)
-        except OSError as error:
-            from autoenc._warn import warn
-
-            warn(f"the checkpoint could not be written, and training goes on without: {error}")
+        _archive.write(self.path, KEY, configuration, writer.tensors)
 
 
 def _texts(raw: Any, at: str) -> dict[str, str]:
@@ -284,6 +260,20 @@ def _texts(raw: Any, at: str) -> dict[str, str]:
 
 def _count(value: Any) -> bool:
     return type(value) is int and value >= 0
+
+
+def _floats(value: Any, ndim: int) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == np.float64 and value.ndim == ndim
+
+
+def _epochs(raw: Any) -> list[tuple[float, float, int, bool]]:
+    """The epochs of a file; none where they are no epochs."""
+    if not _floats(raw, 2) or raw.shape[1] != 4:
+        return []
+    steps, converged = raw[:, 2], raw[:, 3]
+    if not ((steps >= 0) & (steps < 2**53) & (steps == np.floor(steps)) & np.isin(converged, (0, 1))).all():
+        return []
+    return [(loss, rate, int(step), bool(last)) for loss, rate, step, last in raw.tolist()]
 
 
 def _training(raw: Any, at: str) -> _Stored:
@@ -304,28 +294,25 @@ def _training(raw: Any, at: str) -> _Stored:
         damaged(at, "has arrays that are none")
     if not isinstance(progress, dict) or set(progress) != set(Progress._fields):
         damaged(at, f"does not have {', '.join(Progress._fields)}")
-    found = Progress(**progress)
-    floats = [found.best, found.scale, *(found.validation_loss if isinstance(found.validation_loss, list) else [None])]
-    epochs = found.epochs if isinstance(found.epochs, list) else [None]
+    epochs, losses = _epochs(progress["epochs"]), progress["validation_loss"]
+    found = Progress(**{**progress, "epochs": epochs})
     pairs = [found.waiting, found.plateau]
     if (
-        not all(type(number) is float for number in floats)
+        not all(type(number) is float for number in (found.best, found.scale))
         or not 0.0 < found.scale <= 1.0
-        or len(found.validation_loss) not in (0, len(epochs))
+        or not epochs
+        or not _floats(losses, 1)
+        or len(losses) not in (0, len(epochs))
         or (found.best_epoch is None) != (found.best == np.inf)
-        or (found.best_epoch or 0) > len(found.validation_loss)
-        or not all(
-            isinstance(epoch, tuple) and [type(value) for value in epoch] == [float, float, int, bool]
-            for epoch in epochs
-        )
+        or (found.best_epoch or 0) > len(losses)
         or not all(
             isinstance(pair, tuple) and len(pair) == 2 and type(pair[0]) is float and _count(pair[1]) for pair in pairs
         )
         or not (found.best_epoch is None or _count(found.best_epoch))
         or not isinstance(found.converged, bool)
-        or not found.epochs
     ):
         damaged(at, f"has a progress that is none: {str(progress)[:200]}")
+    found = found._replace(validation_loss=losses.tolist())
     return _Stored(_texts(raw["data"], f"{at}.data"), found, raw["finished"], arrays, rows)
 
 
@@ -359,10 +346,10 @@ class Training:
             trainer.restore(arrays)
         return self._stored.progress, self._stored.finished
 
-    def after_epoch(self, trainer: Any, progress: Progress) -> None:
-        """Writes the file, where it is time to."""
-        if len(progress.epochs) % self._checkpoints.every == 0:
-            stored = _Stored(self._data, progress, False, trainer.snapshot(), self.rows)
+    def after_epoch(self, trainer: Any, epoch: int, known: Callable[[], Progress]) -> None:
+        """Writes the file, where it is time to; `known` copies what grows with the epochs."""
+        if epoch % self._checkpoints.every == 0:
+            stored = _Stored(self._data, known(), False, trainer.snapshot(), self.rows)
             self.ask(self._checkpoints.write, self._i, stored)
 
     def finish(self, trainer: Any, progress: Progress) -> None:

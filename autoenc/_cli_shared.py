@@ -172,8 +172,8 @@ def refuse_blank(table: Table, column: str, texts: Sequence[str], first: int = 0
 
 
 def placed(table: Table, first: int, error: Exception, columns: Sequence[str]) -> CommandError:
-    """An error of an estimator, with the line and the column of the file for those that it counts, and with the options
-    of the command line that it names for Python."""
+    """An error of an estimator, with the line and the column of the file for those that it counts, and with options of
+    the command line in place of Python."""
     text = str(error).replace(ALLOWING, "; train --param missing=mask allows NaN")
     text = text.replace(", for instance by StandardScaler in a pipeline", ": --scale standard")
     found = re.search(r"(\bX \w+ \S+ at )?\brow (\d+)(, column (\d+))?", text)

@@ -227,9 +227,8 @@ def train(chosen: argparse.Namespace) -> dict[str, Any]:
     if chosen.scale != "none" and chosen.estimator in SCALING:
         raise UsageError(f"--scale {chosen.scale}: {chosen.estimator} scales columns by itself; allowed: none")
     if Path(chosen.output).suffix.lower() in _tables.READ:  # where a model would replace rows
-        raise UsageError(
-            f"-o {chosen.output}: that is the name of a table; a model's may not end in {', '.join(_tables.READ)}"
-        )
+        what = f"that is the name of a table; a model's may not end in {', '.join(_tables.READ)}"
+        raise UsageError(f"-o {chosen.output}: {what}")
     check_writable(chosen.output)
     parameters = _parameters(chosen, cls)
     model = cls(**parameters)

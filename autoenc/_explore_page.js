@@ -31,13 +31,19 @@ function codeOf(i) {
   return code;
 }
 
-// Ten colours are told apart, so the second ten classes have them again as triangles.
-function mark(pen, x, y, shape, size) {
+// Corners, how far they are turned (1: half of the angle between two), and how near the middle is the midst of a side.
+const SHAPES = {
+  circle: [16, 0], square: [4, 1], triangle: [3, 0], diamond: [4, 0], down: [3, 1], plus: [4, 0, 0.4], cross: [4, 1, 0.4],
+  left: [3, 0.5], right: [3, 1.5], star: [5, 0, 0.45],
+};
+function mark(pen, x, y, shape, size) {  // all of the area of a circle of this radius
+  const [n, turn, dent = Math.cos(Math.PI / n)] = SHAPES[shape || "circle"];
+  const far = size * Math.sqrt(Math.PI / (n * dent * Math.sin(Math.PI / n)));
   pen.beginPath();
-  if (shape === "triangle") {
-    for (let k = 0; k < 3; k++) pen.lineTo(x + 1.5 * size * Math.sin(2.0944 * k), y - 1.5 * size * Math.cos(2.0944 * k));
-    pen.closePath();
-  } else pen.arc(x, y, size, 0, 2 * Math.PI);
+  for (let k = 0; k < 2 * n; k++) {
+    const angle = (k + turn) * Math.PI / n, r = k % 2 ? dent * far : far;
+    pen.lineTo(x + r * Math.sin(angle), y - r * Math.cos(angle));
+  }
   pen.fill();
 }
 
@@ -46,7 +52,7 @@ function drawMap() {
   for (let i = 0; i < N; i++) {
     const x = toX(AT[2 * i]), y = toY(AT[2 * i + 1]), meant = only === null || DATA.labels[i] === only;
     ink.globalAlpha = meant ? 0.85 : 0.08;
-    ink.fillStyle = DATA.colours[i] || "#3D9BD1";
+    ink.fillStyle = DATA.colours[i] || "#457BC7";
     mark(ink, x, y, DATA.shapes[i], 3.2);
     if (ERRORS[i] > threshold && meant) {
       ink.globalAlpha = 1; ink.strokeStyle = "#D55E00"; ink.lineWidth = 1.6;
@@ -172,10 +178,10 @@ element("threshold").addEventListener("input", event => {
 
 for (const [text, colour, shape] of DATA.legend) {
   const entry = document.createElement(shape ? "button" : "span"), dot = document.createElement("canvas");
-  dot.width = dot.height = 12;
+  dot.width = dot.height = 14;
   const pen = dot.getContext("2d");
   pen.fillStyle = colour;
-  mark(pen, 6, shape === "triangle" ? 7 : 6, shape, shape === "triangle" ? 4 : 5);
+  mark(pen, 7, 7, shape, 4);
   entry.append(dot, text);
   if (shape) {  // a class: the others fade until it is asked for again
     entry.type = "button"; entry.title = "show this class alone, or all again";

@@ -104,6 +104,8 @@ class _Supervised(Autoencoder):
         self._n_targets = labels.targets.shape[1]
         spec = self._description(data.rows)
         labelled = data._replace(rows=data.rows._replace(labels=labels.targets))
+        if validation is not None and data.validation is not None:
+            labelled = labelled._replace(validation=data.validation._replace(labels=validation.targets))
         (seed,) = _checkpoint.seeds([int(check_random_state(self.random_state).randint(2**31 - 1))], labelled)
         resumes = self.warm_start and hasattr(self, "coefs_")
         initial = None if resumes else self._initial(data, seed)

@@ -127,7 +127,7 @@ def _in_notebook() -> bool:
 class Progress:
     """A bar where someone watches and tqdm is installed, lines on standard output otherwise."""
 
-    def __init__(self, verbose: int, n_epochs: int, label: str, unit: str = "epoch") -> None:
+    def __init__(self, verbose: int, n_epochs: int, label: str, unit: str = "epoch", done: int = 0) -> None:
         self._n_epochs = n_epochs
         self._unit = unit
         self._label = label
@@ -142,7 +142,7 @@ class Progress:
                     from tqdm.auto import tqdm
             except ImportError:
                 return
-            self._bar = tqdm(total=n_epochs, desc=label, unit=unit)
+            self._bar = tqdm(total=n_epochs, initial=done, desc=label, unit=unit)
 
     def update(self, state: EpochState) -> None:
         if self._bar is not None:
@@ -230,7 +230,7 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
                 return history
             best, scale = stored.best, stored.scale
             (waiting.best, waiting.count), (plateau.best, plateau.count) = stored.waiting, stored.plateau
-        progress = Progress(plan.verbose, plan.max_iter, label)
+        progress = Progress(plan.verbose, plan.max_iter, label, done=len(history.epochs))
         for epoch in range(len(history.epochs) + 1, plan.max_iter + 1):
             if plan.before_epoch is not None:
                 plan.before_epoch(epoch - 1)
@@ -262,7 +262,7 @@ def train(trainer: _core.Trainer, plan: Plan, estimator: Any) -> History:
                     trainer.scale_rate(scale)
                     plateau.count = 0
             if plan.checkpoint is not None and epoch < plan.max_iter:
-                plan.checkpoint.after_epoch(trainer, known())
+                plan.checkpoint.after_epoch(trainer, epoch, known)
         failed = False
     except KeyboardInterrupt:
         if not history.epochs:

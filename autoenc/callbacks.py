@@ -184,8 +184,8 @@ class Checkpoint(_Callback, _checkpoint.Asked):
     """Writes the state of the fit to a file, from which a fit that was killed goes on.
 
     The same as the arguments `checkpoint`, `checkpoint_every` and `resume` of `fit`, for a fit that gets no arguments,
-    as within another estimator. Fits of a search such as GridSearchCV need a folder: one file would be that of the fit
-    that wrote last, and with `resume` the others fail.
+    as within another estimator. `partial_fit` writes none. Fits of a search such as GridSearchCV need a folder: one
+    file would be that of the fit that wrote last, and with `resume` the others fail.
 
     Parameters
     ----------

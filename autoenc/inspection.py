@@ -35,7 +35,7 @@ __all__ = ["explore"]
 MOST_BYTES = 4_000_000  # of the rows
 MOST_WEIGHTS = 2_000_000  # of the decoder
 UNLABELLED = "unlabelled"  # rows whose label is None or NaN
-SHAPES = ("circle", "triangle")  # each with every colour
+SHAPES = ("circle", "square", "triangle", "diamond", "down", "plus", "cross", "left", "right", "star")  # as MARKERS
 SCALE = ("#00224E", "#35456C", "#666970", "#948E77", "#C8B866", "#FEE838")  # of matplotlib's cividis, from low to high
 ALLOWED = (
     "allowed are autoencoders whose decoder consists of dense layers (not the marginalized one or the imputer, whose "
@@ -73,8 +73,8 @@ def explore(
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Rows.
     labels : array-like of shape (n_samples,) or None, default=None
-        Up to 20 classes (ten colours for circles, the same for triangles), or floats for a scale. Rows whose label is
-        None or NaN are "unlabelled", in grey.
+        Up to 20 classes, each with a colour and a shape, or floats for a scale. Rows whose label is None or NaN are
+        "unlabelled", in grey.
     image_shape : tuple of int or None, default=None
         (height, width) or (height, width, channels) where rows are images.
     feature_names : list of str or None, default=None
@@ -300,7 +300,7 @@ class _Labels(NamedTuple):
 
 
 def _labels(labels: NDArray[Any] | None) -> _Labels:
-    """Classes have ten colours, and after those the same ten with another shape; floats have a scale."""
+    """Classes have ten colours and ten shapes, the second ten classes the same in other pairs; floats have a scale."""
     if labels is None:
         return _Labels()  # all alike
     n_rows = len(labels)
@@ -338,7 +338,7 @@ def _marks(labels: NDArray[Any], values: NDArray[Any]) -> _Labels:
             "must be floats"
         )
     n = len(COLOURS)
-    of = {value: (COLOURS[i % n], SHAPES[i // n]) for i, value in enumerate(values.tolist())}
+    of = {value: (COLOURS[i % n], SHAPES[(i // n + i) % n]) for i, value in enumerate(values.tolist())}
     looks = [of[value] for value in labels.tolist()]
     legend: list[tuple[str, str, str | None]] = [(str(value), *look) for value, look in of.items()]
     return _Labels([look[0] for look in looks], [look[1] for look in looks], legend, [str(v) for v in labels.tolist()])

@@ -32,9 +32,9 @@ def main() -> None:
         page.mouse.move((x + middle[0]) / 2, (y + middle[1]) / 2, steps=4)
         page.evaluate("dragged = false")
         page.screenshot(path=Path(folder) / "page.png")
-        # A third of the bytes; in fewer colours those of the classes would no longer be their own.
+        # A third of the bytes, with the colours of the classes as they are but for two levels of 255.
         image = Image.open(Path(folder) / "page.png").convert("RGB")
-        image = image.quantize(256, kmeans=256, dither=Image.Dither.NONE)
+        image = image.quantize(128, kmeans=128, dither=Image.Dither.NONE)
         image.save(Path(__file__).resolve().parent / "images" / "explore.png", optimize=True)
 
 

@@ -1,15 +1,18 @@
 """Which fit a checkpoint belongs to: of the same parameters, rows and start; in a folder each has a file of its own."""
 
 import copy
+import functools
 import os
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
-from checkpoints import COMMON, FITS, Killed, X, assert_same, killed
+from checkpoints import COMMON, FITS, LABELS, Killed, X, assert_same, killed
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
+from sklearn.compose import make_column_selector
 from sklearn.model_selection import GridSearchCV
 
 import autoenc
@@ -17,10 +20,13 @@ from autoenc import (
     Autoencoder,
     AutoencoderClassifier,
     AutoencoderOutlierDetector,
+    AutoencoderRegressor,
+    VariationalAutoencoder,
     _checkpoint,
     _training,
 )
 from autoenc.callbacks import Checkpoint, CSVLogger, EarlyStopping
+from autoenc.losses import ColumnLoss
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -71,8 +77,21 @@ def test_a_path_that_ends_with_a_separator_is_a_folder(separator, tmp_path):
 
 
 def test_other_files_in_a_folder_do_not_matter(tmp_path):
+    """But for what is no checkpoint under the name of one, which is an error, and not lost."""
     (tmp_path / "Autoencoder").mkdir()
     Autoencoder(2, **COMMON).fit(X, checkpoint=tmp_path)
+    (path,) = tmp_path.glob("*.checkpoint")
+    path.write_text("notes")
+    for resume in (False, True):
+        with pytest.raises(ValueError, match="as a checkpoint of autoenc") as found:
+            Autoencoder(2, **COMMON).fit(X, checkpoint=tmp_path, resume=resume)
+        assert str(path) in str(found.value)
+        assert path.read_text() == "notes"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OSError) as found:
+        Autoencoder(2, **COMMON).fit(X, checkpoint=tmp_path)
+    assert found.value.filename == str(path)
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -87,7 +106,7 @@ def test_a_folder_where_no_file_can_be_made_is_named(tmp_path, monkeypatch):
 
 
 def test_a_folder_tells_callbacks_and_states_of_seeds_apart(tmp_path):
-    """As a file does. What is no data, such as a function or a logger, does not count."""
+    """As a file does. Callbacks that are no data, such as a function or a logger, do not count."""
 
     def model(change):
         return clone(FITS["adamw"][0]).set_params(**copy.deepcopy(change))  # a state is new for each
@@ -170,6 +189,99 @@ def test_data_of_a_fit_are_read_once(tmp_path, monkeypatch):
     model, arguments = FITS["pretrained"]
     clone(model).fit(X, checkpoint=tmp_path, **arguments)
     assert sorted(read) == [(120, 5), (120, 6), (120, 9)]  # and the rows of deeper layers
+
+
+def scaled(factor, t):
+    return factor * t
+
+
+def lossy(factor, kind="squared_error", remainder="squared_error", columns=None):
+    columns = make_column_selector(pattern="a|b") if columns is None else columns
+    return {"loss": ColumnLoss([("n", kind, columns)], weights={"n": factor}, remainder=remainder)}
+
+
+def schedule(factor):
+    return {"beta_schedule": lambda t: factor * t}
+
+
+CALLED = {
+    "losses": [
+        lossy(0.01),
+        lossy(100.0),
+        lossy(1.0, "huber"),
+        lossy(1.0, remainder="huber"),
+        lossy(3.0, columns=make_column_selector(pattern="c")),
+        lossy(3.0, columns=lambda X: [0, 1]),
+        lossy(3.0, columns=lambda X: [0, 2]),
+    ],
+    "schedules": [
+        {"beta_schedule": functools.partial(scaled, 0.0)},
+        {"beta_schedule": functools.partial(scaled, 5.0)},
+        *(schedule(factor) for factor in (1.0, 2.0)),
+        {"beta_schedule": lambda t: 3.0 * t},
+        {"beta_schedule": lambda t: 4.0 * t},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_fits_with_callables_that_differ_have_files_of_their_own(name, tmp_path):
+    """Of a search, too; in one file they are those of other fits."""
+    frame, quick = pd.DataFrame(X, columns=list("abcdef")), {**COMMON, "max_iter": 2}
+    model = Autoencoder(2, **quick) if name == "losses" else VariationalAutoencoder(2, **quick)
+    results = []
+    for i, change in enumerate(CALLED[name] * 2):
+        fitted = clone(model).set_params(**change).fit(frame, checkpoint=tmp_path, resume=True)
+        results.append(fitted.loss_curve_)
+        assert fitted.loss_curve_ == clone(model).set_params(**change).fit(frame).loss_curve_
+        assert len(list(tmp_path.iterdir())) == min(i + 1, len(CALLED[name]))
+    assert len({str(curve) for curve in results}) == len(CALLED[name])
+    parameter = next(iter(CALLED[name][0]))
+    path = tmp_path / "file"
+    clone(model).set_params(**CALLED[name][-2]).fit(frame, checkpoint=path)
+    with pytest.raises(ValueError, match=f"another fit: {parameter} was .* and is now "):
+        clone(model).set_params(**CALLED[name][-1]).fit(frame, checkpoint=path, resume=True)
+    values = {parameter: [change[parameter] for change in CALLED[name]]}
+    scores = []
+    for callback in (None, Checkpoint(f"{tmp_path}/search/", resume=True)):
+        search = GridSearchCV(clone(model).set_params(callbacks=callback), values, cv=2, refit=False)
+        scores.append(search.fit(frame).cv_results_["mean_test_score"])
+    assert_array_equal(*scores)
+
+
+def test_columns_that_names_choose_are_part_of_a_fit(tmp_path):
+    """The same values under other names have another loss by column."""
+    model = Autoencoder(2, loss=ColumnLoss([("q", "log_loss", ["a", "b"])], weights={"q": 5.0}), **COMMON)
+    frames = [pd.DataFrame(X, columns=list(names)) for names in ("abcdef", "fedcba", "abdcfe")]
+    path = tmp_path / "file"
+    for frame, n in zip(frames, (1, 2, 2), strict=True):
+        fitted = clone(model).fit(frame, checkpoint=f"{tmp_path}/states/", resume=True)
+        assert fitted.loss_curve_ == clone(model).fit(frame).loss_curve_
+        assert len(list((tmp_path / "states").iterdir())) == n
+    clone(model).fit(frames[0], checkpoint=path)
+    with pytest.raises(ValueError, match=r"another fit: columns by loss was \[\[0, 1\], \[2, .* now \[\[4, 5\], \[0, "):
+        clone(model).fit(frames[1], checkpoint=path, resume=True)
+
+
+@pytest.mark.parametrize("kind", [AutoencoderClassifier, AutoencoderRegressor])
+def test_labels_of_validation_rows_are_part_of_a_fit(kind, tmp_path):
+    model, y = kind(2, fine_tune_max_iter=2, **{**COMMON, "max_iter": 2}), np.arange(120) % 3
+    for i, labels in enumerate((y[:20], y[1:21])):
+        given = {"X_val": X[:20], "y_val": labels}
+        fitted = clone(model).fit(X, y, checkpoint=tmp_path, resume=True, **given)
+        assert len(list(tmp_path.iterdir())) == i + 1
+        assert_same(fitted, clone(model).fit(X, y, **given))
+
+
+def test_the_order_of_a_dict_does_not_count(tmp_path):
+    model, path = AutoencoderClassifier(2, fine_tune_max_iter=2, **COMMON), tmp_path / "file"
+    curves = []
+    for weights in ({0: 1.0, 1: 2.0, 2: 3.0}, {2: 3, 1: 2, 0: 1}):
+        fitted = clone(model).set_params(class_weight=weights).fit(X, LABELS, checkpoint=path, resume=True)
+        curves.append(fitted.fine_tune_loss_curve_)
+    assert curves[0] == curves[1]
+    with pytest.raises(ValueError, match="another fit: class_weight was"):
+        clone(model).set_params(class_weight={0: 1, 1: 2, 2: 4}).fit(X, LABELS, checkpoint=path, resume=True)
 
 
 def test_a_folder_tells_all_data_apart(tmp_path):

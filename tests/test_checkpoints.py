@@ -303,6 +303,9 @@ def test_a_damaged_file_is_refused(tmp_path):
     assert refused > 100
 
 
+EPOCHS, LOSSES = "trainings.0.1.0", "trainings.0.1.1"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -313,7 +316,26 @@ def test_a_damaged_file_is_refused(tmp_path):
         (lambda c, a: c.update(autoenc="x" * 10**6), "was written by autoenc 'xxx"),
         (lambda c, a: c["parameters"]["dict"].append(["more", "x" * 10**6]), "more was xxx"),
         (lambda c, a: progress(c).update(scale={"float": "inf"}), "has a progress that is none"),
-        (lambda c, a: progress(c).update(validation_loss=[1.0]), "has a progress that is none"),
+        *(
+            (lambda c, a, change=change: a.update(change(a[EPOCHS], a[LOSSES])), "has a progress that is none")
+            for change in (
+                lambda epochs, losses: {LOSSES: np.ones(1)},
+                lambda epochs, losses: {LOSSES: np.ones((3, 1))},
+                lambda epochs, losses: {LOSSES: np.ones(3, np.float32)},
+                lambda epochs, losses: {EPOCHS: epochs[:0]},
+                lambda epochs, losses: {EPOCHS: epochs[:, :3].copy()},
+                lambda epochs, losses: {EPOCHS: epochs.astype(np.float32)},
+                lambda epochs, losses: {EPOCHS: epochs.ravel()},
+                lambda epochs, losses: {EPOCHS: epochs + [0, 0, 0.5, 0]},
+                lambda epochs, losses: {EPOCHS: epochs - [0, 0, 99, 0]},
+                lambda epochs, losses: {EPOCHS: epochs + [0, 0, np.nan, 0]},
+                lambda epochs, losses: {EPOCHS: epochs + [0, 0, np.inf, 0]},
+                lambda epochs, losses: {EPOCHS: epochs + [0, 0, 0, 2]},
+                lambda epochs, losses: {EPOCHS: epochs + [0, 0, 0, np.nan]},
+            )
+        ),
+        (lambda c, a: a.pop(LOSSES) is progress(c).update(validation_loss=[]), "has a progress that is none"),
+        (lambda c, a: a.pop(EPOCHS) is progress(c).update(epochs=[(1.0, 1.0, 1, True)]), "has a progress that is none"),
         (lambda c, a: progress(c).update(best_epoch=2), "has a progress that is none"),
         (lambda c, a: progress(c).update(best=0.5), "has a progress that is none"),
     ],
@@ -591,6 +613,11 @@ def test_a_callback_and_an_argument_do_not_both_ask(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_partial_fit_writes_no_checkpoint(tmp_path):
+    Autoencoder(2, **COMMON, callbacks=Checkpoint(tmp_path / "a", every=1)).partial_fit(X)
+    assert not list(tmp_path.iterdir())
+
+
 def test_sparse_and_mapped_data(tmp_path):
     model, path = FITS["adamw"][0], tmp_path / "fit.checkpoint"
     matrix = sp.csr_array(np.where(X > 0.5, X, 0))
@@ -638,6 +665,30 @@ def test_a_disk_that_is_full_does_not_end_a_fit(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match=r"could not be written, and training goes on without: .*No space left"):
         model = clone(FITS["adamw"][0]).fit(X, checkpoint=tmp_path / "a")
     assert_same(model, clone(model).fit(X))
+
+
+@pytest.mark.parametrize("name", ["MOST_HEADER", "checksum"])
+def test_whatever_keeps_it_from_being_written_a_fit_goes_on(name, tmp_path, monkeypatch):
+    """A header that nobody could read, or too little memory."""
+
+    def exhausted(array):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(_archive, name, 100 if name == "MOST_HEADER" else exhausted)
+    with pytest.warns(UserWarning, match=r"could not be written, and training goes on without: (.*is not written|no )"):
+        model = clone(FITS["adamw"][0]).fit(X, checkpoint=tmp_path / "a")
+    assert_same(model, clone(model).fit(X))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_grows_with_the_epochs_are_arrays(tmp_path):
+    """The header of a file is small, and as long after any number of epochs."""
+    sizes, path = [], tmp_path / "state"
+    for n in (100, 200):
+        Autoencoder(2, max_iter=n, random_state=0, early_stopping=True, n_iter_no_change=n).fit(X, checkpoint=path)
+        sizes.append((int.from_bytes(path.read_bytes()[:8], "little"), path.stat().st_size))
+    assert sizes[1][0] - sizes[0][0] < 100
+    assert sizes[1][1] - sizes[0][1] >= 100 * 8 * 5
 
 
 def test_interrupted_by_hand_it_goes_on_to_the_end(tmp_path, run_python):

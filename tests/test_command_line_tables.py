@@ -82,7 +82,7 @@ def test_the_first_line_has_names_or_is_a_row(reader, tmp_path, capsys):
         ),
         (
             lambda lines: lines.__setitem__(40, "1,,3,4,a"),
-            r"contains NaN at row 39, column 1; train --param missing=mask allows NaN \(.*, line 41, column 'width'\)",
+            r"contains NaN at row 39, column 1; .*; train --param missing=mask .*, line 41, column 'width'\)",
         ),
         (
             lambda lines: (lines.insert(3, ""), lines.__setitem__(41, "1,inf,3,4,a")),
@@ -225,8 +225,8 @@ def test_decimals_that_do_not_go(csv, model, tmp_path, capsys):
             f"--decimal , goes with a .csv file, and {tmp_path / 't.npy'} is none",
         ),
     ):
-        for command in (("train", path, *QUICK), ("encode", model, path)):
-            assert message in answer(capsys, *command, "-o", tmp_path / "o.npy", *more, status=2)["error"]
+        for command in (("train", path, "-o", "m", *QUICK), ("encode", model, path, "-o", "o.npy")):
+            assert message in answer(capsys, *command, *more, status=2)["error"]
 
 
 def test_a_comma_for_the_point_is_told(reader, tmp_path, capsys):
@@ -388,10 +388,9 @@ def test_a_table_without_rows_is_named(suffix, model, tmp_path, capsys):
         np.save(data, X[:0])
     else:
         np.savez(data, X=X[:0])
-    for command in (("train", data), ("encode", model, data)):
-        error = answer(capsys, *command, "-o", tmp_path / "out.npy", status=1)["error"]
-        assert error == f"{data}: there are no rows"
-    assert not (tmp_path / "out.npy").exists()
+    for command, out in ((("train", data), tmp_path / "out"), (("encode", model, data), tmp_path / "out.npy")):
+        assert answer(capsys, *command, "-o", out, status=1)["error"] == f"{data}: there are no rows"
+        assert not out.exists()
 
 
 def test_a_detector_names_a_table_without_rows(csv, tmp_path, capsys):

@@ -346,12 +346,12 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_progress_as_a_bar_where_tqdm_is(X, monkeypatch, capsys):
+def test_progress_as_a_bar_where_tqdm_is(X, monkeypatch, capsys, tmp_path):
     calls = []
 
     class Bar:
-        def __init__(self, total, desc, unit):
-            calls.append((total, desc))
+        def __init__(self, total, initial, desc, unit):
+            calls.append((total, desc) if initial == 0 else (initial, total, desc))
 
         def set_postfix(self, shown, refresh):
             calls.append(sorted(shown))
@@ -367,6 +367,17 @@ def test_progress_as_a_bar_where_tqdm_is(X, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stderr", Terminal())
     Autoencoder(2, max_iter=2, verbose=1).fit(X)
     assert calls == [(2, "Autoencoder"), ["loss"], "update", ["loss"], "update", "close"]
+
+    def stop(state):
+        if state.epoch == 3:
+            raise RuntimeError
+
+    model, path = Autoencoder(2, max_iter=5, random_state=0), tmp_path / "state"
+    with pytest.raises(RuntimeError):
+        clone(model).set_params(callbacks=stop).fit(X, checkpoint=path, checkpoint_every=2)
+    calls.clear()
+    model.set_params(verbose=1).fit(X, checkpoint=path, resume=True)
+    assert calls == [(2, 5, "Autoencoder"), *(["loss"], "update") * 3, "close"]
     monkeypatch.setitem(sys.modules, "tqdm", None)
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     Autoencoder(2, max_iter=2, verbose=1).fit(X)

@@ -1,8 +1,10 @@
 """Importing costs nothing, and scoring needs NumPy and the extension only."""
 
 import pickle
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,6 +38,26 @@ print(" ".join(new))
     assert "autoenc" in loaded
     for name in ("numpy", "scipy", "sklearn", "joblib", "matplotlib", "tqdm", "autoenc._core", "autoenc._base"):
         assert name not in loaded
+
+
+def test_sources_without_the_core_say_what_to_do(environment, tmp_path):
+    """As in a clone after `pip install .`, where Python finds the folder of the sources first."""
+    shutil.copytree(
+        Path(autoenc.__file__).parent,
+        tmp_path / "autoenc",
+        ignore=shutil.ignore_patterns("_core.*.so", "_core*.pyd", "__pycache__"),
+    )
+    script = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+sys.meta_path = [one for one in sys.meta_path if "Editable" not in getattr(one, "__name__", "")]
+try:
+    from autoenc import Autoencoder
+except ImportError as error:
+    print(error)
+"""
+    said = run(script, environment)
+    assert f"the compiled core of autoenc is not in {tmp_path / 'autoenc'}" in said and "pip install -e ." in said
 
 
 def test_public_modules_are_there_without_an_import_of_their_own(environment):

@@ -194,7 +194,7 @@ class ErrorDistributionDisplay(Display):
 
         self.bins_ = np.geomspace(low, high, bins + 1) if logarithmic else np.linspace(low, high, bins + 1)
         self.counts_: dict[str, Array] = {}
-        colours = (BLUE, ORANGE, *COLOURS[2:])
+        colours = (BLUE, ORANGE) if len(groups) < 3 else COLOURS
         for i, (title, values) in enumerate(groups.items()):
             self.counts_[title] = np.histogram(values, self.bins_)[0]
             style = styled(
@@ -203,12 +203,12 @@ class ErrorDistributionDisplay(Display):
                 patches.StepPatch,
                 fill=True,
                 alpha=0.45,
-                color=colours[i % len(colours)],
+                color=colours[i],
                 hatch=("", "///", "...", "xx", "--", "\\\\", "++")[i] if len(groups) > 1 else None,
                 label=plain(title) or None,
             )
             draw("bar_kwargs", bar_kwargs, ax.stairs, self.counts_[title], self.bins_, **style)
-            ax.stairs(self.counts_[title], self.bins_, color=colours[i % len(colours)], linewidth=1.4)
+            ax.stairs(self.counts_[title], self.bins_, color=colours[i], linewidth=1.4)
         if logarithmic:
             ax.set_xscale("log")
         self.threshold_ = None

@@ -154,7 +154,7 @@ class LossCurveDisplay(Display):
             ax.plot(np.arange(1, len(values) + 1), values, color=LIGHT, linewidth=0.8, zorder=1)
         self.lines_: dict[str, Any] = {}
         everything = np.concatenate([*curves.values()])
-        colours = (BLUE, ORANGE, COLOURS[3], COLOURS[8])
+        colours = (BLUE, ORANGE, COLOURS[2], COLOURS[7])
         for i, (title, values) in enumerate(curves.items()):
             style: dict[str, Any] = {
                 "linestyle": "--" if "validation" in title else "-",

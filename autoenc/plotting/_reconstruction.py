@@ -288,7 +288,7 @@ class ReconstructionDisplay(Display):
             ax.hlines(y, np.nanmin(pairs, axis=0), np.nanmax(pairs, axis=0), color=LIGHT, linewidth=2.0, zorder=1)
         for j in range(1, n):
             ax.axvline(j, color="#E4E4E4", linewidth=0.8, zorder=0)
-        colours = [INK, *(("#999999",) if "corrupted" in tables else ()), BLUE, *COLOURS[3:]]
+        colours = [INK, *(("#999999",) if "corrupted" in tables else ()), BLUE, *COLOURS[3:6], COLOURS[9]]
         for k, title in enumerate(tables):
             style: dict[str, Any] = {"color": colours[k % len(colours)], "marker": MARKERS[k % len(MARKERS)]}
             if title == "corrupted":
