@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -550,3 +551,71 @@ def test_few_characters_do_not_ask_for_gigabytes():
     with pytest.raises(_archive.Damaged, match="has 1 strings, which would take 1320"):
         for _ in range(20):
             reader.decode({"strings": [""], "shape": [1], "width": 33_000}, "x")
+
+
+WATCHED = """
+import json, re, sys
+from pathlib import Path
+import numpy as np
+import autoenc
+
+RUNS = "exec|compile|code|import|subprocess|socket|ctypes|pickle|marshal|os.(exec|fork|posix|spawn|start|system)"
+files, hostile, checkpoint = json.loads(sys.argv[1])
+X = np.random.default_rng(0).random((40, 6)).astype(np.float32)
+fit = autoenc.Autoencoder(2, hidden_layer_sizes=(4,), max_iter=2, random_state=0)
+calls = [(file, load) for file in files + hostile for load in (autoenc.load, autoenc.load_predictor)]
+calls.append((checkpoint, lambda file: fit.fit(X, checkpoint=file, resume=True)))
+opened, run, refused, now = {}, [], [], None
+
+def hook(event, arguments):
+    if now is None:
+        return
+    if event == "open":
+        opened[now].add(str(arguments[0]))
+    elif re.match(RUNS, event):
+        run.append((now, event, repr(arguments)[:200]))
+
+sys.addaudithook(hook)
+for watched in (False, True):
+    for file, load in calls:
+        if not watched and file in hostile:
+            continue  # what is new in these must not be imported by a first look
+        opened.setdefault(file, set())
+        now = file if watched else None
+        try:
+            load(file)
+        except ValueError:
+            refused.append(file)
+        now = None
+print(json.dumps([{k: sorted(v) for k, v in opened.items()}, run, sorted(set(refused))]))
+"""
+# How many processors a container may use, which joblib reads where threads are counted.
+OF_THREADS = re.compile(r"/sys/fs/cgroup/|/proc/(self/cgroup|cpuinfo)")
+
+
+def test_reading_a_file_runs_nothing_and_opens_no_other(models, tmp_path, environment):
+    """By Python's own record of what it does; the imports of a first call are done before."""
+    files = sorted((Path(__file__).parent / "model_files").rglob("*.safetensors"))
+    assert len(files) > 10
+    hostile = [tmp_path / f"hostile{i}" for i in range(2)]
+    changes = (
+        lambda c: c["estimator"].update({"class": "antigravity.Autoencoder"}),
+        lambda c: c["estimator"]["parameters"].update(corruption={"object": "antigravity.Gaussian", "parameters": {}}),
+    )
+    for file, change in zip(hostile, changes, strict=True):
+        models("plain").save(file)
+        edited(file, lambda configuration, change=change: change(configuration) and None)
+    checkpoint = tmp_path / "run.checkpoint"
+    asked = json.dumps([[*map(str, files)], [*map(str, hostile)], str(checkpoint)])
+    command = [sys.executable, "-W", "ignore", "-c", WATCHED, asked]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100)
+    assert done.returncode == 0, done.stderr
+    opened, run, refused = json.loads(done.stdout)
+    assert run == []
+    assert refused == [str(file) for file in hostile]
+    # A fit tries at its begin whether it will be able to write there.
+    tried = re.compile(re.escape(str(tmp_path)) + r"/\.run\.checkpoint\.\w+\.tmp")
+    for file in map(str, [*files, *hostile, checkpoint]):
+        others = {name for name in opened[file] if not OF_THREADS.match(name)} - {file}
+        assert file in opened[file]
+        assert [name for name in others if file != str(checkpoint) or not tried.fullmatch(name)] == []

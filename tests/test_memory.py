@@ -1,4 +1,4 @@
-"""Memory does not grow with the rows of a fit on a file, nor with copies of a model file that is read."""
+"""Memory grows neither with the rows of a table, in a fit or a command, nor by copies of a model file that is read."""
 
 import subprocess
 import sys
@@ -94,3 +94,74 @@ def test_a_model_file_is_read_once(tmp_path, environment):
         )
         assert done.returncode == 0, done.stderr
         assert float(done.stdout) < 2.8
+
+
+ENCODE = """
+import sys, threading
+from autoenc.__main__ import main
+
+def anonymous():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) / 1024
+
+def encode(table):
+    assert main(["encode", model, table, "-o", out, "--quiet"]) == 0
+
+model, small, large, out = sys.argv[1:]
+encode(small)  # imports, pools, caches
+before = peak = anonymous()
+done = threading.Event()
+
+def watch():
+    global peak
+    while not done.wait(0.002):
+        peak = max(peak, anonymous())
+
+watching = threading.Thread(target=watch, daemon=True)
+watching.start()
+encode(large)
+done.set()
+watching.join()
+print(peak - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("kind", "out"), [("csv", "npy"), ("npy", "csv")])
+def test_the_command_line_reads_and_writes_tables_in_blocks(tmp_path, environment, kind, out):
+    import numpy as np
+
+    import autoenc
+
+    X = np.random.default_rng(0).random((400, 5))
+    autoenc.Autoencoder(2, hidden_layer_sizes=(4,), max_iter=1, random_state=0).fit(X).save(tmp_path / "model")
+    small, large = tmp_path / f"small.{kind}", tmp_path / f"large.{kind}"
+    if kind == "csv":
+        lines = "".join(",".join(f"{value:.10f}" for value in row) + "\n" for row in X)
+        small.write_text(lines)
+        with large.open("w") as file:
+            file.writelines(lines for _ in range(3100))
+    else:
+        np.save(small, X)
+        rows = np.lib.format.open_memmap(large, mode="w+", dtype=X.dtype, shape=(2_000_000, 5))
+        rows.reshape(-1, *X.shape)[:] = X
+        rows.flush()
+        del rows
+    assert large.stat().st_size > 80_000_000
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-c",
+            ENCODE,
+            *map(str, (tmp_path / "model", small, large, tmp_path / f"out.{out}")),
+        ],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 50

@@ -399,6 +399,21 @@ int main(void) {
     same(found["score"], model.score_samples(X))
 
 
+# What an object file may ask for: operations that compilers call where they have no instruction, on any flags.
+ASKED = {"copysign", "copysignf", "fma", "fmaf", "memcpy", "memset", "sqrt", "sqrtf"}
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="needs nm")
+@pytest.mark.parametrize("number", range(len(EVERYTHING)))
+def test_nothing_is_allocated_and_no_library_but_that_of_mathematics_called(tmp_path, number):
+    EVERYTHING[number]().to_c(tmp_path / "model.c")
+    for flags in ("-O0", "-O3 -DMODEL_EXACT"):  # arrays of a length that is not constant would be allocated, too
+        command = ["gcc", *WARNINGS, *flags.split(), "-Wvla", "-Walloca", "-fno-stack-protector", "-c", "model.c"]
+        subprocess.run(command, check=True, cwd=tmp_path)
+        done = subprocess.run(["nm", "-u", "model.o"], check=True, capture_output=True, text=True, cwd=tmp_path)
+        assert {line.split()[-1] for line in done.stdout.splitlines()} <= ASKED
+
+
 @pytest.mark.parametrize("number", range(len(EVERYTHING)))
 def test_sanitizers(tmp_path, number):
     """A program of its own, because a sanitizer must be in the process from the start; it prints a sum of results."""
