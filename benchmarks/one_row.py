@@ -1,12 +1,16 @@
-"""Time to encode one row, as a service does: the whole call from a NumPy row to the code."""
+"""Time to encode one row, as a service does: the whole call from a NumPy row to the code, or from C to C."""
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import subprocess
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +19,13 @@ from numpy.typing import NDArray
 from benchmarks import data, report
 from benchmarks.runner import choose, measure
 
-DESCRIPTION = "microseconds per call on one row: PCA, MLPRegressor, torch, Autoencoder.transform, predictor"
+DESCRIPTION = (
+    "microseconds per call on one row: PCA, MLPRegressor, torch, Autoencoder.transform, predictor, generated C"
+)
 
 Call = Callable[[NDArray[np.float32]], object]
+
+GENERATED = "ours to_c, from C"
 
 _CHUNK = 100  # calls behind one sample
 _ROWS = 2000
@@ -56,14 +64,43 @@ def _torch(X: NDArray[np.float32]) -> Call:
     return encode
 
 
-def _ours(X: NDArray[np.float32], predictor: bool) -> Call:
+def _fitted(X: NDArray[np.float32]) -> Any:
     from autoenc import Autoencoder
 
     estimator = Autoencoder(
         n_components=16, hidden_layer_sizes=(64, 32), activation="relu", max_iter=2, n_jobs=2, random_state=0
     )
-    estimator.fit(X)
+    return estimator.fit(X)
+
+
+def _ours(X: NDArray[np.float32], predictor: bool) -> Call:
+    estimator = _fitted(X)
     return estimator.predictor() if predictor else estimator.transform
+
+
+# A program in C calls it row after row; what it learns from one call may not make the next one needless.
+_LOOP = """
+void loop(const float *rows, long n, float *codes) {
+    for (long i = 0; i < n; i++)
+        model_encode(rows + i * MODEL_N_FEATURES, codes + i * MODEL_N_COMPONENTS);
+}
+"""
+
+
+def _generated(X: NDArray[np.float32]) -> Call:
+    with tempfile.TemporaryDirectory() as folder:
+        source, library = Path(folder, "model.c"), Path(folder, "model.so")
+        source.write_text(_fitted(X).to_c() + _LOOP, encoding="utf-8")
+        flags = ["-std=c99", "-O3", "-march=native", "-shared", "-fPIC"]
+        subprocess.run(["cc", *flags, "-o", str(library), str(source), "-lm"], check=True)
+        loop = ctypes.CDLL(str(library)).loop
+
+    def encode(rows: NDArray[np.float32]) -> object:
+        codes = np.empty((len(rows), 16), np.float32)
+        loop(ctypes.c_void_p(rows.ctypes.data), ctypes.c_long(len(rows)), ctypes.c_void_p(codes.ctypes.data))
+        return codes
+
+    return encode
 
 
 # All but PCA compute the encoder 30-64-32-16 with relu between.
@@ -73,6 +110,7 @@ SUBJECTS: dict[str, Callable[[NDArray[np.float32]], Call]] = {
     "torch inference_mode": _torch,
     "ours transform": partial(_ours, predictor=False),
     "ours predictor": partial(_ours, predictor=True),
+    GENERATED: _generated,
 }
 
 
@@ -85,13 +123,15 @@ class OneRow:
         X = data.table(_ROWS)
         self._call = SUBJECTS[name](X)
         self._rows = [X[i : i + 1] for i in range(_ROWS)]
+        self._many = [X[i : i + _CHUNK] for i in range(0, _ROWS, _CHUNK)] if name == GENERATED else None
         if np.asarray(self._call(self._rows[0])).shape != (1, 16):
             raise RuntimeError(f"{name} gave a code of another shape than (1, 16)")
 
     def round(self) -> dict[str, Any]:
         call, samples = self._call, []
         for first in range(0, _ROWS, _CHUNK):
-            chunk = self._rows[first : first + _CHUNK]
+            # One call of Python's for all that C calls.
+            chunk = self._rows[first : first + _CHUNK] if self._many is None else [self._many[first // _CHUNK]]
             start = time.perf_counter()
             for row in chunk:
                 call(row)

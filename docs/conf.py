@@ -25,7 +25,7 @@ exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 templates_path = ["_templates"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
-nb_execution_mode = "force"  # the notebook is kept without outputs
+nb_execution_mode = "force"  # what it prints and draws is of this build, not of the one it was saved by
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 

@@ -99,10 +99,19 @@ def test_the_readme_states_the_figures_of_the_results(checkout):
         there = {peer: value for peer, value in zip(peers, written, strict=True) if value}
         assert set(there) == measured.keys() & set(peers)
         stated += [(f"{network} {peer}", value, measured[peer]) for peer, value in there.items()]
+    page = (checkout / "docs" / "how_it_is_made.md").read_text(encoding="utf-8")
+    labels = [row.strip("|").split("|")[0].strip() for row in table.splitlines()]
+    rows = re.findall(r"^\| ([^|]*, \d+) \| (.*) \|$", page, re.MULTILINE)
+    assert len(rows) == 4
+    for label, row in rows:
+        measured = figures(results, networks[labels.index(label)] + ": ")
+        peers = ("ours", "ours-bf16", "jax", "torch", "torch-bf16")
+        stated += [(f"{label} {p}", v, measured[p]) for p, v in zip(peers, row.split(" | "), strict=True)]
     number = r"(\d+(?:\.\d+)?)"
-    sentence = rf"one row takes {number} microseconds \(`PCA.transform` {number}\), a call of `predictor\(\)` {number}"
+    sentence = rf"one row takes {number} microseconds \(`PCA.transform` {number}\), a call of `predictor\(\)` {number}, "
+    sentence += rf"of the C that `to_c` writes {number}"
     measured = figures(results, "transform-one-row")
-    calls = ("ours transform", "PCA.transform", "ours predictor")
+    calls = ("ours transform", "PCA.transform", "ours predictor", "ours to_c, from C")
     written = re.search(sentence, readme).groups()
     stated += [(call, value, measured[call]) for call, value in zip(calls, written, strict=True)]
     assert [entry for entry in stated if not states(*entry[1:])] == []
