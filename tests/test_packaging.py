@@ -108,8 +108,8 @@ def test_the_readme_states_the_figures_of_the_results(checkout):
         peers = ("ours", "ours-bf16", "jax", "torch", "torch-bf16")
         stated += [(f"{label} {p}", v, measured[p]) for p, v in zip(peers, row.split(" | "), strict=True)]
     number = r"(\d+(?:\.\d+)?)"
-    sentence = rf"one row takes {number} microseconds \(`PCA.transform` {number}\), a call of `predictor\(\)` {number}, "
-    sentence += rf"of the C that `to_c` writes {number}"
+    sentence = rf"one row takes {number} microseconds \(`PCA.transform` {number}\), a call of `predictor\(\)` {number}"
+    sentence += rf", of the C that `to_c` writes {number}"
     measured = figures(results, "transform-one-row")
     calls = ("ours transform", "PCA.transform", "ours predictor", "ours to_c, from C")
     written = re.search(sentence, readme).groups()
