@@ -134,6 +134,28 @@ def test_recipe_for_conda_asks_for_what_the_package_declares(checkout):
     assert f"license: {declared['license']}\n" in recipe
 
 
+@pytest.mark.parametrize("platform", ["linux-64", "linux-aarch64", "osx-arm64"])
+def test_recipe_for_conda_is_rendered(platform, checkout):
+    rattler_build = pytest.importorskip("rattler_build")
+    recipe = rattler_build.Stage0Recipe.from_file(checkout / "packaging" / "conda" / "recipe.yaml")
+    variants = rattler_build.VariantConfig({"python": ["3.11.*"], "c_compiler": ["cc"], "c_stdlib": ["libc"]})
+    config = rattler_build.RenderConfig(rattler_build.PlatformConfig(target_platform=platform, host_platform=platform))
+    (rendered,) = recipe.render(variants, config)
+    found = rendered.recipe.to_dict()
+    assert found["package"] == {"name": "autoenc", "version": autoenc.__version__}
+    assert found["requirements"]["build"] == [f"cc_{platform}", f"libc_{platform}"]
+
+
+def test_wheels_are_those_of_the_versions_that_are_declared(checkout):
+    """What cibuildwheel makes of its configuration."""
+    pytest.importorskip("cibuildwheel")
+    declared = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    versions = re.findall(r"Python :: 3\.(\d+)$", "\n".join(declared["classifiers"]), re.MULTILINE)
+    options = ["--platform", "linux", "--archs", "x86_64", "--print-build-identifiers", str(checkout)]
+    done = subprocess.run([sys.executable, "-m", "cibuildwheel", *options], capture_output=True, text=True)
+    assert done.stdout.split() == [f"cp3{minor}-manylinux_x86_64" for minor in versions], done.stderr
+
+
 def test_citation_is_that_of_the_readme(checkout):
     """CITATION.cff (version 1.2.0 of the format) is flat enough to be read line by line."""
     text = (checkout / "CITATION.cff").read_text(encoding="utf-8")
