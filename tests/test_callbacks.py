@@ -491,7 +491,7 @@ from autoenc.callbacks import MLflow
 from autoenc.io import SKOPS_TRUSTED
 
 mlflow.set_tracking_uri(sys.argv[1])
-mlflow.sklearn.autolog(log_models=False, log_datasets=False)
+mlflow.sklearn.autolog()
 X = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
 y = np.arange(60) % 2
 network = Autoencoder(2, hidden_layer_sizes=(4,), max_iter=4, random_state=0, callbacks=MLflow(prefix="net_"))
@@ -500,6 +500,9 @@ with mlflow.start_run() as run:
     pipe.fit(X, y)
 client = mlflow.MlflowClient()
 data = client.get_run(run.info.run_id).data
+logged = mlflow.sklearn.load_model(f"runs:/{run.info.run_id}/model")
+logged = bool((logged.predict_proba(X) == pipe.predict_proba(X)).all())
+mlflow.sklearn.autolog(log_models=False, log_datasets=False)  # which takes long for each search
 history = client.get_metric_history(run.info.run_id, "net_loss")
 with mlflow.start_run() as run:
     network.set_params(callbacks=None)
@@ -524,6 +527,7 @@ print(json.dumps({
     "own": [own.info.status, own.data.metrics["loss"]],
     "last": network.loss_curve_[-1],
     "loaded": same,
+    "logged": logged,
 }))
 """
 
@@ -541,6 +545,7 @@ def test_mlflow_and_its_autolog(run_python, tmp_path):
     assert found["cv"]
     assert not found["still"]
     assert found["loaded"]
+    assert found["logged"]
     assert found["own"] == ["FINISHED", found["last"]]
 
 
