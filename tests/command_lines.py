@@ -1,6 +1,8 @@
 """Calls of the command line within the process, and a table for them."""
 
+import importlib.abc
 import json
+import sys
 
 import numpy as np
 
@@ -10,6 +12,18 @@ NAMES = ["height", "width", "depth", "weight"]
 KIND = np.array(["a", "b", "c"])[np.arange(60) % 3]
 ROWS = np.random.default_rng(0).normal(size=(60, 3))
 QUICK = ("--n-components", "2", "--param", "max_iter=3", "--param", "hidden_layer_sizes=(6,)")
+
+
+class _Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "pandas":
+            raise ModuleNotFoundError("No module named 'pandas'", name=name)
+
+
+def without_pandas(monkeypatch):
+    """As where it is not installed. None in sys.modules is what scikit-learn 1.6 takes for the module."""
+    monkeypatch.delitem(sys.modules, "pandas", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [_Absent(), *sys.meta_path])
 
 
 def write_csv(path, X):

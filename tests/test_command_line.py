@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_lines import KIND, NAMES, QUICK, answer, call, write_csv
+from command_lines import KIND, NAMES, QUICK, answer, call, without_pandas, write_csv
 from numpy.testing import assert_array_equal
 
 import autoenc
@@ -42,7 +42,7 @@ def reader(request, monkeypatch):
     if request.param == "pandas":
         pytest.importorskip("pandas")
     else:
-        monkeypatch.setitem(sys.modules, "pandas", None)
+        without_pandas(monkeypatch)
 
 
 # ---- train, encode, reconstruct, score ----

@@ -3,12 +3,11 @@
 import io
 import os
 import re
-import sys
 from csv import reader as reader_of_csv
 
 import numpy as np
 import pytest
-from command_lines import NAMES, QUICK, ROWS, answer, call, write_csv, write_rows
+from command_lines import NAMES, QUICK, ROWS, answer, call, without_pandas, write_csv, write_rows
 from numpy.testing import assert_array_equal
 
 import autoenc
@@ -38,7 +37,7 @@ def reader(request, monkeypatch):
     if request.param == "pandas":
         pytest.importorskip("pandas")
     else:
-        monkeypatch.setitem(sys.modules, "pandas", None)
+        without_pandas(monkeypatch)
 
 
 IMPUTER = ("--estimator", "AutoencoderImputer", *QUICK)
