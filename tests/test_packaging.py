@@ -114,6 +114,10 @@ def test_the_readme_states_the_figures_of_the_results(checkout):
     calls = ("ours transform", "PCA.transform", "ours predictor", "ours to_c, from C")
     written = re.search(sentence, readme).groups()
     stated += [(call, value, measured[call]) for call, value in zip(calls, written, strict=True)]
+    page = (checkout / "docs" / "deployment.md").read_text(encoding="utf-8")
+    sentence = rf"One row .* {number} microseconds .*, a call of\s+`predictor\(\)` from Python {number} \("
+    written = re.search(sentence, page).groups()
+    stated += [(call, value, measured[call]) for call, value in zip(reversed(calls[2:]), written, strict=True)]
     assert [entry for entry in stated if not states(*entry[1:])] == []
     assert not states("64", "135") and not states("1.31", "1.32") and states("0.343", "0.3432")
 
