@@ -93,7 +93,9 @@ def __getattr__(name: str) -> Any:
     if name == "_core":  # asked for before its import
         try:
             return import_module("autoenc._core")
-        except ModuleNotFoundError:
+        except ModuleNotFoundError as error:
+            if error.name != "autoenc._core":  # it is there, and something that it needs is not
+                raise
             raise ImportError(
                 f"the compiled core of autoenc is not in {__path__[0]}, from where Python takes the package. In a "
                 'clone it is only after "python -m pip install -e ."; what "pip install ." installs works elsewhere'

@@ -136,15 +136,20 @@ def type_of_frame(X: Any) -> np.dtype[Any] | None:
     return FLOATS[0] if types and types <= {"float32", "float"} else None
 
 
-def refuse_text(X: Any, name: str) -> None:
+def refuse_text(X: Any, name: str, given: Any = None) -> None:
     """Refuses texts, also those of numbers, as scikit-learn does where it asks for numbers (``dtype="numeric"``).
 
-    And dates and times, in columns of a frame, too, whose texts are left to the conversion.
+    And dates and times, in columns of a frame, too, whose texts are left to the conversion. `given`: X before.
     """
     dtype = getattr(X, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind not in "USVTmM":
         return
     if isinstance(dtype, np.dtype) and dtype.kind in "USVT":
+        if isinstance(given, (list, tuple)):  # of one text among numbers NumPy makes texts of all
+            mixed = any(not isinstance(value, (str, bytes)) for value in np.asarray(given, dtype=object).flat)
+            message, _ = with_place(ValueError("could not convert string"), given)
+            if mixed and " at row " in message:
+                raise ValueError(f"{name}: {message}")
         raise ValueError(
             f"{name} is an array of type {dtype}; allowed are numbers: convert texts of numbers explicitly, for "
             f"instance by {name}.astype(float)"
@@ -249,7 +254,7 @@ def read_rows(
             refuse_text(frame, name)
         given = X
         X = np.asarray(on_host(X, name))
-        refuse_text(X, name)
+        refuse_text(X, name, given)
         kept, out = _read_as(X.dtype, precision, name)
         try:
             if X.dtype == object and hasattr(frame, "convert_dtypes"):  # of pandas, whose NA is no number to NumPy

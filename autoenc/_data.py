@@ -52,7 +52,7 @@ def as_numbers(X: Any, name: str) -> Any:
 
     What else is no array of numbers is left to later checks.
     """
-    X = on_host(X, name)
+    given = X = on_host(X, name)
     check_structure(X, name)
     if isinstance(X, (list, tuple)):
         try:
@@ -60,7 +60,7 @@ def as_numbers(X: Any, name: str) -> Any:
         except (TypeError, ValueError):
             return X
         X = array if array.dtype.kind in "fUS" else X
-    refuse_text(X, name)
+    refuse_text(X, name, given)
     return X
 
 

@@ -8,6 +8,7 @@ import copyreg
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dis import get_instructions
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -84,7 +85,9 @@ def _inside(value: Any) -> Sequence[Any] | None:
     if isinstance(value, type | ModuleType):
         return None
     if isinstance(value, CodeType):
-        return value.co_code, value.co_consts, value.co_names
+        # 1.0 is not 1 there, nor -0.0 zero.
+        constants = [repr(one) if isinstance(one, float) else one for one in value.co_consts]
+        return value.co_code, constants, value.co_names
     if isinstance(value, FunctionType):
         cells = [cell.cell_contents for cell in value.__closure__ or () if cell != CellType()]
         return value.__code__, value.__defaults__, value.__kwdefaults__, cells, _globals(value)
@@ -101,11 +104,11 @@ def _inside(value: Any) -> Sequence[Any] | None:
 
 
 def _globals(function: FunctionType) -> dict[str, Any]:
-    """The globals whose names a function has, in those within it too; functions of other modules by their names."""
+    """The globals that a function reads, in those within it too; functions of other modules by their names."""
     codes, found = [function.__code__], dict[str, Any]()
     for code in codes:
         codes += [one for one in code.co_consts if isinstance(one, CodeType)]  # looked at in their turn
-        for name in code.co_names:
+        for name in {one.argval for one in get_instructions(code) if one.opname in ("LOAD_GLOBAL", "LOAD_NAME")}:
             value = function.__globals__.get(name)
             if isinstance(value, FunctionType) and value.__module__ != function.__module__:
                 value = value.__module__, value.__qualname__

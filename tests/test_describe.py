@@ -255,3 +255,19 @@ def test_other_processes_describe_the_same(run_python, environment):
     environment.pop("PYTHONHASHSEED", None)
     done = run_python("-c", SCRIPT)
     assert done.returncode == 0, done.stderr
+
+
+def test_constants_of_code_are_told_apart_as_floats_and_whole_numbers():
+    pairs = [(lambda e: e * 1.0, lambda e: e * 1), (lambda e: e * -0.0, lambda e: e * 0.0)]
+    for one, other in pairs:
+        other.__qualname__ = one.__qualname__
+        assert described(one) != described(other)
+
+
+def test_a_global_that_is_named_like_an_attribute_does_not_count(monkeypatch):
+    def reads(e):
+        return e.BASE
+
+    before = described(reads)
+    monkeypatch.setitem(globals(), "BASE", 17)
+    assert described(reads) == before

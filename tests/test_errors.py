@@ -361,10 +361,12 @@ def test_a_text_in_a_table_of_arrow_is_named(kind, X):
 def test_a_text_in_a_list_is_named(X):
     match = "could not convert string to float: 'a' at row 1, column 0; allowed are numbers"
     model = Autoencoder(1, max_iter=1).fit(X[:, :2])
-    for given in ([[1.0, None], ["a", 3.0]], ((1.0, None), ("a", 3.0))):
+    for given in ([[1.0, None], ["a", 3.0]], ((1.0, None), ("a", 3.0)), [[1.0, 2.0], ["a", 3.0]], ((1, 2), ("a", "3"))):
         for call in (clone(model).fit, model.transform, model.predictor()):
             with pytest.raises(ValueError, match=f"^X: {match}"):
                 call(given)
+    with pytest.raises(ValueError, match=r"^X is an array of type <U1; allowed are numbers: convert texts of numbers"):
+        clone(model).fit([["1", "2"], ["3", "4"]])
     many = [[1.0, None]] * 3000
     with pytest.raises(ValueError, match=r"^X: could not convert string to float: 'b' at row 3000, column 1;"):
         clone(model).fit([*many, [2.0, "b"]])

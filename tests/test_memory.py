@@ -5,6 +5,15 @@ import sys
 
 import pytest
 
+
+def said(script, environment, *arguments):
+    """The number that a script prints in a new interpreter."""
+    command = [sys.executable, "-W", "ignore", "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200)
+    assert done.returncode == 0, done.stderr
+    return float(done.stdout)
+
+
 SCRIPT = """
 import os, sys
 import numpy as np
@@ -45,16 +54,8 @@ def test_fit_on_a_memory_map(tmp_path, environment, dtype):
     X.flush()
     assert X.nbytes == 80_000_000
     del X
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "X.npy")],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
     # Scores of all rows take 6 MB, the network and its workers' memory the rest.
-    assert float(done.stdout) < 50
+    assert said(SCRIPT, environment, tmp_path / "X.npy") < 50
 
 
 READ = """
@@ -85,15 +86,7 @@ def test_a_model_file_is_read_once(tmp_path, environment):
     for name, hidden in (("model", 4000), ("model.small", 4)):
         autoenc.Autoencoder(64, hidden_layer_sizes=(hidden,), max_iter=1, random_state=0).fit(X).save(tmp_path / name)
     for load in ("load", "load_predictor"):
-        done = subprocess.run(
-            [sys.executable, "-c", READ, load, str(tmp_path / "model")],
-            capture_output=True,
-            text=True,
-            env=environment,
-            timeout=100,
-        )
-        assert done.returncode == 0, done.stderr
-        assert float(done.stdout) < 2.8
+        assert said(READ, environment, load, tmp_path / "model") < 2.8
 
 
 ENCODE = """
@@ -149,19 +142,4 @@ def test_the_command_line_reads_and_writes_tables_in_blocks(tmp_path, environmen
         rows.flush()
         del rows
     assert large.stat().st_size > 80_000_000
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "ignore",
-            "-c",
-            ENCODE,
-            *map(str, (tmp_path / "model", small, large, tmp_path / f"out.{out}")),
-        ],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 50
+    assert said(ENCODE, environment, tmp_path / "model", small, large, tmp_path / f"out.{out}") < 50
