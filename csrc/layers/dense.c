@@ -111,28 +111,24 @@ static void dense_prepare(const ae_binding *binding) {
 #if AE_BITS == 32
 #define IN_PARTS(binding) ((binding)->operands.parts > 0)
 
-/* Rows row0 .. row1 - 1 of a value or gradient as operands: for sums over columns (or `by_rows` NULL), and for sums over rows (or
- * `sums` NULL). row0 is then a multiple of 32, and row1 too unless it is the last. */
-static void take_apart(const ae_operands *o, const real *from, int64_t stride, int64_t width, panels p_of, int64_t row0,
-                       int64_t row1, const ae_parts *by_rows, const ae_parts *sums, bool on_left) {
-    const ae_parts none = {{NULL, NULL}};
-    for (int64_t p = p_of.from; p < p_of.to; p++)
-        for (int64_t row = row0; row < row1; row += AE_PANEL) {
-            const int64_t g = row / AE_PANEL;
-            const int height = row1 - row < AE_PANEL ? (int)(row1 - row) : AE_PANEL;
-            _Alignas(AE_ALIGNMENT) ae_bf16 block[2][AE_BF16_BLOCK];
-            ae_parts pairs = none;
-            if (sums && on_left)
-                pairs = (ae_parts){{block[0], o->parts > 1 ? block[1] : NULL}};
-            else if (sums)
-                pairs = ae_parts_at(*sums, (p * o->blocks + g) * AE_BF16_BLOCK);
-            AE_V(ae_bf16_block)
-            (from + p * stride + row * AE_PANEL, height, o->parts,
-             by_rows ? ae_parts_at(*by_rows, p * o->step + row * AE_PANEL) : none, pairs);
-            for (int i = 0; sums && on_left && i < o->parts; i++)
-                AE_V(ae_bf16_turn_pairs)(block[i], sums->part[i] + (g * ae_panels(width) + p) * AE_BF16_BLOCK);
-        }
+/* A block of up to 32 rows of panel p, from `row` (a multiple of 32) on, as operands: for sums over columns (or `by_rows` NULL), and
+ * for sums over rows (or `sums` NULL). */
+static void take_apart(const ae_operands *o, const real *block, int height, int64_t panels_across, int64_t p, int64_t row,
+                       const ae_parts *by_rows, const ae_parts *sums, bool on_left) {
+    _Alignas(AE_ALIGNMENT) ae_bf16 turned[2][AE_BF16_BLOCK];
+    const int64_t g = row / AE_PANEL;
+    ae_parts pairs = {{NULL, NULL}};
+    if (sums && on_left)
+        pairs = (ae_parts){{turned[0], o->parts > 1 ? turned[1] : NULL}};
+    else if (sums)
+        pairs = ae_parts_at(*sums, (p * o->blocks + g) * AE_BF16_BLOCK);
+    AE_V(ae_bf16_block)
+    (block, height, o->parts, by_rows ? ae_parts_at(*by_rows, p * o->step + row * AE_PANEL) : (ae_parts){{NULL, NULL}}, pairs);
+    for (int i = 0; sums && on_left && i < o->parts; i++)
+        AE_V(ae_bf16_turn_pairs)(turned[i], sums->part[i] + (g * panels_across + p) * AE_BF16_BLOCK);
 }
+
+static int block_height(int64_t row, int64_t row1) { return row1 - row < AE_PANEL ? (int)(row1 - row) : AE_PANEL; }
 
 /* Rows of `a`, width summed, against panels of a weight in parts. */
 static void products_of_parts(const ae_operands *o, int64_t row0, int64_t row1, int64_t summed, panels q_of, ae_parts a,
@@ -147,21 +143,47 @@ static void forward_of_parts(const ae_binding *binding, const ae_block *block, i
                              ae_gemm_start start) {
     const ae_operands *o = &binding->operands;
     const ae_value *in = &binding->in[0], *out = &binding->out;
-    if (block->share != AE_SHARE_WRITTEN)
-        take_apart(o, in->data, in->stride, in->shape.width, of_share(block, in->shape.width), row0, row1, &o->in,
-                   block->keep ? &o->in_sums : NULL, !o->delta_on_left);
+    const panels p_of = block->share == AE_SHARE_WRITTEN ? (panels){0, 0} : of_share(block, in->shape.width);
+    for (int64_t p = p_of.from; p < p_of.to; p++)
+        for (int64_t row = row0; row < row1; row += AE_PANEL)
+            take_apart(o, (const real *)in->data + p * in->stride + row * AE_PANEL, block_height(row, row1),
+                       ae_panels(in->shape.width), p, row, &o->in, block->keep ? &o->in_sums : NULL, !o->delta_on_left);
     if (block->share != AE_SHARE_READ)
         products_of_parts(o, row0, row1, in->shape.width, of_share(block, out->shape.width), o->in, o->weight, start,
                           binding->parameter[BIAS], out->data, out->stride);
+}
+
+/* The gradient of the value, before `activation` unless that is the identity, becomes that of the sums while its blocks are in the
+ * first level of cache. */
+static void delta_of_parts(const ae_binding *binding, int64_t p, int64_t row0, int64_t row1, ae_activation activation) {
+    const ae_operands *o = &binding->operands;
+    const ae_value *out = &binding->out;
+    for (int64_t row = row0; row < row1; row += AE_PANEL) {
+        const int64_t at = p * out->stride + row * AE_PANEL;
+        const int height = block_height(row, row1);
+        real *delta = (real *)out->gradient + at,
+             *totals = (real *)o->delta_totals + (p * o->blocks + row / AE_PANEL) * AE_PANEL;
+        if (activation != AE_IDENTITY)
+            AE_V(ae_activation_backward)
+        (activation, (int64_t)height * AE_PANEL, (const real *)out->data + at,
+         binding->cache ? (const real *)binding->cache + at : NULL, delta);
+        memset(totals, 0, AE_PANEL * sizeof(real));
+        AE_V(ae_column_sums)(0, height, delta, totals);
+        take_apart(o, delta, height, ae_panels(out->shape.width), p, row, binding->in[0].gradient ? &o->delta : NULL,
+                   &o->delta_sums, o->delta_on_left);
+    }
 }
 
 static void backward_of_parts(const ae_binding *binding, const ae_block *block, int64_t row0, int64_t row1,
                               ae_gemm_start start) {
     const ae_operands *o = &binding->operands;
     const ae_value *in = &binding->in[0], *out = &binding->out;
-    if (block->share != AE_SHARE_WRITTEN)
-        take_apart(o, out->gradient, out->stride, out->shape.width, of_share(block, out->shape.width), row0, row1,
-                   in->gradient ? &o->delta : NULL, &o->delta_sums, o->delta_on_left);
+    const ae_activation activation = (ae_activation)binding->desc->activation;
+    const panels q_of = block->share == AE_SHARE_WRITTEN ? (panels){0, 0} : of_share(block, out->shape.width);
+    if (activation == AE_SOFTMAX)
+        AE_V(ae_softmax_backward)(row0, row1, out->shape.width, out->stride, out->data, out->gradient);
+    for (int64_t q = q_of.from; q < q_of.to; q++)
+        delta_of_parts(binding, q, row0, row1, activation == AE_SOFTMAX ? AE_IDENTITY : activation);
     if (block->share != AE_SHARE_READ && in->gradient)
         products_of_parts(o, row0, row1, out->shape.width, of_share(block, in->shape.width), o->delta, o->transposed, start,
                           NULL, in->gradient, in->stride);
@@ -234,6 +256,10 @@ static void dense_backward_data(const ae_binding *binding, const ae_block *block
          out->shape.width * AE_PANEL, start, NULL, in->gradient, in->stride);
         return;
     }
+    if (IN_PARTS(binding)) {
+        backward_of_parts(binding, block, row0, row1, start);
+        return;
+    }
     if (activation == AE_SOFTMAX)
         AE_V(ae_softmax_backward)(row0, row1, out->shape.width, out->stride, out->data, delta);
     else if (activation != AE_IDENTITY && block->share != AE_SHARE_WRITTEN) {
@@ -243,10 +269,6 @@ static void dense_backward_data(const ae_binding *binding, const ae_block *block
             const real *slope = binding->cache ? (const real *)binding->cache + at : NULL;
             AE_V(ae_activation_backward)(activation, (row1 - row0) * AE_PANEL, (const real *)out->data + at, slope, delta + at);
         }
-    }
-    if (IN_PARTS(binding) && !in->pairs) {
-        backward_of_parts(binding, block, row0, row1, start);
-        return;
     }
     if (!in->gradient || block->share == AE_SHARE_READ)
         return;
@@ -334,9 +356,14 @@ static void dense_backward_weights(const ae_binding *binding, const ae_tile *til
         AE_V(ae_pairs_sums)
         (out->gradient_pairs, out->gradient_pairs->gradient, out->shape.width, tile->panel, accumulate, gradient);
     } else {
+        const ae_operands *o = &binding->operands;
         if (!accumulate)
             memset(gradient, 0, AE_PANEL * sizeof(real));
-        AE_V(ae_column_sums)(0, rows, (const real *)out->gradient + tile->panel * out->stride, gradient);
+        if (IN_PARTS(binding))
+            AE_V(ae_column_sums)
+            (0, ae_panels(rows), (const real *)o->delta_totals + tile->panel * o->blocks * AE_PANEL, gradient);
+        else
+            AE_V(ae_column_sums)(0, rows, (const real *)out->gradient + tile->panel * out->stride, gradient);
     }
 }
 

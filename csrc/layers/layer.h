@@ -142,11 +142,16 @@ typedef struct ae_value {
  *
  * By rows, for sums over columns: number (row, column) at step * panel + 32 * row + column within its panel. For sums over rows, a
  * block for each panel p and each 32 rows g: as the factor on the right at (p * blocks + g) * AE_BF16_BLOCK, by pairs; as
- * the factor on the left at g * across_step + p * AE_BF16_BLOCK, turned. */
+ * the factor on the left at g * across_step + p * AE_BF16_BLOCK, turned. delta_totals: its columns summed over each 32 rows g, at
+ * (p * blocks + g) * 32.
+ *
+ * What is by rows holds from the layer's writing it to the end of the call, and so does out.gradient after backward_data: where
+ * ae_net_reuse_memory was asked for other layers write there next. backward_weights reads the sums and totals alone. */
 typedef struct ae_operands {
     ae_parts weight, transposed;  /* [panel][block], by pairs */
     ae_parts in, delta;           /* by rows */
     ae_parts in_sums, delta_sums; /* for sums over rows; one of them is the factor on the left */
+    void *delta_totals;           /* reals */
     int64_t step, blocks;         /* of the node's values; step in numbers */
     bool delta_on_left;           /* the parameter is the transpose of another node's: delta is, else the input */
     int parts;                    /* 0: there is nothing here */

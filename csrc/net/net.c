@@ -330,6 +330,12 @@ void ae_net_use_pairs(ae_net *net, const bool *outside) {
     }
 }
 
+void ae_net_reuse_memory(ae_net *net, const bool *outside) {
+    net->reuses = true;
+    for (int i = 0; i < net->n_nodes; i++)
+        net->nodes[i].outside = outside[i];
+}
+
 void ae_net_order_pairs(const ae_net *net, int first, int last, int64_t rows) {
     for (int i = first; i <= last; i++) {
         const ae_node *node = &net->nodes[i];

@@ -54,6 +54,7 @@ typedef struct ae_node {
     ae_pairs pairs;                   /* of the binding, where its value goes by pairs */
     bool by_pairs;                    /* its value and gradient are pairs */
     bool beside_pairs;                /* and its data is there all the same, for other readers */
+    bool outside;                     /* a loss or the caller reads its value or writes its gradient, see ae_net_reuse_memory */
     int gradient_by;                  /* node whose pairs carry the gradient of its value; -1: none */
     bool active;                      /* in the bound range and on a way from updated parameters to a loss: backward runs */
     ae_binding binding;
@@ -71,6 +72,7 @@ typedef struct ae_net {
     ae_arena weights;      /* parameters, then transposes, then both in parts */
     char *parameter_base, *transposed_base;
     ae_bf16 *part_base;
+    bool reuses;     /* see ae_net_reuse_memory */
     ae_arena values; /* one block for all values, gradients, caches, tables and scratch */
     int64_t row_capacity;
     int64_t scratch_bytes; /* of one worker */
@@ -92,6 +94,11 @@ bool ae_net_sees_transpose(const ae_net *net, const ae_node *node, int slot);
 /* Lets values go as pairs (math/pairs.h) where a layer can give them and its readers take them. `outside`: by node, whether a loss
  * or the caller reads its data or writes its gradient. For nets that are trained; before ae_net_plan_rows and ae_net_initialize. */
 void ae_net_use_pairs(ae_net *net, const bool *outside);
+
+/* What a pass has read for the last time makes room for what comes: copies in parts by rows, and gradients of values between nodes
+ * that go in parts, so that less memory goes through the caches. Before ae_net_plan_rows, for passes in which one worker takes a block of
+ * rows all the way and nobody looks at either afterwards. `outside` as above. */
+void ae_net_reuse_memory(ae_net *net, const bool *outside);
 
 /* Orders the pairs of `rows` rows by column, between the phase by rows and the one by weights. */
 void ae_net_order_pairs(const ae_net *net, int first, int last, int64_t rows);

@@ -8,6 +8,11 @@ typedef struct offsets {
     size_t data, gradient, cache, coupling, table;
     size_t integers, reals; /* of pairs */
     size_t operands[4];     /* in, delta, and both for sums over rows */
+    size_t totals;
+    int gradient_of, operands_of;           /* node in whose memory they lie, often its own; operands by rows */
+    int64_t gradient_width, operand_panels; /* of that memory: the most that a node needs which lies there */
+    bool lends_gradient;
+    int last; /* of the nodes whose gradient lies there, on the way back */
 } offsets;
 
 /* Rounded up so that workers do not share cache lines. */
@@ -26,6 +31,49 @@ static bool has_data(const ae_node *node) {
 }
 static bool has_gradient(const ae_node *node) {
     return node->depends_on_parameters && !node->by_pairs && node->gradient_by < 0;
+}
+
+/* Its products are of operands in parts. */
+static bool goes_in_parts(const ae_net *net, const ae_node *node) {
+    return node->plan.parts && !net->nodes[node->desc.inputs[0]].by_pairs;
+}
+
+/* The last of the nodes that read a value, where all of them go in parts and no loss does, so that its gradient holds from that one's
+ * backward_data, which writes whole panels, to the node's own; else -1. */
+static int last_reader(const ae_net *net, int node) {
+    int last = net->nodes[node].outside || !goes_in_parts(net, &net->nodes[node]) ? -1 : node;
+    for (int i = node + 1; last >= 0 && i < net->n_nodes; i++)
+        for (int k = 0; k < net->nodes[i].desc.n_inputs; k++)
+            if (net->nodes[i].desc.inputs[k] == node)
+                last = goes_in_parts(net, &net->nodes[i]) ? i : -1;
+    return last;
+}
+
+/* Who lies where: operands by rows hold within one call, gradients as above, and one that ends with a node's backward_data makes room
+ * for those that begin below. Rows must lie alike, because blocks of rows are at different nodes at one time. */
+static void share_memory(const ae_net *net, offsets *o) {
+    for (int i = net->n_nodes - 1; i >= 0; i--) {
+        const ae_node *node = &net->nodes[i];
+        const int64_t in = ae_panels(node->plan.in[0].width), out = ae_panels(node->plan.out.width);
+        const int reader = net->reuses && has_gradient(node) ? last_reader(net, i) : -1;
+        offsets *gradient = &o[i], *operands = &o[i];
+        o[i].lends_gradient = reader >= 0;
+        for (int k = i + 1; net->reuses && goes_in_parts(net, node) && k < net->n_nodes; k++) {
+            if (!goes_in_parts(net, &net->nodes[k]) || net->nodes[k].plan.out.multiplicity != node->plan.out.multiplicity)
+                continue;
+            if (o[k].operands_of == k && net->nodes[k].plan.parts == node->plan.parts)
+                operands = &o[k];
+            if (o[k].gradient_of == k && o[k].lends_gradient && reader >= 0 && reader < o[k].last)
+                gradient = &o[k];
+        }
+        o[i].gradient_of = (int)(gradient - o);
+        o[i].operands_of = (int)(operands - o);
+        gradient->last = i;
+        if (node->plan.out.width > gradient->gradient_width)
+            gradient->gradient_width = node->plan.out.width;
+        if ((in > out ? in : out) > operands->operand_panels)
+            operands->operand_panels = in > out ? in : out;
+    }
 }
 
 static ae_status reserve_pairs(ae_context *context, ae_net *net, const ae_node *node, int64_t rows, offsets *o) {
@@ -65,15 +113,23 @@ static ae_status reserve_operands(ae_context *context, ae_net *net, ae_node *nod
     const int64_t blocks = ae_panels(rows), both = ae_panels(plan->in[0].width) + ae_panels(plan->out.width);
     ae_operands *operands = &node->binding.operands;
     *operands = (ae_operands){.step = operand_step(blocks), .blocks = blocks};
-    if (!plan->parts || net->nodes[node->desc.inputs[0]].by_pairs)
+    if (!goes_in_parts(net, node))
         return AE_OK;
     operands->parts = plan->parts;
     for (int i = 0; i < (gradients ? 4 : 1); i++) {
-        int64_t numbers;
-        if (!ae_mul_i64(ae_panels(i % 2 ? plan->out.width : plan->in[0].width), operands->step * plan->parts, &numbers))
+        int64_t numbers, panels = ae_panels(i % 2 ? plan->out.width : plan->in[0].width);
+        if (net->reuses && i < 2) {
+            if (i || o->operands_of != (int)(node - net->nodes))
+                continue;
+            panels = o->operand_panels;
+        }
+        if (!ae_mul_i64(panels, operands->step * plan->parts, &numbers))
             return ae_fail(context, AE_ERR_OVERFLOW, "node '%s': its values in parts do not fit into memory", node->desc.name);
         AE_TRY(ae_arena_reserve(&net->values, context, (size_t)numbers, sizeof(ae_bf16), &o->operands[i]));
     }
+    if (gradients)
+        AE_TRY(reserve_matrix(context, net, plan->out.width, blocks * AE_PANEL, &o->totals));
+    /* As if nothing were reused. */
     const int64_t numbers = (gradients ? 2 * both : ae_panels(plan->in[0].width)) * AE_PANEL * plan->parts;
     const int64_t reals = numbers * plan->out.multiplicity * (int64_t)sizeof(ae_bf16) / (int64_t)net->real_size;
     net->value_reals_per_row += reals;
@@ -82,7 +138,8 @@ cleanup:
     return status;
 }
 
-static void bind_operands(ae_net *net, ae_node *node, const offsets *o, bool gradients) {
+static void bind_operands(ae_net *net, ae_node *node, const offsets *all, bool gradients) {
+    const offsets *o = &all[node - net->nodes];
     ae_operands *operands = &node->binding.operands;
     ae_parts *to[4] = {&operands->in, &operands->delta, &operands->in_sums, &operands->delta_sums};
     if (!operands->parts)
@@ -92,10 +149,12 @@ static void bind_operands(ae_net *net, ae_node *node, const offsets *o, bool gra
     operands->weight = ae_net_parts(net, p, operands->delta_on_left);
     operands->transposed = ae_net_parts(net, p, !operands->delta_on_left);
     for (int i = 0; i < (gradients ? 4 : 1); i++) {
-        ae_bf16 *first = ae_arena_at(&net->values, o->operands[i]);
+        const size_t offset = !net->reuses || i > 1 ? o->operands[i] : all[o->operands_of].operands[0];
+        ae_bf16 *first = ae_arena_at(&net->values, offset);
         const int64_t panels = ae_panels(i % 2 ? node->plan.out.width : node->plan.in[0].width);
         *to[i] = (ae_parts){{first, operands->parts > 1 ? first + panels * operands->step : NULL}};
     }
+    operands->delta_totals = gradients ? ae_arena_at(&net->values, o->totals) : NULL;
 }
 
 static ae_status reserve_node(ae_context *context, ae_net *net, ae_node *node, int64_t rows, bool gradients, offsets *o) {
@@ -113,8 +172,8 @@ static ae_status reserve_node(ae_context *context, ae_net *net, ae_node *node, i
         AE_TRY(reserve_matrix(context, net, plan->out.width, binding->out.stride, &o->data));
     if (node->by_pairs)
         AE_TRY(reserve_pairs(context, net, node, value_rows, o));
-    if (gradients && has_gradient(node))
-        AE_TRY(reserve_matrix(context, net, plan->out.width, binding->out.stride, &o->gradient));
+    if (gradients && has_gradient(node) && o->gradient_of == (int)(node - net->nodes))
+        AE_TRY(reserve_matrix(context, net, o->gradient_width, binding->out.stride, &o->gradient));
     if (gradients && plan->cache_width)
         AE_TRY(reserve_matrix(context, net, plan->cache_width, binding->out.stride, &o->cache));
     if (gradients && plan->coupling_reals)
@@ -130,10 +189,11 @@ cleanup:
     return status;
 }
 
-static void bind_node(ae_net *net, ae_node *node, const offsets *o, bool gradients, int64_t rows) {
+static void bind_node(ae_net *net, ae_node *node, const offsets *all, bool gradients, int64_t rows) {
+    const offsets *o = &all[node - net->nodes];
     ae_binding *binding = &node->binding;
     binding->out.data = has_data(node) ? ae_arena_at(&net->values, o->data) : NULL;
-    binding->out.gradient = gradients && has_gradient(node) ? ae_arena_at(&net->values, o->gradient) : NULL;
+    binding->out.gradient = gradients && has_gradient(node) ? ae_arena_at(&net->values, all[o->gradient_of].gradient) : NULL;
     binding->out.pairs = NULL;
     if (node->by_pairs)
         bind_pairs(net, node, o, rows * node->plan.out.multiplicity);
@@ -154,7 +214,7 @@ static void bind_node(ae_net *net, ae_node *node, const offsets *o, bool gradien
         binding->transposed[slot] = swap ? plain : transposed;
         binding->parameter_rows[slot] = node->plan.parameter[slot].rows;
     }
-    bind_operands(net, node, o, gradients);
+    bind_operands(net, node, all, gradients);
     if (node->ops->prepare)
         node->ops->prepare(binding);
 }
@@ -183,13 +243,14 @@ ae_status ae_net_plan_rows(ae_context *context, ae_net *net, int64_t rows, bool 
         return ae_fail(context, AE_ERR_VALUE, "%lld rows and %d workers; both must be at least 1", (long long)rows, n_workers);
     AE_TRY(ae_alloc(context, &block, (size_t)net->n_nodes, sizeof *o));
     o = block;
+    share_memory(net, o);
     for (int i = 0; i < net->n_nodes; i++)
         AE_TRY(reserve_node(context, net, &net->nodes[i], rows, gradients, &o[i]));
     AE_TRY(ae_arena_reserve(&net->values, context, (size_t)net->scratch_bytes, (size_t)n_workers, &scratch));
     AE_TRY(ae_arena_commit(&net->values, context));
     net->scratch_base = ae_arena_at(&net->values, scratch);
     for (int i = 0; i < net->n_nodes; i++)
-        bind_node(net, &net->nodes[i], &o[i], gradients, rows);
+        bind_node(net, &net->nodes[i], o, gradients, rows);
     for (int i = 0; i < net->n_nodes; i++)
         bind_gradient_pairs(net, &net->nodes[i]);
     net->row_capacity = rows;

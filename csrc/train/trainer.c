@@ -216,6 +216,13 @@ static ae_status check_changed(ae_context *context, ae_trainer *t, int i) {
     return AE_OK;
 }
 
+static bool couples_rows(const ae_trainer *t, const ae_stage_desc *s) {
+    bool couples = false;
+    for (int i = s->first_node; i <= s->last_node; i++)
+        couples |= t->net->nodes[i].ops->couple != NULL;
+    return couples;
+}
+
 /* Products go by panels where a worker has no more rows than this (in parts a quarter: these read half the bytes) and its second
  * level of cache holds a value of all rows (sums of more than 32 panels are cut by the layer), where there are so many weights
  * for each column of values, which are then what workers read of each other, and so many operations of a layer: a phase of
@@ -225,15 +232,15 @@ static ae_status check_changed(ae_context *context, ae_trainer *t, int i) {
 #define WEIGHTS_BY_PANELS 128.0
 #define FLOPS_BY_PANELS 4e6
 
-static bool choose_panels(const ae_trainer *t, const stage *s) {
-    if (s->couples || t->options.by_panels == AE_BY_PANELS_NEVER)
+static bool choose_panels(const ae_trainer *t, const ae_stage_desc *s) {
+    if (couples_rows(t, s) || t->options.by_panels == AE_BY_PANELS_NEVER)
         return false;
     if (t->options.by_panels == AE_BY_PANELS_ALWAYS)
         return true;
     const int64_t most = (int64_t)ae_pool_size(t->pool) * ROWS_BY_PANELS / (t->net->part_numbers ? 4 : 1);
     double weights = 0, columns = 0, layers = 0;
     int64_t widest = 1;
-    for (int i = s->desc.first_node; i <= s->desc.last_node; i++) {
+    for (int i = s->first_node; i <= s->last_node; i++) {
         const ae_layer_plan *plan = &t->net->nodes[i].plan;
         const int64_t width[] = {plan->in[0].width, plan->out.width};
         if (!plan->by_panels)
@@ -273,9 +280,8 @@ static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_de
     AE_TRY(ae_terms_samples(context, t->losses + desc->first_loss, desc->n_losses, desc->combine, &s->samples));
     s->joins = desc->combine == AE_COMBINE_LOG_MEAN_EXP && s->samples > 1;
     ae_net_bind_range(t->net, desc->first_node, desc->last_node, desc->groups, s->seeded);
-    for (int n = desc->first_node; n <= desc->last_node; n++)
-        s->couples |= t->net->nodes[n].ops->couple != NULL;
-    s->by_panels = choose_panels(t, s);
+    s->couples = couples_rows(t, desc);
+    s->by_panels = choose_panels(t, desc);
     s->n_tiles = list_tiles(t, s, AE_UPDATE_RULE, NULL);
     s->n_assigned = list_tiles(t, s, AE_UPDATE_ASSIGN, NULL);
     s->n_unit = list_unit_rows(t, s, NULL);
@@ -356,22 +362,21 @@ cleanup:
 }
 
 /* Values may go as pairs where no term reads them, or reads them so. */
-static ae_status use_pairs(ae_context *context, ae_trainer *t) {
+/* By node, whether losses read its value or write its gradient; to be freed. */
+static ae_status find_outside(ae_context *context, const ae_trainer *t, bool **outside) {
     void *block;
-    ae_status status = ae_alloc(context, &block, (size_t)t->net->n_nodes, sizeof(bool));
+    const ae_status status = ae_alloc(context, &block, (size_t)t->net->n_nodes, sizeof **outside);
     if (status != AE_OK)
         return status;
-    bool *outside = block;
+    *outside = block;
     for (int i = 0; i < t->n_losses; i++) {
         const ae_loss_desc *d = &t->losses[i].desc;
         const bool target = !(t->losses[i].ops->flags & AE_LOSS_READS_PAIRS);
         const int32_t read[] = {d->prediction, target ? d->target : -1, d->entry_weight, d->second};
         for (int k = 0; k < 4; k++)
             if (read[k] >= 0)
-                outside[read[k]] = true;
+                (*outside)[read[k]] = true;
     }
-    ae_net_use_pairs(t->net, outside);
-    ae_free(block);
     return AE_OK;
 }
 
@@ -423,6 +428,7 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     ae_trainer *t = NULL;
     ae_isa isa;
     void *block;
+    bool *outside = NULL;
     *out = NULL;
     AE_TRY(check_options(context, options));
     if (n_stages < 1 || n_stages > AE_MAX_STAGES)
@@ -445,14 +451,20 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     AE_TRY(ae_pool_new(context, &t->pool, options->n_threads));
     AE_TRY(check_losses(context, t, losses, n_losses));
     AE_TRY(check_stages(context, t, stages, n_stages));
-    if (stages[0].rule != AE_KFAC) /* which reads values as they are */
-        AE_TRY(use_pairs(context, t));
+    AE_TRY(find_outside(context, t, &outside));
+    if (stages[0].rule != AE_KFAC) /* which reads values as they are, and after the pass */
+        ae_net_use_pairs(t->net, outside);
     /* Planned for one row first: it tells the bytes of a row, which tell the chunk. */
     AE_TRY(ae_net_plan_rows(context, t->net, 1, true, 1));
     t->whole_only = needs_all_rows(t->net) || stages[0].rule == AE_KFAC;
     /* Copies in parts do not count: products of parts are so fast that a gradient read and written once more costs them more. */
     const int64_t reals_per_row = t->net->value_reals_per_row - t->net->operand_reals_per_row;
     t->chunk = choose_chunk(t, stages, n_stages, reals_per_row * (int64_t)t->net->real_size);
+    bool reuses = stages[0].rule != AE_KFAC;
+    for (int i = 0; i < n_stages; i++)
+        reuses &= !choose_panels(t, &stages[i]);
+    if (reuses)
+        ae_net_reuse_memory(t->net, outside);
     AE_TRY(ae_net_plan_rows(context, t->net, t->chunk, true, options->n_threads));
     AE_TRY(ae_alloc(context, &block, (size_t)t->net->n_parameters + 1, sizeof *t->changed_by));
     t->changed_by = block;
@@ -469,8 +481,9 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     ae_net_seed(t->net, options->seed);
     AE_TRY(profile_new(context, t));
     *out = t;
-    return AE_OK;
+    t = NULL;
 cleanup:
+    ae_free(outside);
     ae_trainer_free(t);
     return status;
 }

@@ -137,6 +137,35 @@ TEST(gradients_are_those_of_float_products_within_their_rounding) {
     }
 }
 
+static size_t value_bytes(ae_by_panels by_panels, int parts) {
+    const ae_data data = dense_data(x, AE_F64, ROWS, WIDTH);
+    program p = {.options = plain_options(32)};
+    int last = network_input(&p.net, WIDTH, 0);
+    for (int i = 0; i < 6; i++) {
+        last = network_dense(&p.net, last, i < 5 ? 128 : WIDTH, AE_RELU);
+        p.net.node[last].size[3] = parts;
+    }
+    p.options.batch_size = ROWS;
+    p.options.by_panels = by_panels;
+    program_loss(&p, "squared_error", last, 0, 1);
+    program_stage(&p, "adam");
+    ae_trainer *t = trainer_started(&p, &data, 1, NULL);
+    const size_t bytes = t ? ae_trainer_net(t)->values.size : 0;
+    ae_trainer_free(t);
+    return bytes;
+}
+
+/* Five gradients lie in two places, and of twelve copies by rows one is left at a time. */
+TEST(what_has_been_read_makes_room) {
+    const size_t gradient = (size_t)(ae_panels(128) * ae_panel_stride(ROWS)) * sizeof(float);
+    for (int parts = 1; parts <= 2; parts++) {
+        const size_t copy = (size_t)(ae_panels(128) * (ae_panels(ROWS) | 1) * AE_BF16_BLOCK * parts) * sizeof(ae_bf16);
+        const size_t kept = value_bytes(AE_BY_PANELS_ALWAYS, parts), reused = value_bytes(AE_BY_PANELS_NEVER, parts);
+        CHECK(reused + 3 * gradient + 10 * copy <= kept, "%d parts: %zu of %zu bytes", parts, reused, kept);
+    }
+    CHECK(value_bytes(AE_BY_PANELS_ALWAYS, 0) == value_bytes(AE_BY_PANELS_NEVER, 0), "of floats everything is kept");
+}
+
 /* ---- K-FAC, whose products with inverses and derivatives along steps are in parts too ---- */
 
 enum { NARROW = 37 };
@@ -244,6 +273,7 @@ TEST(what_cannot_be_is_refused) {
 
 int main(void) {
     RUN(every_way_has_the_same_bits);
+    RUN(what_has_been_read_makes_room);
     RUN(gradients_are_those_of_float_products_within_their_rounding);
     RUN(steps_of_kfac_are_near_those_of_floats);
     RUN(narrow_layers_are_of_floats_where_that_is_wanted);
