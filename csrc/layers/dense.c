@@ -123,34 +123,44 @@ static void take_apart(const ae_operands *o, const real *block, int height, int6
     else if (sums)
         pairs = ae_parts_at(*sums, (p * o->blocks + g) * AE_BF16_BLOCK);
     AE_V(ae_bf16_block)
-    (block, height, o->parts, by_rows ? ae_parts_at(*by_rows, p * o->step + row * AE_PANEL) : (ae_parts){{NULL, NULL}}, pairs);
+    (block, height, o->parts,
+     by_rows ? ae_parts_at(*by_rows, p % o->at_once * o->step + row * AE_PANEL) : (ae_parts){{NULL, NULL}}, pairs);
     for (int i = 0; sums && on_left && i < o->parts; i++)
         AE_V(ae_bf16_turn_pairs)(turned[i], sums->part[i] + (g * panels_across + p) * AE_BF16_BLOCK);
 }
 
 static int block_height(int64_t row, int64_t row1) { return row1 - row < AE_PANEL ? (int)(row1 - row) : AE_PANEL; }
 
-/* Rows of `a`, width summed, against panels of a weight in parts. */
-static void products_of_parts(const ae_operands *o, int64_t row0, int64_t row1, int64_t summed, panels q_of, ae_parts a,
-                              ae_parts b, ae_gemm_start start, const real *bias, real *c, int64_t c_panel) {
-    const ae_bf16_gemm gemm = {ae_panels(summed), o->step, o->parts, q_of.to - q_of.from, c_panel};
+/* Panels p_of of `a`, of `across` that are summed, against panels of a weight in parts. */
+static void products_of_parts(const ae_operands *o, int64_t row0, int64_t row1, panels p_of, int64_t across, panels q_of,
+                              ae_parts a, ae_parts b, ae_gemm_start start, const real *bias, real *c, int64_t c_panel) {
+    const int64_t b_panel = across * AE_BF16_BLOCK;
+    const ae_bf16_gemm gemm = {p_of.to - p_of.from, o->step, o->parts, q_of.to - q_of.from, b_panel, c_panel};
     AE_V(ae_bf16_product)
-    (&gemm, row1 - row0, ae_parts_at(a, row0 * AE_PANEL), ae_parts_at(b, q_of.from * gemm.terms * AE_BF16_BLOCK), start,
-     bias ? bias + q_of.from * AE_PANEL : NULL, c + q_of.from * c_panel + row0 * AE_PANEL);
+    (&gemm, row1 - row0, ae_parts_at(a, row0 * AE_PANEL), ae_parts_at(b, q_of.from * b_panel + p_of.from * AE_BF16_BLOCK),
+     p_of.from ? AE_START_C : start, bias ? bias + q_of.from * AE_PANEL : NULL, c + q_of.from * c_panel + row0 * AE_PANEL);
+}
+
+/* What is read goes in runs of panels that have room by rows: these are still in the second-level cache when their products come. */
+static panels run_of(const ae_operands *o, int64_t first, int64_t to) {
+    return (panels){first, to - first > o->at_once ? first + o->at_once : to};
 }
 
 static void forward_of_parts(const ae_binding *binding, const ae_block *block, int64_t row0, int64_t row1,
                              ae_gemm_start start) {
     const ae_operands *o = &binding->operands;
     const ae_value *in = &binding->in[0], *out = &binding->out;
-    const panels p_of = block->share == AE_SHARE_WRITTEN ? (panels){0, 0} : of_share(block, in->shape.width);
-    for (int64_t p = p_of.from; p < p_of.to; p++)
-        for (int64_t row = row0; row < row1; row += AE_PANEL)
-            take_apart(o, (const real *)in->data + p * in->stride + row * AE_PANEL, block_height(row, row1),
-                       ae_panels(in->shape.width), p, row, &o->in, block->keep ? &o->in_sums : NULL, !o->delta_on_left);
-    if (block->share != AE_SHARE_READ)
-        products_of_parts(o, row0, row1, in->shape.width, of_share(block, out->shape.width), o->in, o->weight, start,
-                          binding->parameter[BIAS], out->data, out->stride);
+    const int64_t across = ae_panels(in->shape.width);
+    const panels p_of = block->share == AE_SHARE_READ ? of_share(block, in->shape.width) : all_panels(in->shape.width);
+    for (panels run = run_of(o, p_of.from, p_of.to); run.from < run.to; run = run_of(o, run.to, p_of.to)) {
+        for (int64_t p = run.from; block->share != AE_SHARE_WRITTEN && p < run.to; p++)
+            for (int64_t row = row0; row < row1; row += AE_PANEL)
+                take_apart(o, (const real *)in->data + p * in->stride + row * AE_PANEL, block_height(row, row1), across, p, row,
+                           &o->in, block->keep ? &o->in_sums : NULL, !o->delta_on_left);
+        if (block->share != AE_SHARE_READ)
+            products_of_parts(o, row0, row1, run, across, of_share(block, out->shape.width), o->in, o->weight, start,
+                              binding->parameter[BIAS], out->data, out->stride);
+    }
 }
 
 /* The gradient of the value, before `activation` unless that is the identity, becomes that of the sums while its blocks are in the
@@ -179,14 +189,17 @@ static void backward_of_parts(const ae_binding *binding, const ae_block *block, 
     const ae_operands *o = &binding->operands;
     const ae_value *in = &binding->in[0], *out = &binding->out;
     const ae_activation activation = (ae_activation)binding->desc->activation;
-    const panels q_of = block->share == AE_SHARE_WRITTEN ? (panels){0, 0} : of_share(block, out->shape.width);
+    const int64_t across = ae_panels(out->shape.width);
+    const panels q_of = block->share == AE_SHARE_READ ? of_share(block, out->shape.width) : all_panels(out->shape.width);
     if (activation == AE_SOFTMAX)
         AE_V(ae_softmax_backward)(row0, row1, out->shape.width, out->stride, out->data, out->gradient);
-    for (int64_t q = q_of.from; q < q_of.to; q++)
-        delta_of_parts(binding, q, row0, row1, activation == AE_SOFTMAX ? AE_IDENTITY : activation);
-    if (block->share != AE_SHARE_READ && in->gradient)
-        products_of_parts(o, row0, row1, out->shape.width, of_share(block, in->shape.width), o->delta, o->transposed, start,
-                          NULL, in->gradient, in->stride);
+    for (panels run = run_of(o, q_of.from, q_of.to); run.from < run.to; run = run_of(o, run.to, q_of.to)) {
+        for (int64_t q = run.from; block->share != AE_SHARE_WRITTEN && q < run.to; q++)
+            delta_of_parts(binding, q, row0, row1, activation == AE_SOFTMAX ? AE_IDENTITY : activation);
+        if (block->share != AE_SHARE_READ && in->gradient)
+            products_of_parts(o, row0, row1, run, across, of_share(block, in->shape.width), o->delta, o->transposed, start,
+                              NULL, in->gradient, in->stride);
+    }
 }
 
 /* A tile of W, over the rows: its rows are columns of the factor on the left. */
@@ -194,7 +207,7 @@ static void weight_tile_of_parts(const ae_operands *o, const ae_tile *tile, int6
                                  real *gradient) {
     const ae_parts *left = o->delta_on_left ? &o->delta_sums : &o->in_sums;
     const ae_parts *right = o->delta_on_left ? &o->in_sums : &o->delta_sums;
-    const ae_bf16_gemm gemm = {ae_panels(rows), ae_panels(left_width) * AE_BF16_BLOCK, o->parts, 1, 0};
+    const ae_bf16_gemm gemm = {ae_panels(rows), ae_panels(left_width) * AE_BF16_BLOCK, o->parts, 1, 0, 0};
     AE_V(ae_bf16_product)
     (&gemm, tile->row1 - tile->row0, ae_parts_at(*left, tile->row0 * AE_PANEL),
      ae_parts_at(*right, tile->panel * o->blocks * AE_BF16_BLOCK), accumulate ? AE_START_C : AE_START_ZERO, NULL, gradient);
@@ -361,9 +374,8 @@ static void dense_backward_weights(const ae_binding *binding, const ae_tile *til
             memset(gradient, 0, AE_PANEL * sizeof(real));
         if (IN_PARTS(binding))
             AE_V(ae_column_sums)
-            (0, ae_panels(rows), (const real *)o->delta_totals + tile->panel * o->blocks * AE_PANEL, gradient);
-        else
-            AE_V(ae_column_sums)(0, rows, (const real *)out->gradient + tile->panel * out->stride, gradient);
+        (0, ae_panels(rows), (const real *)o->delta_totals + tile->panel * o->blocks * AE_PANEL, gradient);
+        else AE_V(ae_column_sums)(0, rows, (const real *)out->gradient + tile->panel * out->stride, gradient);
     }
 }
 

@@ -140,7 +140,7 @@ typedef struct ae_value {
 /* What products of bfloat16 operands read (math/bf16.h), for layers that planned parts: the parameter, kept by the net, and the
  * node's input and the gradient of its value, which the layer writes.
  *
- * By rows, for sums over columns: number (row, column) at step * panel + 32 * row + column within its panel. For sums over rows, a
+ * By rows, for sums over columns: number (row, column) at step * (panel % at_once) + 32 * row + column within its panel. For sums over rows, a
  * block for each panel p and each 32 rows g: as the factor on the right at (p * blocks + g) * AE_BF16_BLOCK, by pairs; as
  * the factor on the left at g * across_step + p * AE_BF16_BLOCK, turned. delta_totals: its columns summed over each 32 rows g, at
  * (p * blocks + g) * 32.
@@ -153,6 +153,7 @@ typedef struct ae_operands {
     ae_parts in_sums, delta_sums; /* for sums over rows; one of them is the factor on the left */
     void *delta_totals;           /* reals */
     int64_t step, blocks;         /* of the node's values; step in numbers */
+    int64_t at_once;              /* panels by rows that have room; all of them where shares are asked for */
     bool delta_on_left;           /* the parameter is the transpose of another node's: delta is, else the input */
     int parts;                    /* 0: there is nothing here */
 } ae_operands;

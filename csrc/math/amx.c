@@ -163,13 +163,14 @@ static void strips(tile_call *call, int64_t first, int64_t last, int64_t from, i
     const int64_t slices = ((to - from) * gemm->parts + SLICE - 1) / SLICE, long_ones = (to - from) % slices;
     call->row0 = first;
     for (int64_t q = 0; q < gemm->panels; q++) {
-        call->b = ae_parts_at(b, q * gemm->terms * AE_BF16_BLOCK);
+        call->b = ae_parts_at(b, q * gemm->b_panel);
         call->bias = bias ? bias + q * AE_PANEL : bias;
         call->first = from;
         for (int64_t slice = 0; slice < slices; slice++, call->first = call->last) {
             call->last = call->first + (to - from) / slices + (slice < long_ones);
             /* Behind the last slice of the panel comes the first one of the next. */
-            call->ahead = (call->last < to ? call->last - call->first : gemm->terms + from - call->first) * AE_BF16_BLOCK;
+            call->ahead = call->last < to ? (call->last - call->first) * AE_BF16_BLOCK
+                                          : gemm->b_panel + (from - call->first) * AE_BF16_BLOCK;
             call->lines = far ? (LINES_OF_BLOCK + n_strips - 1) / n_strips : 0;
             call->c_lines =
                 far && !call->first && call->start != AE_START_C ? 2 * LINES_OF_BLOCK / (call->last - call->first) : 0;
@@ -248,7 +249,7 @@ static bool has_the_bits(void) {
         }
     for (int i = 0; i < AE_PANEL; i++)
         bias[i] = i % 8 == 7 ? 0x1p-130f : 0x1p-6f * (float)i;
-    const ae_bf16_gemm gemm = {TERMS, ROWS * AE_PANEL, 2, 1, 0};
+    const ae_bf16_gemm gemm = {TERMS, ROWS * AE_PANEL, 2, 1, 0, 0};
     const ae_parts left = {{a[0], a[1]}}, right = {{b[0], b[1]}};
     const ae_gemm_start starts[] = {AE_START_ZERO, AE_START_BIAS, AE_START_C};
     for (int i = 0; i < 3; i++) {

@@ -90,7 +90,7 @@ static AE_NOINLINE void terms(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, a
 
 static void panels(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, ae_parts b, real *c) {
     for (int64_t q = 0; q < gemm->panels; q++)
-        terms(gemm, m, a, ae_parts_at(b, q * gemm->terms * AE_BF16_BLOCK), c + q * gemm->c_panel);
+        terms(gemm, m, a, ae_parts_at(b, q * gemm->b_panel), c + q * gemm->c_panel);
 }
 
 void AE_V(ae_bf16_product_by_vectors)(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, ae_parts b, ae_gemm_start start,

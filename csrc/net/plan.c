@@ -107,21 +107,26 @@ static void bind_pairs(ae_net *net, ae_node *node, const offsets *o, int64_t row
 /* Numbers of a panel by rows: its blocks, an odd number of them (cache sets). */
 static int64_t operand_step(int64_t blocks) { return (blocks | 1) * AE_BF16_BLOCK; }
 
+/* Panels by rows, of up to 256 rows of a block: 512 KB of the second-level cache a part. */
+#define AT_ONCE 32
+
 static ae_status reserve_operands(ae_context *context, ae_net *net, ae_node *node, int64_t rows, bool gradients, offsets *o) {
     ae_status status = AE_OK;
     const ae_layer_plan *plan = &node->plan;
     const int64_t blocks = ae_panels(rows), both = ae_panels(plan->in[0].width) + ae_panels(plan->out.width);
     ae_operands *operands = &node->binding.operands;
-    *operands = (ae_operands){.step = operand_step(blocks), .blocks = blocks};
+    *operands = (ae_operands){.step = operand_step(blocks), .blocks = blocks, .at_once = INT64_MAX};
     if (!goes_in_parts(net, node))
         return AE_OK;
     operands->parts = plan->parts;
+    if (net->reuses)
+        operands->at_once = AT_ONCE;
     for (int i = 0; i < (gradients ? 4 : 1); i++) {
         int64_t numbers, panels = ae_panels(i % 2 ? plan->out.width : plan->in[0].width);
         if (net->reuses && i < 2) {
             if (i || o->operands_of != (int)(node - net->nodes))
                 continue;
-            panels = o->operand_panels;
+            panels = o->operand_panels < AT_ONCE ? o->operand_panels : AT_ONCE;
         }
         if (!ae_mul_i64(panels, operands->step * plan->parts, &numbers))
             return ae_fail(context, AE_ERR_OVERFLOW, "node '%s': its values in parts do not fit into memory", node->desc.name);
@@ -151,7 +156,9 @@ static void bind_operands(ae_net *net, ae_node *node, const offsets *all, bool g
     for (int i = 0; i < (gradients ? 4 : 1); i++) {
         const size_t offset = !net->reuses || i > 1 ? o->operands[i] : all[o->operands_of].operands[0];
         ae_bf16 *first = ae_arena_at(&net->values, offset);
-        const int64_t panels = ae_panels(i % 2 ? node->plan.out.width : node->plan.in[0].width);
+        int64_t panels = ae_panels(i % 2 ? node->plan.out.width : node->plan.in[0].width);
+        if (i < 2 && panels > operands->at_once)
+            panels = operands->at_once;
         *to[i] = (ae_parts){{first, operands->parts > 1 ? first + panels * operands->step : NULL}};
     }
     operands->delta_totals = gradients ? ae_arena_at(&net->values, o->totals) : NULL;

@@ -89,7 +89,7 @@ TEST(instructions_have_the_bits_of_vectors) {
     enum { MOST = 70, PANELS = 2 };
     for (int trial = 0; trial < (SLOW ? 6 : 30); trial++) {
         const int64_t m = trial < 6 ? 12 * trial + 1 : 1 + (int64_t)(draw() % MOST), terms = 1 + (int64_t)(draw() % 35);
-        const ae_bf16_gemm gemm = {terms, (m + 3) * AE_PANEL, 1 + trial % 2, PANELS, MOST * AE_PANEL};
+        const ae_bf16_gemm gemm = {terms, (m + 3) * AE_PANEL, 1 + trial % 2, PANELS, terms * AE_BF16_BLOCK, MOST * AE_PANEL};
         const ae_gemm_start start = (ae_gemm_start)(trial % 3);
         ae_parts a = {{NULL, NULL}}, b = {{NULL, NULL}};
         float bias[PANELS * AE_PANEL], got[PANELS * MOST * AE_PANEL], wanted[PANELS * MOST * AE_PANEL];

@@ -94,7 +94,8 @@ static void shrink(const case_of *c, int part) {
     for (int64_t i = 0; i < c->gemm.terms * c->gemm.panels; i++)
         for (int k = 0; k < AE_PANEL; k++)
             for (int n = 7; n < AE_PANEL; n += 8) {
-                ae_bf16 *x = c->b.part[part] + i * AE_BF16_BLOCK + (k / 2 * AE_PANEL + n) * 2 + k % 2;
+                ae_bf16 *x = c->b.part[part] + i / c->gemm.terms * c->gemm.b_panel + i % c->gemm.terms * AE_BF16_BLOCK +
+                             (k / 2 * AE_PANEL + n) * 2 + k % 2;
                 *x = (ae_bf16)((*x & 0x807f) | (100 + draw() % 8) << 7);
             }
 }
@@ -113,7 +114,7 @@ static void expect(case_of *c) {
                     for (int k = 0; k < AE_PANEL; k++) {
                         const float x = wide(c->a.part[left[p]][i * c->gemm.a_step + r * AE_PANEL + k]);
                         const float y = wide(
-                            c->b.part[right[p]][(q * c->gemm.terms + i) * AE_BF16_BLOCK + (k / 2 * AE_PANEL + n) * 2 + k % 2]);
+                            c->b.part[right[p]][q * c->gemm.b_panel + i * AE_BF16_BLOCK + (k / 2 * AE_PANEL + n) * 2 + k % 2]);
                         half[k % 2] = flushed(fmaf(x, y, half[k % 2]));
                     }
                     sum = flushed(flushed(sum) + flushed(half[0] + half[1]));
@@ -140,7 +141,8 @@ TEST(every_set_and_the_tiles_have_the_bits_of_the_definition) {
         case_of *c = malloc(sizeof *c);
         c->m = trial < MOST_ROWS && !SANITIZED ? 1 + trial : 1 + (int64_t)(draw() % MOST_ROWS);
         c->gemm =
-            (ae_bf16_gemm){1 + (int64_t)(draw() % MOST_TERMS), 0, 1 + trial / 4 % 2, 1 + trial / 2 % MOST_PANELS, C_PANEL};
+            (ae_bf16_gemm){1 + (int64_t)(draw() % MOST_TERMS), 0, 1 + trial / 4 % 2, 1 + trial / 2 % MOST_PANELS, 0, C_PANEL};
+        c->gemm.b_panel = (c->gemm.terms + (int64_t)(draw() % 3)) * AE_BF16_BLOCK;
         c->gemm.a_step = c->m * AE_PANEL + 2 * (int64_t)(draw() % 50);
         c->start = (ae_gemm_start)(trial % 3);
         for (int i = 0; i < MOST_PANELS * AE_PANEL; i++)
@@ -151,7 +153,7 @@ TEST(every_set_and_the_tiles_have_the_bits_of_the_definition) {
             const bool there = p < c->gemm.parts;
             const int64_t terms = c->gemm.terms;
             c->a.part[p] = there ? some_numbers((terms - 1) * c->gemm.a_step + c->m * AE_PANEL) : NULL;
-            c->b.part[p] = there ? some_numbers(c->gemm.panels * terms * AE_BF16_BLOCK) : NULL;
+            c->b.part[p] = there ? some_numbers((c->gemm.panels - 1) * c->gemm.b_panel + terms * AE_BF16_BLOCK) : NULL;
             if (there)
                 shrink(c, p);
         }
@@ -175,7 +177,7 @@ TEST(every_set_and_the_tiles_have_the_bits_of_the_definition) {
 TEST(the_state_of_the_processor_is_put_back) {
     static ae_bf16 a[AE_PANEL], b[AE_BF16_BLOCK];
     float c[AE_PANEL] = {0};
-    const ae_bf16_gemm gemm = {1, 0, 1, 1, 0};
+    const ae_bf16_gemm gemm = {1, 0, 1, 1, 0, 0};
     volatile float smallest = 0x1p-149f;
     for (const variant *v = variants; v->name; v++)
         if (ae_cpu_has(v->isa)) {
@@ -288,7 +290,7 @@ TEST(sums_are_within_the_bound) {
                 v->block(x[t], AE_PANEL, parts, ae_parts_at(left, t * AE_BF16_BLOCK), nothing);
                 kernels->bf16_pack(y[t], AE_PANEL, parts, ae_parts_at(right, t * AE_BF16_BLOCK), nothing);
             }
-            const ae_bf16_gemm gemm = {TERMS, AE_BF16_BLOCK, parts, 1, 0};
+            const ae_bf16_gemm gemm = {TERMS, AE_BF16_BLOCK, parts, 1, 0, 0};
             float c[AE_BF16_BLOCK];
             v->chosen(&gemm, AE_PANEL, left, right, AE_START_ZERO, NULL, c);
             double worst = 0, squares = 0;

@@ -8,7 +8,7 @@
 #define CODE 140
 #define BATCH 100 /* no multiple of 32 */
 
-enum { CHAIN, TIED, SAMPLES, TOP_K, STOPPED, MIXED, KINDS };
+enum { CHAIN, TIED, SAMPLES, TOP_K, STOPPED, MIXED, WIDE, KINDS };
 
 static double x[ROWS * WIDTH];
 
@@ -37,6 +37,8 @@ static program program_of(int kind, int parts, int bits) {
     } else if (kind == MIXED) { /* narrow layers between wide ones, which are just wide enough */
         const int hidden = network_dense(net, from, CODE, AE_TANH), code = network_dense(net, hidden, 5, AE_IDENTITY);
         last = network_dense(net, network_dense(net, code, CODE, AE_RELU), WIDTH, AE_IDENTITY);
+    } else if (kind == WIDE) { /* more panels than have room by rows at a time, there and back */
+        last = network_dense(net, network_dense(net, network_dense(net, from, 40, AE_TANH), 1100, AE_RELU), WIDTH, AE_IDENTITY);
     } else {
         const int hidden = network_dense(net, from, 64, AE_RELU), code = network_dense(net, hidden, 5, AE_IDENTITY);
         last = network_dense(net, network_dense(net, code, 50, AE_SILU), WIDTH, AE_IDENTITY);
