@@ -9,12 +9,14 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "layers/layer.h"
 #include "math/lanes.h"
 #include "math/select.h"
 
 #define SELECT_ROWS 8 /* read together: their pieces of a panel lie together */
 #define SELECT_CACHE 2
+#define SELECT_AHEAD 4        /* panels: what the rows have there is asked for, because short runs far apart are not foreseen */
 #define SINCE_MOST 16777216.0 /* 2^24: up to here float counts exactly */
 #define SELECT_LOWEST (AE_BITS == 32 ? -(real)FLT_MAX : -(real)DBL_MAX)
 
@@ -76,14 +78,17 @@ static void select_write(const select_rule *rule, const ae_value *in, const real
         }
 }
 
-/* What is chosen of rows row .. row + n - 1, as pairs. */
+/* What is chosen of rows row .. row + n - 1, as pairs. keys: of select_choose, or NULL where it had none to make; most of a row are
+ * below what is chosen. */
 static void select_pairs(const select_rule *rule, const ae_value *in, int64_t row, int n, real (*chosen)[SELECT_CACHE],
-                         const ae_pairs *pairs) {
-    const int64_t width = in->shape.width;
+                         const real *keys, const ae_pairs *pairs) {
+    const int64_t width = in->shape.width, padded = ae_panels(width) * AE_PANEL;
     memset(pairs->count + row, 0, (size_t)n * sizeof *pairs->count);
     for (int64_t p = 0; p < ae_panels(width); p++)
         for (int r = 0; r < n; r++)
             for (int j = 0; j < AE_PANEL; j += VL) {
+                if (keys && !m_any(v_le(v_set1(chosen[r][0]), v_load(keys + r * padded + p * AE_PANEL + j))))
+                    continue;
                 const real *at = (const real *)in->data + p * in->stride + (row + r) * AE_PANEL + j;
                 const vec key = select_key(v_load(at), select_allowed(rule, p, ae_panel_columns(width, p), j));
                 const vmask keeps = select_keeps(key, v_set1(chosen[r][0]), j, v_set1(chosen[r][1] - (real)(p * AE_PANEL)));
@@ -125,13 +130,17 @@ static void select_choose(const select_rule *rule, const ae_value *in, int64_t r
     }
     if (rule->k >= allowed)
         return; /* all of them */
-    for (int64_t p = 0; p < ae_panels(width); p++)
+    for (int64_t p = 0; p < ae_panels(width); p++) {
+        const real *ahead = (const real *)in->data + (p + SELECT_AHEAD) * in->stride + row * AE_PANEL;
+        for (int64_t at = 0; p + SELECT_AHEAD < ae_panels(width) && at < n * AE_PANEL; at += AE_ALIGNMENT / (int)sizeof(real))
+            __builtin_prefetch(ahead + at, 0, 2);
         for (int j = 0; j < AE_PANEL; j += VL) {
             const vmask may = select_allowed(rule, p, ae_panel_columns(width, p), j);
             for (int r = 0; r < n; r++)
                 v_store(scratch + r * padded + p * AE_PANEL + j,
                         select_key(v_load((const real *)in->data + p * in->stride + (row + r) * AE_PANEL + j), may));
         }
+    }
     for (int r = 0; r < n; r++) {
         const ae_keys keys = {scratch + r * padded, 1, padded, padded};
         const ae_selection s = AE_V(ae_select_largest)(&keys, rule->k, SELECT_LOWEST, scratch + SELECT_ROWS * padded, padded);
@@ -151,7 +160,7 @@ static void select_forward(const select_rule *rule, const ae_binding *binding, c
         real chosen[SELECT_ROWS][SELECT_CACHE];
         select_choose(rule, in, row, n, allowed, block->scratch, chosen);
         if (out->pairs)
-            select_pairs(rule, in, row, n, chosen, out->pairs);
+            select_pairs(rule, in, row, n, chosen, rule->k < allowed ? block->scratch : NULL, out->pairs);
         else
             select_write(rule, in, in->data, in->stride, row, n, chosen, out->data, out->stride, false);
         for (int r = 0; block->keep && r < n; r++)
