@@ -35,7 +35,19 @@ typedef struct weight_phase {
     bool accumulate; /* onto the gradient of earlier chunks */
     bool keep;       /* gradient goes to its region, not to scratch */
     bool complete;   /* no chunk follows */
+    int workers;     /* to whom tiles are dealt out; 1: they are not */
 } weight_phase;
+
+/* The pool gives each worker a run of the tasks. Few tiles, which lie by height, are dealt out to these runs, so that they take about
+ * as long; where there are many it is worth more that neighbours are done by one worker, and whoever is done first helps. */
+#define FEW_TILES 16 /* a worker */
+
+static int64_t dealt(const weight_phase *phase, int64_t task) {
+    const int64_t n = phase->stage->n_tiles, workers = phase->workers < n ? phase->workers : n;
+    const int64_t each = n / workers, longer = n % workers, first = longer * (each + 1);
+    return task < first ? task % (each + 1) * workers + task / (each + 1)
+                        : (task - first) % each * workers + longer + (task - first) / each;
+}
 
 static char *at_tile(const ae_trainer *t, char *region, const tile_task *task) {
     const ae_parameter *p = &t->net->parameters[task->parameter];
@@ -120,7 +132,7 @@ static int owner(const ae_trainer *t, const tile_task *task) { return t->net->pa
 static void weight_task(void *argument, int64_t index, int worker) {
     const weight_phase *phase = argument;
     const ae_trainer *t = phase->trainer;
-    const tile_task *task = &phase->stage->tiles[index];
+    const tile_task *task = &phase->stage->tiles[dealt(phase, index)];
     char *scratch = t->tile_scratch + (size_t)worker * t->tile_bytes;
     char *gradient = phase->keep ? at_tile(t, t->gradient, task) : scratch;
     lap l = lap_begin(t, worker);
@@ -151,7 +163,7 @@ static void assign_task(void *argument, int64_t index, int worker) {
 
 void train_assign(const ae_trainer *t, int stage_index, int64_t rows) {
     const stage *s = &t->stages[stage_index];
-    weight_phase by_weights = {t, s, NULL, rows, false, false, true};
+    weight_phase by_weights = {t, s, NULL, rows, false, false, true, 1};
     lap l = lap_begin(t, 0);
     if (s->n_assigned) {
         ae_pool_run(t->pool, assign_task, &by_weights, s->n_assigned, 0);
@@ -229,7 +241,7 @@ static double clipping_scale(const ae_trainer *t, const stage *s) {
 
 /* Updates that wait for the whole gradient: rows of norm one lose the part along them, then the global norm is limited. */
 static ae_status update_late(ae_context *context, ae_trainer *t, const stage *s, const update *how, int64_t rows, int workers) {
-    weight_phase by_weights = {t, s, how, rows, false, true, true};
+    weight_phase by_weights = {t, s, how, rows, false, true, true, 1};
     update scaled = *how;
     lap l = lap_begin(t, 0);
     if (s->n_unit)
@@ -253,6 +265,7 @@ ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const p
     const double flops = t->net->flops_per_row * (double)(rows < t->chunk ? rows : t->chunk);
     const int row_workers = train_workers(t, gradients ? 2 * flops + coupled_flops(t, rows) : flops);
     const int weight_workers = train_workers(t, flops);
+    const bool few = !s->by_panels && s->n_tiles <= (int64_t)FEW_TILES * weight_workers;
     ae_status status = AE_OK;
     if (t->profile)
         profile_step(t->profile, gradients && stage_index == 0, row_workers > weight_workers ? row_workers : weight_workers);
@@ -269,7 +282,8 @@ ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const p
             ae_net_order_pairs(t->net, s->desc.first_node, s->desc.last_node, c.rows);
             lap_end(&l, PROFILE_ORDER, 0);
             const bool last = done + t->chunk >= rows;
-            weight_phase by_weights = {t, s, last && !late ? how : NULL, c.rows, done > 0, !whole || late || !how, last};
+            weight_phase by_weights = {
+                t, s, last && !late ? how : NULL, c.rows, done > 0, !whole || late || !how, last, few ? weight_workers : 1};
             ae_pool_run(t->pool, weight_task, &by_weights, s->n_tiles, weight_workers);
         }
         if (t->profile)
@@ -279,7 +293,7 @@ ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const p
     if (late)
         AE_TRY(update_late(context, t, s, how, rows, weight_workers));
     if (how && (isfinite(t->options.max_norm) || s->n_unit)) {
-        weight_phase by_weights = {t, s, how, rows, false, false, true};
+        weight_phase by_weights = {t, s, how, rows, false, false, true, 1};
         lap l = lap_begin(t, 0);
         if (isfinite(t->options.max_norm))
             ae_pool_run(t->pool, max_norm_task, &by_weights, s->n_tiles, weight_workers);
