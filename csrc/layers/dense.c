@@ -207,7 +207,8 @@ static void weight_tile_of_parts(const ae_operands *o, const ae_tile *tile, int6
                                  real *gradient) {
     const ae_parts *left = o->delta_on_left ? &o->delta_sums : &o->in_sums;
     const ae_parts *right = o->delta_on_left ? &o->in_sums : &o->delta_sums;
-    const ae_bf16_gemm gemm = {ae_panels(rows), ae_panels(left_width) * AE_BF16_BLOCK, o->parts, 1, 0, 0};
+    const ae_bf16_gemm gemm = {
+        ae_panels(rows), ae_panels(left_width) * AE_BF16_BLOCK, o->parts, 1, o->blocks * AE_BF16_BLOCK, 0};
     AE_V(ae_bf16_product)
     (&gemm, tile->row1 - tile->row0, ae_parts_at(*left, tile->row0 * AE_PANEL),
      ae_parts_at(*right, tile->panel * o->blocks * AE_BF16_BLOCK), accumulate ? AE_START_C : AE_START_ZERO, NULL, gradient);

@@ -145,8 +145,8 @@ typedef struct ae_value {
  * the factor on the left at g * across_step + p * AE_BF16_BLOCK, turned. delta_totals: its columns summed over each 32 rows g, at
  * (p * blocks + g) * 32.
  *
- * What is by rows holds from the layer's writing it to the end of the call, and so does out.gradient after backward_data: where
- * ae_net_reuse_memory was asked for other layers write there next. backward_weights reads the sums and totals alone. */
+ * Where ae_net_reuse_memory was asked for, what is by rows holds from the layer's writing it to the end of the call, and out.gradient to
+ * the end of backward_data; then other layers write there. So backward_weights of a layer in parts reads sums and totals alone. */
 typedef struct ae_operands {
     ae_parts weight, transposed;  /* [panel][block], by pairs */
     ae_parts in, delta;           /* by rows */
@@ -218,7 +218,7 @@ typedef struct ae_layer_ops {
     ae_status (*plan)(ae_context *context, ae_layer_plan *plan);
     void (*prepare)(const ae_binding *binding); /* fills binding->table; NULL where table_bytes is 0 */
     void (*forward)(const ae_binding *binding, const ae_block *block);
-    /* out.gradient may be overwritten (a dense layer leaves the gradient before its activation there, for its weights). */
+    /* out.gradient may be overwritten (a dense layer leaves the gradient before its activation there; not in parts, see ae_operands). */
     void (*backward_data)(const ae_binding *binding, const ae_block *block);
     /* gradient: (row1 - row0, 32) over rows 0 .. rows - 1 of the values; NULL op: no parameters. Of an assigned parameter: its
      * new value. */

@@ -131,9 +131,11 @@ static void select_choose(const select_rule *rule, const ae_value *in, int64_t r
     if (rule->k >= allowed)
         return; /* all of them */
     for (int64_t p = 0; p < ae_panels(width); p++) {
-        const real *ahead = (const real *)in->data + (p + SELECT_AHEAD) * in->stride + row * AE_PANEL;
-        for (int64_t at = 0; p + SELECT_AHEAD < ae_panels(width) && at < n * AE_PANEL; at += AE_ALIGNMENT / (int)sizeof(real))
-            __builtin_prefetch(ahead + at, 0, 2);
+        if (p + SELECT_AHEAD < ae_panels(width)) {
+            const real *ahead = (const real *)in->data + (p + SELECT_AHEAD) * in->stride + row * AE_PANEL;
+            for (int at = 0; at < n * AE_PANEL; at += AE_ALIGNMENT / (int)sizeof(real))
+                __builtin_prefetch(ahead + at, 0, 2);
+        }
         for (int j = 0; j < AE_PANEL; j += VL) {
             const vmask may = select_allowed(rule, p, ae_panel_columns(width, p), j);
             for (int r = 0; r < n; r++)

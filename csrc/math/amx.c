@@ -159,7 +159,8 @@ static void strips(tile_call *call, int64_t first, int64_t last, int64_t from, i
     const float *bias = call->bias;
     /* Small matrices are in cache already. */
     const int64_t n_strips = (last - first + 2 * TILE_ROWS - 1) / (2 * TILE_ROWS);
-    const bool far = gemm->terms * gemm->panels * gemm->parts > FAR_BLOCKS;
+    const int64_t across = gemm->panels > 1 ? gemm->b_panel / AE_BF16_BLOCK : gemm->terms;
+    const bool far = across * gemm->panels * gemm->parts > FAR_BLOCKS;
     const int64_t slices = ((to - from) * gemm->parts + SLICE - 1) / SLICE, long_ones = (to - from) % slices;
     call->row0 = first;
     for (int64_t q = 0; q < gemm->panels; q++) {

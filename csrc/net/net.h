@@ -54,7 +54,7 @@ typedef struct ae_node {
     ae_pairs pairs;                   /* of the binding, where its value goes by pairs */
     bool by_pairs;                    /* its value and gradient are pairs */
     bool beside_pairs;                /* and its data is there all the same, for other readers */
-    bool outside;                     /* a loss or the caller reads its value or writes its gradient, see ae_net_reuse_memory */
+    bool outside;                     /* somebody else may write or read its gradient, see ae_net_reuse_memory */
     int gradient_by;                  /* node whose pairs carry the gradient of its value; -1: none */
     bool active;                      /* in the bound range and on a way from updated parameters to a loss: backward runs */
     ae_binding binding;

@@ -315,7 +315,7 @@ static void multiply(const kfac_phase *f, int64_t index, int worker, int64_t sum
 static char *multiply_parts(const kfac_phase *f, const kfac_task *task, int64_t summed, ae_parts a, int64_t a_rows, ae_parts b,
                             char *to) {
     const ae_trainer *t = f->t;
-    const ae_bf16_gemm gemm = {ae_panels(summed), a_rows * AE_PANEL, f->k->parts, 1, 0, 0};
+    const ae_bf16_gemm gemm = {ae_panels(summed), a_rows * AE_PANEL, f->k->parts, 1, ae_panels(summed) * AE_BF16_BLOCK, 0};
     char *const c = at(t, to, (task->panel * f->k->layers[task->layer].rows + task->row0) * AE_PANEL);
     t->kernels->bf16_product(&gemm, task->row1 - task->row0, ae_parts_at(a, task->row0 * AE_PANEL),
                              ae_parts_at(b, task->panel * gemm.terms * AE_BF16_BLOCK), AE_START_ZERO, NULL, c);
@@ -368,7 +368,7 @@ static void along_panel(const kfac_phase *f, int64_t q, int64_t row0, int64_t ro
     const ae_gemm_start start = l->bias >= 0 ? AE_START_BIAS : AE_START_ZERO;
     if (f->k->parts) {
         const ae_operands *o = &l->node->binding.operands;
-        ae_bf16_gemm gemm = {ae_panels(l->inputs), o->step, f->k->parts, 1, 0, 0};
+        ae_bf16_gemm gemm = {ae_panels(l->inputs), o->step, f->k->parts, 1, ae_panels(l->inputs) * AE_BF16_BLOCK, 0};
         const int64_t panel = q * gemm.terms * AE_BF16_BLOCK, rows = row0 * AE_PANEL;
         t->kernels->bf16_product(&gemm, row1 - row0, ae_parts_at(o->in, rows),
                                  ae_parts_at(f->last ? l->last_parts : l->direction_parts, panel), start, bias, to);

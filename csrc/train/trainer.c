@@ -361,7 +361,6 @@ cleanup:
     return status;
 }
 
-/* Values may go as pairs where no term reads them, or reads them so. */
 /* By node, whether losses read its value or write its gradient; to be freed. */
 static ae_status find_outside(ae_context *context, const ae_trainer *t, bool **outside) {
     void *block;
@@ -452,7 +451,8 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     AE_TRY(check_losses(context, t, losses, n_losses));
     AE_TRY(check_stages(context, t, stages, n_stages));
     AE_TRY(find_outside(context, t, &outside));
-    if (stages[0].rule != AE_KFAC) /* which reads values as they are, and after the pass */
+    /* Values may go as pairs where no term reads them, or reads them so. K-FAC reads them as they are, and after the pass. */
+    if (stages[0].rule != AE_KFAC)
         ae_net_use_pairs(t->net, outside);
     /* Planned for one row first: it tells the bytes of a row, which tell the chunk. */
     AE_TRY(ae_net_plan_rows(context, t->net, 1, true, 1));
