@@ -32,9 +32,12 @@ typedef struct softmax_group {
  * for. */
 #define AHEAD 4
 
-AE_INLINE void ask_for(const real *panel, int64_t rows, const int writes) {
+AE_INLINE void ask_for(const real *panel, int64_t rows, bool writes) {
     for (int64_t at = 0; at < rows * AE_PANEL; at += AE_ALIGNMENT / (int)sizeof(real))
-        __builtin_prefetch(panel + at, writes, 2);
+        if (writes)
+            __builtin_prefetch(panel + at, 1, 2);
+        else
+            __builtin_prefetch(panel + at, 0, 2);
 }
 
 static real join_maximum(const real *lanes) {
@@ -82,7 +85,7 @@ static AE_NOINLINE void group_measure(const ae_loss_call *call, int64_t row, int
     for (int64_t panel = 0; panel < panels; panel++) {
         const real *z = prediction + panel * call->prediction_stride;
         if (panel + AHEAD < panels)
-            ask_for(z + AHEAD * call->prediction_stride, rows, 0);
+            ask_for(z + AHEAD * call->prediction_stride, rows, false);
         LOSS_NO_UNROLL
         for (int v = 0; v < LOSS_VECTORS; v++) {
             const vmask holds = lanes_below(ae_panel_columns(call->width, panel), v * VL);
@@ -102,7 +105,7 @@ static AE_NOINLINE void group_measure(const ae_loss_call *call, int64_t row, int
     for (int64_t panel = 0; panel < panels; panel++) {
         const real *z = prediction + panel * call->prediction_stride, *t = target_rows(call, panel, row, rows, &tile);
         if (power && panel + AHEAD < panels)
-            ask_for(power + (panel + AHEAD) * call->prediction_stride + row * AE_PANEL, rows, 1);
+            ask_for(power + (panel + AHEAD) * call->prediction_stride + row * AE_PANEL, rows, true);
         LOSS_NO_UNROLL
         for (int v = 0; v < LOSS_VECTORS; v++) {
             const vmask holds = lanes_below(ae_panel_columns(call->width, panel), v * VL);
