@@ -31,7 +31,8 @@ static void forward(const void *argument) {
 /* Tiles of at most 256 rows of the weight, summed over the m rows of the minibatch. */
 static void weights(const void *argument) {
     const work *w = argument;
-    const ae_bf16_gemm gemm = {ae_panels(w->m), ae_panels(w->k) * AE_BF16_BLOCK, w->parts, 1, 0, 0};
+    const ae_bf16_gemm gemm = {
+        ae_panels(w->m), ae_panels(w->k) * AE_BF16_BLOCK, w->parts, 1, ae_panels(w->m) * AE_BF16_BLOCK, 0};
     for (int64_t row = 0; row < w->k; row += 256)
         for (int64_t q = 0; q < ae_panels(w->n); q++)
             w->variant->bf16_product(&gemm, w->k - row < 256 ? w->k - row : 256, ae_parts_at(w->turned, row * AE_PANEL),

@@ -9,14 +9,13 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "layers/layer.h"
+#include "math/ahead.h"
 #include "math/lanes.h"
 #include "math/select.h"
 
 #define SELECT_ROWS 8 /* read together: their pieces of a panel lie together */
 #define SELECT_CACHE 2
-#define SELECT_AHEAD 4        /* panels: what the rows have there is asked for, because short runs far apart are not foreseen */
 #define SINCE_MOST 16777216.0 /* 2^24: up to here float counts exactly */
 #define SELECT_LOWEST (AE_BITS == 32 ? -(real)FLT_MAX : -(real)DBL_MAX)
 
@@ -131,11 +130,7 @@ static void select_choose(const select_rule *rule, const ae_value *in, int64_t r
     if (rule->k >= allowed)
         return; /* all of them */
     for (int64_t p = 0; p < ae_panels(width); p++) {
-        if (p + SELECT_AHEAD < ae_panels(width)) {
-            const real *ahead = (const real *)in->data + (p + SELECT_AHEAD) * in->stride + row * AE_PANEL;
-            for (int at = 0; at < n * AE_PANEL; at += AE_ALIGNMENT / (int)sizeof(real))
-                __builtin_prefetch(ahead + at, 0, 2);
-        }
+        ae_ask_ahead((const real *)in->data + p * in->stride + row * AE_PANEL, in->stride, p, ae_panels(width), n, false);
         for (int j = 0; j < AE_PANEL; j += VL) {
             const vmask may = select_allowed(rule, p, ae_panel_columns(width, p), j);
             for (int r = 0; r < n; r++)

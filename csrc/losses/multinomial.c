@@ -13,9 +13,9 @@
 #include <math.h>
 #include <stddef.h>
 
-#include "base/alloc.h"
 #include "losses/loss.h"
 #include "losses/row_sum.h"
+#include "math/ahead.h"
 #include "math/functions.h"
 #include "math/gamma.h"
 #include "math/panel.h"
@@ -27,18 +27,6 @@ typedef struct softmax_group {
     double exp_sum[LOSS_ROWS]; /* that sum */
     double target_sum[LOSS_ROWS];
 } softmax_group;
-
-/* A group's rows of a panel are short runs far apart, which the hardware does not foresee: those of this many panels ahead are asked
- * for. */
-#define AHEAD 4
-
-AE_INLINE void ask_for(const real *panel, int64_t rows, bool writes) {
-    for (int64_t at = 0; at < rows * AE_PANEL; at += AE_ALIGNMENT / (int)sizeof(real))
-        if (writes)
-            __builtin_prefetch(panel + at, 1, 2);
-        else
-            __builtin_prefetch(panel + at, 0, 2);
-}
 
 static real join_maximum(const real *lanes) {
     real maximum = lanes[0];
@@ -84,8 +72,7 @@ static AE_NOINLINE void group_measure(const ae_loss_call *call, int64_t row, int
         first[i] = -(real)INFINITY;
     for (int64_t panel = 0; panel < panels; panel++) {
         const real *z = prediction + panel * call->prediction_stride;
-        if (panel + AHEAD < panels)
-            ask_for(z + AHEAD * call->prediction_stride, rows, false);
+        ae_ask_ahead(z, call->prediction_stride, panel, panels, rows, false);
         LOSS_NO_UNROLL
         for (int v = 0; v < LOSS_VECTORS; v++) {
             const vmask holds = lanes_below(ae_panel_columns(call->width, panel), v * VL);
@@ -104,8 +91,9 @@ static AE_NOINLINE void group_measure(const ae_loss_call *call, int64_t row, int
         first[i] = 0;
     for (int64_t panel = 0; panel < panels; panel++) {
         const real *z = prediction + panel * call->prediction_stride, *t = target_rows(call, panel, row, rows, &tile);
-        if (power && panel + AHEAD < panels)
-            ask_for(power + (panel + AHEAD) * call->prediction_stride + row * AE_PANEL, rows, true);
+        if (power)
+            ae_ask_ahead(power + panel * call->prediction_stride + row * AE_PANEL, call->prediction_stride, panel, panels, rows,
+                         true);
         LOSS_NO_UNROLL
         for (int v = 0; v < LOSS_VECTORS; v++) {
             const vmask holds = lanes_below(ae_panel_columns(call->width, panel), v * VL);

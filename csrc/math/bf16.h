@@ -36,7 +36,7 @@ static inline ae_parts ae_parts_at(ae_parts m, int64_t at) {
 
 /* For each of `panels` panels C (m, 32) = start + sum over `terms` of A (m, 32) by rows times B (32, 32) by pairs; m, panels and terms
  * are at least 1. a_step: numbers from one term of A to the next; the terms of B follow each other. b_panel, c_panel: numbers from one
- * panel of B, floats from one panel of C to the next. bias and c as for ae_gemm_rows. */
+ * panel of B, floats from one panel of C to the next (of one panel: to where a next one would be asked for, which is not read). bias and c as for ae_gemm_rows. */
 typedef struct ae_bf16_gemm {
     int64_t terms, a_step;
     int parts;
