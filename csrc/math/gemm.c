@@ -48,7 +48,8 @@ AE_INLINE int64_t offset_of(const int64_t *offsets, int64_t step, int64_t i) { r
  *
  * Rows of A jump from term to term and B is new with every slice, which the prefetchers of the hardware follow badly: while a
  * tile is computed, the same rows of the tile below are asked for, and a share of the slice of B that lies behind this one, in
- * this panel or the next. */
+ * this panel or the next. A sum of one slice is short: what it reads is in the cache, and rows below the last tile may be written by
+ * another thread at this moment. */
 AE_ALWAYS_INLINE void micro(const int mr, const int nv, const int64_t rs, const int64_t cs, const ae_gemm *gemm, const span *s,
                             int64_t count, const real *restrict a, const real *restrict b, ae_gemm_start start,
                             const real *restrict bias, real *restrict c) {
@@ -76,7 +77,7 @@ AE_ALWAYS_INLINE void micro(const int mr, const int nv, const int64_t rs, const 
             }
             const real *ai = a + offset_of(gemm->a_offset, gemm->a_step, i) + k0 * cs;
             const real *bi = b + offset_of(gemm->b_offset, gemm->b_step, i) + (int64_t)k0 * AE_PANEL;
-            if (mr == MR && rs == AE_PANEL) {
+            if (mr == MR && rs == AE_PANEL && term1 - term0 < gemm->terms) {
                 for (int m = 0; m < mr; m++)
                     for (int at = 0; at < AE_PANEL; at += LINE)
                         __builtin_prefetch(ai + (mr + m) * rs + at, 0, 3);
