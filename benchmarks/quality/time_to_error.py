@@ -109,7 +109,7 @@ def train_ours(recipe: Recipe, train: NDArray[np.float32], test: NDArray[np.floa
 
 def _network(torch: Any, recipe: Recipe, mean: NDArray[np.float32]) -> Any:
     """Weights by Glorot (relu and gelu: He), the output's bias at the logits of the mean image, as ours begins."""
-    activation = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "gelu": torch.nn.GELU}[recipe.activation]
+    activation = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "gelu": torch.nn.GELU, "silu": torch.nn.SiLU}[recipe.activation]
     layers: list[Any] = []
     for i, (n_in, n_out) in enumerate(pairwise(WIDTHS)):
         layer = torch.nn.Linear(n_in, n_out)

@@ -9,10 +9,10 @@
 #include "math/kernels.h"
 
 /* Reals of scratch for a matrix of n rows. */
-#define AE_SPD_SCRATCH(n) ((n)*AE_PANEL + 2 * AE_PANEL * AE_PANEL)
+#define AE_SPD_SCRATCH(n) ((n)*AE_PANEL + 3 * AE_PANEL * AE_PANEL)
 
-/* Replaces an (n, n) matrix in panels, [panel][row][32], by its inverse. n: a multiple of 32 (others are padded with a diagonal of
- * ones). Blocked Gauss-Jordan elimination without pivoting, which for such matrices is as stable as Cholesky's (Higham 2002,
+/* Replaces an (n, n) matrix in panels, [panel][row][32], by its inverse; tiles above the diagonal are not read. n: a multiple of 32
+ * (others are padded with a diagonal of ones). Blocked Gauss-Jordan elimination without pivoting, which for such matrices is as stable as Cholesky's (Higham 2002,
  * section 14.4); pivots of 32 rows are inverted in double. False, and the matrix is spoilt, where a pivot is not positive.
  * One thread; may run inside a parallel phase. */
 bool ae_spd_inverse(const ae_kernels *kernels, int bits, int64_t n, void *matrix, void *scratch);

@@ -20,6 +20,7 @@
 #define MOST_TRIES 8              /* inversions, each with four times the damping, before giving up */
 #define ROWS_OF_BLOCK 64 /* of the roots, of the way back from draws, and of derivatives along steps of narrow layers */
 #define ROWS_AT_ONCE 512
+#define ROWS_IN_CACHE 64 /* of what is read several times, from three or four arrays: they stay in the first level */
 
 /* ---- curvature ---- */
 
@@ -215,16 +216,12 @@ static void inverse_task(void *argument, int64_t index, int worker) {
     a->failed = true;
     for (int i = 0; i < MOST_TRIES && a->failed; i++, root *= 4) {
         for (int64_t q = 0; q < a->size / AE_PANEL; q++) {
-            for (int64_t row = q; row < a->size / AE_PANEL; row++) {
-                const char *from = at(t, a->average, (q * a->size + row * AE_PANEL) * AE_PANEL);
-                char *to = at(t, a->inverse, (q * a->size + row * AE_PANEL) * AE_PANEL);
-                memcpy(to, from, AE_PANEL * AE_PANEL * t->net->real_size);
-                if (row > q)
-                    t->kernels->tile_transpose(to, AE_PANEL, at(t, a->inverse, (row * a->size + q * AE_PANEL) * AE_PANEL));
-                for (int r = 0; row == q && r < AE_PANEL; r++)
-                    for (int c = r + 1; c < AE_PANEL; c++)
-                        ae_real_set(bits, to, r * AE_PANEL + c, ae_real_at(bits, to, c * AE_PANEL + r));
-            }
+            const int64_t diagonal = q * (a->size + AE_PANEL) * AE_PANEL;
+            char *const to = at(t, a->inverse, diagonal);
+            memcpy(to, at(t, a->average, diagonal), (size_t)((a->size - q * AE_PANEL) * AE_PANEL) * t->net->real_size);
+            for (int r = 0; r < AE_PANEL; r++)
+                for (int c = r + 1; c < AE_PANEL; c++)
+                    ae_real_set(bits, to, r * AE_PANEL + c, ae_real_at(bits, to, c * AE_PANEL + r));
         }
         for (int64_t j = 0; j < a->size; j++) {
             const int64_t place = (j / AE_PANEL * a->size + j) * AE_PANEL + j % AE_PANEL;
@@ -271,24 +268,42 @@ static void pack_task(void *argument, int64_t index, int worker) {
 
 /* ---- direction and step ---- */
 
-/* Gradients by layer, the row of the bias behind those of the weight. */
+/* Reals of rows from `row` on that are taken at once, no more than up to `end`: with the row of the bias, and without. */
+typedef struct span {
+    int64_t all, weights;
+} span;
+
+static span span_of(const kfac_layer *l, int64_t row, int64_t end) {
+    end = row + ROWS_IN_CACHE < end ? row + ROWS_IN_CACHE : end;
+    return (span){(end - row) * AE_PANEL, ((end < l->inputs ? end : l->inputs) - row) * AE_PANEL};
+}
+
+static int64_t bias_at(const ae_trainer *t, const kfac_layer *l, int64_t panel) {
+    return t->net->parameters[l->bias].offset + panel * AE_PANEL;
+}
+
+/* The gradient of a layer as the products read it, the row of the bias behind those of the weight: floats, or parts, for which it
+ * passes through the worker's memory. */
 static void gradient_task(void *argument, int64_t index, int worker) {
     const kfac_phase *f = argument;
     const ae_trainer *t = f->t;
     const kfac_task *task = &f->k->panel_tasks[index];
     const kfac_layer *l = &f->k->layers[task->layer];
-    const ae_parameter *w = &t->net->parameters[l->weight];
-    const int64_t reals = l->inputs * AE_PANEL, from = w->offset + task->panel * reals;
-    char *to = at(t, l->gradient, task->panel * l->rows * AE_PANEL);
+    const int64_t place = task->panel * l->rows;
     lap p = lap_begin(t, worker);
-    memcpy(to, at(t, t->gradient, from), (size_t)reals * t->net->real_size);
-    if (f->l2 > 0)
-        t->kernels->axpy(reals, f->l2, at(t, t->net->parameter_base, from), to);
-    if (l->bias >= 0)
-        memcpy(at(t, to, reals), at(t, t->gradient, t->net->parameters[l->bias].offset + task->panel * AE_PANEL),
-               AE_PANEL * t->net->real_size);
-    if (f->k->parts)
-        pack_rows(f, l->rows, to, ae_parts_at(l->gradient_parts, task->panel * l->rows * AE_PANEL), nothing);
+    for (int64_t row = 0; row < l->rows; row += ROWS_IN_CACHE) {
+        const span rows = span_of(l, row, l->rows);
+        char *const to =
+            f->k->parts ? f->k->tiles + (size_t)worker * f->k->tile_bytes : at(t, l->gradient, (place + row) * AE_PANEL);
+        const int64_t from = t->net->parameters[l->weight].offset + (task->panel * l->inputs + row) * AE_PANEL;
+        memcpy(to, at(t, t->gradient, from), (size_t)rows.weights * t->net->real_size);
+        if (f->l2 > 0)
+            t->kernels->axpy(rows.weights, f->l2, at(t, t->net->parameter_base, from), to);
+        if (rows.all > rows.weights)
+            memcpy(at(t, to, rows.weights), at(t, t->gradient, bias_at(t, l, task->panel)), AE_PANEL * t->net->real_size);
+        if (f->k->parts)
+            pack_rows(f, rows.all / AE_PANEL, to, ae_parts_at(l->gradient_parts, (place + row) * AE_PANEL), nothing);
+    }
     lap_end(&p, PROFILE_DIRECTION, 0);
 }
 
@@ -426,27 +441,32 @@ static void along(kfac_phase *f, bool last) {
         run(f, along_task, f->k->layers[f->layer].panels * along_blocks(f));
 }
 
+/* The direction's products with itself, the last step, the gradient without l2, and the weights; and the last step's. */
 static void dots_task(void *argument, int64_t index, int worker) {
     const kfac_phase *f = argument;
     const ae_trainer *t = f->t;
     const kfac_task *task = &f->k->panel_tasks[index];
     const kfac_layer *l = &f->k->layers[task->layer];
-    const int64_t n = l->rows * AE_PANEL, place = task->panel * n, reals = l->inputs * AE_PANEL;
-    const char *d = at(t, l->direction, place), *p = at(t, l->last, place), *g = at(t, l->gradient, place);
-    const char *w = at(t, t->net->parameter_base, t->net->parameters[l->weight].offset + task->panel * reals);
     double *out = f->k->dots + index * DOTS;
     lap timed = lap_begin(t, worker);
-    out[DD] = t->kernels->dot(n, d, d);
-    out[GD] = t->kernels->dot(n, g, d);
-    out[DP] = out[PP] = out[GP] = out[WD] = out[WP] = 0.0;
-    if (f->along_last) {
-        out[DP] = t->kernels->dot(n, d, p);
-        out[PP] = t->kernels->dot(n, p, p);
-        out[GP] = t->kernels->dot(n, g, p);
-    }
-    if (f->l2 > 0) {
-        out[WD] = t->kernels->dot(reals, w, d);
-        out[WP] = f->along_last ? t->kernels->dot(reals, w, p) : 0.0;
+    memset(out, 0, DOTS * sizeof *out);
+    for (int64_t row = 0; row < l->rows; row += ROWS_IN_CACHE) {
+        const span rows = span_of(l, row, l->rows);
+        const int64_t step = (task->panel * l->rows + row) * AE_PANEL,
+                      weight = t->net->parameters[l->weight].offset + (task->panel * l->inputs + row) * AE_PANEL;
+        const char *d = at(t, l->direction, step), *p = at(t, l->last, step);
+        const char *g = at(t, t->gradient, weight), *w = at(t, t->net->parameter_base, weight);
+        const char *d_bias = at(t, d, rows.weights), *p_bias = at(t, p, rows.weights),
+                   *g_bias = rows.all > rows.weights ? at(t, t->gradient, bias_at(t, l, task->panel)) : NULL;
+        out[DD] += t->kernels->dot(rows.all, d, d);
+        out[GD] += t->kernels->dot(rows.weights, g, d) + (g_bias ? t->kernels->dot(AE_PANEL, g_bias, d_bias) : 0.0);
+        out[WD] += f->l2 > 0 ? t->kernels->dot(rows.weights, w, d) : 0.0;
+        if (f->along_last) {
+            out[DP] += t->kernels->dot(rows.all, d, p);
+            out[PP] += t->kernels->dot(rows.all, p, p);
+            out[GP] += t->kernels->dot(rows.weights, g, p) + (g_bias ? t->kernels->dot(AE_PANEL, g_bias, p_bias) : 0.0);
+            out[WP] += f->l2 > 0 ? t->kernels->dot(rows.weights, w, p) : 0.0;
+        }
     }
     lap_end(&timed, PROFILE_DIRECTION, 0);
 }
@@ -480,24 +500,27 @@ static void move_task(void *argument, int64_t index, int worker) {
     const ae_trainer *t = f->t;
     const kfac_task *task = &f->k->panel_tasks[index];
     const kfac_layer *l = &f->k->layers[task->layer];
-    const int64_t n = l->rows * AE_PANEL, place = task->panel * n, reals = l->inputs * AE_PANEL;
-    char *last = at(t, l->last, place);
     lap p = lap_begin(t, worker);
     if (f->looks_ahead)
         exchange(f, l, task->panel, false);
-    if (f->along_last)
-        t->kernels->scale(n, f->b, last);
-    else
-        memset(last, 0, (size_t)n * t->net->real_size);
-    t->kernels->axpy(n, f->a, at(t, l->direction, place), last);
-    t->kernels->axpy(reals, 1.0, last,
-                     at(t, t->net->parameter_base, t->net->parameters[l->weight].offset + task->panel * reals));
-    if (l->bias >= 0)
-        t->kernels->axpy(AE_PANEL, 1.0, at(t, last, reals),
-                         at(t, t->net->parameter_base, t->net->parameters[l->bias].offset + task->panel * AE_PANEL));
-    ae_net_pack_tile(t->net, l->weight, task->panel, 0, l->inputs);
-    if (f->k->parts)
-        pack_change(f, l, task->panel, 0, l->inputs, l->last, l->last_parts);
+    for (int64_t row = 0; row < l->rows; row += ROWS_IN_CACHE) {
+        const span rows = span_of(l, row, l->rows);
+        const int64_t end = row + rows.weights / AE_PANEL, step = (task->panel * l->rows + row) * AE_PANEL,
+                      weight = t->net->parameters[l->weight].offset + (task->panel * l->inputs + row) * AE_PANEL;
+        char *const last = at(t, l->last, step);
+        if (f->along_last)
+            t->kernels->scale(rows.all, f->b, last);
+        else
+            memset(last, 0, (size_t)rows.all * t->net->real_size);
+        t->kernels->axpy(rows.all, f->a, at(t, l->direction, step), last);
+        t->kernels->axpy(rows.weights, 1.0, last, at(t, t->net->parameter_base, weight));
+        ae_net_pack_tile(t->net, l->weight, task->panel, row, end);
+        if (f->k->parts)
+            pack_change(f, l, task->panel, row, end, l->last, l->last_parts);
+        if (rows.all > rows.weights)
+            t->kernels->axpy(AE_PANEL, 1.0, at(t, last, rows.weights),
+                             at(t, t->net->parameter_base, bias_at(t, l, task->panel)));
+    }
     lap_end(&p, PROFILE_UPDATE, (int)(l->node - t->net->nodes));
 }
 
@@ -657,6 +680,8 @@ ae_status train_kfac_step(ae_context *context, ae_trainer *t, const pass *p, int
     for (int64_t i = 0; i < k->n_panel_tasks; i++)
         for (int j = 0; j < DOTS; j++)
             dots[j] += k->dots[i * DOTS + j];
+    dots[GD] += f.l2 * dots[WD];
+    dots[GP] += f.l2 * dots[WP];
     const double foretold = choose_step(&f, dots);
     if (!isfinite(f.a) || !isfinite(f.b))
         return ae_fail(context, AE_ERR_NONFINITE, "the step is not finite");

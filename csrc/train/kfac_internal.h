@@ -24,7 +24,7 @@ typedef struct kfac_layer {
     int weight, bias;                    /* parameters; bias -1: none */
     int64_t inputs, units, rows, panels; /* rows: inputs, and one for the bias */
     kfac_factor factor[2];
-    /* (rows, units) in panels: gradient, product with one inverse (scratch), direction, last step. */
+    /* (rows, units) in panels: gradient (where products are of floats), product with one inverse (scratch), direction, last step. */
     char *gradient, *product, *direction, *last;
     ae_parts gradient_parts, product_parts; /* by rows; by pairs */
     ae_parts direction_parts, last_parts;   /* of the weight alone, by pairs */
@@ -45,7 +45,7 @@ struct ae_kfac {
     double *dots;          /* [panel task][DOTS] */
     char *roots, *along;   /* [panel][sampled][32]: roots of the loss's curvature; derivatives along the direction */
     char *normal;          /* [worker][width]: draws of a row */
-    char *tiles, *scratch; /* by worker: a tile of an average, memory of inversion */
+    char *tiles, *scratch; /* by worker: a tile of an average or of a gradient, memory of inversion */
     char *weighted;        /* likewise: a panel of inputs by the rows' weights */
     size_t tile_bytes, scratch_bytes, normal_bytes, weighted_bytes;
     int64_t sampled; /* most rows of the factors and the quadratic model */

@@ -91,9 +91,10 @@ static int64_t list_blocks(const ae_kfac *k, int64_t most, kfac_task *out) {
 /* A region of every layer, in its turn: four of what is known between steps, then what is not. */
 enum { STATE_PARTS = 5, LAYER_PARTS = 8 };
 
-static int64_t part_reals(const kfac_layer *l, int part) {
+static int64_t part_reals(const ae_kfac *k, const kfac_layer *l, int part) {
     const int64_t inputs = padded(l->rows), units = padded(l->units), step = l->rows * units;
-    const int64_t reals[LAYER_PARTS] = {inputs * inputs, inputs * inputs, units * units, units * units, step, step, step, step};
+    const int64_t reals[LAYER_PARTS] = {inputs * inputs,    inputs * inputs, units * units, units * units, step, step, step,
+                                        k->parts ? 0 : step};
     return reals[part];
 }
 
@@ -103,9 +104,9 @@ static char **part_place(kfac_layer *l, int part) {
                                   &l->factor[UNITS].average,
                                   &l->factor[UNITS].inverse,
                                   &l->last,
-                                  &l->gradient,
                                   &l->product,
-                                  &l->direction};
+                                  &l->direction,
+                                  &l->gradient};
     return places[part];
 }
 
@@ -148,7 +149,7 @@ static ae_status reserve_memory(ae_context *context, ae_trainer *t, ae_kfac *k) 
     size_t *const offsets = block;
     for (int part = 0; part < LAYER_PARTS; part++) {
         for (int i = 0; i < k->n_layers && status == AE_OK; i++)
-            status = ae_arena_reserve(&k->memory, context, (size_t)part_reals(&k->layers[i], part), real,
+            status = ae_arena_reserve(&k->memory, context, (size_t)part_reals(k, &k->layers[i], part), real,
                                       &offsets[part * k->n_layers + i]);
         if (part + 1 == STATE_PARTS)
             state_end = k->memory.size;

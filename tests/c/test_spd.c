@@ -33,6 +33,9 @@ TEST(inverse_multiplies_back) {
                 if (runs++ == 0)
                     positive(bits, n, 0.01, m);
                 memcpy(inverse, m, sizeof m);
+                for (int64_t i = 0; i < n; i++)
+                    for (int64_t j = (i / AE_PANEL + 1) * AE_PANEL; j < n; j++)
+                        ae_real_set(bits, inverse, in_panels(n, i, j), NAN); /* nobody reads it */
                 CHECK(ae_spd_inverse(kernels, bits, n, inverse, scratch), "%lld rows", (long long)n);
                 for (int64_t i = 0; i < n; i++)
                     for (int64_t j = 0; j < n; j++) {
