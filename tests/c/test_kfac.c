@@ -11,16 +11,16 @@ enum {
     ROWS = 300,
     SAMPLED = 256,
     MODELLED = 128,
-    COLUMNS = 37,
-    HIDDEN = 34,
+    MOST_COLUMNS = 64,
+    MOST_HIDDEN = 70,
     CODE = 3,
     LAYERS = 3,
     STEPS = SANITIZED ? 41 : 120,
-    WIDEST = COLUMNS + 1
+    WIDEST = MOST_HIDDEN + 1
 };
 
-static const int widths[LAYERS + 1] = {COLUMNS, HIDDEN, CODE, COLUMNS};
-static double data[ROWS * COLUMNS], weights[ROWS];
+static int widths[LAYERS + 1] = {37, 34, CODE, 37};
+static double data[ROWS * MOST_COLUMNS], weights[ROWS];
 
 typedef struct matrices {
     double of[LAYERS][WIDEST][WIDEST]; /* weights, the bias as the last row */
@@ -37,8 +37,8 @@ static double slope(int layer, double y) { return layer ? 1.0 : logistic ? y * (
 static double forward(const matrices *at, int loss) {
     double total = 0;
     for (int r = 0; r < ROWS; r++) {
-        for (int c = 0; c < COLUMNS; c++)
-            values[0][r][c] = data[r * COLUMNS + c];
+        for (int c = 0; c < widths[0]; c++)
+            values[0][r][c] = data[r * widths[0] + c];
         for (int l = 0; l < LAYERS; l++)
             for (int j = 0; j < widths[l + 1]; j++) {
                 double sum = at->of[l][widths[l]][j];
@@ -46,12 +46,12 @@ static double forward(const matrices *at, int loss) {
                     sum += values[l][r][i] * at->of[l][i][j];
                 values[l + 1][r][j] = l == 0 ? hidden(sum) : sum;
             }
-        for (int c = 0; c < COLUMNS; c++) {
-            const double z = values[LAYERS][r][c], t = data[r * COLUMNS + c];
+        for (int c = 0; c < widths[0]; c++) {
+            const double z = values[LAYERS][r][c], t = data[r * widths[0] + c];
             const double term = loss == 0   ? (z - t) * (z - t)
                                 : loss == 1 ? fmax(z, 0) - t * z + log1p(exp(-fabs(z)))
                                             : exp(z) - t * z + (t > 0 ? t * log(t) - t : 0);
-            total += weights[r] * term / COLUMNS / ROWS;
+            total += weights[r] * term / widths[0] / ROWS;
         }
     }
     return total;
@@ -74,7 +74,7 @@ static double input_of(int l, int r, int i) { return i == widths[l] ? 1.0 : valu
 
 static double root_of(int loss, int r, int c) {
     const double z = values[LAYERS][r][c], p = 1 / (1 + exp(-z));
-    return sqrt((loss == 0 ? 2.0 : loss == 1 ? p * (1 - p) : exp(z)) * weights[r] / COLUMNS);
+    return sqrt((loss == 0 ? 2.0 : loss == 1 ? p * (1 - p) : exp(z)) * weights[r] / widths[0]);
 }
 
 /* Gauss-Jordan with pivots, of a + diagonal. */
@@ -139,7 +139,7 @@ static void along(const matrices *v, double (*change)[ROWS][WIDEST]) {
 static double curved(int loss, int a, int b) {
     double sum = 0;
     for (int r = 0; r < MODELLED; r++)
-        for (int c = 0; c < COLUMNS; c++) {
+        for (int c = 0; c < widths[0]; c++) {
             const double root = root_of(loss, r, c);
             sum += root * root * changes[a][LAYERS][r][c] * changes[b][LAYERS][r][c] / MODELLED;
         }
@@ -165,10 +165,10 @@ static struct { double dd, dp, pp, gd, gp, a, b; } model;
 static double choose_by_hand(int step, int loss, double l2, const ae_kernels *kernels, uint64_t seed) {
     const double before = forward(&w, loss);
     for (int r = 0; r < ROWS; r++)
-        for (int c = 0; c < COLUMNS; c++) {
-            const double z = values[LAYERS][r][c], t = data[r * COLUMNS + c];
+        for (int c = 0; c < widths[0]; c++) {
+            const double z = values[LAYERS][r][c], t = data[r * widths[0] + c];
             const double slope_of_loss = loss == 0 ? 2 * (z - t) : loss == 1 ? 1 / (1 + exp(-z)) - t : exp(z) - t;
-            deltas[LAYERS][r][c] = weights[r] * slope_of_loss / COLUMNS / ROWS;
+            deltas[LAYERS][r][c] = weights[r] * slope_of_loss / widths[0] / ROWS;
         }
     backward();
     for (int l = 0; l < LAYERS; l++)
@@ -184,8 +184,8 @@ static double choose_by_hand(int step, int loss, double l2, const ae_kernels *ke
         double normal[64];
         for (int r = 0; r < SAMPLED; r++) {
             kernels->random_normal(ae_key_of(seed, AE_STREAM_CURVATURE, ""), (uint64_t)step * AE_MAX_STAGES, (uint32_t)r,
-                                   COLUMNS, normal);
-            for (int c = 0; c < COLUMNS; c++)
+                                   widths[0], normal);
+            for (int c = 0; c < widths[0]; c++)
                 deltas[LAYERS][r][c] = root_of(loss, r, c) * normal[c];
         }
         backward();
@@ -281,10 +281,10 @@ static const char *const losses[] = {"squared_error", "log_loss", "poisson"};
 
 static program chain(int bits, const char *loss) {
     program p = {.options = plain_options(bits)};
-    const int in = network_input(&p.net, COLUMNS, 0);
-    int h = network_dense(&p.net, in, HIDDEN, AE_TANH);
+    const int in = network_input(&p.net, widths[0], 0);
+    int h = network_dense(&p.net, in, widths[1], AE_TANH);
     h = network_dense(&p.net, h, CODE, AE_IDENTITY);
-    h = network_dense(&p.net, h, COLUMNS, AE_IDENTITY);
+    h = network_dense(&p.net, h, widths[0], AE_IDENTITY);
     program_loss(&p, loss, h, in, 1);
     program_stage(&p, NULL);
     p.stage[0].rule = AE_KFAC;
@@ -294,7 +294,7 @@ static program chain(int bits, const char *loss) {
 }
 
 static ae_trainer *started(const program *p) {
-    const ae_data source = dense_data(data, AE_F64, ROWS, COLUMNS);
+    const ae_data source = dense_data(data, AE_F64, ROWS, widths[0]);
     return trainer_started(p, &source, 1, weights);
 }
 
@@ -312,8 +312,8 @@ static void begin_by_hand(const ae_net *net) {
     free(now);
 }
 
-TEST(steps_by_hand) {
-    for (int loss = 0; loss < 3; loss++) {
+static void follow_steps(int first_loss, int n_losses, int steps) {
+    for (int loss = first_loss; loss < first_loss + n_losses; loss++) {
         program p = chain(64, losses[loss]);
         logistic = loss == 1;
         p.net.node[1].activation = logistic ? AE_LOGISTIC : AE_TANH;
@@ -325,7 +325,7 @@ TEST(steps_by_hand) {
         begin_by_hand(net);
         /* Long enough for the damping to fall to its least; of the weights rounding grows on the way, since a linear code leaves
          * directions without curvature. */
-        for (int step = 0; step < STEPS; step++) {
+        for (int step = 0; step < steps; step++) {
             const double value = trainer_epoch_loss(t);
             const double expected = step_by_hand(step, loss, p.options.l2, 0.8, ae_kernels_get(64, net->isa), p.options.seed);
             /* Rounding grows from step to step: most in the squared error, whose linear code has directions without curvature. */
@@ -343,10 +343,21 @@ TEST(steps_by_hand) {
             CHECK(worst < 1e-8, "%s: weights differ by %g", losses[loss], worst);
             free(now);
         }
-        CHECK(SANITIZED || damping <= 0.0525 * mean_curvature(), "%s: damping %g of the curvature", losses[loss],
+        CHECK(steps <= 41 || damping <= 0.0525 * mean_curvature(), "%s: damping %g of the curvature", losses[loss],
               damping / mean_curvature());
         ae_trainer_free(t);
     }
+}
+
+TEST(steps_by_hand) { follow_steps(0, 3, STEPS); }
+
+/* Passes over steps take 64 rows at once: here the row of a bias is a block of its own, and one ends a second block. */
+TEST(steps_of_wider_layers_by_hand) {
+    const int kept[LAYERS + 1] = {widths[0], widths[1], widths[2], widths[3]};
+    widths[0] = widths[3] = MOST_COLUMNS;
+    widths[1] = MOST_HIDDEN;
+    follow_steps(0, 2, 41);
+    memcpy(widths, kept, sizeof kept);
 }
 
 static program in_parts(program p, int parts) {
@@ -648,7 +659,7 @@ static double *curvature_of(ae_trainer *t) {
 /* The first factor gets one negative eigenvalue, which so many times four the root of the damping makes positive. */
 TEST(inversions_are_tried_again_with_four_times_the_damping) {
     enum { SIZE = 64, UNITS_SIZE = 64 };
-    const double negative = -0.3, share = sqrt((COLUMNS + negative) / (COLUMNS + 1));
+    const double negative = -0.3, share = sqrt((widths[0] + negative) / (widths[0] + 1));
     const program p = chain(64, "squared_error");
     for (int tries = 1; tries <= 9; tries++) {
         ae_trainer *t = started(&p);
@@ -660,9 +671,9 @@ TEST(inversions_are_tried_again_with_four_times_the_damping) {
         double *const inputs = curvature_of(t), *const inverted = inputs + first_of(1), *const units = inputs + first_of(2);
         memset(inputs, 0, SIZE * SIZE * sizeof *inputs);
         memset(units, 0, UNITS_SIZE * UNITS_SIZE * sizeof *units);
-        for (int i = 0; i <= COLUMNS; i++)
+        for (int i = 0; i <= widths[0]; i++)
             inputs[in_panels(SIZE, i, i)] = i ? 1 : negative;
-        for (int i = 0; i < HIDDEN; i++)
+        for (int i = 0; i < widths[1]; i++)
             units[in_panels(UNITS_SIZE, i, i)] = 1;
         const double root = -2 * negative / share / pow(4, tries - 1);
         set_damping(t, root * root);
@@ -742,7 +753,7 @@ TEST(one_weight_goes_straight_to_its_minimum) {
 }
 
 int main(void) {
-    fill(data, ROWS * COLUMNS, 0, 1);
+    fill(data, ROWS * MOST_COLUMNS, 0, 1);
     fill(weights, ROWS, 0.5, 1.5);
     double sum = 0;
     for (int i = 0; i < ROWS; i++)
@@ -750,6 +761,7 @@ int main(void) {
     for (int i = 0; i < ROWS; i++)
         weights[i] *= ROWS / sum;
     RUN(steps_by_hand);
+    RUN(steps_of_wider_layers_by_hand);
     RUN(bits_of_threads_and_instruction_sets);
     RUN(refuses_what_it_cannot_train);
     RUN(every_allocation_may_fail);
