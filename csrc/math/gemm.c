@@ -48,8 +48,8 @@ AE_INLINE int64_t offset_of(const int64_t *offsets, int64_t step, int64_t i) { r
  *
  * Rows of A jump from term to term and B is new with every slice, which the prefetchers of the hardware follow badly: while a
  * tile is computed, the same rows of the tile below are asked for, and a share of the slice of B that lies behind this one, in
- * this panel or the next. A sum of one slice is short: what it reads is in the cache, and rows below the last tile may be written by
- * another thread at this moment. */
+ * this panel or the next. A sum of whole terms in one slice is short and asks for nothing: what it reads is in the cache, while lines
+ * below the last tile, which another thread writes, would have to be fetched from it and given back. */
 AE_ALWAYS_INLINE void micro(const int mr, const int nv, const int64_t rs, const int64_t cs, const ae_gemm *gemm, const span *s,
                             int64_t count, const real *restrict a, const real *restrict b, ae_gemm_start start,
                             const real *restrict bias, real *restrict c) {

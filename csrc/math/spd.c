@@ -32,8 +32,8 @@ static bool invert_tile(int bits, void *tile) {
     return true;
 }
 
-/* After k steps the matrix equals its transpose, with the sign changed where just one of row and column has been a pivot: so tiles at and
- * below the diagonal are all that is kept, and half of all arithmetic. */
+/* At any time the matrix equals its transpose, with the sign changed where just one of row and column has been a pivot: tiles at and
+ * below the diagonal are all that is kept, for half the arithmetic. */
 bool ae_spd_inverse(const ae_kernels *kernels, int bits, int64_t n, void *matrix, void *scratch) {
     const size_t size = (size_t)bits / 8, tile = BLOCK * BLOCK * size, panel = (size_t)n * BLOCK * size;
     const ae_gemm product = {1, BLOCK, BLOCK, NULL, NULL, 0, 0};

@@ -12,9 +12,9 @@
 #define AE_SPD_SCRATCH(n) ((n)*AE_PANEL + 3 * AE_PANEL * AE_PANEL)
 
 /* Replaces an (n, n) matrix in panels, [panel][row][32], by its inverse; tiles above the diagonal are not read. n: a multiple of 32
- * (others are padded with a diagonal of ones). Blocked Gauss-Jordan elimination without pivoting, which for such matrices is as stable as Cholesky's (Higham 2002,
- * section 14.4); pivots of 32 rows are inverted in double. False, and the matrix is spoilt, where a pivot is not positive.
- * One thread; may run inside a parallel phase. */
+ * (others are padded with a diagonal of ones). Blocked Gauss-Jordan elimination without pivoting, which for such matrices is as
+ * stable as Cholesky's (Higham 2002, section 14.4); pivots of 32 rows are inverted in double. False, and the matrix is spoilt,
+ * where a pivot is not positive. One thread; may run inside a parallel phase. */
 bool ae_spd_inverse(const ae_kernels *kernels, int bits, int64_t n, void *matrix, void *scratch);
 
 /* Entry i of a run of reals of a precision. */

@@ -20,7 +20,10 @@
 #define MOST_TRIES 8              /* inversions, each with four times the damping, before giving up */
 #define ROWS_OF_BLOCK 64 /* of the roots, of the way back from draws, and of derivatives along steps of narrow layers */
 #define ROWS_AT_ONCE 512
-#define ROWS_IN_CACHE 64 /* of what is read several times, from three or four arrays: they stay in the first level */
+/* Of what is read several times, from three or four arrays: they stay in the first level. */
+#define ROWS_IN_CACHE 64
+_Static_assert(ROWS_IN_CACHE % AE_PANEL == 0 && ROWS_IN_CACHE <= AE_TILE_ROWS,
+               "whole blocks, which a worker's tile has room for");
 
 /* ---- curvature ---- */
 
@@ -268,13 +271,13 @@ static void pack_task(void *argument, int64_t index, int worker) {
 
 /* ---- direction and step ---- */
 
-/* Reals of rows from `row` on that are taken at once, no more than up to `end`: with the row of the bias, and without. */
+/* Reals of rows from `row` on that are taken at once: with the row of the bias, and without. */
 typedef struct span {
     int64_t all, weights;
 } span;
 
-static span span_of(const kfac_layer *l, int64_t row, int64_t end) {
-    end = row + ROWS_IN_CACHE < end ? row + ROWS_IN_CACHE : end;
+static span span_of(const kfac_layer *l, int64_t row) {
+    const int64_t end = row + ROWS_IN_CACHE < l->rows ? row + ROWS_IN_CACHE : l->rows;
     return (span){(end - row) * AE_PANEL, ((end < l->inputs ? end : l->inputs) - row) * AE_PANEL};
 }
 
@@ -282,8 +285,8 @@ static int64_t bias_at(const ae_trainer *t, const kfac_layer *l, int64_t panel) 
     return t->net->parameters[l->bias].offset + panel * AE_PANEL;
 }
 
-/* The gradient of a layer as the products read it, the row of the bias behind those of the weight: floats, or parts, for which it
- * passes through the worker's memory. */
+/* The gradient of a layer as the products read it, the row of the bias behind those of the weight: floats, or parts, made in the
+ * worker's memory. */
 static void gradient_task(void *argument, int64_t index, int worker) {
     const kfac_phase *f = argument;
     const ae_trainer *t = f->t;
@@ -292,7 +295,7 @@ static void gradient_task(void *argument, int64_t index, int worker) {
     const int64_t place = task->panel * l->rows;
     lap p = lap_begin(t, worker);
     for (int64_t row = 0; row < l->rows; row += ROWS_IN_CACHE) {
-        const span rows = span_of(l, row, l->rows);
+        const span rows = span_of(l, row);
         char *const to =
             f->k->parts ? f->k->tiles + (size_t)worker * f->k->tile_bytes : at(t, l->gradient, (place + row) * AE_PANEL);
         const int64_t from = t->net->parameters[l->weight].offset + (task->panel * l->inputs + row) * AE_PANEL;
@@ -451,7 +454,7 @@ static void dots_task(void *argument, int64_t index, int worker) {
     lap timed = lap_begin(t, worker);
     memset(out, 0, DOTS * sizeof *out);
     for (int64_t row = 0; row < l->rows; row += ROWS_IN_CACHE) {
-        const span rows = span_of(l, row, l->rows);
+        const span rows = span_of(l, row);
         const int64_t step = (task->panel * l->rows + row) * AE_PANEL,
                       weight = t->net->parameters[l->weight].offset + (task->panel * l->inputs + row) * AE_PANEL;
         const char *d = at(t, l->direction, step), *p = at(t, l->last, step);
@@ -504,7 +507,7 @@ static void move_task(void *argument, int64_t index, int worker) {
     if (f->looks_ahead)
         exchange(f, l, task->panel, false);
     for (int64_t row = 0; row < l->rows; row += ROWS_IN_CACHE) {
-        const span rows = span_of(l, row, l->rows);
+        const span rows = span_of(l, row);
         const int64_t end = row + rows.weights / AE_PANEL, step = (task->panel * l->rows + row) * AE_PANEL,
                       weight = t->net->parameters[l->weight].offset + (task->panel * l->inputs + row) * AE_PANEL;
         char *const last = at(t, l->last, step);

@@ -88,7 +88,7 @@ static int64_t list_blocks(const ae_kfac *k, int64_t most, kfac_task *out) {
     return n;
 }
 
-/* A region of every layer, in its turn: four of what is known between steps, then what is not. */
+/* A region of every layer, in its turn: five of what is known between steps, then what is not. */
 enum { STATE_PARTS = 5, LAYER_PARTS = 8 };
 
 static int64_t part_reals(const ae_kfac *k, const kfac_layer *l, int part) {

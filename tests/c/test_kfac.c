@@ -398,6 +398,31 @@ TEST(bits_of_threads_and_instruction_sets) {
     }
 }
 
+/* Parts of wider layers, whose gradients and steps are taken apart in several blocks, beside floats. */
+TEST(steps_of_wider_layers_by_parts) {
+    const int kept[LAYERS + 1] = {widths[0], widths[1], widths[2], widths[3]};
+    const double bound[] = {0, 2e-2, 1e-4};
+    double losses_of[3][12];
+    widths[0] = widths[3] = MOST_COLUMNS;
+    widths[1] = MOST_HIDDEN;
+    for (int parts = 0; parts < 3; parts++) {
+        program p = in_parts(chain(32, "log_loss"), parts);
+        p.options.l2 = 1e-3;
+        ae_trainer *t = started(&p);
+        if (!t)
+            break;
+        for (int step = 0; step < 12; step++) {
+            losses_of[parts][step] = trainer_epoch_loss(t);
+            CHECK(fabs(losses_of[parts][step] / losses_of[0][step] - 1) <= bound[parts],
+                  "%d parts, step %d: loss %g, of floats %g", parts, step, losses_of[parts][step], losses_of[0][step]);
+        }
+        CHECK(losses_of[parts][11] < 0.999 * losses_of[parts][0], "%d parts: loss %g, at first %g", parts, losses_of[parts][11],
+              losses_of[parts][0]);
+        ae_trainer_free(t);
+    }
+    memcpy(widths, kept, sizeof kept);
+}
+
 static void refused(const program *p, const char *words) {
     ae_context context = {AE_OK, ""};
     ae_trainer *t = NULL;
@@ -762,6 +787,7 @@ int main(void) {
         weights[i] *= ROWS / sum;
     RUN(steps_by_hand);
     RUN(steps_of_wider_layers_by_hand);
+    RUN(steps_of_wider_layers_by_parts);
     RUN(bits_of_threads_and_instruction_sets);
     RUN(refuses_what_it_cannot_train);
     RUN(every_allocation_may_fail);

@@ -56,12 +56,17 @@ TEST(inverse_multiplies_back) {
 TEST(inverse_of_what_is_not_positive) {
     for (int bits = 32; bits <= 64; bits += 32) {
         const ae_kernels *kernels = ae_kernels_get(bits, AE_ISA_REF);
-        for (int which = 0; which < 3; which++) {
-            positive(bits, 96, 0.01, m);
-            /* A zero, a negative number and NaN on the diagonal. */
-            ae_real_set(bits, m, in_panels(96, 70, 70), which == 0 ? 0.0 : which == 1 ? -1.0 : NAN);
-            CHECK(!ae_spd_inverse(kernels, bits, 96, m, scratch), "%d bits, kind %d", bits, which);
-        }
+        for (int row = 5; row < 96; row += 65)
+            for (int which = 0; which < 4; which++) {
+                positive(bits, 96, 0.01, m);
+                /* A zero, a negative number and NaN on the diagonal; and a matrix that shows not to be positive when others are pivots. */
+                const int other = (row + 32) % 96;
+                if (which < 3)
+                    ae_real_set(bits, m, in_panels(96, row, row), which == 0 ? 0.0 : which == 1 ? -1.0 : NAN);
+                else
+                    ae_real_set(bits, m, in_panels(96, row > other ? row : other, row > other ? other : row), 1e3);
+                CHECK(!ae_spd_inverse(kernels, bits, 96, m, scratch), "%d bits, row %d, kind %d", bits, row, which);
+            }
     }
 }
 
