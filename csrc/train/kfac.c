@@ -272,13 +272,18 @@ static void pack_task(void *argument, int64_t index, int worker) {
 /* ---- direction and step ---- */
 
 /* Reals of rows from `row` on that are taken at once: with the row of the bias, and without. */
-typedef struct span {
+typedef struct kfac_reals {
     int64_t all, weights;
-} span;
+} kfac_reals;
 
-static span span_of(const kfac_layer *l, int64_t row) {
+static kfac_reals reals_from(const kfac_layer *l, int64_t row) {
     const int64_t end = row + ROWS_IN_CACHE < l->rows ? row + ROWS_IN_CACHE : l->rows;
-    return (span){(end - row) * AE_PANEL, ((end < l->inputs ? end : l->inputs) - row) * AE_PANEL};
+    return (kfac_reals){(end - row) * AE_PANEL, ((end < l->inputs ? end : l->inputs) - row) * AE_PANEL};
+}
+
+/* Where a row of the weight, and the bias, lie among all parameters. */
+static int64_t weight_at(const ae_trainer *t, const kfac_layer *l, int64_t panel, int64_t row) {
+    return t->net->parameters[l->weight].offset + (panel * l->inputs + row) * AE_PANEL;
 }
 
 static int64_t bias_at(const ae_trainer *t, const kfac_layer *l, int64_t panel) {
@@ -295,10 +300,10 @@ static void gradient_task(void *argument, int64_t index, int worker) {
     const int64_t place = task->panel * l->rows;
     lap p = lap_begin(t, worker);
     for (int64_t row = 0; row < l->rows; row += ROWS_IN_CACHE) {
-        const span rows = span_of(l, row);
+        const kfac_reals rows = reals_from(l, row);
         char *const to =
             f->k->parts ? f->k->tiles + (size_t)worker * f->k->tile_bytes : at(t, l->gradient, (place + row) * AE_PANEL);
-        const int64_t from = t->net->parameters[l->weight].offset + (task->panel * l->inputs + row) * AE_PANEL;
+        const int64_t from = weight_at(t, l, task->panel, row);
         memcpy(to, at(t, t->gradient, from), (size_t)rows.weights * t->net->real_size);
         if (f->l2 > 0)
             t->kernels->axpy(rows.weights, f->l2, at(t, t->net->parameter_base, from), to);
@@ -454,9 +459,8 @@ static void dots_task(void *argument, int64_t index, int worker) {
     lap timed = lap_begin(t, worker);
     memset(out, 0, DOTS * sizeof *out);
     for (int64_t row = 0; row < l->rows; row += ROWS_IN_CACHE) {
-        const span rows = span_of(l, row);
-        const int64_t step = (task->panel * l->rows + row) * AE_PANEL,
-                      weight = t->net->parameters[l->weight].offset + (task->panel * l->inputs + row) * AE_PANEL;
+        const kfac_reals rows = reals_from(l, row);
+        const int64_t step = (task->panel * l->rows + row) * AE_PANEL, weight = weight_at(t, l, task->panel, row);
         const char *d = at(t, l->direction, step), *p = at(t, l->last, step);
         const char *g = at(t, t->gradient, weight), *w = at(t, t->net->parameter_base, weight);
         const char *d_bias = at(t, d, rows.weights), *p_bias = at(t, p, rows.weights),
@@ -488,10 +492,10 @@ static void exchange(const kfac_phase *f, const kfac_layer *l, int64_t panel, bo
     const ae_trainer *t = f->t;
     const int64_t reals = l->inputs * AE_PANEL;
     char *const kept = at(t, l->product, panel * l->rows * AE_PANEL);
-    char *const weight = at(t, t->net->parameter_base, t->net->parameters[l->weight].offset + panel * reals);
+    char *const weight = at(t, t->net->parameter_base, weight_at(t, l, panel, 0));
     memcpy(back ? weight : kept, back ? kept : weight, (size_t)reals * t->net->real_size);
     if (l->bias >= 0) {
-        char *const bias = at(t, t->net->parameter_base, t->net->parameters[l->bias].offset + panel * AE_PANEL);
+        char *const bias = at(t, t->net->parameter_base, bias_at(t, l, panel));
         char *const place = at(t, kept, reals);
         memcpy(back ? bias : place, back ? place : bias, AE_PANEL * t->net->real_size);
     }
@@ -507,9 +511,9 @@ static void move_task(void *argument, int64_t index, int worker) {
     if (f->looks_ahead)
         exchange(f, l, task->panel, false);
     for (int64_t row = 0; row < l->rows; row += ROWS_IN_CACHE) {
-        const span rows = span_of(l, row);
+        const kfac_reals rows = reals_from(l, row);
         const int64_t end = row + rows.weights / AE_PANEL, step = (task->panel * l->rows + row) * AE_PANEL,
-                      weight = t->net->parameters[l->weight].offset + (task->panel * l->inputs + row) * AE_PANEL;
+                      weight = weight_at(t, l, task->panel, row);
         char *const last = at(t, l->last, step);
         if (f->along_last)
             t->kernels->scale(rows.all, f->b, last);
@@ -649,13 +653,12 @@ static ae_status follow(ae_context *context, ae_trainer *t, const kfac_phase *f,
 ae_status train_kfac_step(ae_context *context, ae_trainer *t, const pass *p, int64_t from, int64_t rows, ae_stop stop,
                           void *stop_argument) {
     ae_kfac *k = t->kfac;
-    const int64_t quarter = rows / 4 > LEAST_SAMPLED ? rows / 4 : LEAST_SAMPLED;
     const int64_t eighth = rows / 8 > LEAST_MODELLED ? rows / 8 : LEAST_MODELLED;
     kfac_phase f = {.t = t,
                     .k = k,
                     .pass = p,
                     .rows = rows,
-                    .s = quarter < rows ? quarter : rows,
+                    .s = kfac_sampled(rows),
                     .model = eighth < rows ? eighth : rows,
                     .l2 = t->options.l2,
                     .workers = train_workers(t, 2 * t->net->flops_per_row * (double)rows),

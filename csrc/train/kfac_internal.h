@@ -4,8 +4,7 @@
 
 #include "train/kfac.h"
 
-#define LEAST_SAMPLED 256 /* rows for the factors: a quarter of the minibatch, at least these */
-#define ROWS_OF_TASK 192  /* of the products between inverses: those of a thousand columns stay in the second-level cache */
+#define ROWS_OF_TASK 192 /* of the products between inverses: those of a thousand columns stay in the second-level cache */
 
 enum { INPUTS, UNITS };
 enum { DD, DP, PP, GD, GP, WD, WP, DOTS };
@@ -56,6 +55,12 @@ struct ae_kfac {
     double damping; /* 0: not chosen yet */
     int64_t steps;
 };
+
+/* Rows of a minibatch for the factors: a quarter, at least 256. Those of the quadratic model are no more. */
+static inline int64_t kfac_sampled(int64_t rows) {
+    const int64_t quarter = rows / 4 > 256 ? rows / 4 : 256;
+    return quarter < rows ? quarter : rows;
+}
 
 static inline int64_t padded(int64_t n) { return ae_panels(n) * AE_PANEL; }
 

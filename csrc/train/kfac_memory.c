@@ -226,8 +226,7 @@ ae_status train_kfac_new(ae_context *context, ae_trainer *t) {
         l->factor[UNITS] = (kfac_factor){.n = l->units, .size = padded(l->units)};
         k->parts = i == 0 || l->node->plan.parts == k->parts ? l->node->plan.parts : 0;
     }
-    const int64_t quarter = t->chunk / 4 > LEAST_SAMPLED ? t->chunk / 4 : LEAST_SAMPLED;
-    k->sampled = quarter < t->chunk ? quarter : t->chunk;
+    k->sampled = kfac_sampled(t->chunk);
     k->n_factor_tasks = list_factors(k, NULL);
     k->n_product_tasks = list_blocks(k, ROWS_OF_TASK, NULL);
     k->n_panel_tasks = list_blocks(k, 0, NULL);

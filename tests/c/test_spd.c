@@ -59,7 +59,7 @@ TEST(inverse_of_what_is_not_positive) {
         for (int row = 5; row < 96; row += 65)
             for (int which = 0; which < 4; which++) {
                 positive(bits, 96, 0.01, m);
-                /* A zero, a negative number and NaN on the diagonal; and a matrix that shows not to be positive when others are pivots. */
+                /* A zero, a negative number and NaN on the diagonal; and an entry beside it, which shows when others are pivots. */
                 const int other = (row + 32) % 96;
                 if (which < 3)
                     ae_real_set(bits, m, in_panels(96, row, row), which == 0 ? 0.0 : which == 1 ? -1.0 : NAN);
