@@ -52,7 +52,7 @@ int main(void) {
         ops->backward_data(&b, &block);
     }
     for (int p = 0; p < PANELS; p++) {
-        const ae_tile tile = {0, false, p, 0, 1};
+        const ae_tile tile = {0, false, p, 0, 1, 0};
         ops->backward_weights(&b, &tile, ROWS, false, dw[p]);
     }
     for (int c = 8; c < 32; c++)

@@ -56,6 +56,7 @@ AE_PLAN(dense) {
     plan->constraint[WEIGHT] = desc->size[2] ? AE_CONSTRAINT_UNIT_ROWS : AE_CONSTRAINT_NONE;
     plan->cache_width = ae_activation_keeps_slope((ae_activation)desc->activation) ? units : 0;
     plan->by_panels = desc->activation != AE_SOFTMAX;
+    plan->by_slices = !plan->parts;
     plan->table_bytes = sizeof(dense_table);
     plan->flops_per_row = 2.0 * (double)inputs * (double)units;
     return AE_OK;
@@ -350,8 +351,9 @@ static void weight_tile(const ae_binding *binding, const ae_tile *tile, int64_t 
     else if (across_pairs)
         AE_V(ae_pairs_rows)
     (across_pairs, swap ? across_pairs->gradient : across_pairs->value, tile->row0, tile->row1, along, accumulate, gradient);
-    else products_of_columns(rows, tile->row1 - tile->row0, columns, across + tile->row0 / AE_PANEL * across_step, across_step,
-                             along, accumulate, gradient);
+    else products_of_columns(rows, tile->row1 - tile->row0, columns,
+                             across + tile->row0 / AE_PANEL * across_step + tile->first * AE_PANEL, across_step,
+                             along + tile->first * AE_PANEL, accumulate, gradient);
     /* The padding of activations is not zero, that of a gradient is. */
     if (swap && columns < AE_PANEL)
         for (int64_t row = 0; row < tile->row1 - tile->row0; row++)
@@ -376,7 +378,8 @@ static void dense_backward_weights(const ae_binding *binding, const ae_tile *til
         if (IN_PARTS(binding))
             AE_V(ae_column_sums)
         (0, ae_panels(rows), (const real *)o->delta_totals + tile->panel * o->blocks * AE_PANEL, gradient);
-        else AE_V(ae_column_sums)(0, rows, (const real *)out->gradient + tile->panel * out->stride, gradient);
+        else AE_V(ae_column_sums)(tile->first, tile->first + rows, (const real *)out->gradient + tile->panel * out->stride,
+                                  gradient);
     }
 }
 

@@ -124,6 +124,7 @@ typedef struct ae_layer_plan {
     int parts; /* its products with its first parameter are of bfloat16 operands (math/bf16.h), in so many parts; 0: they are not */
     /* Has one input, and forward and backward_data can be done in shares (ae_block.share), where nothing goes by pairs. */
     bool by_panels;
+    bool by_slices; /* backward_weights can begin at any row (ae_tile.first), where nothing goes by pairs */
 } ae_layer_plan;
 
 typedef struct ae_value {
@@ -192,11 +193,13 @@ typedef struct ae_block {
     int64_t panel0, panel1;
 } ae_block;
 
-/* A tile of one parameter: rows row0 .. row1 - 1 of one panel. row0 is a multiple of 32. */
+/* A tile of one parameter: rows row0 .. row1 - 1 of one panel. row0 is a multiple of 32. Its gradient is over rows of the
+ * values from `first` on, which is zero but for layers that plan by_slices. */
 typedef struct ae_tile {
     int parameter;   /* slot of the layer */
     bool transposed; /* the tile is one of the transpose of what the layer calls the parameter: rows are its columns */
     int64_t panel, row0, row1;
+    int64_t first;
 } ae_tile;
 
 enum {
@@ -220,7 +223,7 @@ typedef struct ae_layer_ops {
     void (*forward)(const ae_binding *binding, const ae_block *block);
     /* out.gradient may be overwritten (a dense layer leaves the gradient before its activation there; not in parts, see ae_operands). */
     void (*backward_data)(const ae_binding *binding, const ae_block *block);
-    /* gradient: (row1 - row0, 32) over rows 0 .. rows - 1 of the values; NULL op: no parameters. Of an assigned parameter: its
+    /* gradient: (row1 - row0, 32) over `rows` rows of the values from tile->first on; NULL op: no parameters. Of an assigned parameter: its
      * new value. */
     void (*backward_weights)(const ae_binding *binding, const ae_tile *tile, int64_t rows, bool accumulate, void *gradient);
     /* For layers that couple rows, NULL elsewhere: one part of what all rows of the minibatch have to say, into

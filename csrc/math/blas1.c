@@ -69,6 +69,15 @@ void AE_V(ae_scale)(int64_t n, real a, real *x) {
         x[i] = a * x[i];
 }
 
+void AE_V(ae_add_up)(int64_t n, int64_t count, int64_t step, const real *from, real *to) {
+    for (int64_t i = 0; i < n; i += VL) {
+        vec sum = v_load(from + i);
+        for (int64_t k = 1; k < count; k++)
+            sum = v_add(sum, v_load(from + k * step + i));
+        v_store(to + i, sum);
+    }
+}
+
 void AE_V(ae_multiply)(int64_t n, const real *x, real *y) {
     for (int64_t i = 0; i < n; i += VL)
         v_store(y + i, v_mul(v_load(x + i), v_load(y + i)));

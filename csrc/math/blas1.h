@@ -22,6 +22,8 @@ double AE_V(ae_dot)(int64_t n, const real *x, const real *y);
 /* y += a x, z = x * a ... elementwise by fma. */
 void AE_V(ae_axpy)(int64_t n, real a, const real *x, real *y);
 void AE_V(ae_scale)(int64_t n, real a, real *x);
+/* to = sum of `count` vectors, in order by addition, the next one `step` reals behind; n a multiple of 32. */
+void AE_V(ae_add_up)(int64_t n, int64_t count, int64_t step, const real *from, real *to);
 /* y *= x, n a multiple of 32. */
 void AE_V(ae_multiply)(int64_t n, const real *x, real *y);
 /* Sum over rows row0 .. row1 - 1 of one panel (rows of 32): out[32] = start + rows in order, by addition. start: out. */

@@ -28,6 +28,7 @@ typedef struct ae_kernels {
     double (*dot)(int64_t n, const void *x, const void *y);
     void (*axpy)(int64_t n, double a, const void *x, void *y);
     void (*scale)(int64_t n, double a, void *x);
+    void (*add_up)(int64_t n, int64_t count, int64_t step, const void *from, void *to);
     void (*multiply)(int64_t n, const void *x, void *y);
     void (*column_sums)(int64_t row0, int64_t row1, const void *panel, void *out);
     int (*all_below)(int64_t n, double limit, const void *x);

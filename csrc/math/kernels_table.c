@@ -37,6 +37,9 @@ static void bf16_product(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, ae_par
 static double dot(int64_t n, const void *x, const void *y) { return AE_V(ae_dot)(n, x, y); }
 static void axpy(int64_t n, double a, const void *x, void *y) { AE_V(ae_axpy)(n, (real)a, x, y); }
 static void scale(int64_t n, double a, void *x) { AE_V(ae_scale)(n, (real)a, x); }
+static void add_up(int64_t n, int64_t count, int64_t step, const void *from, void *to) {
+    AE_V(ae_add_up)(n, count, step, from, to);
+}
 static void multiply(int64_t n, const void *x, void *y) { AE_V(ae_multiply)(n, x, y); }
 static void column_sums(int64_t row0, int64_t row1, const void *panel, void *out) {
     AE_V(ae_column_sums)(row0, row1, panel, out);
@@ -117,6 +120,7 @@ const ae_kernels AE_V(ae_kernels) = {
     .dot = dot,
     .axpy = axpy,
     .scale = scale,
+    .add_up = add_up,
     .multiply = multiply,
     .column_sums = column_sums,
     .all_below = all_below,

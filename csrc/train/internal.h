@@ -23,6 +23,7 @@ typedef struct stage {
     int64_t n_unit;     /* behind them: blocks of rows, over all panels, of parameters whose rows have norm one */
     bool couples;       /* a layer of its nodes couples rows */
     bool by_panels;     /* its products go by panels (train/rows.c) */
+    int64_t slice;      /* rows of a minibatch whose gradient is summed by itself (train/slices.c); 0: all of them */
     bool *seeded;       /* by node */
     int64_t samples;    /* most rows of its predictions for one of the data */
     bool joins;         /* its samples are joined by log-mean-exp */
@@ -80,6 +81,7 @@ struct ae_trainer {
     char *gradient; /* region shaped like the parameters, or NULL where tiles keep their gradient to themselves */
     char *state[AE_RULE_MAX_STATE];
     char *last, *best;   /* snapshots: parameters, then state; parameters */
+    char *slices;        /* gradients by slice of the minibatch, regions one after the other, or NULL */
     char *further;       /* gradients of second and later uses of parameters, where `gradient` is kept */
     char *tile_scratch;  /* a tile for each worker, two where parameters are shared */
     size_t tile_bytes;   /* of a worker */
@@ -124,6 +126,7 @@ typedef struct chunk {
     int64_t first_row; /* position in the minibatch */
     double denominator;
     bool gradients;
+    bool slices; /* by slices of the minibatch */
 } chunk;
 
 /* Their way forward, through the losses of a stage, which it adds to the lanes, and back where they want gradients. False
@@ -132,6 +135,18 @@ bool train_by_rows(const ae_trainer *trainer, const stage *s, const pass *p, con
 
 /* Threads for a phase of so many operations. */
 int train_workers(const ae_trainer *trainer, double flops);
+
+/* train/slices.c. Rows of a slice of a stage's minibatches, 0 where their gradient is one sum; how many there are at most. Only steps
+ * have slices: other gradients may be of more rows. */
+int64_t train_slice_rows(const ae_trainer *trainer, const stage *s);
+int64_t train_slices(const ae_trainer *trainer, const stage *s);
+/* Adds rows row0 .. row1 - 1 of a chunk, all of one slice, to the slice's gradient of a tile. */
+void train_add_to_slice(const ae_trainer *trainer, const stage *s, const chunk *c, const tile_task *task, int64_t row0,
+                        int64_t row1);
+/* The gradient of a tile over a minibatch of so many rows: the sum of its slices in order. */
+void train_join_slices(const ae_trainer *trainer, const stage *s, int64_t rows, const tile_task *task, char *gradient);
+/* A tile in a region shaped like the parameters. */
+char *train_at_tile(const ae_trainer *trainer, char *region, const tile_task *task);
 
 /* Lanes of a stage at zero. */
 void train_clear_lanes(const ae_trainer *trainer, int stage_index);

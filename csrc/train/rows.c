@@ -8,7 +8,8 @@ typedef struct row_phase {
     const stage *stage;
     const pass *pass;
     const chunk *chunk;
-    int64_t block; /* rows of a task */
+    int64_t block;          /* rows that go together */
+    int64_t height, before; /* rows of a task: a block, or a slice, of whose first one so many were in the chunk before */
     /* What of the way forward and back is in this phase: all of it, unless layers couple rows or products go by panels. */
     int first, last;           /* nodes forward; none where last < first */
     int back_first, back_last; /* nodes in reverse */
@@ -229,11 +230,9 @@ static void run_backward(const row_phase *phase, const ae_block *block, int work
     }
 }
 
-static void row_task(void *argument, int64_t task, int worker) {
-    const row_phase *phase = argument;
+static void run_block(const row_phase *phase, int64_t row0, int64_t row1, int worker) {
     const ae_trainer *t = phase->trainer;
-    const int64_t row0 = task * phase->block;
-    const int64_t row1 = row0 + phase->block < phase->chunk->rows ? row0 + phase->block : phase->chunk->rows;
+    const stage *s = phase->stage;
     const ae_block block = block_of(phase, row0, row1);
     lap l = lap_begin(t, worker);
     if (phase->begins) {
@@ -250,6 +249,20 @@ static void row_task(void *argument, int64_t task, int worker) {
     }
     if (phase->chunk->gradients)
         run_backward(phase, &block, worker, &l);
+    for (int64_t k = 0; phase->chunk->slices && k < s->n_tiles; k++) {
+        train_add_to_slice(t, s, phase->chunk, &s->tiles[k], row0, row1);
+        lap_end(&l, PROFILE_WEIGHTS, t->net->parameters[s->tiles[k].parameter].use[0].node);
+    }
+}
+
+static void row_task(void *argument, int64_t task, int worker) {
+    const row_phase *phase = argument;
+    const int64_t rows = phase->chunk->rows, first = task * phase->height - phase->before;
+    const int64_t end = first + phase->height < rows ? first + phase->height : rows;
+    for (int64_t row = first > 0 ? first : 0, next; row < end; row = next) {
+        next = row + phase->block < end ? row + phase->block : end;
+        run_block(phase, row, next, worker);
+    }
 }
 
 /* Rows of a block: values of a small network stay in the second-level cache from forward to backward; of a wide one hardly
@@ -302,7 +315,8 @@ static void couple(const row_phase *phase, int node, bool backward, int workers)
 }
 
 static void run_rows(row_phase *phase, int workers) {
-    ae_pool_run(phase->trainer->pool, row_task, phase, (phase->chunk->rows + phase->block - 1) / phase->block, workers);
+    const int64_t rows = phase->before + phase->chunk->rows;
+    ae_pool_run(phase->trainer->pool, row_task, phase, (rows + phase->height - 1) / phase->height, workers);
 }
 
 /* The phase by rows: in one piece, or where backward follows and layers couple rows, cut before the forward and before the
@@ -465,7 +479,10 @@ static bool add_losses(const row_phase *phase) {
 }
 
 bool train_by_rows(const ae_trainer *t, const stage *s, const pass *p, const chunk *c, int workers) {
-    row_phase phase = {t, s, p, c, block_rows(t, c->rows, workers), 0, 0, 0, 0, false, false, false};
+    row_phase phase = {.trainer = t, .stage = s, .pass = p, .chunk = c};
+    phase.block = c->slices ? block_rows(t, s->slice, 1) : block_rows(t, c->rows, workers);
+    phase.height = c->slices ? s->slice : phase.block;
+    phase.before = c->slices ? c->first_row % s->slice : 0;
     if (s->by_panels && c->gradients && (workers > 1 || t->options.by_panels == AE_BY_PANELS_ALWAYS))
         run_by_panels(&phase, workers);
     else

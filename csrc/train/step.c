@@ -35,6 +35,7 @@ typedef struct weight_phase {
     bool accumulate; /* onto the gradient of earlier chunks */
     bool keep;       /* gradient goes to its region, not to scratch */
     bool complete;   /* no chunk follows */
+    bool slices;     /* the gradient is there by slices of the minibatch */
     int workers;     /* to whom tiles are dealt out; 1: they are not */
 } weight_phase;
 
@@ -49,7 +50,7 @@ static int64_t dealt(const weight_phase *phase, int64_t task) {
                         : (task - first) % each * workers + longer + (task - first) / each;
 }
 
-static char *at_tile(const ae_trainer *t, char *region, const tile_task *task) {
+char *train_at_tile(const ae_trainer *t, char *region, const tile_task *task) {
     const ae_parameter *p = &t->net->parameters[task->parameter];
     const int64_t reals = p->offset + (task->tile.panel * p->request.rows + task->tile.row0) * AE_PANEL;
     return region + (size_t)reals * t->net->real_size;
@@ -134,9 +135,12 @@ static void weight_task(void *argument, int64_t index, int worker) {
     const ae_trainer *t = phase->trainer;
     const tile_task *task = &phase->stage->tiles[dealt(phase, index)];
     char *scratch = t->tile_scratch + (size_t)worker * t->tile_bytes;
-    char *gradient = phase->keep ? at_tile(t, t->gradient, task) : scratch;
+    char *gradient = phase->keep ? train_at_tile(t, t->gradient, task) : scratch;
     lap l = lap_begin(t, worker);
-    sum_uses(phase, task, gradient, scratch + t->tile_bytes / 2);
+    if (phase->slices)
+        train_join_slices(t, phase->stage, phase->rows, task, gradient);
+    else
+        sum_uses(phase, task, gradient, scratch + t->tile_bytes / 2);
     lap_end(&l, PROFILE_WEIGHTS, owner(t, task));
     if (phase->how) {
         update_tile(t, phase->stage, task, phase->how, gradient);
@@ -156,14 +160,14 @@ static void assign_task(void *argument, int64_t index, int worker) {
     while (p->use[use].node < s->desc.first_node || p->use[use].node > s->desc.last_node)
         use++;
     backward_use(phase, &p->use[use], task, false, value);
-    memcpy(at_tile(t, t->net->parameter_base, task), value,
+    memcpy(train_at_tile(t, t->net->parameter_base, task), value,
            (size_t)((task->tile.row1 - task->tile.row0) * AE_PANEL) * t->net->real_size);
     ae_net_pack_tile(t->net, task->parameter, task->tile.panel, task->tile.row0, task->tile.row1);
 }
 
 void train_assign(const ae_trainer *t, int stage_index, int64_t rows) {
     const stage *s = &t->stages[stage_index];
-    weight_phase by_weights = {t, s, NULL, rows, false, false, true, 1};
+    weight_phase by_weights = {t, s, NULL, rows, false, false, true, false, 1};
     lap l = lap_begin(t, 0);
     if (s->n_assigned) {
         ae_pool_run(t->pool, assign_task, &by_weights, s->n_assigned, 0);
@@ -175,7 +179,7 @@ static void norm_task(void *argument, int64_t index, int worker) {
     const weight_phase *phase = argument;
     const ae_trainer *t = phase->trainer;
     const tile_task *task = &phase->stage->tiles[index];
-    const char *gradient = at_tile(t, t->gradient, task);
+    const char *gradient = train_at_tile(t, t->gradient, task);
     (void)worker;
     t->tile_sum[task->number] = t->kernels->dot((task->tile.row1 - task->tile.row0) * AE_PANEL, gradient, gradient);
 }
@@ -185,7 +189,7 @@ static void update_task(void *argument, int64_t index, int worker) {
     const ae_trainer *t = phase->trainer;
     const tile_task *task = &phase->stage->tiles[index];
     lap l = lap_begin(t, worker);
-    update_tile(t, phase->stage, task, phase->how, at_tile(t, t->gradient, task));
+    update_tile(t, phase->stage, task, phase->how, train_at_tile(t, t->gradient, task));
     lap_end(&l, PROFILE_UPDATE, owner(t, task));
 }
 
@@ -199,7 +203,7 @@ static void max_norm_task(void *argument, int64_t index, int worker) {
     (void)worker;
     if (task->tile.row0 || !p->request.decays || p->constraint)
         return;
-    t->kernels->limit_column_norms(p->request.rows, t->options.max_norm, at_tile(t, t->net->parameter_base, task));
+    t->kernels->limit_column_norms(p->request.rows, t->options.max_norm, train_at_tile(t, t->net->parameter_base, task));
     ae_net_pack_tile(t->net, task->parameter, task->tile.panel, 0, p->request.rows);
 }
 
@@ -241,7 +245,7 @@ static double clipping_scale(const ae_trainer *t, const stage *s) {
 
 /* Updates that wait for the whole gradient: rows of norm one lose the part along them, then the global norm is limited. */
 static ae_status update_late(ae_context *context, ae_trainer *t, const stage *s, const update *how, int64_t rows, int workers) {
-    weight_phase by_weights = {t, s, how, rows, false, true, true, 1};
+    weight_phase by_weights = {t, s, how, rows, false, true, true, false, 1};
     update scaled = *how;
     lap l = lap_begin(t, 0);
     if (s->n_unit)
@@ -261,9 +265,10 @@ static ae_status update_late(ae_context *context, ae_trainer *t, const stage *s,
 ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const pass *p, int64_t from, int64_t rows,
                     bool gradients, const update *how, ae_stop stop, void *stop_argument) {
     const stage *s = &t->stages[stage_index];
-    const bool whole = rows <= t->chunk, late = how && (isfinite(t->options.clip_norm) || s->n_unit);
+    const bool slices = how && s->slice, whole = slices || rows <= t->chunk,
+               late = how && (isfinite(t->options.clip_norm) || s->n_unit);
     const double flops = t->net->flops_per_row * (double)(rows < t->chunk ? rows : t->chunk);
-    const int row_workers = train_workers(t, gradients ? 2 * flops + coupled_flops(t, rows) : flops);
+    const int row_workers = train_workers(t, gradients ? (slices ? 3 : 2) * flops + coupled_flops(t, rows) : flops);
     const int weight_workers = train_workers(t, flops);
     const bool few = !s->by_panels && s->n_tiles <= (int64_t)FEW_TILES * weight_workers;
     ae_status status = AE_OK;
@@ -274,16 +279,23 @@ ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const p
         t->bound_stage = stage_index;
     }
     for (int64_t done = 0; done < rows; done += t->chunk) {
-        const chunk c = {from + done, rows - done < t->chunk ? rows - done : t->chunk, done, (double)rows, gradients};
+        const chunk c = {from + done, rows - done < t->chunk ? rows - done : t->chunk, done, (double)rows, gradients, slices};
         if (!train_by_rows(t, s, p, &c, row_workers))
             return ae_fail(context, AE_ERR_NONFINITE, "the loss is not finite");
         lap l = lap_begin(t, 0);
-        if (gradients) {
+        const bool last = done + t->chunk >= rows;
+        if (gradients && (last || !slices)) {
             ae_net_order_pairs(t->net, s->desc.first_node, s->desc.last_node, c.rows);
             lap_end(&l, PROFILE_ORDER, 0);
-            const bool last = done + t->chunk >= rows;
-            weight_phase by_weights = {
-                t, s, last && !late ? how : NULL, c.rows, done > 0, !whole || late || !how, last, few ? weight_workers : 1};
+            weight_phase by_weights = {.trainer = t,
+                                       .stage = s,
+                                       .how = last && !late ? how : NULL,
+                                       .rows = slices ? rows : c.rows,
+                                       .accumulate = done > 0,
+                                       .keep = !whole || late || !how,
+                                       .complete = last,
+                                       .slices = slices,
+                                       .workers = few ? weight_workers : 1};
             ae_pool_run(t->pool, weight_task, &by_weights, s->n_tiles, weight_workers);
         }
         if (t->profile)
@@ -293,7 +305,7 @@ ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const p
     if (late)
         AE_TRY(update_late(context, t, s, how, rows, weight_workers));
     if (how && (isfinite(t->options.max_norm) || s->n_unit)) {
-        weight_phase by_weights = {t, s, how, rows, false, false, true, 1};
+        weight_phase by_weights = {t, s, how, rows, false, false, true, false, 1};
         lap l = lap_begin(t, 0);
         if (isfinite(t->options.max_norm))
             ae_pool_run(t->pool, max_norm_task, &by_weights, s->n_tiles, weight_workers);

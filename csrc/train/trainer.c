@@ -152,7 +152,7 @@ static int64_t list_tiles(const ae_trainer *t, const stage *s, ae_update kind, t
                 if (out) {
                     const int64_t end = p->request.rows - row < AE_TILE_ROWS ? p->request.rows : row + AE_TILE_ROWS;
                     const int worker = s->by_panels ? (int)(q * ae_pool_size(t->pool) / ae_panels(p->request.columns)) : 0;
-                    out[n] = (tile_task){i, worker, 0, {p->use[0].slot, false, q, row, end}};
+                    out[n] = (tile_task){i, worker, 0, {p->use[0].slot, false, q, row, end, 0}};
                 }
     }
     return n;
@@ -168,7 +168,7 @@ static int64_t list_unit_rows(const ae_trainer *t, const stage *s, tile_task *ou
         for (int64_t row = 0; row < p->request.rows; row += AE_UNIT_ROWS, n++)
             if (out) {
                 const int64_t end = p->request.rows - row < AE_UNIT_ROWS ? p->request.rows : row + AE_UNIT_ROWS;
-                out[n] = (tile_task){i, 0, 0, {p->use[0].slot, false, 0, row, end}};
+                out[n] = (tile_task){i, 0, 0, {p->use[0].slot, false, 0, row, end, 0}};
             }
     }
     return n;
@@ -281,7 +281,6 @@ static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_de
     s->joins = desc->combine == AE_COMBINE_LOG_MEAN_EXP && s->samples > 1;
     ae_net_bind_range(t->net, desc->first_node, desc->last_node, desc->groups, s->seeded);
     s->couples = couples_rows(t, desc);
-    s->by_panels = choose_panels(t, desc);
     s->n_tiles = list_tiles(t, s, AE_UPDATE_RULE, NULL);
     s->n_assigned = list_tiles(t, s, AE_UPDATE_ASSIGN, NULL);
     s->n_unit = list_unit_rows(t, s, NULL);
@@ -292,6 +291,9 @@ static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_de
         return ae_fail(context, AE_ERR_VALUE, "stage %d has no parameters to train", i);
     AE_TRY(ae_alloc(context, &block, (size_t)(s->n_tiles + s->n_assigned + s->n_unit), sizeof *s->tiles));
     s->tiles = block;
+    list_tiles(t, s, AE_UPDATE_RULE, s->tiles);
+    s->slice = train_slice_rows(t, s);
+    s->by_panels = !s->slice && choose_panels(t, desc);
     list_tiles(t, s, AE_UPDATE_RULE, s->tiles);
     qsort(s->tiles, (size_t)s->n_tiles, sizeof *s->tiles, by_height);
     for (int64_t k = 0; k < s->n_tiles; k++)
@@ -311,16 +313,21 @@ static ae_status reserve(ae_context *context, ae_trainer *t) {
     bool keeps_gradient = !t->stages[0].rule || t->options.batch_size > t->chunk || isfinite(t->options.clip_norm);
     ae_status status;
     size_t gradient = 0, further = 0, state[AE_RULE_MAX_STATE] = {0}, last, best = 0, scratch, row_loss, row_weight, row_index,
-           tile_sum, sample = 0, terms, lanes[AE_MAX_STAGES];
-    int64_t most_tiles = 0;
-    for (int i = 0; i < t->n_stages; i++)
+           tile_sum, sample = 0, slices = 0, terms, lanes[AE_MAX_STAGES];
+    int64_t most_tiles = 0, most_slices = 0;
+    for (int i = 0; i < t->n_stages; i++) {
+        const int64_t n = train_slices(t, &t->stages[i]);
+        most_slices = n > most_slices ? n : most_slices;
         most_tiles = t->stages[i].n_tiles > most_tiles ? t->stages[i].n_tiles : most_tiles;
+    }
     for (int i = 0; i < t->n_stages; i++)
         keeps_gradient |= t->stages[i].n_unit > 0;
     if (keeps_gradient)
         AE_TRY(ae_arena_reserve(&t->memory, context, reals, size, &gradient));
     if (keeps_gradient && t->net->further_reals)
         AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)t->net->further_reals, size, &further));
+    if (most_slices)
+        AE_TRY(ae_arena_reserve(&t->memory, context, reals * (size_t)most_slices, size, &slices));
     for (int i = 0; i < t->n_state; i++)
         AE_TRY(ae_arena_reserve(&t->memory, context, reals, state_size, &state[i]));
     AE_TRY(ae_arena_reserve(&t->memory, context, reals, size + state_size * (size_t)t->n_state, &last));
@@ -340,6 +347,7 @@ static ae_status reserve(ae_context *context, ae_trainer *t) {
     AE_TRY(ae_arena_reserve(&t->memory, context, (size_t)most_tiles, sizeof(double), &tile_sum));
     AE_TRY(ae_arena_commit(&t->memory, context));
     t->gradient = keeps_gradient ? ae_arena_at(&t->memory, gradient) : NULL;
+    t->slices = most_slices ? ae_arena_at(&t->memory, slices) : NULL;
     t->further = keeps_gradient && t->net->further_reals ? ae_arena_at(&t->memory, further) : NULL;
     for (int i = 0; i < t->n_state; i++)
         t->state[i] = ae_arena_at(&t->memory, state[i]);

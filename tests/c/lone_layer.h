@@ -115,7 +115,7 @@ static inline void lone_weights(lone_layer *l, int slot, double *to) {
     const int64_t columns = l->plan.parameter[slot].columns;
     double panel[AE_PANEL];
     for (int64_t p = 0; p < ae_panels(columns); p++) {
-        const ae_tile tile = {slot, false, p, 0, 1};
+        const ae_tile tile = {slot, false, p, 0, 1, 0};
         l->ops->backward_weights(&l->binding, &tile, l->rows * l->plan.out.multiplicity, false, panel);
         for (int j = 0; j < AE_PANEL; j++) {
             const double value = ae_real_at(l->bits, panel, j);

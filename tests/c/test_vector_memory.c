@@ -143,6 +143,19 @@ TEST(sums_and_updates) {
         }
         v->column_sums(FIRST, LAST, &x, &y);
         CHECK(difference(bits, &y, &expected, AE_PANEL) < 0, "f%d %s", bits, v->name);
+        for (int count = 1; count <= 5; count++) {
+            enum { LENGTH = 3 * AE_PANEL, STEP = 4 * AE_PANEL };
+            for (int i = 0; i < LENGTH; i++) {
+                double sum = get(bits, &x, i);
+                for (int k = 1; k < count; k++)
+                    sum = bits == 32 ? (double)((float)sum + x.f[k * STEP + i]) : sum + x.d[k * STEP + i];
+                set(bits, &expected, i, sum);
+            }
+            set(bits, &expected, LENGTH, 7);
+            set(bits, &y, LENGTH, 7);
+            v->add_up(LENGTH, count, STEP, &x, &y);
+            CHECK(difference(bits, &y, &expected, LENGTH + 1) < 0, "f%d %s, %d added up", bits, v->name, count);
+        }
     }
 }
 

@@ -57,6 +57,7 @@ typedef struct vector_variant {
     void (*normal)(ae_key key, uint64_t step, uint32_t row, int64_t columns, void *out);
     void (*mask)(ae_key key, uint64_t step, uint32_t row, int64_t columns, uint64_t threshold, double kept, void *out);
     double (*dot)(int64_t n, const void *x, const void *y);
+    void (*add_up)(int64_t n, int64_t count, int64_t step, const void *x, void *y);
     void (*axpy)(int64_t n, double a, const void *x, void *y);
     void (*scale)(int64_t n, double a, void *x);
     void (*column_sums)(int64_t row0, int64_t row1, const void *panel, void *out);

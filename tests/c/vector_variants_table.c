@@ -116,6 +116,7 @@ static void mask(ae_key key, uint64_t step, uint32_t row, int64_t columns, uint6
     AE_V(ae_random_mask)(key, step, row, columns, threshold, (real)kept, out);
 }
 static double dot(int64_t n, const void *x, const void *y) { return AE_V(ae_dot)(n, x, y); }
+static void add_up(int64_t n, int64_t count, int64_t step, const void *x, void *y) { AE_V(ae_add_up)(n, count, step, x, y); }
 static void axpy(int64_t n, double a, const void *x, void *y) { AE_V(ae_axpy)(n, (real)a, x, y); }
 static void scale(int64_t n, double a, void *x) { AE_V(ae_scale)(n, (real)a, x); }
 static void column_sums(int64_t row0, int64_t row1, const void *panel, void *out) {
@@ -190,6 +191,7 @@ const vector_variant AE_V(vector_variant) = {
     .normal = normal,
     .mask = mask,
     .dot = dot,
+    .add_up = add_up,
     .axpy = axpy,
     .scale = scale,
     .column_sums = column_sums,
