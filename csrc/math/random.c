@@ -4,31 +4,10 @@
 
 #include "math/functions.h"
 #include "math/panel.h"
+#include "math/rounding.h"
 
 /* Columns that one call of Philox in every lane gives. */
 #define CHUNK (4 * VL)
-
-/* Philox 4x32-10 for WL consecutive counters {first + lane, row, step low, step high}; base/rng.h draws the same. */
-AE_INLINE void philox(ae_key key, uint32_t first, uint32_t row, uint64_t step, uvec w[4]) {
-    uvec c0 = u_add(u_set1(first), u_iota()), c1 = u_set1(row);
-    uvec c2 = u_set1((uint32_t)step), c3 = u_set1((uint32_t)(step >> 32));
-    uint32_t k0 = key.k[0], k1 = key.k[1];
-    for (int round = 0; round < 10; round++) {
-        uvec high0, low0, high1, low1;
-        u_mul(c0, 0xD2511F53u, &high0, &low0);
-        u_mul(c2, 0xCD9E8D57u, &high1, &low1);
-        c0 = u_xor(u_xor(high1, c1), u_set1(k0));
-        c1 = low1;
-        c2 = u_xor(u_xor(high0, c3), u_set1(k1));
-        c3 = low0;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    w[0] = c0;
-    w[1] = c1;
-    w[2] = c2;
-    w[3] = c3;
-}
 
 /* Runs the body, which stores CHUNK draws of the words w to `to`, over the columns rounded up to panels. */
 #define FILL(...)                                                      \
@@ -87,18 +66,6 @@ void AE_V(ae_random_words)(ae_key key, uint64_t step, uint32_t row, int64_t firs
 
 #if AE_BITS == 32
 
-/* 16 random bits below each number of array `i`: words have two, and a third by Weyl's multiplier, well mixed in its upper half. */
-AE_INLINE uvec below(uvec w, const int i) {
-    if (i == 0)
-        return u_low_half(w);
-    if (i == 2) {
-        uvec high;
-        u_mul(w, 0x9E3779B9u, &high, &w);
-    }
-    return u_bf16_pair(w, u_set1(0));
-}
-
-/* 64 words of Philox, then what follows them: numbers to round are too many, and need too little, for all to be words of their own. */
 AE_INLINE void round_rows(ae_key key, uint64_t step, uint32_t row, int64_t n, const int count, const real *const *from,
                           uint32_t *const *to) {
     for (int lane = 0; lane < AE_PANEL / 2; lane += WL) {
@@ -108,13 +75,10 @@ AE_INLINE void round_rows(ae_key key, uint64_t step, uint32_t row, int64_t n, co
             uvec *const both = w + at / AE_PANEL % 2 * 2;
             for (int k = 0; k < count; k++) {
                 const real *x = from[k] + at + lane;
-                const uvec low = u_round_bf16(v_load(x), below(both[0], k));
-                const uvec high = u_round_bf16(v_load(x + AE_PANEL / 2), below(both[1], k));
-                u_store(to[k] + at / 2 + lane, u_bf16_pair(low, high));
+                u_store(to[k] + at / 2 + lane, rounded_pair(both, k, v_load(x), v_load(x + AE_PANEL / 2)));
                 __builtin_prefetch(to[k] + (n + at) / 2 + lane, 1, 3);
             }
-            both[0] = u_xorshift(both[0]);
-            both[1] = u_xorshift(both[1]);
+            rounding_next(both);
         }
     }
 }

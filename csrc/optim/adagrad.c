@@ -30,4 +30,4 @@ static void update(const ae_rule_options *options, const ae_rule_step *step, int
         descend(false, options, step, n, w, g, state[0]);
 }
 
-const ae_rule_ops AE_V(ae_rule_adagrad) = {"adagrad", n_state, update};
+const ae_rule_ops AE_V(ae_rule_adagrad) = {"adagrad", n_state, update, NULL};

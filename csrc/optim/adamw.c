@@ -7,4 +7,6 @@ static void update(const ae_rule_options *options, const ae_rule_step *step, int
     moments_update(true, options, step, n, w, g, state);
 }
 
-const ae_rule_ops AE_V(ae_rule_adamw) = {"adamw", moments_n_state, update};
+MOMENTS_ROUNDED(true)
+
+const ae_rule_ops AE_V(ae_rule_adamw) = {"adamw", moments_n_state, update, MOMENTS_UPDATE_ROUNDED};

@@ -34,4 +34,4 @@ static void update(const ae_rule_options *options, const ae_rule_step *step, int
         descend(plain, true, options, step, n, w, g, state[0], state[1]);
 }
 
-const ae_rule_ops AE_V(ae_rule_rmsprop) = {"rmsprop", n_state, update};
+const ae_rule_ops AE_V(ae_rule_rmsprop) = {"rmsprop", n_state, update, NULL};

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/cpu.h"
+#include "base/rng.h"
 
 #define AE_RULE_MAX_STATE 3
 
@@ -32,6 +33,13 @@ typedef struct ae_rule_step {
     double clip_value;     /* then clipped to [-clip_value, clip_value]; infinity: not. Before l1 and l2 */
 } ae_rule_step;
 
+/* Whose draws round a block of state: arguments of ae_random_round (math/random.h). */
+typedef struct ae_rule_draws {
+    ae_key key;
+    uint64_t step;
+    uint32_t row;
+} ae_rule_draws;
+
 typedef struct ae_rule_ops {
     const char *name;
     /* Number of state arrays, each shaped like the parameter, zero at the start. */
@@ -39,6 +47,10 @@ typedef struct ae_rule_ops {
     /* n parameters (a multiple of 32). Pointers to reals of the variant's precision. w and state are updated in place. */
     void (*update)(const ae_rule_options *options, const ae_rule_step *step, int64_t n, void *w, const void *g,
                    void *const state[AE_RULE_MAX_STATE]);
+    /* The same where the state is words of two bfloat16 numbers, n at most AE_ROUNDED_MOST: what widening, update and rounding at random
+     * give, in one pass. NULL, or false and nothing done, where these are to be done. */
+    bool (*update_rounded)(const ae_rule_options *options, const ae_rule_step *step, int64_t n, void *w, const void *g,
+                           void *const state[AE_RULE_MAX_STATE], const ae_rule_draws *draws);
 } ae_rule_ops;
 
 const ae_rule_ops *ae_rule_get(int bits, ae_isa isa, int index);

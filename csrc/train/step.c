@@ -64,19 +64,25 @@ static void update_run(const ae_trainer *t, const stage *s, const ae_rule_step *
     _Alignas(AE_ALIGNMENT) float widened[AE_RULE_MAX_STATE][AE_ROUNDED_MOST];
     void *state[AE_RULE_MAX_STATE] = {NULL}, *rounded[AE_RULE_MAX_STATE];
     const size_t size = t->net->real_size;
+    const ae_rule_draws draws = {t->rounding_key, (uint64_t)step->step * AE_MAX_STAGES + (uint64_t)(s - t->stages),
+                                 (uint32_t)(at / AE_PANEL)};
+    void *const weights = t->net->parameter_base + (size_t)at * size;
+    for (int i = 0; i < t->n_state; i++)
+        rounded[i] = t->state[i] + (size_t)at * sizeof(ae_bf16);
+    if (t->rounds_state && s->rule->update_rounded &&
+        s->rule->update_rounded(&t->options.rule_options, step, n, weights, gradient, rounded, &draws))
+        return;
     for (int i = 0; i < t->n_state; i++) {
         if (!t->rounds_state) {
             state[i] = t->state[i] + (size_t)at * size;
             continue;
         }
-        rounded[i] = t->state[i] + (size_t)at * sizeof(ae_bf16);
         state[i] = widened[i];
         t->kernels->widen(n, rounded[i], state[i]);
     }
-    s->rule->update(&t->options.rule_options, step, n, t->net->parameter_base + (size_t)at * size, gradient, state);
+    s->rule->update(&t->options.rule_options, step, n, weights, gradient, state);
     if (t->rounds_state && t->n_state)
-        t->kernels->random_round(t->rounding_key, (uint64_t)step->step * AE_MAX_STAGES + (uint64_t)(s - t->stages),
-                                 (uint32_t)(at / AE_PANEL), n, t->n_state, (const void *const *)state, rounded);
+        t->kernels->random_round(draws.key, draws.step, draws.row, n, t->n_state, (const void *const *)state, rounded);
 }
 
 static void update_tile(const ae_trainer *t, const stage *s, const tile_task *task, const update *how, const char *gradient) {

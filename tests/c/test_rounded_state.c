@@ -3,6 +3,7 @@
 
 #include "math/kernels.h"
 #include "math/random.h"
+#include "optim/rule.h"
 #include "slow.h"
 #include "trainers.h"
 
@@ -127,6 +128,69 @@ TEST(the_mean_over_draws_is_the_number) {
         }
     CHECK(fabs(together - DRAWS / 2.0) < 5 * sqrt(DRAWS) / 2, "arrays have the same draws: %d of %d are equal", together,
           DRAWS);
+}
+
+/* A rule's own pass over words against widening, update and rounding; where it has none, that is said and nothing is done. */
+TEST(one_pass_gives_what_three_give) {
+    static const char *const names[] = {"adam", "adamw"};
+    static float w[2][MOST + 1], g[MOST];
+    static uint32_t state[2][2][WORDS + 1];
+    int passes = 0;
+    for (int k = 0; k < 2 * 2 * AE_ISA_COUNT; k++) {
+        const ae_isa isa = (ae_isa)(k / 4);
+        const ae_kernels *kernels = ae_cpu_has(isa) ? ae_kernels_get(32, isa) : NULL;
+        const ae_rule_ops *rule = ae_rule_get(32, isa, ae_rule_find(names[k & 1]));
+        if (!kernels)
+            continue;
+        CHECK(!rule->update_rounded == (isa == AE_ISA_REF) && !ae_rule_get(64, isa, ae_rule_find(names[k & 1]))->update_rounded,
+              "set %d, %s: who has a pass of its own", (int)isa, names[k & 1]);
+        if (!rule->update_rounded)
+            continue;
+        const bool decoupled = k & 1;
+        ae_rule_options options = {.beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8};
+        ae_rule_step step = {0.01, 7, decoupled ? 0.1 : 0, 0, 1, INFINITY};
+        const ae_rule_draws draws = {key, 0x500000000u + (uint64_t)k, 0xfffffff0u};
+        for (int n = 32; n <= MOST; n += n < 160 ? 32 : 288) {
+            for (int i = 0; i <= MOST; i++) {
+                w[0][i] = w[1][i] = (float)(network_unit() - 0.5);
+                if (i < MOST)
+                    g[i] = (float)((network_unit() - 0.5) * pow(2, 40 * network_unit() - 30));
+            }
+            static const float special[] = {0, -0.0f, INFINITY, -INFINITY, NAN, 0x1p-149f, 1e-20f, 0x1.fffffep127f};
+            if (n > 96)
+                memcpy(g + 28, special, sizeof special);
+            for (int i = 0; i <= WORDS; i++)
+                for (int a = 0; a < 2; a++) { /* second moments are not negative; some of both are nothing yet */
+                    const uint32_t word = i % 5 ? (uint32_t)network_draw() & (a ? 0x3fff3fffu : 0xbfffbfffu) : 0;
+                    state[0][a][i] = state[1][a][i] = word;
+                }
+            if (k & 2) { /* what the pass leaves to the others */
+                options.amsgrad = n % 64 == 0;
+                step.clip_value = options.amsgrad ? INFINITY : 1.0;
+            }
+            void *const words[AE_RULE_MAX_STATE] = {state[1][0], state[1][1], NULL};
+            const bool done = rule->update_rounded(&options, &step, n, w[1], g, words, &draws);
+            CHECK(done == !(k & 2), "set %d, %s: done %d", (int)isa, names[k & 1], done);
+            if (done) {
+                void *const floats[AE_RULE_MAX_STATE] = {x[0], x[1], NULL}, *const to[] = {state[0][0], state[0][1]};
+                for (int a = 0; a < 2; a++)
+                    kernels->widen(n, state[0][a], x[a]);
+                rule->update(&options, &step, n, w[0], g, floats);
+                kernels->random_round(draws.key, draws.step, draws.row, n, 2, (const void *const *)floats, to);
+                passes++;
+            }
+            int wrong = 0;
+            for (int i = 0; i <= MOST; i++)
+                wrong += bits_of(w[0][i]) != bits_of(w[1][i]) && !(isnan(w[0][i]) && isnan(w[1][i]));
+            for (int i = 0; i < 2 * MOST; i++) {
+                const uint32_t one = upper_half(state[0][i / MOST], i % MOST), other = upper_half(state[1][i / MOST], i % MOST);
+                wrong += one != other && !((one & 0x7fffffffu) > 0x7f800000u && (other & 0x7fffffffu) > 0x7f800000u);
+            }
+            CHECK(!wrong && state[1][0][WORDS] == state[0][0][WORDS] && state[1][1][WORDS] == state[0][1][WORDS],
+                  "set %d, %s, %d weights: %d are wrong", (int)isa, names[k & 1], n, wrong);
+        }
+    }
+    CHECK(passes || !usable_isas()[1], "no set has a pass of its own");
 }
 
 /* ---- training ---- */
@@ -404,6 +468,7 @@ int main(void) {
     RUN(rounding_is_that_of_its_definition_in_every_set);
     RUN(what_needs_no_rounding_stays);
     RUN(the_mean_over_draws_is_the_number);
+    RUN(one_pass_gives_what_three_give);
     RUN(every_way_has_the_same_bits);
     RUN(the_first_step_is_that_of_float_state);
     RUN(it_learns_what_float_state_learns);
