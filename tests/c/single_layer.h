@@ -140,7 +140,7 @@ static inline double *lone_parameter_gradient(lone *l, int slot, int64_t tile_ro
     for (int64_t q = 0; q < ae_panels(p->request.columns); q++)
         for (int64_t row = 0; row < p->request.rows; row += tile_rows) {
             const int64_t end = row + tile_rows < p->request.rows ? row + tile_rows : p->request.rows;
-            const ae_tile t = {slot, false, q, row, end};
+            const ae_tile t = {slot, false, q, row, end, 0};
             const int columns = ae_panel_columns(p->request.columns, q);
             for (int64_t i = 0; i < (end - row) * AE_PANEL; i++)
                 lone_put(l, tile, i, NAN);
