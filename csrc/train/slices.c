@@ -12,7 +12,7 @@
 #define MOST_SLICES 16         /* larger minibatches have longer ones */
 #define MOST_REALS (1ll << 18) /* of the gradients of all slices: they stay in the second-level cache */
 
-static int64_t slices_of(int64_t rows, int64_t slice) { return (rows + slice - 1) / slice; }
+static int64_t slices_of(int64_t rows, int64_t slice) { return rows / slice + (rows % slice > 0); }
 
 int64_t train_slice_rows(const ae_trainer *t, const stage *s) {
     const int64_t batch = t->options.batch_size;

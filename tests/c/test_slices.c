@@ -30,7 +30,7 @@ static int64_t slice_of(const program *p) {
 
 TEST(by_shapes_alone) {
     static const int64_t rows[][2] = {{1, 0},     {64, 0},     {65, 64},  {256, 64},   {1024, 64},
-                                      {1025, 96}, {4096, 256}, {4097, 0}, {100000, 0}, {INT32_MAX - 1, 0}};
+                                      {1025, 96}, {4096, 256}, {4097, 0}, {100000, 0}, {INT64_MAX, 0}};
     for (int i = 0; i < 10; i++)
         for (int way = 0; way < 4; way++) {
             program p = small_program(way & 1 ? 64 : 32, rows[i][0]);
