@@ -26,13 +26,16 @@ int64_t train_slice_rows(const ae_trainer *t, const stage *s) {
         const ae_parameter *p = &t->net->parameters[s->tiles[k].parameter];
         const ae_node *node = &t->net->nodes[p->use[0].node];
         const ae_value *in = &node->binding.in[0], *out = &node->binding.out;
-        if (p->n_uses > 1 || !node->plan.by_slices || in->pairs || out->gradient_pairs)
+        if (p->n_uses > 1 || !node->plan.by_slices || in->pairs || out->gradient_pairs ||
+            rows * out->shape.multiplicity > LONGEST_SLICE)
             return 0;
         weights += (tile->row1 - tile->row0) * AE_PANEL;
         if (tile->parameter == 0 && tile->panel == 0 && tile->row0 == 0)
             columns += (in->shape.width + out->shape.width) * out->shape.multiplicity;
     }
-    return weights <= rows * columns && weights * slices_of(batch, rows) <= MOST_REALS ? rows : 0;
+    /* Each slice has room for all parameters, those of other stages too. */
+    const bool fits = t->net->parameter_reals <= MOST_REALS / slices_of(batch, rows);
+    return weights <= rows * columns && fits ? rows : 0;
 }
 
 int64_t train_slices(const ae_trainer *t, const stage *s) { return s->slice ? slices_of(t->options.batch_size, s->slice) : 0; }

@@ -52,7 +52,7 @@ typedef struct ae_train_options {
     int64_t batch_size;     /* >= 1 */
     bool keep_best;         /* room for ae_trainer_keep_best */
     int64_t chunk_rows;     /* rows of a minibatch that pass at once; 0: chosen by memory. Does not change the bits */
-    ae_by_panels by_panels; /* chosen: by size. Does not change the bits */
+    ae_by_panels by_panels; /* chosen: by size. Does not change the bits; stages by slices (train/slices.c) never go so */
     uint64_t seed;
     bool shuffle;
     ae_rule_options rule_options;
