@@ -8,7 +8,7 @@
 #include "train/laps.h"
 
 #define LEAST_SLICE 64         /* rows */
-#define LONGEST_SLICE 256      /* a chunk has several, or too few workers would have something to do */
+#define LONGEST_SLICE 256      /* rows of values: a chunk has several, or too few workers would have something to do */
 #define MOST_SLICES 16         /* larger minibatches have longer ones */
 #define MOST_REALS (1ll << 18) /* of the gradients of all slices: they stay in the second-level cache */
 
@@ -16,8 +16,8 @@ static int64_t slices_of(int64_t rows, int64_t slice) { return rows / slice + (r
 
 int64_t train_slice_rows(const ae_trainer *t, const stage *s) {
     const int64_t batch = t->options.batch_size;
-    const int64_t even = slices_of(slices_of(batch, MOST_SLICES), AE_PANEL) * AE_PANEL;
-    const int64_t rows = even < LEAST_SLICE ? LEAST_SLICE : even;
+    const int64_t share = slices_of(slices_of(batch, MOST_SLICES), AE_PANEL) * AE_PANEL;
+    const int64_t rows = share < LEAST_SLICE ? LEAST_SLICE : share;
     int64_t weights = 0, columns = 0;
     if (!s->rule || s->couples || batch <= rows || rows > LONGEST_SLICE)
         return 0;

@@ -173,7 +173,7 @@ static void assign_task(void *argument, int64_t index, int worker) {
 
 void train_assign(const ae_trainer *t, int stage_index, int64_t rows) {
     const stage *s = &t->stages[stage_index];
-    weight_phase by_weights = {t, s, NULL, rows, false, false, true, false, 1};
+    weight_phase by_weights = {.trainer = t, .stage = s, .rows = rows};
     lap l = lap_begin(t, 0);
     if (s->n_assigned) {
         ae_pool_run(t->pool, assign_task, &by_weights, s->n_assigned, 0);
@@ -251,7 +251,7 @@ static double clipping_scale(const ae_trainer *t, const stage *s) {
 
 /* Updates that wait for the whole gradient: rows of norm one lose the part along them, then the global norm is limited. */
 static ae_status update_late(ae_context *context, ae_trainer *t, const stage *s, const update *how, int64_t rows, int workers) {
-    weight_phase by_weights = {t, s, how, rows, false, true, true, false, 1};
+    weight_phase by_weights = {.trainer = t, .stage = s, .how = how, .rows = rows};
     update scaled = *how;
     lap l = lap_begin(t, 0);
     if (s->n_unit)
@@ -311,7 +311,7 @@ ae_status train_run(ae_context *context, ae_trainer *t, int stage_index, const p
     if (late)
         AE_TRY(update_late(context, t, s, how, rows, weight_workers));
     if (how && (isfinite(t->options.max_norm) || s->n_unit)) {
-        weight_phase by_weights = {t, s, how, rows, false, false, true, false, 1};
+        weight_phase by_weights = {.trainer = t, .stage = s, .how = how, .rows = rows};
         lap l = lap_begin(t, 0);
         if (isfinite(t->options.max_norm))
             ae_pool_run(t->pool, max_norm_task, &by_weights, s->n_tiles, weight_workers);

@@ -151,8 +151,7 @@ static int64_t list_tiles(const ae_trainer *t, const stage *s, ae_update kind, t
             for (int64_t row = 0; row < p->request.rows; row += AE_TILE_ROWS, n++)
                 if (out) {
                     const int64_t end = p->request.rows - row < AE_TILE_ROWS ? p->request.rows : row + AE_TILE_ROWS;
-                    const int worker = s->by_panels ? (int)(q * ae_pool_size(t->pool) / ae_panels(p->request.columns)) : 0;
-                    out[n] = (tile_task){i, worker, 0, {p->use[0].slot, false, q, row, end, 0}};
+                    out[n] = (tile_task){i, 0, 0, {p->use[0].slot, false, q, row, end, 0}};
                 }
     }
     return n;
@@ -194,6 +193,15 @@ static int by_worker(const void *one, const void *other) {
     if (a->worker != b->worker)
         return a->worker - b->worker;
     return a->number > b->number ? 1 : -1;
+}
+
+/* Each worker gets the panels whose products it has made, one after the other. */
+static void give_panels(const ae_trainer *t, stage *s) {
+    for (int64_t k = 0; k < s->n_tiles; k++) {
+        const int64_t panels = ae_panels(t->net->parameters[s->tiles[k].parameter].request.columns);
+        s->tiles[k].worker = (int)(s->tiles[k].tile.panel * ae_pool_size(t->pool) / panels);
+    }
+    qsort(s->tiles, (size_t)s->n_tiles, sizeof *s->tiles, by_worker);
 }
 
 /* A parameter that several stages change: by one rule, whose state it has; and one of them assigns it, once a step. */
@@ -294,11 +302,11 @@ static ae_status new_stage(ae_context *context, ae_trainer *t, const ae_stage_de
     list_tiles(t, s, AE_UPDATE_RULE, s->tiles);
     s->slice = train_slice_rows(t, s);
     s->by_panels = !s->slice && choose_panels(t, desc);
-    list_tiles(t, s, AE_UPDATE_RULE, s->tiles);
     qsort(s->tiles, (size_t)s->n_tiles, sizeof *s->tiles, by_height);
     for (int64_t k = 0; k < s->n_tiles; k++)
         s->tiles[k].number = k;
-    qsort(s->tiles, (size_t)s->n_tiles, sizeof *s->tiles, by_worker);
+    if (s->by_panels)
+        give_panels(t, s);
     list_tiles(t, s, AE_UPDATE_ASSIGN, s->tiles + s->n_tiles);
     list_unit_rows(t, s, s->tiles + s->n_tiles + s->n_assigned);
     AE_TRY(check_changed(context, t, i));
