@@ -123,15 +123,15 @@ CALLS = {
         {"loss squared_error": 9, "forward code_selected": 9, "backward code_selected": 9, "assigned": 9},
     ),
     "csr": (NETWORK, {"loss multinomial": 9}),
-    # The loss is looked at again after the fifth step. Ten tiles of averages and a block of derivatives for them in
-    # every other step, a block of roots in each; four pairs of inverses in each of the first three; in all steps two
+    # The loss is looked at again after each of the first five steps. Ten tiles of averages and a block of derivatives
+    # for them in every other step, a block of roots in each; four pairs of inverses in each of the first three; in all steps two
     # products of five panels, the gradients and sums of five panels, and the derivatives of five panels along the
     # direction and, but for the first step, along the step before.
     "kfac": (
         NETWORK,
         {
-            **dict.fromkeys(("gather", "loss squared_error", "sums of losses"), 10),
-            **{f"forward {node}": 10 for node in NETWORK},
+            **dict.fromkeys(("gather", "loss squared_error", "sums of losses"), 14),
+            **{f"forward {node}": 14 for node in NETWORK},
             **{f"update {node}": 9 * panels for node, panels in NETWORK.items()},
             **{"curvature": 5 * (10 + 1) + 9, "inverses": 3 * 8, "direction": 9 * (2 * 5 + 2 * 5) + (9 + 8) * 5},
         },

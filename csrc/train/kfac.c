@@ -18,6 +18,9 @@
 #define FIRST_DAMPING 10.0        /* of the mean curvature of a weight */
 #define LEAST_DAMPING 0.05        /* likewise; without it the damping falls until steps fit single minibatches */
 #define MOST_TRIES 8              /* inversions, each with four times the damping, before giving up */
+#define FIRST_LOOKS 5             /* steps, each looked at: averages are young, and the first step is too long as a rule */
+#define MOST_SHORTENINGS 8        /* of a step, before it is taken back */
+#define LEAST_SHARE 0.1           /* that is left of a step by one of them */
 #define ROWS_OF_BLOCK 64 /* of the roots, of the way back from draws, and of derivatives along steps of narrow layers */
 #define ROWS_AT_ONCE 512
 /* Of what is read several times, from three or four arrays: they stay in the first level. */
@@ -46,6 +49,7 @@ typedef struct kfac_phase {
     bool along_last;  /* both are wanted */
     bool looks_ahead; /* the step may be taken back */
     double a, b;      /* the step: a * direction + b * last */
+    double share;     /* that a shortening leaves of it */
 } kfac_phase;
 
 static void run(const kfac_phase *f, ae_task function, int64_t n) {
@@ -501,6 +505,20 @@ static void exchange(const kfac_phase *f, const kfac_layer *l, int64_t panel, bo
     }
 }
 
+/* Parameters take rows of a panel of the last step. */
+static void take_last(const kfac_phase *f, const kfac_layer *l, int64_t panel, int64_t row) {
+    const ae_trainer *t = f->t;
+    const kfac_reals rows = reals_from(l, row);
+    const int64_t end = row + rows.weights / AE_PANEL;
+    const char *const last = at(t, l->last, (panel * l->rows + row) * AE_PANEL);
+    t->kernels->axpy(rows.weights, 1.0, last, at(t, t->net->parameter_base, weight_at(t, l, panel, row)));
+    ae_net_pack_tile(t->net, l->weight, panel, row, end);
+    if (f->k->parts)
+        pack_change(f, l, panel, row, end, l->last, l->last_parts);
+    if (rows.all > rows.weights)
+        t->kernels->axpy(AE_PANEL, 1.0, at(t, last, rows.weights), at(t, t->net->parameter_base, bias_at(t, l, panel)));
+}
+
 /* last = a * direction + b * last, which the parameters then take. */
 static void move_task(void *argument, int64_t index, int worker) {
     const kfac_phase *f = argument;
@@ -511,22 +529,29 @@ static void move_task(void *argument, int64_t index, int worker) {
     if (f->looks_ahead)
         exchange(f, l, task->panel, false);
     for (int64_t row = 0; row < l->rows; row += ROWS_IN_CACHE) {
-        const kfac_reals rows = reals_from(l, row);
-        const int64_t end = row + rows.weights / AE_PANEL, step = (task->panel * l->rows + row) * AE_PANEL,
-                      weight = weight_at(t, l, task->panel, row);
+        const int64_t reals = reals_from(l, row).all, step = (task->panel * l->rows + row) * AE_PANEL;
         char *const last = at(t, l->last, step);
         if (f->along_last)
-            t->kernels->scale(rows.all, f->b, last);
+            t->kernels->scale(reals, f->b, last);
         else
-            memset(last, 0, (size_t)rows.all * t->net->real_size);
-        t->kernels->axpy(rows.all, f->a, at(t, l->direction, step), last);
-        t->kernels->axpy(rows.weights, 1.0, last, at(t, t->net->parameter_base, weight));
-        ae_net_pack_tile(t->net, l->weight, task->panel, row, end);
-        if (f->k->parts)
-            pack_change(f, l, task->panel, row, end, l->last, l->last_parts);
-        if (rows.all > rows.weights)
-            t->kernels->axpy(AE_PANEL, 1.0, at(t, last, rows.weights),
-                             at(t, t->net->parameter_base, bias_at(t, l, task->panel)));
+            memset(last, 0, (size_t)reals * t->net->real_size);
+        t->kernels->axpy(reals, f->a, at(t, l->direction, step), last);
+        take_last(f, l, task->panel, row);
+    }
+    lap_end(&p, PROFILE_UPDATE, (int)(l->node - t->net->nodes));
+}
+
+/* The same from where the step began, with a share of it. */
+static void shorten_task(void *argument, int64_t index, int worker) {
+    const kfac_phase *f = argument;
+    const ae_trainer *t = f->t;
+    const kfac_task *task = &f->k->panel_tasks[index];
+    const kfac_layer *l = &f->k->layers[task->layer];
+    lap p = lap_begin(t, worker);
+    exchange(f, l, task->panel, true);
+    for (int64_t row = 0; row < l->rows; row += ROWS_IN_CACHE) {
+        t->kernels->scale(reals_from(l, row).all, f->share, at(t, l->last, (task->panel * l->rows + row) * AE_PANEL));
+        take_last(f, l, task->panel, row);
     }
     lap_end(&p, PROFILE_UPDATE, (int)(l->node - t->net->nodes));
 }
@@ -626,28 +651,59 @@ static double choose_step(kfac_phase *f, const double *dots) {
     return 0.5 * f->a * f->a * dd + f->a * dots[GD];
 }
 
-/* The damping follows the ratio of what the step brought to what was foretold of it. */
-static ae_status follow(ae_context *context, ae_trainer *t, const kfac_phase *f, int64_t from, double before, double penalty,
-                        double foretold, ae_stop stop, void *stop_argument) {
+/* What the step has changed of the objective on its own rows; infinite where that is not finite. */
+static ae_status look_ahead(ae_context *context, ae_trainer *t, const kfac_phase *f, const double *dots, int64_t from,
+                            double before, ae_stop stop, void *stop_argument, double *change) {
     double *const lanes = t->stages[0].lanes, kept[AE_LOSS_LANES];
-    ae_kfac *k = f->k;
     memcpy(kept, lanes, sizeof kept);
     train_clear_lanes(t, 0);
-    ae_status status = train_run(context, t, 0, f->pass, from, f->rows, false, NULL, stop, stop_argument);
-    const double change = train_loss(t, 0, (double)f->rows) - before + penalty;
+    const ae_status status = train_run(context, t, 0, f->pass, from, f->rows, false, NULL, stop, stop_argument);
+    const double after = train_loss(t, 0, (double)f->rows);
     memcpy(lanes, kept, sizeof kept);
-    if (status != AE_OK && status != AE_ERR_NONFINITE)
-        return status;
-    const double ratio = status == AE_OK ? change / foretold : -1.0;
+    /* l2 / 2 (|w + s|^2 - |w|^2), where |s|^2 takes the biases in as well, which are few. */
+    const double square = f->a * f->a * dots[DD] + 2 * f->a * f->b * dots[DP] + f->b * f->b * dots[PP];
+    const double penalty = f->l2 * (f->a * dots[WD] + f->b * dots[WP] + 0.5 * square);
+    *change = status == AE_OK && isfinite(after) ? after - before + penalty : INFINITY;
+    return status == AE_ERR_NONFINITE ? AE_OK : status;
+}
+
+/* The damping follows the ratio of what the step brought to what was foretold of it. */
+static void follow(ae_trainer *t, double change, double foretold) {
+    ae_kfac *k = t->kfac;
+    const double ratio = isfinite(change) ? change / foretold : -1.0;
     if (ratio > 0.75)
         k->damping *= DAMPING_FALL;
     else if (foretold != 0.0 && !(ratio >= 0.25))
         k->damping /= DAMPING_FALL;
     const double least = LEAST_DAMPING * mean_curvature(t, k);
     k->damping = k->damping < least ? least : k->damping;
-    if (status == AE_ERR_NONFINITE)
-        run(f, back_task, k->n_panel_tasks);
-    return AE_OK;
+}
+
+/* A step after which the objective is higher, by more than half of what its slope had foretold to fall, is shortened to where the parabola
+ * through the objective before, its slope there and the objective after is lowest: at most a third. */
+static ae_status check_step(ae_context *context, ae_trainer *t, kfac_phase *f, const double *dots, int64_t from, double before,
+                            double foretold, ae_stop stop, void *stop_argument) {
+    const ae_kfac *k = f->k;
+    ae_status status = AE_OK;
+    for (int shortenings = 0;; shortenings++) {
+        const double slope = f->a * dots[GD] + f->b * dots[GP];
+        double change;
+        AE_TRY(look_ahead(context, t, f, dots, from, before, stop, stop_argument, &change));
+        if (shortenings == 0 && k->steps % DAMPING_STEPS == 0)
+            follow(t, change, foretold);
+        if (change <= -0.5 * slope)
+            break;
+        if (shortenings == MOST_SHORTENINGS) {
+            run(f, back_task, k->n_panel_tasks);
+            break;
+        }
+        f->share = fmax(-0.5 * slope / (change - slope), LEAST_SHARE);
+        f->a *= f->share;
+        f->b *= f->share;
+        run(f, shorten_task, k->n_panel_tasks);
+    }
+cleanup:
+    return status;
 }
 
 ae_status train_kfac_step(ae_context *context, ae_trainer *t, const pass *p, int64_t from, int64_t rows, ae_stop stop,
@@ -663,7 +719,8 @@ ae_status train_kfac_step(ae_context *context, ae_trainer *t, const pass *p, int
                     .l2 = t->options.l2,
                     .workers = train_workers(t, 2 * t->net->flops_per_row * (double)rows),
                     .along_last = k->steps > 0,
-                    .looks_ahead = (k->steps + 1) % DAMPING_STEPS == 0};
+                    .looks_ahead = k->steps < FIRST_LOOKS || (k->steps + 1) % DAMPING_STEPS == 0 ||
+                                   t->losses[0].ops->link == AE_EXP}; /* whose curvature has no bound */
     double dots[DOTS] = {0};
     ae_status status;
     AE_TRY(train_run(context, t, 0, p, from, rows, true, NULL, stop, stop_argument));
@@ -693,12 +750,8 @@ ae_status train_kfac_step(ae_context *context, ae_trainer *t, const pass *p, int
         return ae_fail(context, AE_ERR_NONFINITE, "the step is not finite");
     run(&f, move_task, k->n_panel_tasks);
     k->steps++;
-    if (f.looks_ahead) {
-        /* l2 / 2 (|w + s|^2 - |w|^2), where |s|^2 takes the biases in as well, which are few. */
-        const double square = f.a * f.a * dots[DD] + 2 * f.a * f.b * dots[DP] + f.b * f.b * dots[PP];
-        const double penalty = f.l2 * (f.a * dots[WD] + f.b * dots[WP] + 0.5 * square);
-        AE_TRY(follow(context, t, &f, from, before, penalty, foretold, stop, stop_argument));
-    }
+    if (f.looks_ahead)
+        AE_TRY(check_step(context, t, &f, dots, from, before, foretold, stop, stop_argument));
 cleanup:
     return status;
 }

@@ -6,7 +6,10 @@
  * (section 6.3) and inverted; the gradient between the two inverses is the direction d. How far to go along it, and how far
  * along the last step p, is the minimum over both of the quadratic model with the exact Fisher matrix (section 7), whose
  * products need derivatives along d and p only. So there is no learning rate to find: the schedule's is a factor of the step, 1 for the
- * method as published. The damping lambda rises and falls with how well the model foretold the loss (section 6.5). */
+ * method as published. The damping lambda rises and falls with how well the model foretold the loss (section 6.5).
+ *
+ * The loss after the step is looked at every fifth step for that, after each of the first five, whose averages are young, and after
+ * each where the link is exponential; a step that has made the objective worse is then shortened, which the paper does not do. */
 #ifndef AE_TRAIN_KFAC_H
 #define AE_TRAIN_KFAC_H
 

@@ -252,20 +252,39 @@ static double choose_by_hand(int step, int loss, double l2, const ae_kernels *ke
     return before;
 }
 
-static double ratio; /* of what the last move brought to what was foretold of it */
+static double ratio; /* of what the last move, before it was shortened, brought to what was foretold of it */
+static int shortenings;
 
-static void move_by_hand(double rate, double before, int loss, double l2) {
-    const double a = rate * model.a, b = rate * model.b, square = dot(&w, &w, false);
+/* With the squares of the steps of biases in the penalty, which are few. */
+static double change_by_hand(const matrices *from, double before, int loss, double l2) {
+    const double of_biases = dot(&last, &last, true) - dot(&last, &last, false);
+    return forward(&w, loss) - before + l2 / 2 * (dot(&w, &w, false) - dot(from, from, false) + of_biases);
+}
+
+/* The step, which is shortened where it is looked at. */
+static void move_by_hand(double rate, double before, int loss, double l2, bool looks) {
+    static matrices from;
+    const double a = rate * model.a, b = rate * model.b;
     const double foretold = (a * a * model.dd + 2 * a * b * model.dp + b * b * model.pp) / 2 + a * model.gd + b * model.gp;
+    double slope = a * model.gd + b * model.gp, change, share = 1;
+    from = w;
     for (int l = 0; l < LAYERS; l++)
         for (int i = 0; i <= widths[l]; i++)
-            for (int j = 0; j < widths[l + 1]; j++) {
+            for (int j = 0; j < widths[l + 1]; j++)
                 last.of[l][i][j] = a * direction.of[l][i][j] + b * last.of[l][i][j];
-                w.of[l][i][j] += last.of[l][i][j];
-            }
-    /* With the squares of the steps of biases, which are few. */
-    const double of_biases = dot(&last, &last, true) - dot(&last, &last, false);
-    ratio = (forward(&w, loss) - before + l2 / 2 * (dot(&w, &w, false) - square + of_biases)) / foretold;
+    for (shortenings = 0;; shortenings++) {
+        for (int l = 0; l < LAYERS; l++)
+            for (int i = 0; i <= widths[l]; i++)
+                for (int j = 0; j < widths[l + 1]; j++)
+                    w.of[l][i][j] = from.of[l][i][j] + (last.of[l][i][j] *= share);
+        change = change_by_hand(&from, before, loss, l2);
+        if (!shortenings)
+            ratio = change / foretold;
+        if (!looks || change <= -slope / 2)
+            return;
+        share = fmax(-slope / 2 / (change - slope), 0.1);
+        slope *= share;
+    }
 }
 
 static void follow_by_hand(void) {
@@ -276,8 +295,9 @@ static void follow_by_hand(void) {
 
 static double step_by_hand(int step, int loss, double l2, double rate, const ae_kernels *kernels, uint64_t seed) {
     const double before = choose_by_hand(step, loss, l2, kernels, seed);
-    move_by_hand(rate, before, loss, l2);
-    if ((step + 1) % 5 == 0)
+    const bool follows = (step + 1) % 5 == 0;
+    move_by_hand(rate, before, loss, l2, follows || step < 5 || loss == 2);
+    if (follows)
         follow_by_hand();
     return before;
 }

@@ -43,26 +43,30 @@ static void begin_by_hand(const ae_net *net) {
     free(now);
 }
 
-static void follow_steps(int n_losses, int steps) {
-    for (int loss = 0; loss < n_losses; loss++) {
+/* Returns how often steps were shortened. */
+static int follow_steps(int first_loss, int n_losses, int steps, double rate) {
+    int shortened = 0;
+    for (int loss = first_loss; loss < first_loss + n_losses; loss++) {
         program p = chain(64, losses[loss]);
         logistic = loss == 1;
         p.net.node[1].activation = logistic ? AE_LOGISTIC : AE_TANH;
         p.options.l2 = loss == 0 ? 1e-3 : 0.0;
+        p.options.schedule.base = rate;
         ae_trainer *t = started(&p);
         if (!t)
-            return;
+            return 0;
         const ae_net *net = ae_trainer_net(t);
         begin_by_hand(net);
         /* Long enough for the damping to fall to its least; of the weights rounding grows on the way, since a linear code leaves
          * directions without curvature. */
         for (int step = 0; step < steps; step++) {
             const double value = trainer_epoch_loss(t);
-            const double expected = step_by_hand(step, loss, p.options.l2, 0.8, ae_kernels_get(64, net->isa), p.options.seed);
+            const double expected = step_by_hand(step, loss, p.options.l2, rate, ae_kernels_get(64, net->isa), p.options.seed);
+            shortened += shortenings;
             /* Rounding grows from step to step: most in the squared error, whose linear code has directions without curvature. */
             CHECK(fabs(value - expected) < (step < 80 ? 1e-9 : 1e-6), "%s, step %d: loss %.15g, by hand %.15g", losses[loss],
                   step, value, expected);
-            if (step != 40)
+            if (step != (steps < 41 ? steps - 1 : 40))
                 continue;
             double worst = 0;
             int64_t n;
@@ -78,14 +82,23 @@ static void follow_steps(int n_losses, int steps) {
               damping / mean_curvature());
         ae_trainer_free(t);
     }
+    return shortened;
 }
 
-TEST(steps_by_hand) { follow_steps(3, STEPS); }
+TEST(steps_by_hand) { CHECK(follow_steps(0, 3, STEPS, 0.8) == 0, "steps were shortened"); }
+
+/* Each of the first five steps is many times too long; those of an exponential link are looked at after that, too. */
+TEST(steps_too_long_by_hand) {
+    const int shortened = follow_steps(0, 2, 5, 300);
+    CHECK(shortened > 10, "shortened %d times", shortened);
+    const int later = follow_steps(2, 1, 9, 300);
+    CHECK(later > 9, "shortened %d times", later);
+}
 
 /* Passes over steps take 64 rows at once: here the row of a bias is a block of its own, and one ends a second block. */
 TEST(steps_of_wider_layers_by_hand) {
     set_widths(MOST_COLUMNS, MOST_HIDDEN);
-    follow_steps(2, 41);
+    follow_steps(0, 2, 41, 0.8);
     set_widths(37, 34);
 }
 
@@ -128,26 +141,32 @@ TEST(bits_of_threads_and_instruction_sets) {
 }
 
 /* Parts of wider layers, whose gradients and steps are taken apart in several blocks, beside floats. */
-TEST(steps_of_wider_layers_by_parts) {
+static void follow_parts(double rate, int steps) {
     const double bound[] = {0, 1e-4, 2e-7};
     double of_floats[12];
     set_widths(MOST_COLUMNS, MOST_HIDDEN);
     for (int parts = 0; parts < 3; parts++) {
         program p = in_parts(chain(32, "log_loss"), parts);
         p.options.l2 = 1e-3;
+        p.options.schedule.base = rate;
         ae_trainer *t = started(&p);
         double worst = 0, loss = 0;
-        for (int step = 0; t && step < 12; step++) {
+        for (int step = 0; t && step < steps; step++) {
             loss = trainer_epoch_loss(t);
             if (!parts)
                 of_floats[step] = loss;
             worst = fmax(worst, fabs(loss / of_floats[step] - 1));
         }
-        CHECK(worst <= bound[parts], "%d parts: losses differ by %g", parts, worst);
-        CHECK(loss < 0.999 * of_floats[0], "%d parts: loss %g, at first %g", parts, loss, of_floats[0]);
+        CHECK(worst <= bound[parts], "rate %g, %d parts: losses differ by %g", rate, parts, worst);
+        CHECK(loss < 0.999 * of_floats[0], "rate %g, %d parts: loss %g, at first %g", rate, parts, loss, of_floats[0]);
         ae_trainer_free(t);
     }
     set_widths(37, 34);
+}
+
+TEST(steps_of_wider_layers_by_parts) {
+    follow_parts(0.8, 12);
+    follow_parts(100, 5); /* steps are shortened */
 }
 
 static void refused(const program *p, const char *words) {
@@ -339,7 +358,7 @@ static void set_damping(ae_trainer *t, double value) {
 static double ratio_at(double rate, const matrices *from, const matrices *step, double before, double l2) {
     w = *from;
     last = *step;
-    move_by_hand(rate, before, 0, l2);
+    move_by_hand(rate, before, 0, l2, false);
     return ratio;
 }
 
@@ -514,6 +533,7 @@ int main(void) {
     for (int i = 0; i < ROWS; i++)
         weights[i] *= ROWS / sum;
     RUN(steps_by_hand);
+    RUN(steps_too_long_by_hand);
     RUN(steps_of_wider_layers_by_hand);
     RUN(steps_of_wider_layers_by_parts);
     RUN(bits_of_threads_and_instruction_sets);
