@@ -124,9 +124,9 @@ CALLS = {
     ),
     "csr": (NETWORK, {"loss multinomial": 9}),
     # The loss is looked at again after each of the first five steps. Ten tiles of averages and a block of derivatives
-    # for them in every other step, a block of roots in each; four pairs of inverses in each of the first three; in all steps two
-    # products of five panels, the gradients and sums of five panels, and the derivatives of five panels along the
-    # direction and, but for the first step, along the step before.
+    # for them in every other step, a block of roots in each; four pairs of inverses in each of the first three; in all
+    # steps two products of five panels, the gradients and sums of five panels, and the derivatives of five panels along
+    # the direction and, but for the first step, along the step before.
     "kfac": (
         NETWORK,
         {
