@@ -22,6 +22,7 @@ typedef struct ae_kernels {
     /* math/bf16.h; NULL in double precision */
     void (*bf16_pack)(const void *from, int rows, int parts, ae_parts pairs, ae_parts transposed);
     void (*bf16_block)(const void *from, int rows, int parts, ae_parts by_rows, ae_parts pairs);
+    void (*bf16_turn_pairs)(const ae_bf16 *from, ae_bf16 *to);
     void (*bf16_product)(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, ae_parts b, ae_gemm_start start, const void *bias,
                          void *c);
     /* math/blas1.h */

@@ -115,6 +115,7 @@ const ae_kernels AE_V(ae_kernels) = {
 #if AE_BITS == 32
     .bf16_pack = bf16_pack,
     .bf16_block = bf16_block,
+    .bf16_turn_pairs = AE_V(ae_bf16_turn_pairs),
     .bf16_product = bf16_product,
 #endif
     .dot = dot,

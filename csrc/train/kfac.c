@@ -30,6 +30,8 @@ _Static_assert(ROWS_IN_CACHE % AE_PANEL == 0 && ROWS_IN_CACHE <= AE_TILE_ROWS,
 
 /* ---- curvature ---- */
 
+static const ae_parts nothing = {{NULL, NULL}};
+
 typedef struct kfac_phase {
     const ae_trainer *t;
     ae_kfac *k;
@@ -159,6 +161,56 @@ static const char *weighted(const kfac_phase *f, const char *panel, int worker) 
     return to;
 }
 
+/* In parts, a panel of what averages learn from. */
+static void side_task(void *argument, int64_t index, int worker) {
+    const kfac_phase *f = argument;
+    const ae_trainer *t = f->t;
+    const kfac_task *task = &f->k->side_tasks[index];
+    const kfac_layer *l = &f->k->layers[task->layer];
+    const kfac_factor *a = &l->factor[task->side];
+    const ae_value *value = task->side == INPUTS ? &l->node->binding.in[0] : &l->node->binding.out;
+    const char *x = at(t, task->side == INPUTS ? value->data : value->gradient, task->panel * value->stride), *along = x;
+    lap p = lap_begin(t, worker);
+    if (task->side == INPUTS)
+        along = weighted(f, x, worker);
+    for (int64_t g = 0; g < ae_panels(f->s); g++) {
+        const int rows = ae_panel_columns(f->s, g);
+        const ae_parts pairs = ae_parts_at(a->pairs, (task->panel * ae_panels(f->k->sampled) + g) * AE_BF16_BLOCK);
+        const ae_parts turned = ae_parts_at(a->turned, g * turned_step(a) + task->panel * AE_BF16_BLOCK);
+        t->kernels->bf16_block(at(t, x, g * AE_BF16_BLOCK), rows, f->k->parts, nothing, pairs);
+        for (int part = 0; part < f->k->parts; part++)
+            t->kernels->bf16_turn_pairs(pairs.part[part], turned.part[part]);
+        if (along != x)
+            t->kernels->bf16_block(at(t, along, g * AE_BF16_BLOCK), rows, f->k->parts, nothing, pairs);
+    }
+    lap_end(&p, PROFILE_CURVATURE, 0);
+}
+
+/* x^T x over the rows that are sampled: rows row0 .. row1 - 1 of a panel. */
+static void square(const kfac_phase *f, const kfac_task *task, int64_t row1, const char *along, char *tile) {
+    const ae_trainer *t = f->t;
+    const kfac_layer *l = &f->k->layers[task->layer];
+    const kfac_factor *a = &l->factor[task->side];
+    const ae_value *value = task->side == INPUTS ? &l->node->binding.in[0] : &l->node->binding.out;
+    const char *x = task->side == INPUTS ? value->data : value->gradient;
+    if (f->k->parts) {
+        const ae_bf16_gemm over_rows = {ae_panels(f->s), turned_step(a), f->k->parts, 1, 0, 0};
+        t->kernels->bf16_product(&over_rows, row1 - task->row0, ae_parts_at(a->turned, task->row0 * AE_PANEL),
+                                 ae_parts_at(a->pairs, task->panel * ae_panels(f->k->sampled) * AE_BF16_BLOCK), AE_START_ZERO,
+                                 NULL, tile);
+        return;
+    }
+    const int columns = ae_panel_columns(value->shape.width, task->panel);
+    for (int64_t from = 0; from < f->s; from += ROWS_AT_ONCE) {
+        const int32_t k = (int32_t)(f->s - from < ROWS_AT_ONCE ? f->s - from : ROWS_AT_ONCE);
+        const ae_gemm over_rows = {1, k, k, NULL, NULL, 0, 0};
+        for (int64_t row = task->row0; row < row1; row += AE_PANEL)
+            t->kernels->gemm_columns(&over_rows, (int)(row1 - row < AE_PANEL ? row1 - row : AE_PANEL), columns,
+                                     at(t, x, row / AE_PANEL * value->stride + from * AE_PANEL), at(t, along, from * AE_PANEL),
+                                     from ? AE_START_C : AE_START_ZERO, at(t, tile, (row - task->row0) * AE_PANEL));
+    }
+}
+
 /* A tile of an average: kept * average + (1 - kept) * mean over the rows of x^T x; derivatives have the rows' weights already. */
 static void factor_task(void *argument, int64_t index, int worker) {
     const kfac_phase *f = argument;
@@ -167,25 +219,17 @@ static void factor_task(void *argument, int64_t index, int worker) {
     const kfac_layer *l = &f->k->layers[task->layer];
     const kfac_factor *a = &l->factor[task->side];
     const ae_value *value = task->side == INPUTS ? &l->node->binding.in[0] : &l->node->binding.out;
-    const char *x = task->side == INPUTS ? value->data : value->gradient;
     const int64_t width = value->shape.width, end = task->row1 < width ? task->row1 : width;
     const int columns = task->panel * AE_PANEL < width ? ae_panel_columns(width, task->panel) : 0;
-    const char *along = at(t, x, task->panel * value->stride);
     const double share = (1 - f->kept) / (task->side == INPUTS ? f->weight : (double)f->s);
+    const bool has_bias = task->side == INPUTS && l->bias >= 0 && l->inputs >= task->row0 && l->inputs < task->row1;
+    const char *along = at(t, task->side == INPUTS ? value->data : value->gradient, task->panel * value->stride);
     char *const tile = f->k->tiles + (size_t)worker * f->k->tile_bytes;
     lap p = lap_begin(t, worker);
-    if (columns && task->side == INPUTS)
+    if (columns && task->side == INPUTS && (has_bias || !f->k->parts))
         along = weighted(f, along, worker);
     if (columns && task->row0 < end) {
-        for (int64_t from = 0; from < f->s; from += ROWS_AT_ONCE) {
-            const int32_t k = (int32_t)(f->s - from < ROWS_AT_ONCE ? f->s - from : ROWS_AT_ONCE);
-            const ae_gemm over_rows = {1, k, k, NULL, NULL, 0, 0};
-            for (int64_t row = task->row0; row < end; row += AE_PANEL)
-                t->kernels->gemm_columns(&over_rows, (int)(end - row < AE_PANEL ? end - row : AE_PANEL), columns,
-                                         at(t, x, row / AE_PANEL * value->stride + from * AE_PANEL),
-                                         at(t, along, from * AE_PANEL), from ? AE_START_C : AE_START_ZERO,
-                                         at(t, tile, (row - task->row0) * AE_PANEL));
-        }
+        square(f, task, end, along, tile);
         /* Padding of activations is not zero. */
         for (int64_t r = 0; columns < AE_PANEL && r < end - task->row0; r++)
             memset(at(t, tile, r * AE_PANEL + columns), 0, (size_t)(AE_PANEL - columns) * t->net->real_size);
@@ -193,7 +237,7 @@ static void factor_task(void *argument, int64_t index, int worker) {
         t->kernels->scale((end - task->row0) * AE_PANEL, f->kept, average);
         t->kernels->axpy((end - task->row0) * AE_PANEL, share, tile, average);
     }
-    if (task->side == INPUTS && l->bias >= 0 && l->inputs >= task->row0 && l->inputs < task->row1)
+    if (has_bias)
         bias_row(f, l, task, along, columns);
     lap_end(&p, PROFILE_CURVATURE, 0);
 }
@@ -239,8 +283,6 @@ static void inverse_task(void *argument, int64_t index, int worker) {
     }
     lap_end(&p, PROFILE_INVERSES, 0);
 }
-
-static const ae_parts nothing = {{NULL, NULL}};
 
 /* Rows of a panel in parts, in either layout or both. */
 static void pack_rows(const kfac_phase *f, int64_t rows, const char *from, ae_parts by_rows, ae_parts pairs) {
@@ -587,6 +629,7 @@ static ae_status learn_curvature(ae_context *context, ae_trainer *t, kfac_phase 
         const double young = 1.0 - 1.0 / (double)(k->steps / FACTOR_STEPS + 1);
         f->kept = young < MOST_KEPT ? young : MOST_KEPT;
         run(f, sample_task, n_blocks(f->s));
+        run(f, side_task, k->n_side_tasks);
         run(f, factor_task, k->n_factor_tasks);
         AE_TRY(train_ask(context, t, stop, stop_argument));
     }

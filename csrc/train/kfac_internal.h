@@ -15,6 +15,9 @@ typedef struct kfac_factor {
     char *average;   /* panels, [panel][size][32]; only tiles at and below the diagonal */
     char *inverse;   /* of the damped average; whole */
     ae_parts parts;  /* of it where products are by parts: of the inputs by rows, of the units by pairs */
+    /* What the average learns from, where products are by parts: [32 rows][panel], turned, an odd number of blocks for each 32
+     * rows; and [panel][32 rows] by pairs. */
+    ae_parts turned, pairs;
     bool failed;
 } kfac_factor;
 
@@ -40,7 +43,8 @@ struct ae_kfac {
     int n_layers;
     int *by_size; /* [2 * n_layers]: 2 * layer + side of each factor, the largest first */
     kfac_task *factor_tasks, *product_tasks, *panel_tasks; /* tiles of averages; blocks of rows by panel; panels */
-    int64_t n_factor_tasks, n_product_tasks, n_panel_tasks;
+    kfac_task *side_tasks;                                 /* panels of what averages learn from */
+    int64_t n_factor_tasks, n_product_tasks, n_panel_tasks, n_side_tasks;
     double *dots;          /* [panel task][DOTS] */
     char *roots, *along;   /* [panel][sampled][32]: roots of the loss's curvature; derivatives along the direction */
     char *normal;          /* [worker][width]: draws of a row */
@@ -61,6 +65,9 @@ static inline int64_t kfac_sampled(int64_t rows) {
     const int64_t quarter = rows / 4 > 256 ? rows / 4 : 256;
     return quarter < rows ? quarter : rows;
 }
+
+/* Numbers in parts of 32 rows of what a factor learns from. */
+static inline int64_t turned_step(const kfac_factor *a) { return (a->size / AE_PANEL | 1) * AE_BF16_BLOCK; }
 
 static inline int64_t padded(int64_t n) { return ae_panels(n) * AE_PANEL; }
 

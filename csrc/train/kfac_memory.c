@@ -74,6 +74,17 @@ static int64_t list_factors(const ae_kfac *k, kfac_task *out) {
     return n;
 }
 
+/* Panels of values and of their gradients, or their number. */
+static int64_t list_sides(const ae_kfac *k, kfac_task *out) {
+    int64_t n = 0;
+    for (int l = 0; l < k->n_layers && k->parts; l++)
+        for (int side = INPUTS; side <= UNITS; side++)
+            for (int64_t q = 0; q < ae_panels(side == INPUTS ? k->layers[l].inputs : k->layers[l].units); q++, n++)
+                if (out)
+                    out[n] = (kfac_task){l, side, q, 0, 0};
+    return n;
+}
+
 /* Blocks of `most` rows of (rows, units), panel after panel. */
 static int64_t list_blocks(const ae_kfac *k, int64_t most, kfac_task *out) {
     int64_t n = 0;
@@ -115,11 +126,14 @@ static int64_t place_parts(ae_kfac *k, ae_bf16 *base) {
     int64_t n = 0;
     for (int i = 0; i < k->n_layers && k->parts; i++) {
         kfac_layer *l = &k->layers[i];
-        ae_parts *const parts[] = {&l->factor[INPUTS].parts, &l->factor[UNITS].parts, &l->gradient_parts,
-                                   &l->product_parts,        &l->direction_parts,     &l->last_parts};
+        kfac_factor *const in = &l->factor[INPUTS], *const out = &l->factor[UNITS];
+        ae_parts *const parts[] = {&in->parts,     &out->parts, &l->gradient_parts, &l->product_parts, &l->direction_parts,
+                                   &l->last_parts, &in->turned, &in->pairs,         &out->turned,      &out->pairs};
         const int64_t rows = padded(l->rows), units = padded(l->units), weight = padded(l->inputs) * units;
-        const int64_t numbers[] = {rows * rows, units * units, l->rows * units, rows * units, weight, weight};
-        for (int j = 0; j < 6; j++)
+        const int64_t blocks = ae_panels(k->sampled), in_sums = blocks * turned_step(in), out_sums = blocks * turned_step(out);
+        const int64_t numbers[] = {rows * rows, units * units, l->rows * units, rows * units, weight,
+                                   weight,      in_sums,       in_sums,         out_sums,     out_sums};
+        for (size_t j = 0; j < sizeof parts / sizeof *parts; j++)
             for (int p = 0; p < k->parts; p++, n += numbers[j])
                 parts[j]->part[p] = base ? base + n : NULL;
     }
@@ -177,7 +191,8 @@ static ae_status reserve_memory(ae_context *context, ae_trainer *t, ae_kfac *k) 
     if (status == AE_OK)
         status = ae_arena_reserve(&k->memory, context, workers, k->weighted_bytes, &weighted);
     if (status == AE_OK)
-        status = ae_arena_reserve(&k->memory, context, (size_t)(k->n_factor_tasks + k->n_product_tasks + k->n_panel_tasks),
+        status = ae_arena_reserve(&k->memory, context,
+                                  (size_t)(k->n_factor_tasks + k->n_product_tasks + k->n_panel_tasks + k->n_side_tasks),
                                   sizeof(kfac_task), &tasks);
     if (status == AE_OK)
         status = ae_arena_reserve(&k->memory, context, (size_t)place_parts(k, NULL), sizeof(ae_bf16), &parts);
@@ -206,6 +221,7 @@ static ae_status reserve_memory(ae_context *context, ae_trainer *t, ae_kfac *k) 
     k->factor_tasks = ae_arena_at(&k->memory, tasks);
     k->product_tasks = k->factor_tasks + k->n_factor_tasks;
     k->panel_tasks = k->product_tasks + k->n_product_tasks;
+    k->side_tasks = k->panel_tasks + k->n_panel_tasks;
 cleanup:
     return status;
 }
@@ -230,10 +246,12 @@ ae_status train_kfac_new(ae_context *context, ae_trainer *t) {
     k->n_factor_tasks = list_factors(k, NULL);
     k->n_product_tasks = list_blocks(k, ROWS_OF_TASK, NULL);
     k->n_panel_tasks = list_blocks(k, 0, NULL);
+    k->n_side_tasks = list_sides(k, NULL);
     AE_TRY(reserve_memory(context, t, k));
     list_factors(k, k->factor_tasks);
     list_blocks(k, ROWS_OF_TASK, k->product_tasks);
     list_blocks(k, 0, k->panel_tasks);
+    list_sides(k, k->side_tasks);
 cleanup:
     return status;
 }

@@ -141,7 +141,7 @@ TEST(bits_of_threads_and_instruction_sets) {
 }
 
 /* Parts of wider layers, whose gradients and steps are taken apart in several blocks, beside floats. */
-static void follow_parts(double rate, int steps) {
+static void follow_parts(double rate, int steps, int batch_size) {
     const double bound[] = {0, 1e-4, 2e-7};
     double of_floats[12];
     set_widths(MOST_COLUMNS, MOST_HIDDEN);
@@ -149,6 +149,7 @@ static void follow_parts(double rate, int steps) {
         program p = in_parts(chain(32, "log_loss"), parts);
         p.options.l2 = 1e-3;
         p.options.schedule.base = rate;
+        p.options.batch_size = batch_size;
         ae_trainer *t = started(&p);
         double worst = 0, loss = 0;
         for (int step = 0; t && step < steps; step++) {
@@ -165,8 +166,9 @@ static void follow_parts(double rate, int steps) {
 }
 
 TEST(steps_of_wider_layers_by_parts) {
-    follow_parts(0.8, 12);
-    follow_parts(100, 5); /* steps are shortened */
+    follow_parts(0.8, 12, ROWS);
+    follow_parts(0.8, 3, 130);  /* factors of rows that are no whole blocks */
+    follow_parts(100, 5, ROWS); /* steps are shortened */
 }
 
 static void refused(const program *p, const char *words) {
