@@ -148,8 +148,8 @@ static void bias_row(const kfac_phase *f, const kfac_layer *l, const kfac_task *
         ae_real_set(t->net->bits, row, l->inputs % AE_PANEL, 1.0);
 }
 
-/* A panel of inputs, each row times its weight. A row without weight has no say, whatever it holds. */
-static const char *weighted(const kfac_phase *f, const char *panel, int worker) {
+/* A panel of inputs, each row times its weight or the root of it. */
+static const char *weighted(const kfac_phase *f, const char *panel, bool by_roots, int worker) {
     const ae_trainer *t = f->t;
     const size_t row = AE_PANEL * t->net->real_size;
     char *const to = f->k->weighted + (size_t)worker * f->k->weighted_bytes;
@@ -157,7 +157,7 @@ static const char *weighted(const kfac_phase *f, const char *panel, int worker) 
         return panel;
     memcpy(to, panel, (size_t)f->s * row);
     for (int64_t r = 0; r < f->s; r++)
-        t->kernels->scale(AE_PANEL, t->row_weight[r], to + (size_t)r * row);
+        t->kernels->scale(AE_PANEL, by_roots ? sqrt(t->row_weight[r]) : t->row_weight[r], to + (size_t)r * row);
     return to;
 }
 
@@ -169,10 +169,11 @@ static void side_task(void *argument, int64_t index, int worker) {
     const kfac_layer *l = &f->k->layers[task->layer];
     const kfac_factor *a = &l->factor[task->side];
     const ae_value *value = task->side == INPUTS ? &l->node->binding.in[0] : &l->node->binding.out;
-    const char *x = at(t, task->side == INPUTS ? value->data : value->gradient, task->panel * value->stride), *along = x;
+    const char *x = at(t, task->side == INPUTS ? value->data : value->gradient, task->panel * value->stride);
     lap p = lap_begin(t, worker);
+    /* Both factors of the product are the same numbers, so that no eigenvalue is below zero. */
     if (task->side == INPUTS)
-        along = weighted(f, x, worker);
+        x = weighted(f, x, true, worker);
     for (int64_t g = 0; g < ae_panels(f->s); g++) {
         const int rows = ae_panel_columns(f->s, g);
         const ae_parts pairs = ae_parts_at(a->pairs, (task->panel * ae_panels(f->k->sampled) + g) * AE_BF16_BLOCK);
@@ -180,8 +181,6 @@ static void side_task(void *argument, int64_t index, int worker) {
         t->kernels->bf16_block(at(t, x, g * AE_BF16_BLOCK), rows, f->k->parts, nothing, pairs);
         for (int part = 0; part < f->k->parts; part++)
             t->kernels->bf16_turn_pairs(pairs.part[part], turned.part[part]);
-        if (along != x)
-            t->kernels->bf16_block(at(t, along, g * AE_BF16_BLOCK), rows, f->k->parts, nothing, pairs);
     }
     lap_end(&p, PROFILE_CURVATURE, 0);
 }
@@ -227,7 +226,7 @@ static void factor_task(void *argument, int64_t index, int worker) {
     char *const tile = f->k->tiles + (size_t)worker * f->k->tile_bytes;
     lap p = lap_begin(t, worker);
     if (columns && task->side == INPUTS && (has_bias || !f->k->parts))
-        along = weighted(f, along, worker);
+        along = weighted(f, along, false, worker);
     if (columns && task->row0 < end) {
         square(f, task, end, along, tile);
         /* Padding of activations is not zero. */
@@ -722,8 +721,14 @@ static void follow(ae_trainer *t, double change, double foretold) {
     k->damping = k->damping < least ? least : k->damping;
 }
 
-/* A step after which the objective is higher, by more than half of what its slope had foretold to fall, is shortened to where the parabola
- * through the objective before, its slope there and the objective after is lowest: at most a third. */
+/* What a loss may rise by since numbers are rounded, of itself: in parts the weights are, anew after each step, and a Poisson loss
+ * is a small difference of what comes of them. */
+static double rounding_of(const kfac_phase *f) {
+    return f->k->parts == 1 ? 0x1p-5 : f->k->parts == 2 ? 0x1p-10 : f->t->net->bits == 32 ? 0x1p-20 : 0x1p-46;
+}
+
+/* A step after which the objective is higher, by more than half of what its slope had foretold to fall, is shortened to where the
+ * parabola through the objective before, its slope there and the objective after is lowest: a tenth to a third of it is left. */
 static ae_status check_step(ae_context *context, ae_trainer *t, kfac_phase *f, const double *dots, int64_t from, double before,
                             double foretold, ae_stop stop, void *stop_argument) {
     const ae_kfac *k = f->k;
@@ -734,7 +739,7 @@ static ae_status check_step(ae_context *context, ae_trainer *t, kfac_phase *f, c
         AE_TRY(look_ahead(context, t, f, dots, from, before, stop, stop_argument, &change));
         if (shortenings == 0 && k->steps % DAMPING_STEPS == 0)
             follow(t, change, foretold);
-        if (change <= -0.5 * slope)
+        if (isfinite(change) && change <= -0.5 * slope + rounding_of(f) * fabs(before))
             break;
         if (shortenings == MOST_SHORTENINGS) {
             run(f, back_task, k->n_panel_tasks);

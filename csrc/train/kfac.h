@@ -9,7 +9,8 @@
  * method as published. The damping lambda rises and falls with how well the model foretold the loss (section 6.5).
  *
  * The loss after the step is looked at every fifth step for that, after each of the first five, whose averages are young, and after
- * each where the link is exponential; a step that has made the objective worse is then shortened, which the paper does not do. */
+ * each where the link is exponential; a step that has made the objective clearly worse is then shortened, which the paper does not
+ * do. */
 #ifndef AE_TRAIN_KFAC_H
 #define AE_TRAIN_KFAC_H
 
