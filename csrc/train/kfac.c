@@ -2,319 +2,21 @@
 #include <math.h>
 #include <string.h>
 
-#include "math/spd.h"
 #include "train/kfac_internal.h"
 #include "train/laps.h"
 
-/* How often what is done, in steps, and how fast averages follow: sections 6.5, 5 and 8 of the paper, factors more often since rows are
- * few. */
-#define FACTOR_STEPS 2
-#define INVERSE_STEPS 20
-#define DAMPING_STEPS 5
-#define FIRST_INVERSES 3          /* steps that invert anew, while the averages are young */
-#define MOST_KEPT 0.95            /* of the averages */
-#define LEAST_MODELLED 128        /* for the quadratic model: an eighth, at least these */
+#define DAMPING_STEPS 5           /* between looks at how well the model foretold: section 6.5 of the paper */
+#define LEAST_MODELLED 128        /* rows for the quadratic model: an eighth, at least these */
 #define DAMPING_FALL 0.7737809375 /* by which the damping falls or rises: 0.95 a step */
-#define FIRST_DAMPING 10.0        /* of the mean curvature of a weight */
-#define LEAST_DAMPING 0.05        /* likewise; without it the damping falls until steps fit single minibatches */
-#define MOST_TRIES 8              /* inversions, each with four times the damping, before giving up */
+#define LEAST_DAMPING 0.05        /* of the mean curvature; without it the damping falls until steps fit single minibatches */
 #define FIRST_LOOKS 5             /* steps, each looked at: averages are young, and the first step is too long as a rule */
 #define MOST_SHORTENINGS 8        /* of a step, before it is taken back */
 #define LEAST_SHARE 0.1           /* that is left of a step by one of them */
-#define ROWS_OF_BLOCK 64 /* of the roots, of the way back from draws, and of derivatives along steps of narrow layers */
-#define ROWS_AT_ONCE 512
+
 /* Of what is read several times, from three or four arrays: they stay in the first level. */
 #define ROWS_IN_CACHE 64
 _Static_assert(ROWS_IN_CACHE % AE_PANEL == 0 && ROWS_IN_CACHE <= AE_TILE_ROWS,
                "whole blocks, which a worker's tile has room for");
-
-/* ---- curvature ---- */
-
-static const ae_parts nothing = {{NULL, NULL}};
-
-typedef struct kfac_phase {
-    const ae_trainer *t;
-    ae_kfac *k;
-    const pass *pass;
-    int workers;
-    int64_t rows;      /* of the minibatch */
-    int64_t s;         /* of them, those that factors are taken of */
-    int64_t model;     /* and those of the quadratic model, no more */
-    int64_t rooted;    /* those whose roots this step needs */
-    double weight;     /* sum of the weights of the s rows */
-    int first_inverse; /* of those that run now, in k->by_size */
-    double kept;       /* of the averages */
-    double root;       /* of the damping, for both factors */
-    double l2;
-    int layer;        /* whose derivatives along a change are next */
-    bool last;        /* the change is the last step, else the direction */
-    bool along_last;  /* both are wanted */
-    bool looks_ahead; /* the step may be taken back */
-    double a, b;      /* the step: a * direction + b * last */
-    double share;     /* that a shortening leaves of it */
-} kfac_phase;
-
-static void run(const kfac_phase *f, ae_task function, int64_t n) {
-    ae_pool_run(f->t->pool, function, (void *)f, n, f->workers);
-}
-
-static int64_t n_blocks(int64_t rows) { return (rows + ROWS_OF_BLOCK - 1) / ROWS_OF_BLOCK; }
-
-/* In loops of one precision: a call for each number took longer than the root. */
-static void fill(int bits, int n, double value, void *x) {
-    for (int i = 0; bits == 32 && i < n; i++)
-        ((float *)x)[i] = (float)value;
-    for (int i = 0; bits == 64 && i < n; i++)
-        ((double *)x)[i] = value;
-}
-
-static void take_roots(int bits, int64_t n, void *x) {
-    for (int64_t i = 0; bits == 32 && i < n; i++)
-        ((float *)x)[i] = sqrtf(((float *)x)[i]);
-    for (int64_t i = 0; bits == 64 && i < n; i++)
-        ((double *)x)[i] = sqrt(((double *)x)[i]);
-}
-
-/* Roots of the loss's second derivatives by the prediction z, for one row of data and unit scale: of c f'(z) r / width with the link
- * f, the row's weight r and c = 2 for the square, 1 for the others. */
-static void root_task(void *argument, int64_t index, int worker) {
-    const kfac_phase *f = argument;
-    const ae_trainer *t = f->t;
-    const ae_term *term = &t->losses[0];
-    const ae_value *z = &t->net->nodes[term->desc.prediction].binding.out;
-    const int64_t row0 = index * ROWS_OF_BLOCK, row1 = row0 + ROWS_OF_BLOCK < f->rooted ? row0 + ROWS_OF_BLOCK : f->rooted;
-    const ae_activation link = term->ops->link;
-    const double factor = (link == AE_IDENTITY ? 2.0 : 1.0) * term->desc.weight / (double)z->shape.width;
-    lap p = lap_begin(t, worker);
-    for (int64_t q = 0; q < ae_panels(z->shape.width); q++) {
-        const int columns = ae_panel_columns(z->shape.width, q);
-        char *const to = at(t, f->k->roots, (q * f->k->sampled + row0) * AE_PANEL);
-        for (int64_t r = row0; r < row1; r++) {
-            char *const row = at(t, to, (r - row0) * AE_PANEL);
-            fill(t->net->bits, columns, factor * t->row_weight[r], row);
-            fill(t->net->bits, AE_PANEL - columns, 0.0, at(t, row, columns));
-        }
-        if (link != AE_IDENTITY) {
-            /* The derivatives of the last layer lie here otherwise. */
-            char *const value = at(t, z->gradient, q * z->stride + row0 * AE_PANEL);
-            memcpy(value, at(t, z->data, q * z->stride + row0 * AE_PANEL),
-                   (size_t)((row1 - row0) * AE_PANEL) * t->net->real_size);
-            t->kernels->activation_forward(link, (row1 - row0) * AE_PANEL, value, NULL);
-            t->kernels->activation_backward(link, (row1 - row0) * AE_PANEL, value, NULL, to);
-        }
-        take_roots(t->net->bits, (row1 - row0) * AE_PANEL, to);
-    }
-    lap_end(&p, PROFILE_CURVATURE, 0);
-}
-
-/* Derivatives by the prediction where targets are drawn from the model: normal draws times the roots have the same covariance. Then
- * back through the network. */
-static void sample_task(void *argument, int64_t index, int worker) {
-    const kfac_phase *f = argument;
-    const ae_trainer *t = f->t;
-    const stage *s = &t->stages[0];
-    const int prediction = t->losses[0].desc.prediction;
-    const ae_value *z = &t->net->nodes[prediction].binding.out;
-    const int64_t row0 = index * ROWS_OF_BLOCK, row1 = row0 + ROWS_OF_BLOCK < f->s ? row0 + ROWS_OF_BLOCK : f->s;
-    const ae_key key = ae_key_of(t->options.seed, AE_STREAM_CURVATURE, "");
-    const ae_block block = {row0, row1, f->pass->step, 0, true, true, false, NULL, AE_SHARE_ALL, 0, 0};
-    lap p = lap_begin(t, worker);
-    char *const normal = f->k->normal + (size_t)worker * f->k->normal_bytes;
-    const int64_t size = (int64_t)t->net->real_size;
-    const ae_rows drawn = {size == 4 ? AE_F32 : AE_F64, normal, 0, size};
-    for (int64_t row = row0; row < row1; row++) {
-        t->kernels->random_normal(key, f->pass->step, (uint32_t)row, z->shape.width, normal);
-        t->kernels->rows_gather(&drawn, NULL, 1, z->shape.width, z->stride, row, z->gradient);
-    }
-    for (int64_t q = 0; q < ae_panels(z->shape.width); q++)
-        t->kernels->multiply((row1 - row0) * AE_PANEL, at(t, f->k->roots, (q * f->k->sampled + row0) * AE_PANEL),
-                             at(t, z->gradient, q * z->stride + row0 * AE_PANEL));
-    ae_net_backward(t->net, s->desc.first_node, s->desc.last_node, block, worker);
-    lap_end(&p, PROFILE_CURVATURE, 0);
-}
-
-/* The column sums of the inputs stand in the row of the bias. */
-static void bias_row(const kfac_phase *f, const kfac_layer *l, const kfac_task *task, const void *panel, int columns) {
-    const ae_trainer *t = f->t;
-    const kfac_factor *a = &l->factor[INPUTS];
-    double sums[AE_PANEL] = {0}; /* as many bytes as reals of either precision */
-    char *const row = at(t, a->average, (task->panel * a->size + l->inputs) * AE_PANEL);
-    if (columns)
-        t->kernels->column_sums(0, f->s, panel, sums);
-    for (int c = 0; c < columns; c++)
-        ae_real_set(t->net->bits, row, c,
-                    f->kept * ae_real_at(t->net->bits, row, c) + (1 - f->kept) / f->weight * ae_real_at(t->net->bits, sums, c));
-    if (l->inputs / AE_PANEL == task->panel)
-        ae_real_set(t->net->bits, row, l->inputs % AE_PANEL, 1.0);
-}
-
-/* A panel of inputs, each row times its weight or the root of it. */
-static const char *weighted(const kfac_phase *f, const char *panel, bool by_roots, int worker) {
-    const ae_trainer *t = f->t;
-    const size_t row = AE_PANEL * t->net->real_size;
-    char *const to = f->k->weighted + (size_t)worker * f->k->weighted_bytes;
-    if (!f->pass->data->row_weight)
-        return panel;
-    memcpy(to, panel, (size_t)f->s * row);
-    for (int64_t r = 0; r < f->s; r++)
-        t->kernels->scale(AE_PANEL, by_roots ? sqrt(t->row_weight[r]) : t->row_weight[r], to + (size_t)r * row);
-    return to;
-}
-
-/* In parts, a panel of what averages learn from. */
-static void side_task(void *argument, int64_t index, int worker) {
-    const kfac_phase *f = argument;
-    const ae_trainer *t = f->t;
-    const kfac_task *task = &f->k->side_tasks[index];
-    const kfac_layer *l = &f->k->layers[task->layer];
-    const kfac_factor *a = &l->factor[task->side];
-    const ae_value *value = task->side == INPUTS ? &l->node->binding.in[0] : &l->node->binding.out;
-    const char *x = at(t, task->side == INPUTS ? value->data : value->gradient, task->panel * value->stride);
-    lap p = lap_begin(t, worker);
-    /* Both factors of the product are the same numbers, so that no eigenvalue is below zero. */
-    if (task->side == INPUTS)
-        x = weighted(f, x, true, worker);
-    for (int64_t g = 0; g < ae_panels(f->s); g++) {
-        const int rows = ae_panel_columns(f->s, g);
-        const ae_parts pairs = ae_parts_at(a->pairs, (task->panel * ae_panels(f->k->sampled) + g) * AE_BF16_BLOCK);
-        const ae_parts turned = ae_parts_at(a->turned, g * turned_step(a) + task->panel * AE_BF16_BLOCK);
-        t->kernels->bf16_block(at(t, x, g * AE_BF16_BLOCK), rows, f->k->parts, nothing, pairs);
-        for (int part = 0; part < f->k->parts; part++)
-            t->kernels->bf16_turn_pairs(pairs.part[part], turned.part[part]);
-    }
-    lap_end(&p, PROFILE_CURVATURE, 0);
-}
-
-/* x^T x over the rows that are sampled: rows row0 .. row1 - 1 of a panel. */
-static void square(const kfac_phase *f, const kfac_task *task, int64_t row1, const char *along, char *tile) {
-    const ae_trainer *t = f->t;
-    const kfac_layer *l = &f->k->layers[task->layer];
-    const kfac_factor *a = &l->factor[task->side];
-    const ae_value *value = task->side == INPUTS ? &l->node->binding.in[0] : &l->node->binding.out;
-    const char *x = task->side == INPUTS ? value->data : value->gradient;
-    if (f->k->parts) {
-        const ae_bf16_gemm over_rows = {ae_panels(f->s), turned_step(a), f->k->parts, 1, 0, 0};
-        t->kernels->bf16_product(&over_rows, row1 - task->row0, ae_parts_at(a->turned, task->row0 * AE_PANEL),
-                                 ae_parts_at(a->pairs, task->panel * ae_panels(f->k->sampled) * AE_BF16_BLOCK), AE_START_ZERO,
-                                 NULL, tile);
-        return;
-    }
-    const int columns = ae_panel_columns(value->shape.width, task->panel);
-    for (int64_t from = 0; from < f->s; from += ROWS_AT_ONCE) {
-        const int32_t k = (int32_t)(f->s - from < ROWS_AT_ONCE ? f->s - from : ROWS_AT_ONCE);
-        const ae_gemm over_rows = {1, k, k, NULL, NULL, 0, 0};
-        for (int64_t row = task->row0; row < row1; row += AE_PANEL)
-            t->kernels->gemm_columns(&over_rows, (int)(row1 - row < AE_PANEL ? row1 - row : AE_PANEL), columns,
-                                     at(t, x, row / AE_PANEL * value->stride + from * AE_PANEL), at(t, along, from * AE_PANEL),
-                                     from ? AE_START_C : AE_START_ZERO, at(t, tile, (row - task->row0) * AE_PANEL));
-    }
-}
-
-/* A tile of an average: kept * average + (1 - kept) * mean over the rows of x^T x; derivatives have the rows' weights already. */
-static void factor_task(void *argument, int64_t index, int worker) {
-    const kfac_phase *f = argument;
-    const ae_trainer *t = f->t;
-    const kfac_task *task = &f->k->factor_tasks[index];
-    const kfac_layer *l = &f->k->layers[task->layer];
-    const kfac_factor *a = &l->factor[task->side];
-    const ae_value *value = task->side == INPUTS ? &l->node->binding.in[0] : &l->node->binding.out;
-    const int64_t width = value->shape.width, end = task->row1 < width ? task->row1 : width;
-    const int columns = task->panel * AE_PANEL < width ? ae_panel_columns(width, task->panel) : 0;
-    const double share = (1 - f->kept) / (task->side == INPUTS ? f->weight : (double)f->s);
-    const bool has_bias = task->side == INPUTS && l->bias >= 0 && l->inputs >= task->row0 && l->inputs < task->row1;
-    const char *along = at(t, task->side == INPUTS ? value->data : value->gradient, task->panel * value->stride);
-    char *const tile = f->k->tiles + (size_t)worker * f->k->tile_bytes;
-    lap p = lap_begin(t, worker);
-    if (columns && task->side == INPUTS && (has_bias || !f->k->parts))
-        along = weighted(f, along, false, worker);
-    if (columns && task->row0 < end) {
-        square(f, task, end, along, tile);
-        /* Padding of activations is not zero. */
-        for (int64_t r = 0; columns < AE_PANEL && r < end - task->row0; r++)
-            memset(at(t, tile, r * AE_PANEL + columns), 0, (size_t)(AE_PANEL - columns) * t->net->real_size);
-        char *const average = at(t, a->average, (task->panel * a->size + task->row0) * AE_PANEL);
-        t->kernels->scale((end - task->row0) * AE_PANEL, f->kept, average);
-        t->kernels->axpy((end - task->row0) * AE_PANEL, share, tile, average);
-    }
-    if (has_bias)
-        bias_row(f, l, task, along, columns);
-    lap_end(&p, PROFILE_CURVATURE, 0);
-}
-
-static double trace(const ae_trainer *t, const kfac_factor *a) {
-    double sum = 0.0;
-    for (int64_t i = 0; i < a->n; i++)
-        sum += ae_real_at(t->net->bits, a->average, (i / AE_PANEL * a->size + i) * AE_PANEL + i % AE_PANEL);
-    return sum;
-}
-
-/* The inverse of average + root * share on the diagonal; the share makes both factors of a layer equally damped beside their mean
- * eigenvalues (section 6.3). */
-static void inverse_task(void *argument, int64_t index, int worker) {
-    const kfac_phase *f = argument;
-    const ae_trainer *t = f->t;
-    const int which = f->k->by_size[f->first_inverse + index], side = which % 2;
-    kfac_layer *l = &f->k->layers[which / 2];
-    kfac_factor *a = &l->factor[side];
-    const double inputs = trace(t, &l->factor[INPUTS]) / (double)l->rows,
-                 units = trace(t, &l->factor[UNITS]) / (double)l->units;
-    double share = inputs > 0 && units > 0 ? sqrt(inputs / units) : 1.0;
-    const int bits = t->net->bits;
-    double root = f->root;
-    lap p = lap_begin(t, worker);
-    share = side == INPUTS ? share : 1.0 / share;
-    a->failed = true;
-    for (int i = 0; i < MOST_TRIES && a->failed; i++, root *= 4) {
-        for (int64_t q = 0; q < a->size / AE_PANEL; q++) {
-            const int64_t diagonal = q * (a->size + AE_PANEL) * AE_PANEL;
-            char *const to = at(t, a->inverse, diagonal);
-            memcpy(to, at(t, a->average, diagonal), (size_t)((a->size - q * AE_PANEL) * AE_PANEL) * t->net->real_size);
-            for (int r = 0; r < AE_PANEL; r++)
-                for (int c = r + 1; c < AE_PANEL; c++)
-                    ae_real_set(bits, to, r * AE_PANEL + c, ae_real_at(bits, to, c * AE_PANEL + r));
-        }
-        for (int64_t j = 0; j < a->size; j++) {
-            const int64_t place = (j / AE_PANEL * a->size + j) * AE_PANEL + j % AE_PANEL;
-            ae_real_set(bits, a->inverse, place, j < a->n ? ae_real_at(bits, a->inverse, place) + root * share : 1.0);
-        }
-        a->failed =
-            !ae_spd_inverse(t->kernels, bits, a->size, a->inverse, f->k->scratch + (size_t)worker * f->k->scratch_bytes);
-    }
-    lap_end(&p, PROFILE_INVERSES, 0);
-}
-
-/* Rows of a panel in parts, in either layout or both. */
-static void pack_rows(const kfac_phase *f, int64_t rows, const char *from, ae_parts by_rows, ae_parts pairs) {
-    for (int64_t row = 0; row < rows; row += AE_PANEL)
-        f->t->kernels->bf16_block(at(f->t, from, row * AE_PANEL), (int)(rows - row < AE_PANEL ? rows - row : AE_PANEL),
-                                  f->k->parts, ae_parts_at(by_rows, row * AE_PANEL), ae_parts_at(pairs, row * AE_PANEL));
-}
-
-/* Rows row0 .. row1 - 1 of a panel of a change of the weight, by pairs; the row of the bias stays out. */
-static void pack_change(const kfac_phase *f, const kfac_layer *l, int64_t panel, int64_t row0, int64_t row1, const char *change,
-                        ae_parts pairs) {
-    row1 = row1 < l->inputs ? row1 : l->inputs;
-    pack_rows(f, row1 - row0, at(f->t, change, (panel * l->rows + row0) * AE_PANEL), nothing,
-              ae_parts_at(pairs, (panel * padded(l->inputs) + row0) * AE_PANEL));
-}
-
-/* An inverse in parts, as the products read it, and where the inputs' is, the last step. */
-static void pack_task(void *argument, int64_t index, int worker) {
-    const kfac_phase *f = argument;
-    const kfac_layer *l = &f->k->layers[index / 2];
-    const kfac_factor *a = &l->factor[index % 2];
-    const int64_t rows = a->size / AE_PANEL * a->size; /* of all panels, which are whole blocks */
-    lap p = lap_begin(f->t, worker);
-    if (index % 2 == UNITS)
-        pack_rows(f, rows, a->inverse, nothing, a->parts);
-    else
-        pack_rows(f, rows, a->inverse, a->parts, nothing);
-    for (int64_t q = 0; index % 2 == INPUTS && q < l->panels; q++)
-        pack_change(f, l, q, 0, l->inputs, l->last, l->last_parts);
-    lap_end(&p, PROFILE_INVERSES, 0);
-}
-
-/* ---- direction and step ---- */
 
 /* Reals of rows from `row` on that are taken at once: with the row of the bias, and without. */
 typedef struct kfac_reals {
@@ -355,7 +57,7 @@ static void gradient_task(void *argument, int64_t index, int worker) {
         if (rows.all > rows.weights)
             memcpy(at(t, to, rows.weights), at(t, t->gradient, bias_at(t, l, task->panel)), AE_PANEL * t->net->real_size);
         if (f->k->parts)
-            pack_rows(f, rows.all / AE_PANEL, to, ae_parts_at(l->gradient_parts, (place + row) * AE_PANEL), nothing);
+            kfac_pack_rows(f, rows.all / AE_PANEL, to, ae_parts_at(l->gradient_parts, (place + row) * AE_PANEL), kfac_nothing);
     }
     lap_end(&p, PROFILE_DIRECTION, 0);
 }
@@ -396,8 +98,8 @@ static void units_by_parts_task(void *argument, int64_t index, int worker) {
     const kfac_layer *l = &f->k->layers[task->layer];
     lap p = lap_begin(f->t, worker);
     const char *c = multiply_parts(f, task, l->units, l->gradient_parts, l->rows, l->factor[UNITS].parts, l->product);
-    pack_rows(f, task->row1 - task->row0, c, nothing,
-              ae_parts_at(l->product_parts, (task->panel * padded(l->rows) + task->row0) * AE_PANEL));
+    kfac_pack_rows(f, task->row1 - task->row0, c, kfac_nothing,
+                   ae_parts_at(l->product_parts, (task->panel * padded(l->rows) + task->row0) * AE_PANEL));
     lap_end(&p, PROFILE_DIRECTION, 0);
 }
 
@@ -408,7 +110,7 @@ static void inputs_by_parts_task(void *argument, int64_t index, int worker) {
     const kfac_factor *inputs = &l->factor[INPUTS];
     lap p = lap_begin(f->t, worker);
     multiply_parts(f, task, l->rows, inputs->parts, inputs->size, l->product_parts, l->direction);
-    pack_change(f, l, task->panel, task->row0, task->row1, l->direction, l->direction_parts);
+    kfac_pack_change(f, l, task->panel, task->row0, task->row1, l->direction, l->direction_parts);
     lap_end(&p, PROFILE_DIRECTION, 0);
 }
 
@@ -456,7 +158,9 @@ static void along_panel(const kfac_phase *f, int64_t q, int64_t row0, int64_t ro
                               at(t, l->node->binding.parameter[0], q * l->inputs * AE_PANEL), AE_START_C, NULL, to);
 }
 
-static int64_t along_blocks(const kfac_phase *f) { return f->k->layers[f->layer].panels < f->workers ? n_blocks(f->model) : 1; }
+static int64_t along_blocks(const kfac_phase *f) {
+    return f->k->layers[f->layer].panels < f->workers ? kfac_blocks(f->model) : 1;
+}
 
 /* A panel of the derivatives of a layer's values along a change of the parameters, where gradients lie otherwise; those of the prediction
  * times the roots. All rows of the model, or a block of them. */
@@ -482,7 +186,7 @@ static void along_task(void *argument, int64_t index, int worker) {
         if (!f->last)
             memcpy(at(t, f->k->along, roots), to, (size_t)reals * t->net->real_size);
     } else if (f->k->parts) {
-        pack_rows(f, row1 - row0, to, ae_parts_at(o->delta, q * o->step + row0 * AE_PANEL), nothing);
+        kfac_pack_rows(f, row1 - row0, to, ae_parts_at(o->delta, q * o->step + row0 * AE_PANEL), kfac_nothing);
     }
     lap_end(&p, PROFILE_DIRECTION, 0);
 }
@@ -491,7 +195,7 @@ static void along_task(void *argument, int64_t index, int worker) {
 static void along(kfac_phase *f, bool last) {
     f->last = last;
     for (f->layer = 0; f->layer < f->k->n_layers; f->layer++)
-        run(f, along_task, f->k->layers[f->layer].panels * along_blocks(f));
+        kfac_run(f, along_task, f->k->layers[f->layer].panels * along_blocks(f));
 }
 
 /* The direction's products with itself, the last step, the gradient without l2, and the weights; and the last step's. */
@@ -555,7 +259,7 @@ static void take_last(const kfac_phase *f, const kfac_layer *l, int64_t panel, i
     t->kernels->axpy(rows.weights, 1.0, last, at(t, t->net->parameter_base, weight_at(t, l, panel, row)));
     ae_net_pack_tile(t->net, l->weight, panel, row, end);
     if (f->k->parts)
-        pack_change(f, l, panel, row, end, l->last, l->last_parts);
+        kfac_pack_change(f, l, panel, row, end, l->last, l->last_parts);
     if (rows.all > rows.weights)
         t->kernels->axpy(AE_PANEL, 1.0, at(t, last, rows.weights), at(t, t->net->parameter_base, bias_at(t, l, panel)));
 }
@@ -609,56 +313,7 @@ static void back_task(void *argument, int64_t index, int worker) {
     exchange(f, l, task->panel, true);
     ae_net_pack_tile(t->net, l->weight, task->panel, 0, l->inputs);
     if (f->k->parts)
-        pack_change(f, l, task->panel, 0, l->inputs, l->last, l->last_parts);
-}
-
-static double mean_curvature(const ae_trainer *t, const ae_kfac *k) {
-    double sum = 0.0, n = 0.0;
-    for (int i = 0; i < k->n_layers; i++) {
-        sum += trace(t, &k->layers[i].factor[INPUTS]) * trace(t, &k->layers[i].factor[UNITS]);
-        n += (double)k->layers[i].rows * (double)k->layers[i].units;
-    }
-    return sum / n;
-}
-
-static ae_status learn_curvature(ae_context *context, ae_trainer *t, kfac_phase *f, ae_stop stop, void *stop_argument) {
-    ae_kfac *k = f->k;
-    ae_status status = AE_OK;
-    if (k->steps % FACTOR_STEPS == 0 && f->weight > 0) {
-        const double young = 1.0 - 1.0 / (double)(k->steps / FACTOR_STEPS + 1);
-        f->kept = young < MOST_KEPT ? young : MOST_KEPT;
-        run(f, sample_task, n_blocks(f->s));
-        run(f, side_task, k->n_side_tasks);
-        run(f, factor_task, k->n_factor_tasks);
-        AE_TRY(train_ask(context, t, stop, stop_argument));
-    }
-    if (k->steps == 0) {
-        k->damping = FIRST_DAMPING * mean_curvature(t, k);
-        if (!isfinite(k->damping))
-            return ae_fail(context, AE_ERR_NONFINITE, "the curvature of the loss is %g at the first step", k->damping);
-        if (k->damping == 0.0) /* rows without weight: the next minibatch begins */
-            return AE_OK;
-    }
-    if (k->steps % INVERSE_STEPS == 0 || k->steps < FIRST_INVERSES) {
-        k->packed = false;
-        f->root = sqrt(k->damping + f->l2);
-        /* Each may take long; asked between as many as run at once, the largest first. */
-        for (f->first_inverse = 0; f->first_inverse < 2 * k->n_layers; f->first_inverse += f->workers) {
-            const int left = 2 * k->n_layers - f->first_inverse;
-            run(f, inverse_task, left < f->workers ? left : f->workers);
-            AE_TRY(train_ask(context, t, stop, stop_argument));
-        }
-        for (int i = 0; i < k->n_layers; i++)
-            if (k->layers[i].factor[INPUTS].failed || k->layers[i].factor[UNITS].failed)
-                return ae_fail(context, AE_ERR_NONFINITE, "the curvature of node '%s' cannot be inverted",
-                               k->layers[i].node->desc.name);
-    }
-    if (k->parts && !k->packed) {
-        run(f, pack_task, 2 * k->n_layers);
-        k->packed = true;
-    }
-cleanup:
-    return status;
+        kfac_pack_change(f, l, task->panel, 0, l->inputs, l->last, l->last_parts);
 }
 
 /* Sets a and b of the step; returns what the quadratic model foretells of the objective. */
@@ -717,7 +372,7 @@ static void follow(ae_trainer *t, double change, double foretold) {
         k->damping *= DAMPING_FALL;
     else if (foretold != 0.0 && !(ratio >= 0.25))
         k->damping /= DAMPING_FALL;
-    const double least = LEAST_DAMPING * mean_curvature(t, k);
+    const double least = LEAST_DAMPING * kfac_mean_curvature(t, k);
     k->damping = k->damping < least ? least : k->damping;
 }
 
@@ -742,13 +397,13 @@ static ae_status check_step(ae_context *context, ae_trainer *t, kfac_phase *f, c
         if (isfinite(change) && change <= -0.5 * slope + rounding_of(f) * fabs(before))
             break;
         if (shortenings == MOST_SHORTENINGS) {
-            run(f, back_task, k->n_panel_tasks);
+            kfac_run(f, back_task, k->n_panel_tasks);
             break;
         }
         f->share = fmax(-0.5 * slope / (change - slope), LEAST_SHARE);
         f->a *= f->share;
         f->b *= f->share;
-        run(f, shorten_task, k->n_panel_tasks);
+        kfac_run(f, shorten_task, k->n_panel_tasks);
     }
 cleanup:
     return status;
@@ -775,19 +430,17 @@ ae_status train_kfac_step(ae_context *context, ae_trainer *t, const pass *p, int
     const double before = train_loss(t, 0, (double)rows);
     for (int64_t row = 0; row < f.s; row++)
         f.weight += t->row_weight[row];
-    run(&f, gradient_task, k->n_panel_tasks);
-    f.rooted = f.weight > 0 && k->steps % FACTOR_STEPS == 0 ? f.s : f.model;
-    run(&f, root_task, n_blocks(f.rooted));
-    AE_TRY(learn_curvature(context, t, &f, stop, stop_argument));
+    kfac_run(&f, gradient_task, k->n_panel_tasks);
+    AE_TRY(kfac_learn_curvature(context, t, &f, stop, stop_argument));
     if (k->damping == 0.0)
         goto cleanup;
-    run(&f, k->parts ? units_by_parts_task : units_task, k->n_product_tasks);
-    run(&f, k->parts ? inputs_by_parts_task : inputs_task, k->n_product_tasks);
+    kfac_run(&f, k->parts ? units_by_parts_task : units_task, k->n_product_tasks);
+    kfac_run(&f, k->parts ? inputs_by_parts_task : inputs_task, k->n_product_tasks);
     AE_TRY(train_ask(context, t, stop, stop_argument));
     along(&f, false);
     if (f.along_last)
         along(&f, true);
-    run(&f, dots_task, k->n_panel_tasks);
+    kfac_run(&f, dots_task, k->n_panel_tasks);
     for (int64_t i = 0; i < k->n_panel_tasks; i++)
         for (int j = 0; j < DOTS; j++)
             dots[j] += k->dots[i * DOTS + j];
@@ -796,7 +449,7 @@ ae_status train_kfac_step(ae_context *context, ae_trainer *t, const pass *p, int
     const double foretold = choose_step(&f, dots);
     if (!isfinite(f.a) || !isfinite(f.b))
         return ae_fail(context, AE_ERR_NONFINITE, "the step is not finite");
-    run(&f, move_task, k->n_panel_tasks);
+    kfac_run(&f, move_task, k->n_panel_tasks);
     k->steps++;
     if (f.looks_ahead)
         AE_TRY(check_step(context, t, &f, dots, from, before, foretold, stop, stop_argument));

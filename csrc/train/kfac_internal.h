@@ -1,4 +1,5 @@
-/* What the two files of K-FAC share and nobody else sees: kfac_memory.c makes and takes apart, kfac.c steps. */
+/* What the files of K-FAC share and nobody else sees: kfac_memory.c makes and takes apart, kfac_curvature.c learns the factors and
+ * inverts them, kfac.c steps. */
 #ifndef AE_TRAIN_KFAC_INTERNAL_H
 #define AE_TRAIN_KFAC_INTERNAL_H
 
@@ -74,5 +75,49 @@ static inline int64_t padded(int64_t n) { return ae_panels(n) * AE_PANEL; }
 static inline char *at(const ae_trainer *t, const char *base, int64_t reals) {
     return (char *)base + (size_t)reals * t->net->real_size;
 }
+
+/* A step on its way. */
+typedef struct kfac_phase {
+    const ae_trainer *t;
+    ae_kfac *k;
+    const pass *pass;
+    int workers;
+    int64_t rows;      /* of the minibatch */
+    int64_t s;         /* of them, those that factors are taken of */
+    int64_t model;     /* and those of the quadratic model, no more */
+    int64_t rooted;    /* those whose roots this step needs */
+    double weight;     /* sum of the weights of the s rows */
+    int first_inverse; /* of those that run now, in k->by_size */
+    double kept;       /* of the averages */
+    double root;       /* of the damping, for both factors */
+    double l2;
+    int layer;        /* whose derivatives along a change are next */
+    bool last;        /* the change is the last step, else the direction */
+    bool along_last;  /* both are wanted */
+    bool looks_ahead; /* the step may be taken back */
+    double a, b;      /* the step: a * direction + b * last */
+    double share;     /* that a shortening leaves of it */
+} kfac_phase;
+
+#define ROWS_OF_BLOCK 64 /* of the roots, of the way back from draws, and of derivatives along steps of narrow layers */
+
+static const ae_parts kfac_nothing = {{NULL, NULL}};
+
+static inline void kfac_run(const kfac_phase *f, ae_task function, int64_t n) {
+    ae_pool_run(f->t->pool, function, (void *)f, n, f->workers);
+}
+
+static inline int64_t kfac_blocks(int64_t rows) { return (rows + ROWS_OF_BLOCK - 1) / ROWS_OF_BLOCK; }
+
+/* Roots of the loss's curvature, factors, damping and inverses as the step needs them. Without any curvature the damping stays 0. */
+ae_status kfac_learn_curvature(ae_context *context, ae_trainer *t, kfac_phase *f, ae_stop stop, void *stop_argument);
+/* The mean of a weight's, by the factors. */
+double kfac_mean_curvature(const ae_trainer *t, const ae_kfac *k);
+
+/* Rows of a panel in parts, in either layout or both. */
+void kfac_pack_rows(const kfac_phase *f, int64_t rows, const char *from, ae_parts by_rows, ae_parts pairs);
+/* Rows row0 .. row1 - 1 of a panel of a change of the weight, by pairs; the row of the bias stays out. */
+void kfac_pack_change(const kfac_phase *f, const kfac_layer *l, int64_t panel, int64_t row0, int64_t row1, const char *change,
+                      ae_parts pairs);
 
 #endif
