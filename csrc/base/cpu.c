@@ -14,6 +14,7 @@
 #include "base/environment.h"
 
 #define MASK(isa) (1u << (isa))
+#define CONVERTS_BF16 (1u << 30)
 #define KNOWN (1u << 31)
 
 /* The instruction sets of this build, as in math/variant.h, best first. */
@@ -61,8 +62,14 @@ static unsigned detect(void) {
     if (!(b & avx2))
         return found;
     found |= MASK(AE_ISA_AVX2);
-    if ((low & 0xe0) == 0xe0 && (b & (f | dq | bw | vl)) == (f | dq | bw | vl))
-        found |= MASK(AE_ISA_AVX512);
+    if ((low & 0xe0) != 0xe0 || (b & (f | dq | bw | vl)) != (f | dq | bw | vl))
+        return found;
+    found |= MASK(AE_ISA_AVX512);
+    const unsigned bf16 = 1u << 5;
+    char room[AE_ENVIRONMENT_ROOM];
+    const char *wish = ae_environment("AUTOENC_ISA", room);
+    if (!(wish && wish[0]) && a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & bf16))
+        found |= CONVERTS_BF16;
     return found;
 }
 
@@ -72,7 +79,7 @@ static unsigned detect(void) { return MASK(AE_ISA_REF) | MASK(AE_ISA_NEON); }
 static unsigned detect(void) { return MASK(AE_ISA_REF); }
 #endif
 
-bool ae_cpu_has(ae_isa isa) {
+static unsigned features(void) {
     /* Under a hypervisor CPUID traps and takes microseconds; racing threads store the same value. */
     static atomic_uint cache;
     unsigned found = atomic_load_explicit(&cache, memory_order_relaxed);
@@ -80,8 +87,12 @@ bool ae_cpu_has(ae_isa isa) {
         found = detect() | KNOWN;
         atomic_store_explicit(&cache, found, memory_order_relaxed);
     }
-    return (unsigned)isa < AE_ISA_COUNT && (found & MASK(isa)) != 0;
+    return found;
 }
+
+bool ae_cpu_has(ae_isa isa) { return (unsigned)isa < AE_ISA_COUNT && (features() & MASK(isa)) != 0; }
+
+bool ae_cpu_converts_bf16(void) { return (features() & CONVERTS_BF16) != 0; }
 
 ae_status ae_isa_select(ae_context *context, ae_isa *out) {
     const size_t n_build = sizeof in_build / sizeof in_build[0];

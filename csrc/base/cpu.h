@@ -20,6 +20,10 @@ const char *ae_isa_name(ae_isa isa);
 /* By CPUID and XGETBV (the system must save the registers). AE_ISA_REF always. Thread safe. */
 bool ae_cpu_has(ae_isa isa);
 
+/* Beside AE_ISA_AVX512, instructions that make bfloat16 numbers of floats (AVX512_BF16). Not where AUTOENC_ISA names an instruction
+ * set, which is to be that and no more. */
+bool ae_cpu_converts_bf16(void);
+
 /* The best instruction set of this machine that this build contains, or the one that the environment variable
  * AUTOENC_ISA names. AE_ERR_VALUE where the name is unknown, AE_ERR_UNAVAILABLE where the machine or the build lacks
  * it. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/cpu.h"
 #include "math/block_transpose.h"
 #include "math/vec.h"
 
@@ -134,9 +135,53 @@ void AE_V(ae_bf16_product)(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, ae_p
 
 AE_INLINE uint32_t *words_at(ae_bf16 *p, int64_t at) { return p ? (uint32_t *)(void *)(p + at) : NULL; }
 
+#if defined(AE_TARGET_AVX512) && ((defined(__GNUC__) && __GNUC__ >= 10) || (defined(__clang__) && __clang_major__ >= 9))
+#define CONVERTS /* where the processor does (AVX512_BF16): half as many instructions */
+
+/* u_bf16_row of u_nearest_bf16. Not the intrinsic, which only functions of that instruction set may call. */
+AE_INLINE uvec converted(vec a, vec b) {
+    uvec row;
+    __asm__("vcvtne2ps2bf16 %1, %2, %0" : "=v"(row) : "v"(a), "v"(b));
+    return row;
+}
+
+AE_INLINE void row_pair_converted(const real *from, const real *from_odd, const int parts, uint32_t *const even[2],
+                                  uint32_t *const odd[2], uint32_t *const pairs[2]) {
+    /* Groups of four so that the lower halves of lanes hold columns 0 to 15. */
+    const uvec apart = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
+    vec x[2] = {v_load(from), v_load(from + VL)}, y[2] = {v_load(from_odd), v_load(from_odd + VL)};
+    for (int p = 0; p < parts; p++) {
+        uvec u = converted(x[0], x[1]), w = converted(y[0], y[1]);
+        if (even[p])
+            u_store(even[p], u);
+        if (odd[p])
+            u_store(odd[p], w);
+        if (!pairs[p] && p + 1 == parts)
+            return;
+        u = _mm512_permutexvar_epi64(apart, u);
+        w = _mm512_permutexvar_epi64(apart, w);
+        const uvec both[2] = {_mm512_unpacklo_epi16(u, w), _mm512_unpackhi_epi16(u, w)};
+        for (int i = 0; i < 2; i++) {
+            if (pairs[p])
+                u_store(pairs[p] + i * VL, both[i]);
+            x[i] = v_sub(x[i], u_low_bf16(both[i]));
+            y[i] = v_sub(y[i], u_high_bf16(both[i]));
+        }
+    }
+}
+#endif
+
 /* Two rows of 32 numbers, each by rows, and both by pairs; what is NULL is not written. */
-AE_INLINE void row_pair(const real *from, const real *from_odd, const int parts, uint32_t *const even[2],
+AE_INLINE void row_pair(const real *from, const real *from_odd, const int parts, const bool converts, uint32_t *const even[2],
                         uint32_t *const odd[2], uint32_t *const pairs[2]) {
+#if defined(CONVERTS)
+    if (converts) {
+        row_pair_converted(from, from_odd, parts, even, odd, pairs);
+        return;
+    }
+#else
+    (void)converts;
+#endif
     for (int j = 0; j < AE_PANEL; j += 2 * VL) {
         vec x[2] = {v_load(from + j), v_load(from + j + VL)}, y[2] = {v_load(from_odd + j), v_load(from_odd + j + VL)};
         for (int p = 0; p < parts; p++) {
@@ -157,7 +202,8 @@ AE_INLINE void row_pair(const real *from, const real *from_odd, const int parts,
     }
 }
 
-AE_INLINE void block_of_parts(const real *from, int rows, const int parts, ae_parts by_rows, ae_parts pairs) {
+AE_INLINE void block_of_parts(const real *from, int rows, const int parts, const bool converts, ae_parts by_rows,
+                              ae_parts pairs) {
     static const real zeros[AE_PANEL];
     for (int row = 0; row < AE_PANEL; row += 2) {
         if (row >= rows && !pairs.part[0])
@@ -168,16 +214,29 @@ AE_INLINE void block_of_parts(const real *from, int rows, const int parts, ae_pa
             odd[p] = row + 1 < rows ? words_at(by_rows.part[p], (row + 1) * AE_PANEL) : NULL;
             both[p] = words_at(pairs.part[p], row * AE_PANEL);
         }
-        row_pair(row < rows ? from + row * AE_PANEL : zeros, row + 1 < rows ? from + (row + 1) * AE_PANEL : zeros, parts, even,
-                 odd, both);
+        row_pair(row < rows ? from + row * AE_PANEL : zeros, row + 1 < rows ? from + (row + 1) * AE_PANEL : zeros, parts,
+                 converts, even, odd, both);
     }
 }
 
-void AE_V(ae_bf16_block)(const real *from, int rows, int parts, ae_parts by_rows, ae_parts pairs) {
+void AE_V(ae_bf16_block_by_vectors)(const real *from, int rows, int parts, ae_parts by_rows, ae_parts pairs) {
     if (parts > 1)
-        block_of_parts(from, rows, 2, by_rows, pairs);
+        block_of_parts(from, rows, 2, false, by_rows, pairs);
     else
-        block_of_parts(from, rows, 1, by_rows, pairs);
+        block_of_parts(from, rows, 1, false, by_rows, pairs);
+}
+
+void AE_V(ae_bf16_block)(const real *from, int rows, int parts, ae_parts by_rows, ae_parts pairs) {
+#if defined(CONVERTS)
+    if (ae_cpu_converts_bf16()) {
+        if (parts > 1)
+            block_of_parts(from, rows, 2, true, by_rows, pairs);
+        else
+            block_of_parts(from, rows, 1, true, by_rows, pairs);
+        return;
+    }
+#endif
+    AE_V(ae_bf16_block_by_vectors)(from, rows, parts, by_rows, pairs);
 }
 
 /* Words, (rows, columns), into (columns, rows). */

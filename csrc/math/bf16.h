@@ -1,6 +1,7 @@
 /* Products of bfloat16 operands, summed in float: precision "bfloat16" (one part) and "high" (two).
  *
- * A float x is taken apart into bfloat16 numbers, each rounded to nearest, ties to even: part 0 of x, part 1 of what is left.
+ * A float x is taken apart into bfloat16 numbers, each rounded to nearest, ties to even: part 0 of x, part 1 of what is left; what lies
+ * below the normal range becomes zero, as the instructions that convert have it (Intel, AVX512_BF16).
  * One product multiplies parts 0; two parts give three products: 0 * 1, 0 * 0 and 1 * 0, in this order. Of a sum of products of floats the
  * factors' roundings change at most 2^-7 + 2^-16 (one part) or 3 * 2^-16 + 2^-24 (two) of the sum of the absolute values.
  *
@@ -58,6 +59,8 @@ void AE_V(ae_bf16_product_by_vectors)(const ae_bf16_gemm *gemm, int64_t m, ae_pa
 /* from (rows <= 32, 32) as a block: its rows by rows, and all of it by pairs, where what is missing of its rows is zero. Either
  * may be NULL. */
 void AE_V(ae_bf16_block)(const real *from, int rows, int parts, ae_parts by_rows, ae_parts pairs);
+/* Without the instructions that convert, whatever the machine has. */
+void AE_V(ae_bf16_block_by_vectors)(const real *from, int rows, int parts, ae_parts by_rows, ae_parts pairs);
 /* The transpose of a block by pairs, by rows: of the same 32 by 32 numbers the factor on the left. */
 void AE_V(ae_bf16_turn_pairs)(const ae_bf16 *from, ae_bf16 *to);
 /* from (rows <= 32, 32) and its transpose, both by pairs; what is missing of `rows` is zero. Either may be NULL. */

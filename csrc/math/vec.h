@@ -29,8 +29,8 @@
  *   u_round_bf16(a, below)           float only: a with below < 2^16 added to the bits of its lower half, which is then of no
  *                                    meaning; what is not a number stays none
  *   u_nearest_bf16(a)                float only: the nearest bfloat16 number, ties to even, in the upper half of each word; the lower
- *                                    half is of no meaning. By integers, so that denormal numbers have the same bits
- *                                    everywhere; what is not a number stays none
+ *                                    half is of no meaning. Numbers below the normal range become zeros of their sign, by integers,
+ *                                    so that they do everywhere; what is not a number stays none
  *   u_bf16_pair(a, b)                upper halves: those of a in the lower half of each word, those of b in the upper one
  *   u_bf16_row(a, b)                 upper halves: those of a, then those of b, as numbers that follow each other in memory
  */

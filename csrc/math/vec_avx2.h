@@ -123,8 +123,9 @@ AE_INLINE uvec u_round_bf16(vec a, uvec below) {
     return _mm256_castps_si256(_mm256_blendv_ps(rounded, quiet, _mm256_cmp_ps(a, a, _CMP_UNORD_Q)));
 }
 AE_INLINE uvec u_nearest_bf16(vec a) {
-    const uvec odd = _mm256_and_si256(_mm256_srli_epi32(_mm256_castps_si256(a), 16), u_set1(1));
-    return u_round_bf16(a, u_add(odd, u_set1(0x7fff)));
+    const uvec w = _mm256_castps_si256(a), odd = _mm256_and_si256(_mm256_srli_epi32(w, 16), u_set1(1));
+    const uvec exponent = _mm256_and_si256(w, u_set1(0x7f800000)), small = _mm256_cmpeq_epi32(exponent, _mm256_setzero_si256());
+    return _mm256_andnot_si256(_mm256_srli_epi32(small, 1), u_round_bf16(a, u_add(odd, u_set1(0x7fff))));
 }
 AE_INLINE uvec u_bf16_pair(uvec a, uvec b) { return _mm256_blend_epi16(_mm256_srli_epi32(a, 16), b, 0xaa); }
 AE_INLINE uvec u_bf16_row(uvec a, uvec b) {

@@ -121,8 +121,9 @@ AE_INLINE uvec u_round_bf16(vec a, uvec below) {
     return _mm512_mask_or_epi32(u_add(w, below), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), w, u_set1(0x00400000));
 }
 AE_INLINE uvec u_nearest_bf16(vec a) {
-    const uvec odd = _mm512_and_si512(_mm512_srli_epi32(_mm512_castps_si512(a), 16), u_set1(1));
-    return u_round_bf16(a, u_add(odd, u_set1(0x7fff)));
+    const uvec w = _mm512_castps_si512(a), odd = _mm512_and_si512(_mm512_srli_epi32(w, 16), u_set1(1));
+    return _mm512_mask_and_epi32(u_round_bf16(a, u_add(odd, u_set1(0x7fff))), _mm512_testn_epi32_mask(w, u_set1(0x7f800000)), w,
+                                 u_set1(0x80000000u));
 }
 AE_INLINE uvec u_bf16_pair(uvec a, uvec b) { return _mm512_mask_blend_epi16(0xaaaaaaaau, _mm512_srli_epi32(a, 16), b); }
 AE_INLINE uvec u_bf16_row(uvec a, uvec b) {

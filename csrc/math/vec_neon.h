@@ -99,8 +99,9 @@ AE_INLINE uvec u_round_bf16(vec a, uvec below) {
     return vbslq_u32(vceqq_f32(a, a), vaddq_u32(w, below), vorrq_u32(w, vdupq_n_u32(0x00400000)));
 }
 AE_INLINE uvec u_nearest_bf16(vec a) {
-    const uvec odd = vandq_u32(vshrq_n_u32(vreinterpretq_u32_f32(a), 16), vdupq_n_u32(1));
-    return u_round_bf16(a, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
+    const uvec w = vreinterpretq_u32_f32(a), odd = vandq_u32(vshrq_n_u32(w, 16), vdupq_n_u32(1));
+    const uvec small = vceqzq_u32(vandq_u32(w, vdupq_n_u32(0x7f800000)));
+    return vbicq_u32(u_round_bf16(a, vaddq_u32(odd, vdupq_n_u32(0x7fff))), vshrq_n_u32(small, 1));
 }
 AE_INLINE uvec u_bf16_pair(uvec a, uvec b) { return vsriq_n_u32(b, a, 16); }
 AE_INLINE uvec u_bf16_row(uvec a, uvec b) {

@@ -119,7 +119,10 @@ AE_INLINE uvec u_round_bf16(vec a, uvec below) {
     const uvec w = ae_to_bits(a);
     return (w & 0x7fffffffu) > 0x7f800000u ? w | 0x00400000u : w + below;
 }
-AE_INLINE uvec u_nearest_bf16(vec a) { return u_round_bf16(a, 0x7fffu + (ae_to_bits(a) >> 16 & 1u)); }
+AE_INLINE uvec u_nearest_bf16(vec a) {
+    const uvec w = ae_to_bits(a);
+    return w & 0x7f800000u ? u_round_bf16(a, 0x7fffu + (w >> 16 & 1u)) : w & 0x80000000u;
+}
 AE_INLINE uvec u_bf16_pair(uvec a, uvec b) { return a >> 16 | (b & 0xffff0000u); }
 AE_INLINE uvec u_bf16_row(uvec a, uvec b) { return u_bf16_pair(a, b); }
 #endif

@@ -1,5 +1,6 @@
 /* Products of bfloat16 operands: their definition against every instruction set and against the code for tiles, whose
  * instructions are defined here; operands; the stated bound. */
+#include <float.h>
 #include <stdlib.h>
 
 #include "harness.h"
@@ -33,6 +34,7 @@ typedef void (*product_function)(const ae_bf16_gemm *, int64_t, ae_parts, ae_par
                                              float *);                                                                        \
     void ae_bf16_product_##suffix(const ae_bf16_gemm *, int64_t, ae_parts, ae_parts, ae_gemm_start, const float *, float *);  \
     void ae_bf16_block_##suffix(const float *, int, int, ae_parts, ae_parts);                                                 \
+    void ae_bf16_block_by_vectors_##suffix(const float *, int, int, ae_parts, ae_parts);                                      \
     void ae_bf16_turn_pairs_##suffix(const ae_bf16 *, ae_bf16 *);
 #define DECLARE_64(suffix)
 AE_FOR_EACH_VARIANT(DECLARE)
@@ -42,6 +44,7 @@ typedef struct variant {
     ae_isa isa;
     product_function vectors, chosen;
     void (*block)(const float *, int, int, ae_parts, ae_parts);
+    void (*block_by_vectors)(const float *, int, int, ae_parts, ae_parts);
     void (*turn)(const ae_bf16 *, ae_bf16 *);
 } variant;
 
@@ -52,9 +55,10 @@ typedef struct variant {
      ae_bf16_product_by_vectors_##suffix, \
      ae_bf16_product_##suffix,            \
      ae_bf16_block_##suffix,              \
+     ae_bf16_block_by_vectors_##suffix,   \
      ae_bf16_turn_pairs_##suffix},
 #define LIST_64(suffix, isa)
-static const variant variants[] = {AE_FOR_EACH_VARIANT(LIST){NULL, AE_ISA_REF, NULL, NULL, NULL, NULL}};
+static const variant variants[] = {AE_FOR_EACH_VARIANT(LIST){NULL, AE_ISA_REF, NULL, NULL, NULL, NULL, NULL}};
 
 static const ae_parts nothing = {{NULL, NULL}};
 
@@ -188,13 +192,15 @@ TEST(the_state_of_the_processor_is_put_back) {
 
 /* ---- operands ---- */
 
-/* Nearest, ties to even, by comparing candidates in double. */
+/* Nearest, ties to even, by comparing candidates in double; zero below the normal range. */
 static bool is_nearest(float x, ae_bf16 got) {
     const uint32_t bits = (uint32_t)got << 16;
     float at, low, high;
     memcpy(&at, &bits, 4);
     if (isnan(x))
         return isnan(at);
+    if (fabsf(x) < FLT_MIN)
+        return at == 0 && signbit(at) == signbit(x);
     if (isinf(x) || isinf(at))
         return (isinf(x) && at == x) || fabs((double)x) >= 0x1.ffp127;
     const uint32_t less = bits - 0x10000u, more = bits + 0x10000u;
@@ -234,6 +240,35 @@ TEST(parts_are_the_nearest_numbers) {
             }
         }
     }
+}
+
+/* Every float there is, by both ways and in all layouts; of two parts a part of them, because what is left of a number is just another
+ * one. */
+TEST(instructions_that_convert_have_the_bits_of_vectors) {
+    static float x[AE_BF16_BLOCK];
+    static ae_bf16 got[4][AE_BF16_BLOCK], wanted[4][AE_BF16_BLOCK];
+    CHECK(!ae_cpu_converts_bf16() || ae_cpu_has(AE_ISA_AVX512), "conversions without the registers");
+    for (const variant *v = variants; ae_cpu_converts_bf16() && v->name; v++)
+        for (uint64_t bits = 0, blocks = 0; v->isa == AE_ISA_AVX512 && bits < (uint64_t)1 << 32; blocks++) {
+            for (int i = 0; i < AE_BF16_BLOCK; i++, bits += SANITIZED ? 67 : 1) {
+                const uint32_t word = (uint32_t)bits;
+                memcpy(&x[i], &word, 4);
+            }
+            const int parts = blocks % 64 ? 1 : 2, rows = blocks % 8 ? AE_PANEL : (int)(blocks / 8 % AE_PANEL) + 1;
+            const bool by_rows = blocks % 4 != 1, pairs = blocks % 4 != 2;
+            const ae_parts none = {{NULL, NULL}};
+            memset(got, 0, sizeof got);
+            memset(wanted, 0, sizeof wanted);
+            v->block(x, rows, parts, by_rows ? (ae_parts){{got[0], got[1]}} : none,
+                     pairs ? (ae_parts){{got[2], got[3]}} : none);
+            v->block_by_vectors(x, rows, parts, by_rows ? (ae_parts){{wanted[0], wanted[1]}} : none,
+                                pairs ? (ae_parts){{wanted[2], wanted[3]}} : none);
+            if (memcmp(got, wanted, sizeof got)) {
+                CHECK(false, "%s: of the floats before %llx, %d parts, %d rows", v->name, (unsigned long long)bits, parts,
+                      rows);
+                return;
+            }
+        }
 }
 
 TEST(layouts_hold_the_same_numbers) {
@@ -338,6 +373,7 @@ int main(void) {
     RUN(every_set_and_the_tiles_have_the_bits_of_the_definition);
     RUN(the_state_of_the_processor_is_put_back);
     RUN(parts_are_the_nearest_numbers);
+    RUN(instructions_that_convert_have_the_bits_of_vectors);
     RUN(layouts_hold_the_same_numbers);
     RUN(sums_are_within_the_bound);
     RUN(tiles_need_instructions_a_system_that_saves_them_and_its_permission);
