@@ -83,7 +83,7 @@ static panels of_share(const ae_block *block, int64_t width) {
     return block->share == AE_SHARE_ALL ? all_panels(width) : (panels){block->panel0, block->panel1};
 }
 
-/* C (m, n) = start + A B, term after term over panels of C; b_panel: reals from one panel of B to the next. */
+/* Panels q_of of C (m, n), the first of them at c, = start + A B, term after term; b_panel: reals from one panel of B to the next. */
 static AE_NOINLINE void long_product(const ae_gemm *whole, int64_t m, int64_t n, panels q_of, const real *a, const real *b,
                                      int64_t b_panel, ae_gemm_start start, const real *bias, real *c, int64_t c_panel) {
     for (int64_t term = 0; term < whole->terms; term += TERMS_AT_ONCE) {
@@ -97,7 +97,7 @@ static AE_NOINLINE void long_product(const ae_gemm *whole, int64_t m, int64_t n,
         for (int64_t q = q_of.from; q < q_of.to; q++)
             AE_V(ae_gemm_rows)
         (&part, m, ae_panel_columns(n, q), a + term * whole->a_step, b + q * b_panel + term * whole->b_step,
-         term ? AE_START_C : start, bias ? bias + q * AE_PANEL : NULL, c + q * c_panel);
+         term ? AE_START_C : start, bias ? bias + q * AE_PANEL : NULL, c + (q - q_of.from) * c_panel);
     }
 }
 
@@ -132,14 +132,14 @@ static void take_apart(const ae_operands *o, const real *block, int height, int6
 
 static int block_height(int64_t row, int64_t row1) { return row1 - row < AE_PANEL ? (int)(row1 - row) : AE_PANEL; }
 
-/* Panels p_of of `a`, of `across` that are summed, against panels of a weight in parts. */
+/* Panels p_of of `a`, of `across` that are summed, against panels q_of of a weight in parts, the first of which goes to c. */
 static void products_of_parts(const ae_operands *o, int64_t row0, int64_t row1, panels p_of, int64_t across, panels q_of,
                               ae_parts a, ae_parts b, ae_gemm_start start, const real *bias, real *c, int64_t c_panel) {
     const int64_t b_panel = across * AE_BF16_BLOCK;
     const ae_bf16_gemm gemm = {p_of.to - p_of.from, o->step, o->parts, q_of.to - q_of.from, b_panel, c_panel};
     AE_V(ae_bf16_product)
     (&gemm, row1 - row0, ae_parts_at(a, row0 * AE_PANEL), ae_parts_at(b, q_of.from * b_panel + p_of.from * AE_BF16_BLOCK),
-     p_of.from ? AE_START_C : start, bias ? bias + q_of.from * AE_PANEL : NULL, c + q_of.from * c_panel + row0 * AE_PANEL);
+     p_of.from ? AE_START_C : start, bias ? bias + q_of.from * AE_PANEL : NULL, c + row0 * AE_PANEL);
 }
 
 /* What is read goes in runs of panels that have room by rows: these are still in the second-level cache when their products come. */
@@ -153,14 +153,15 @@ static void forward_of_parts(const ae_binding *binding, const ae_block *block, i
     const ae_value *in = &binding->in[0], *out = &binding->out;
     const int64_t across = ae_panels(in->shape.width);
     const panels p_of = block->share == AE_SHARE_READ ? of_share(block, in->shape.width) : all_panels(in->shape.width);
+    const panels q_of = of_share(block, out->shape.width);
     for (panels run = run_of(o, p_of.from, p_of.to); run.from < run.to; run = run_of(o, run.to, p_of.to)) {
         for (int64_t p = run.from; block->share != AE_SHARE_WRITTEN && p < run.to; p++)
             for (int64_t row = row0; row < row1; row += AE_PANEL)
                 take_apart(o, (const real *)in->data + p * in->stride + row * AE_PANEL, block_height(row, row1), across, p, row,
                            &o->in, block->keep ? &o->in_sums : NULL, !o->delta_on_left);
         if (block->share != AE_SHARE_READ)
-            products_of_parts(o, row0, row1, run, across, of_share(block, out->shape.width), o->in, o->weight, start,
-                              binding->parameter[BIAS], out->data, out->stride);
+            products_of_parts(o, row0, row1, run, across, q_of, o->in, o->weight, start, binding->parameter[BIAS],
+                              (real *)out->data + ae_panel_at(out, q_of.from), out->stride);
     }
 }
 
@@ -197,9 +198,11 @@ static void backward_of_parts(const ae_binding *binding, const ae_block *block, 
     for (panels run = run_of(o, q_of.from, q_of.to); run.from < run.to; run = run_of(o, run.to, q_of.to)) {
         for (int64_t q = run.from; block->share != AE_SHARE_WRITTEN && q < run.to; q++)
             delta_of_parts(binding, q, row0, row1, activation == AE_SOFTMAX ? AE_IDENTITY : activation);
-        if (block->share != AE_SHARE_READ && in->gradient)
-            products_of_parts(o, row0, row1, run, across, of_share(block, in->shape.width), o->delta, o->transposed, start,
-                              NULL, in->gradient, in->stride);
+        if (block->share != AE_SHARE_READ && in->gradient) {
+            const panels p_of = of_share(block, in->shape.width);
+            products_of_parts(o, row0, row1, run, across, p_of, o->delta, o->transposed, start, NULL,
+                              (real *)in->gradient + p_of.from * in->stride, in->stride);
+        }
     }
 }
 
@@ -242,9 +245,9 @@ static void dense_forward(const ae_binding *binding, const ae_block *block) {
     const panels q_of = of_share(block, out->shape.width);
     if (!in->pairs && !IN_PARTS(binding) && IS_LONG(&table->forward))
         long_product(&table->forward, row1 - row0, out->shape.width, q_of, x, weight, in->shape.width * AE_PANEL, start, bias,
-                     (real *)out->data + row0 * AE_PANEL, out->stride);
+                     (real *)out->data + ae_panel_at(out, q_of.from) + row0 * AE_PANEL, out->stride);
     for (int64_t q = q_of.from; q < q_of.to; q++) {
-        const int64_t at = q * out->stride + row0 * AE_PANEL;
+        const int64_t at = ae_panel_at(out, q) + row0 * AE_PANEL;
         real *y = (real *)out->data + at;
         if (!in->pairs && !IN_PARTS(binding) && !IS_LONG(&table->forward))
             AE_V(ae_gemm_rows)
@@ -297,7 +300,8 @@ static void dense_backward_data(const ae_binding *binding, const ae_block *block
     const panels p_of = of_share(block, in->shape.width);
     if (IS_LONG(&table->backward_data)) {
         long_product(&table->backward_data, row1 - row0, in->shape.width, p_of, delta + row0 * AE_PANEL, transposed,
-                     out->shape.width * AE_PANEL, start, NULL, (real *)in->gradient + row0 * AE_PANEL, in->stride);
+                     out->shape.width * AE_PANEL, start, NULL, (real *)in->gradient + p_of.from * in->stride + row0 * AE_PANEL,
+                     in->stride);
         return;
     }
     for (int64_t p = p_of.from; p < p_of.to; p++) {

@@ -125,6 +125,9 @@ typedef struct ae_layer_plan {
     /* Has one input, and forward and backward_data can be done in shares (ae_block.share), where nothing goes by pairs. */
     bool by_panels;
     bool by_slices; /* backward_weights can begin at any row (ae_tile.first), where nothing goes by pairs */
+    /* Where its value goes by pairs it can take its one input by groups of panels, as shares that it reads, and need not see the whole
+     * of it: reals by row of its value that it keeps from one group to the next (ae_binding.between). 0: it cannot. */
+    int64_t between_reals;
 } ae_layer_plan;
 
 typedef struct ae_value {
@@ -136,7 +139,13 @@ typedef struct ae_value {
     const ae_pairs *pairs;
     /* Whose gradients are all that flows into this value; `gradient` is then theirs. Or NULL. */
     const ae_pairs *gradient_pairs;
+    int64_t group; /* 0; or so many panels have memory in `data`, panel q at q % group of them: see ae_node.by_groups */
 } ae_value;
+
+/* Where panel q of the data begins, in reals. */
+static inline int64_t ae_panel_at(const ae_value *value, int64_t q) {
+    return (value->group ? q % value->group : q) * value->stride;
+}
 
 /* What products of bfloat16 operands read (math/bf16.h), for layers that planned parts: the parameter, kept by the net, and the
  * node's input and the gradient of its value, which the layer writes.
@@ -168,6 +177,7 @@ typedef struct ae_binding {
     int64_t parameter_rows[AE_MAX_PARAMETERS];
     void *transposed[AE_MAX_PARAMETERS]; /* panels of the transpose, or NULL */
     void *cache;
+    void *between;  /* [row][plan.between_reals]; NULL where the input does not come by groups */
     void *coupling; /* NULL where nothing is trained */
     void *table;
     ae_operands operands;

@@ -220,10 +220,14 @@ AE_INLINE void block_of_parts(const real *from, int rows, const int parts, const
 }
 
 void AE_V(ae_bf16_block_by_vectors)(const real *from, int rows, int parts, ae_parts by_rows, ae_parts pairs) {
+#if defined(CONVERTS) /* processors of this set that do not convert have no tiles either: their time is in products */
+    block_of_parts(from, rows, parts, false, by_rows, pairs);
+#else
     if (parts > 1)
         block_of_parts(from, rows, 2, false, by_rows, pairs);
     else
         block_of_parts(from, rows, 1, false, by_rows, pairs);
+#endif
 }
 
 void AE_V(ae_bf16_block)(const real *from, int rows, int parts, ae_parts by_rows, ae_parts pairs) {

@@ -9,7 +9,7 @@
  *   v_fma(a,b,c) = a*b+c            v_fnma(a,b,c) = c-a*b    each rounded once
  *   v_max(a,b) = a > b ? a : b      v_min(a,b) = a < b ? a : b   (so b where either is not a number)
  *   v_abs v_neg v_copysign(magnitude, sign)
- *   v_lt v_le v_eq v_unordered(a,b) -> vmask;  m_and m_or m_not m_any
+ *   v_lt v_le v_eq v_unordered(a,b) -> vmask;  m_and m_or m_not m_any; m_bits: bit i for lane i
  *   v_select(m, a, b) = m ? a : b
  *   v_round                         to the nearest integer, ties to even
  *   v_pow2(n)                       2^n for integral n within the normal exponents

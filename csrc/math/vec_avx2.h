@@ -52,6 +52,7 @@ AE_INLINE vmask m_and(vmask a, vmask b) { return AE_MM(and)(a, b); }
 AE_INLINE vmask m_or(vmask a, vmask b) { return AE_MM(or)(a, b); }
 AE_INLINE vmask m_not(vmask a) { return AE_MM(xor)(a, AE_MM(cmp)(v_zero(), v_zero(), _CMP_EQ_OQ)); }
 AE_INLINE int m_any(vmask a) { return AE_MM(movemask)(a) != 0; }
+AE_INLINE unsigned m_bits(vmask a) { return (unsigned)AE_MM(movemask)(a); }
 AE_INLINE vec v_select(vmask m, vec a, vec b) { return AE_MM(blendv)(b, a, m); }
 
 /* Four vectors, lanes interleaved: p[4 i + k] = lane i of the k-th. */

@@ -51,6 +51,7 @@ AE_INLINE vmask m_and(vmask a, vmask b) { return (vmask)(a & b); }
 AE_INLINE vmask m_or(vmask a, vmask b) { return (vmask)(a | b); }
 AE_INLINE vmask m_not(vmask a) { return (vmask)~a; }
 AE_INLINE int m_any(vmask a) { return a != 0; }
+AE_INLINE unsigned m_bits(vmask a) { return a; }
 AE_INLINE vec v_select(vmask m, vec a, vec b) { return AE_MM(mask_blend)(m, b, a); }
 
 AE_INLINE vec v_exponent(vec a) { return v_add(AE_MM(getexp)(a), v_set1(1)); }

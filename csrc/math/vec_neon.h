@@ -52,6 +52,10 @@ AE_INLINE vmask m_and(vmask a, vmask b) { return vandq_u32(a, b); }
 AE_INLINE vmask m_or(vmask a, vmask b) { return vorrq_u32(a, b); }
 AE_INLINE vmask m_not(vmask a) { return vmvnq_u32(a); }
 AE_INLINE int m_any(vmask a) { return vmaxvq_u32(a) != 0; }
+AE_INLINE unsigned m_bits(vmask a) {
+    static const uint32_t lanes[4] = {1, 2, 4, 8};
+    return vaddvq_u32(vandq_u32(a, vld1q_u32(lanes)));
+}
 
 AE_INLINE vec v_iota(void) {
     static const float lanes[4] = {0, 1, 2, 3};
@@ -115,6 +119,7 @@ AE_INLINE vmask m_and(vmask a, vmask b) { return vandq_u64(a, b); }
 AE_INLINE vmask m_or(vmask a, vmask b) { return vorrq_u64(a, b); }
 AE_INLINE vmask m_not(vmask a) { return veorq_u64(a, vdupq_n_u64(~(uint64_t)0)); }
 AE_INLINE int m_any(vmask a) { return vmaxvq_u32(vreinterpretq_u32_u64(a)) != 0; }
+AE_INLINE unsigned m_bits(vmask a) { return (unsigned)((vgetq_lane_u64(a, 0) & 1) | (vgetq_lane_u64(a, 1) & 2)); }
 
 AE_INLINE vec v_iota(void) {
     static const double lanes[2] = {0, 1};

@@ -71,6 +71,7 @@ AE_INLINE vmask m_and(vmask a, vmask b) { return a && b; }
 AE_INLINE vmask m_or(vmask a, vmask b) { return a || b; }
 AE_INLINE vmask m_not(vmask a) { return !a; }
 AE_INLINE int m_any(vmask a) { return a; }
+AE_INLINE unsigned m_bits(vmask a) { return (unsigned)a; }
 AE_INLINE vec v_select(vmask m, vec a, vec b) { return m ? a : b; }
 
 /* n + bias lands in the low bits of the sum's mantissa. */

@@ -307,6 +307,8 @@ void ae_net_use_pairs(ae_net *net, const bool *outside) {
         if (readers_of(net, before, &able) == 1 && !outside[before] && reads_pairs(net, before) &&
             producer->desc.activation == AE_IDENTITY && !net->nodes[producer->desc.inputs[0]].by_pairs)
             producer->gradient_by = i;
+        if (producer->gradient_by == i && before + 1 == i && producer->plan.by_panels && node->plan.between_reals)
+            producer->by_groups = true;
     }
     /* A product with pairs reads the rows of its weight both ways; one of parts reads packs alone, but where the gradient of its
      * value comes by pairs. */
@@ -328,6 +330,11 @@ void ae_net_use_pairs(ae_net *net, const bool *outside) {
             p->parts = 0;
         p->transposed_parts = transposed_parts;
     }
+}
+
+void ae_net_keep_whole(ae_net *net, int first) {
+    if (first > 0)
+        net->nodes[first - 1].by_groups = false;
 }
 
 void ae_net_reuse_memory(ae_net *net, const bool *outside) {

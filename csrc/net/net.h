@@ -55,8 +55,11 @@ typedef struct ae_node {
     bool by_pairs;                    /* its value and gradient are pairs */
     bool beside_pairs;                /* and its data is there all the same, for other readers */
     bool outside;                     /* somebody else may write or read its gradient, see ae_net_reuse_memory */
-    int gradient_by;                  /* node whose pairs carry the gradient of its value; -1: none */
-    bool active;                      /* in the bound range and on a way from updated parameters to a loss: backward runs */
+    /* Its value exists for a few panels at a time, for the next node, which takes them (ae_layer_plan.between_reals) and is all that
+     * reads it. */
+    bool by_groups;
+    int gradient_by; /* node whose pairs carry the gradient of its value; -1: none */
+    bool active;     /* in the bound range and on a way from updated parameters to a loss: backward runs */
     ae_binding binding;
 } ae_node;
 
@@ -94,6 +97,9 @@ bool ae_net_sees_transpose(const ae_net *net, const ae_node *node, int slot);
 /* Lets values go as pairs (math/pairs.h) where a layer can give them and its readers take them. `outside`: by node, whether a loss
  * or the caller reads its data or writes its gradient. For nets that are trained; before ae_net_plan_rows and ae_net_initialize. */
 void ae_net_use_pairs(ae_net *net, const bool *outside);
+
+/* A stage begins at node `first`: the value before it is read by that stage from memory, so all of it must be there. */
+void ae_net_keep_whole(ae_net *net, int first);
 
 /* What a pass has read for the last time makes room for what comes: copies in parts by rows, and gradients of values between nodes
  * that go in parts, so that less memory goes through the caches. Before ae_net_plan_rows, for passes in which one worker takes a block of

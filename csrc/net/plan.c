@@ -5,12 +5,13 @@
 #include "net/net.h"
 
 typedef struct offsets {
-    size_t data, gradient, cache, coupling, table;
+    size_t data, gradient, cache, between, coupling, table;
     size_t integers, reals; /* of pairs */
     size_t operands[4];     /* in, delta, and both for sums over rows */
     size_t totals;
     int gradient_of, operands_of;           /* node in whose memory they lie, often its own; operands by rows */
     int64_t gradient_width, operand_panels; /* of that memory: the most that a node needs which lies there */
+    int64_t operands_at_once;               /* of these, what must lie there at one time */
     bool lends_gradient;
     int last; /* of the nodes whose gradient lies there, on the way back */
 } offsets;
@@ -33,6 +34,15 @@ static bool has_gradient(const ae_node *node) {
     return node->depends_on_parameters && !node->by_pairs && node->gradient_by < 0;
 }
 
+/* Panels of a value that comes by groups: of 256 rows half a megabyte, which stay in the second-level cache until they are
+ * taken. */
+#define GROUP 16
+
+static int64_t width_of(const ae_node *node) { return node->by_groups ? GROUP * AE_PANEL : node->plan.out.width; }
+
+/* Takes its input by groups. */
+static bool takes_groups(const ae_net *net, const ae_node *node) { return node > net->nodes && node[-1].by_groups; }
+
 /* Its products are of operands in parts. */
 static bool goes_in_parts(const ae_net *net, const ae_node *node) {
     return node->plan.parts && !net->nodes[node->desc.inputs[0]].by_pairs;
@@ -47,6 +57,15 @@ static int last_reader(const ae_net *net, int node) {
             if (net->nodes[i].desc.inputs[k] == node)
                 last = goes_in_parts(net, &net->nodes[i]) ? i : -1;
     return last;
+}
+
+/* Panels by rows, of up to 256 rows of a block: 512 KB of the second-level cache a part. */
+#define AT_ONCE 32
+
+/* All that is read for a value by groups serves each of them. */
+static int64_t at_once_of(const ae_node *node) {
+    const int64_t in = ae_panels(node->plan.in[0].width);
+    return node->by_groups && in > AT_ONCE ? in : AT_ONCE;
 }
 
 /* Who lies where: operands by rows hold within one call, gradients as above, and one that ends with a node's backward_data makes room
@@ -73,6 +92,8 @@ static void share_memory(const ae_net *net, offsets *o) {
             gradient->gradient_width = node->plan.out.width;
         if ((in > out ? in : out) > operands->operand_panels)
             operands->operand_panels = in > out ? in : out;
+        if (at_once_of(node) > operands->operands_at_once)
+            operands->operands_at_once = at_once_of(node);
     }
 }
 
@@ -107,9 +128,6 @@ static void bind_pairs(ae_net *net, ae_node *node, const offsets *o, int64_t row
 /* Numbers of a panel by rows: its blocks, an odd number of them (cache sets). */
 static int64_t operand_step(int64_t blocks) { return (blocks | 1) * AE_BF16_BLOCK; }
 
-/* Panels by rows, of up to 256 rows of a block: 512 KB of the second-level cache a part. */
-#define AT_ONCE 32
-
 static ae_status reserve_operands(ae_context *context, ae_net *net, ae_node *node, int64_t rows, bool gradients, offsets *o) {
     ae_status status = AE_OK;
     const ae_layer_plan *plan = &node->plan;
@@ -120,13 +138,13 @@ static ae_status reserve_operands(ae_context *context, ae_net *net, ae_node *nod
         return AE_OK;
     operands->parts = plan->parts;
     if (net->reuses)
-        operands->at_once = AT_ONCE;
+        operands->at_once = at_once_of(node);
     for (int i = 0; i < (gradients ? 4 : 1); i++) {
         int64_t numbers, panels = ae_panels(i % 2 ? plan->out.width : plan->in[0].width);
         if (net->reuses && i < 2) {
             if (i || o->operands_of != (int)(node - net->nodes))
                 continue;
-            panels = o->operand_panels < AT_ONCE ? o->operand_panels : AT_ONCE;
+            panels = o->operand_panels < o->operands_at_once ? o->operand_panels : o->operands_at_once;
         }
         if (!ae_mul_i64(panels, operands->step * plan->parts, &numbers))
             return ae_fail(context, AE_ERR_OVERFLOW, "node '%s': its values in parts do not fit into memory", node->desc.name);
@@ -176,20 +194,28 @@ static ae_status reserve_node(ae_context *context, ae_net *net, ae_node *node, i
     binding->out.shape = plan->out;
     binding->out.stride = ae_panel_stride(value_rows);
     if (has_data(node))
-        AE_TRY(reserve_matrix(context, net, plan->out.width, binding->out.stride, &o->data));
+        AE_TRY(reserve_matrix(context, net, width_of(node), binding->out.stride, &o->data));
     if (node->by_pairs)
         AE_TRY(reserve_pairs(context, net, node, value_rows, o));
     if (gradients && has_gradient(node) && o->gradient_of == (int)(node - net->nodes))
         AE_TRY(reserve_matrix(context, net, o->gradient_width, binding->out.stride, &o->gradient));
     if (gradients && plan->cache_width)
         AE_TRY(reserve_matrix(context, net, plan->cache_width, binding->out.stride, &o->cache));
+    if (takes_groups(net, node)) {
+        int64_t reals;
+        if (!ae_mul_i64(value_rows, plan->between_reals, &reals))
+            return ae_fail(context, AE_ERR_OVERFLOW, "node '%s': %lld rows of %lld numbers do not fit into memory",
+                           node->desc.name, (long long)value_rows, (long long)plan->between_reals);
+        AE_TRY(ae_arena_reserve(&net->values, context, (size_t)reals, net->real_size, &o->between));
+        net->value_reals_per_row += plan->between_reals * plan->out.multiplicity;
+    }
     if (gradients && plan->coupling_reals)
         AE_TRY(ae_arena_reserve(&net->values, context, (size_t)plan->coupling_reals, net->real_size, &o->coupling));
     AE_TRY(ae_arena_reserve(&net->values, context, (size_t)plan->table_bytes, 1, &o->table));
     AE_TRY(reserve_operands(context, net, node, value_rows, gradients, o));
     const int copies = has_data(node) + (gradients && node->gradient_by < 0 && !node->by_pairs);
     net->value_reals_per_row +=
-        (ae_panels(plan->out.width) * copies + ae_panels(plan->cache_width)) * AE_PANEL * plan->out.multiplicity;
+        (ae_panels(width_of(node)) * copies + ae_panels(plan->cache_width)) * AE_PANEL * plan->out.multiplicity;
     const int64_t scratch = padded_reals(plan->scratch_reals) * (int64_t)net->real_size;
     net->scratch_bytes = scratch > net->scratch_bytes ? scratch : net->scratch_bytes;
 cleanup:
@@ -201,10 +227,12 @@ static void bind_node(ae_net *net, ae_node *node, const offsets *all, bool gradi
     ae_binding *binding = &node->binding;
     binding->out.data = has_data(node) ? ae_arena_at(&net->values, o->data) : NULL;
     binding->out.gradient = gradients && has_gradient(node) ? ae_arena_at(&net->values, all[o->gradient_of].gradient) : NULL;
+    binding->out.group = node->by_groups ? GROUP : 0;
     binding->out.pairs = NULL;
     if (node->by_pairs)
         bind_pairs(net, node, o, rows * node->plan.out.multiplicity);
     binding->cache = gradients && node->plan.cache_width ? ae_arena_at(&net->values, o->cache) : NULL;
+    binding->between = takes_groups(net, node) ? ae_arena_at(&net->values, o->between) : NULL;
     binding->coupling = gradients && node->plan.coupling_reals ? ae_arena_at(&net->values, o->coupling) : NULL;
     binding->table = ae_arena_at(&net->values, o->table);
     for (int k = 0; k < node->desc.n_inputs; k++) {
@@ -301,11 +329,35 @@ void ae_net_bind_range(ae_net *net, int first, int last, uint32_t groups, const 
     }
 }
 
+static void forward_share(const ae_node *node, const ae_block *whole, ae_share share, int64_t panel0, int64_t panel1) {
+    ae_block block = *whole;
+    block.share = share;
+    block.panel0 = panel0;
+    block.panel1 = panel1;
+    node->ops->forward(&node->binding, &block);
+}
+
+/* A node whose value comes by groups, at the turn of the next one, which takes them. */
+static void forward_by_groups(const ae_node *from, const ae_node *to, const ae_block *block) {
+    const int64_t panels = ae_panels(from->plan.out.width);
+    forward_share(from, block, AE_SHARE_READ, 0, ae_panels(from->plan.in[0].width));
+    for (int64_t q = 0; q < panels; q += GROUP) {
+        const int64_t end = panels - q < GROUP ? panels : q + GROUP;
+        forward_share(from, block, AE_SHARE_WRITTEN, q, end);
+        forward_share(to, block, AE_SHARE_READ, q, end);
+    }
+    forward_share(to, block, AE_SHARE_WRITTEN, 0, panels);
+}
+
 void ae_net_forward(const ae_net *net, int first, int last, ae_block block, int worker) {
     block.scratch = ae_net_scratch(net, worker);
-    for (int i = first; i <= last; i++)
-        if (net->nodes[i].ops->forward)
-            net->nodes[i].ops->forward(&net->nodes[i].binding, &block);
+    for (int i = first; i <= last; i++) {
+        const ae_node *node = &net->nodes[i];
+        if (takes_groups(net, node))
+            forward_by_groups(node - 1, node, &block);
+        else if (node->ops->forward && !node->by_groups)
+            node->ops->forward(&node->binding, &block);
+    }
 }
 
 void ae_net_backward(const ae_net *net, int first, int last, ae_block block, int worker) {

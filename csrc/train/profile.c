@@ -144,19 +144,22 @@ static void count_rows(const ae_trainer *t, const stage *s, int64_t rows, bool g
     const ae_net *net = t->net;
     for (int i = s->desc.first_node; i <= s->desc.last_node; i++) {
         const ae_node *node = &net->nodes[i];
-        const double out = read_of(node, rows), parameters = parameter_reals(net, node, rows);
+        const double value = read_of(node, rows), parameters = parameter_reals(net, node, rows);
+        /* What comes by groups does not leave the cache, and is made at the turn of the next node. */
+        const double out = node->by_groups ? 0 : value;
         double in = 0, wanted = 0;
         if (node->ops->flags & AE_LAYER_SOURCE)
             add(t, PROFILE_GATHER, 0, 0, 2 * (out + (node->by_pairs && node->beside_pairs ? reals_of(node, rows) : 0)));
         for (int k = 0; k < node->desc.n_inputs; k++) {
-            in += read_of(&net->nodes[node->desc.inputs[k]], rows);
+            in += net->nodes[node->desc.inputs[k]].by_groups ? 0 : read_of(&net->nodes[node->desc.inputs[k]], rows);
             wanted += node->binding.in[k].gradient ? read_of(&net->nodes[node->desc.inputs[k]], rows) : 0;
         }
         if (node->ops->forward)
-            add(t, PROFILE_FORWARD, i, forward_flops(node, rows) * density(net, node, rows, false), in + parameters + out);
+            add(t, PROFILE_FORWARD, i + node->by_groups, forward_flops(node, rows) * density(net, node, rows, false),
+                in + parameters + out);
         if (gradients && node->active && node->ops->backward_data)
             add(t, PROFILE_BACKWARD, i, wanted > 0 ? forward_flops(node, rows) * density(net, node, rows, true) : 0,
-                out + wanted + (wanted > 0 ? parameters : 0));
+                value + wanted + (wanted > 0 ? parameters : 0));
         if (gradients && node->ops->couple) {
             const double copies = (double)node->plan.in[0].multiplicity * (double)rows;
             add(t, PROFILE_COUPLE, i, node->plan.flops_per_pair * copies * copies + node->plan.flops_per_minibatch, in);

@@ -272,9 +272,12 @@ static int64_t block_rows(const ae_trainer *t, int64_t rows, int workers) {
     const int64_t l2 = ae_cpu_l2_bytes();
     int64_t widest = 1, samples = 1;
     for (int i = 0; i < t->net->n_nodes; i++) {
-        const ae_shape *shape = &t->net->nodes[i].plan.out;
+        const ae_node *node = &t->net->nodes[i];
+        const ae_shape *shape = &node->plan.out;
         samples = shape->multiplicity > samples ? shape->multiplicity : samples;
-        widest = shape->width * shape->multiplicity > widest ? shape->width * shape->multiplicity : widest;
+        /* What comes by groups is never there as a whole, and goes on as pairs. */
+        if (!node->by_groups && !(i > 0 && node[-1].by_groups) && shape->width * shape->multiplicity > widest)
+            widest = shape->width * shape->multiplicity;
     }
     const int64_t all = l2 / 2 / (t->net->value_reals_per_row * (int64_t)t->net->real_size);
     int64_t one = l2 * 12 / 10 / (widest * (int64_t)t->net->real_size);

@@ -470,6 +470,8 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     /* Values may go as pairs where no term reads them, or reads them so. K-FAC reads them as they are, and after the pass. */
     if (stages[0].rule != AE_KFAC)
         ae_net_use_pairs(t->net, outside);
+    for (int i = 0; i < n_stages; i++)
+        ae_net_keep_whole(t->net, stages[i].first_node);
     /* Planned for one row first: it tells the bytes of a row, which tell the chunk. */
     AE_TRY(ae_net_plan_rows(context, t->net, 1, true, 1));
     t->whole_only = needs_all_rows(t->net) || stages[0].rule == AE_KFAC;

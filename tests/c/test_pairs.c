@@ -6,6 +6,7 @@
 #define ROWS 83
 #define WIDTH 75
 #define CODE 140
+#define WIDE_CODE 300 /* so much wider than what is chosen that it comes by groups of panels */
 #define MOST 11
 
 static double x[ROWS * WIDTH];
@@ -34,7 +35,7 @@ static ae_data csr_data(void) {
                      .n_stored = n};
 }
 
-enum { PLAIN, DEEP, LINEAR, TIED, UNIT, AUXILIARY, CSR, CSR_DEEP, KINDS };
+enum { PLAIN, DEEP, LINEAR, TIED, UNIT, AUXILIARY, WIDE, WIDE_DEEP, CSR, CSR_DEEP, KINDS };
 
 /* by_pairs false: the same network, whose code another term reads (with the weight zero), or whose source is not said to be sparse. */
 static program program_of(int kind, bool by_pairs, int bits, int *node) {
@@ -52,11 +53,13 @@ static program program_of(int kind, bool by_pairs, int bits, int *node) {
         program_stage(&p, "adam");
         return p;
     }
-    const int before = kind == DEEP ? network_dense(net, from, 50, AE_TANH) : from;
-    const int pre = network_dense(net, before, CODE, AE_IDENTITY), top = network_add(net, "top_k", NULL, 1, pre);
+    const bool wide = kind == WIDE || kind == WIDE_DEEP, deep = kind == DEEP || kind == WIDE_DEEP;
+    const int before = deep ? network_dense(net, from, 50, AE_TANH) : from;
+    const int pre = network_dense(net, before, wide ? WIDE_CODE : CODE, AE_IDENTITY),
+              top = network_add(net, "top_k", NULL, 1, pre);
     net->node[top].size[0] = 9;
     net->node[top].size[1] = kind != LINEAR;
-    int out = network_dense(net, kind == DEEP ? network_dense(net, top, 50, AE_SILU) : top, WIDTH, AE_IDENTITY);
+    int out = network_dense(net, deep ? network_dense(net, top, 50, AE_SILU) : top, WIDTH, AE_IDENTITY);
     if (kind == TIED) {
         net->node[out].shares = 1 + pre;
         net->node[out].shares_transposed = 1;
@@ -100,7 +103,9 @@ static double *trained(const program *p, const ae_data *data, int node, bool by_
     ae_trainer *t = started(p, data);
     if (!t)
         return NULL;
-    CHECK(ae_trainer_net(t)->nodes[node].by_pairs == by_pairs, "not by the way that was meant");
+    const ae_node *const at = &ae_trainer_net(t)->nodes[node];
+    CHECK(at->by_pairs == by_pairs, "not by the way that was meant");
+    CHECK(!node || at[-1].by_groups == (by_pairs && at->plan.out.width == WIDE_CODE), "groups where none were meant, or none");
     for (int e = 0; e < 4; e++)
         CHECK(ae_trainer_epoch(&context, t, NULL, NULL, &result) == AE_OK, "%s", context.message);
     CHECK(ae_trainer_evaluate(&context, t, 0, 0, ROWS, false, NULL, NULL, loss) == AE_OK, "%s", context.message);
@@ -206,6 +211,80 @@ TEST(a_source_by_pairs_takes_csr_rows_that_fit) {
     }
 }
 
+/* Rows so wide that copies in parts have no room for all of them at one time, where nothing comes by groups. Against the same network
+ * with another node between product and selection, so that the value is kept whole. */
+TEST(wide_rows_in_parts_come_by_groups) {
+    enum { MANY = 1100, FEW = 37 };
+    double *wide = malloc(sizeof *wide * FEW * MANY);
+    fill(wide, FEW * MANY, -1, 1);
+    const ae_data data = dense_data(wide, AE_F64, FEW, MANY);
+    for (int parts = 1; parts <= 2; parts++) {
+        double *weights[2] = {NULL, NULL}, loss[2] = {0, 1};
+        int64_t n[2] = {0, 0}, per_row[2] = {0, 0};
+        for (int apart = 0; apart < 2; apart++) {
+            ae_context context;
+            ae_epoch_result result = {0};
+            program p = {.options = plain_options(32)};
+            p.options.batch_size = FEW;
+            p.options.n_threads = 1 + parts;
+            p.options.by_panels = AE_BY_PANELS_NEVER; /* so that copies share their memory */
+            const int from = network_input(&p.net, MANY, 0), pre = network_dense(&p.net, from, 2 * WIDE_CODE, AE_IDENTITY);
+            if (apart)
+                network_add(&p.net, "activation", NULL, 1, from);
+            const int top = network_add(&p.net, "top_k", NULL, 1, pre), hidden = network_dense(&p.net, top, 70, AE_TANH),
+                      out = network_dense(&p.net, hidden, MANY, AE_IDENTITY);
+            snprintf(p.net.node[top].name, AE_NAME_SIZE, "top");
+            snprintf(p.net.node[hidden].name, AE_NAME_SIZE, "hidden");
+            snprintf(p.net.node[out].name, AE_NAME_SIZE, "out");
+            p.net.node[top].size[0] = 9;
+            p.net.node[pre].size[3] = p.net.node[out].size[3] = parts;
+            program_loss(&p, "squared_error", out, from, 1);
+            program_stage(&p, "adam");
+            ae_trainer *t = started(&p, &data);
+            if (!t)
+                continue;
+            for (int e = 0; e < 3; e++)
+                CHECK(ae_trainer_epoch(&context, t, NULL, NULL, &result) == AE_OK, "%s", context.message);
+            loss[apart] = result.loss;
+            weights[apart] = copy_weights(ae_trainer_net(t), NULL, &n[apart]);
+            per_row[apart] = ae_trainer_net(t)->value_reals_per_row;
+            CHECK(ae_trainer_net(t)->reuses, "copies have memory of their own");
+            CHECK(ae_trainer_net(t)->nodes[top].by_pairs && ae_trainer_net(t)->nodes[pre].by_groups == !apart,
+                  "groups where none were meant, or none");
+            ae_trainer_free(t);
+        }
+        CHECK(loss[0] == loss[1] && n[0] == n[1] && !memcmp(weights[0], weights[1], (size_t)n[0] * sizeof **weights),
+              "%d parts: other bits", parts);
+        CHECK(per_row[0] + WIDE_CODE < per_row[1], "%d parts: %lld reals a row, %lld by groups", parts, (long long)per_row[1],
+              (long long)per_row[0]);
+        free(weights[0]);
+        free(weights[1]);
+    }
+    free(wide);
+}
+
+/* A stage that begins behind it reads what another has left, so all of it must lie there. */
+TEST(a_value_that_another_stage_reads_is_kept_whole) {
+    const ae_data dense = dense_data(x, AE_F64, ROWS, WIDTH);
+    for (int stages = 1; stages <= 2; stages++) {
+        int top;
+        program p = program_of(WIDE, true, 64, &top);
+        p.net.node[top].group = p.net.node[top + 1].group = 1;
+        if (stages == 2) {
+            program_stage(&p, "adam");
+            p.stage[0].groups = 1;
+            p.stage[1].groups = 2;
+            p.stage[1].first_node = top;
+        }
+        ae_trainer *t = started(&p, &dense);
+        if (!t)
+            return;
+        CHECK(ae_trainer_net(t)->nodes[top].by_pairs, "it does not come by pairs");
+        CHECK(ae_trainer_net(t)->nodes[top - 1].by_groups == (stages == 1), "%d stages", stages);
+        ae_trainer_free(t);
+    }
+}
+
 /* Counting sort: rows rise within a column, and nothing is lost. */
 TEST(the_order_by_column) {
     int32_t count[4] = {3, 0, 2, 3}, column[12] = {0, 2, 4, 0, 0, 0, 2, 3, 0, 0, 2, 4}, start[6], entry[12], row_of[12];
@@ -221,6 +300,8 @@ int main(void) {
     RUN(pairs_have_the_bits_of_the_dense_value);
     RUN(gradients_by_pairs_are_central_differences);
     RUN(a_source_by_pairs_takes_csr_rows_that_fit);
+    RUN(wide_rows_in_parts_come_by_groups);
+    RUN(a_value_that_another_stage_reads_is_kept_whole);
     RUN(the_order_by_column);
     return harness_finish("test_pairs");
 }

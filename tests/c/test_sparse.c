@@ -49,6 +49,45 @@ static bool same(const double *a, const double *b, int64_t n) {
 }
 
 /* Forward and backward of top_k over `rows` rows of x, for both precisions and all sets, in two cuts. */
+/* The rows of `from` by groups of `group` panels, which lie one over the other, `block` rows at a time; the pairs as a dense value. */
+static void by_groups(lone_layer *l, const double *from, int64_t group, int64_t block, double *to) {
+    const int64_t rows = l->rows, n = l->plan.in[0].width, most = l->plan.most_nonzero;
+    ae_binding b = l->binding;
+    int32_t *const column = malloc((size_t)(rows * most) * sizeof *column), *const count = malloc((size_t)rows * sizeof *count);
+    void *const value = malloc((size_t)(rows * most) * 8), *const data = malloc((size_t)(group * b.in[0].stride) * 8);
+    ae_pairs pairs = {.most = most, .count = count, .column = column, .value = value};
+    b.between = malloc((size_t)(rows * l->plan.between_reals) * 8);
+    b.in[0].data = data, b.in[0].group = group;
+    b.out.pairs = &pairs, b.out.data = NULL;
+    for (int64_t i = 0; i < rows * l->plan.between_reals; i++)
+        ae_real_set(l->bits, b.between, i, NAN);
+    for (int64_t row = 0; row < rows; row += block) {
+        ae_block k = {.row0 = row, .row1 = row + block < rows ? row + block : rows, .scratch = l->scratch};
+        for (k.panel0 = 0; k.panel0 < ae_panels(n); k.panel0 = k.panel1) {
+            k.panel1 = k.panel0 + group < ae_panels(n) ? k.panel0 + group : ae_panels(n);
+            k.share = AE_SHARE_READ;
+            for (int64_t r = k.row0; r < k.row1; r++)
+                for (int64_t c = k.panel0 * AE_PANEL; c < k.panel1 * AE_PANEL; c++)
+                    ae_real_set(l->bits, data, c / AE_PANEL % group * b.in[0].stride + r * AE_PANEL + c % AE_PANEL,
+                                c < n ? from[r * n + c] : 3e30);
+            l->ops->forward(&b, &k);
+        }
+        k.share = AE_SHARE_WRITTEN, k.panel0 = 0;
+        l->ops->forward(&b, &k);
+    }
+    memset(to, 0, (size_t)(rows * n) * sizeof *to);
+    for (int64_t r = 0; r < rows; r++)
+        for (int32_t i = 0; i < count[r]; i++) {
+            CHECK(i == 0 || column[r * most + i] > column[r * most + i - 1], "columns do not rise");
+            to[r * n + column[r * most + i]] = ae_real_at(l->bits, value, r * most + i);
+        }
+    free(b.between);
+    free(data);
+    free(value);
+    free(count);
+    free(column);
+}
+
 static void check_top_k(const char *what, int64_t rows, int64_t n, int32_t k, bool relu, const double *since, double after) {
     bool *mask = malloc((size_t)n), *allowed = malloc((size_t)n);
     double *now = malloc((size_t)n * sizeof *now);
@@ -94,6 +133,11 @@ static void check_top_k(const char *what, int64_t rows, int64_t n, int32_t k, bo
         CHECK(right, "%s: rows since", what);
         lone_forward(&l, x, false, block, out);
         CHECK(same(out, wanted, rows * n), "%s: inference is another", what);
+        for (int64_t group = 1; l.plan.between_reals && group < 10; group += 4) {
+            by_groups(&l, x, group, block, out);
+            CHECK(same(out, wanted, rows * n), "%s: n %d k %d f%d %s: other by groups of %d panels", what, (int)n, (int)k,
+                  l.bits, ae_isa_name(isas[i / 4]), (int)group);
+        }
         lone_free(&l);
     }
     free(mask);
