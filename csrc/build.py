@@ -38,8 +38,8 @@ BLAS_SOURCES = (CSRC / "math" / "linalg.c", ROOT / "tests" / "c" / "test_linalg.
 VECTORS = ("activation", "blas1", "random", "log_mean_exp", "column_norms", "row_norms", "lanes")
 CALLERS = ("activation_names", "kernels", "linalg")
 # Of layers and losses, those whose time is in products that they call, or in exponentials and logarithms.
-CALLING = ("batch_top_k", "contraction", "correntropy", "dense", "huber", "kl_sparsity", "log_cosh", "mmd", "negative_binomial",
-           "orthogonality", "poisson", "probe", "sparse_inference", "tangent", "total_correlation",
+CALLING = ("batch_top_k", "contraction", "correntropy", "dense", "huber", "kl_sparsity", "log_cosh", "mmd",
+           "negative_binomial", "orthogonality", "poisson", "probe", "sparse_inference", "tangent", "total_correlation",
            "vector_quantize")  # fmt: skip
 ONCE_A_BLOCK = ("step", "data", "pool")
 CORE_FLOORS = ("base", "math", "layers", "losses", "optim", "net", "train")
