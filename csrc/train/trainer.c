@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/copy.h"
 #include "base/fpstate.h"
 #include "train/kfac.h"
 #include "train/laps.h"
@@ -698,6 +699,7 @@ typedef struct region_slices {
     char *to; /* NULL: what is there must be finite */
     const char *from;
     size_t bytes;
+    bool away; /* what is copied is for later */
     atomic_bool broken;
 } region_slices;
 
@@ -706,39 +708,43 @@ static void slice_task(void *argument, int64_t index, int worker) {
     const size_t at = (size_t)index * SLICE_BYTES, bytes = s->bytes - at < SLICE_BYTES ? s->bytes - at : SLICE_BYTES;
     const ae_trainer *t = s->trainer;
     (void)worker;
-    if (s->to)
+    if (s->to && s->away && s->bytes > SLICE_BYTES)
+        ae_copy_away(s->to + at, s->from + at, bytes);
+    else if (s->to)
         memcpy(s->to + at, s->from + at, bytes);
     else if (!t->kernels->all_below((int64_t)(bytes / t->net->real_size), INFINITY, s->from + at))
         atomic_store_explicit(&s->broken, true, memory_order_relaxed);
 }
 
-static bool pass_over(const ae_trainer *t, char *to, const char *from, size_t bytes) {
-    region_slices s = {.trainer = t, .to = to, .from = from, .bytes = bytes};
+static bool pass_over(const ae_trainer *t, char *to, const char *from, size_t bytes, bool away) {
+    region_slices s = {.trainer = t, .to = to, .from = from, .bytes = bytes, .away = away};
     ae_pool_run(t->pool, slice_task, &s, (int64_t)((bytes + SLICE_BYTES - 1) / SLICE_BYTES), 0);
     return !s.broken;
 }
 
-bool train_weights_are_finite(const ae_trainer *t) { return pass_over(t, NULL, t->net->parameter_base, region_bytes(t)); }
+bool train_weights_are_finite(const ae_trainer *t) {
+    return pass_over(t, NULL, t->net->parameter_base, region_bytes(t), false);
+}
 
 void ae_trainer_keep_best(ae_trainer *t) {
     if (!t->best)
         return;
-    pass_over(t, t->best, t->net->parameter_base, region_bytes(t));
+    pass_over(t, t->best, t->net->parameter_base, region_bytes(t), true);
     t->has_best = true;
 }
 
 void ae_trainer_restore_best(ae_trainer *t) {
     if (!t->has_best)
         return;
-    pass_over(t, t->net->parameter_base, t->best, region_bytes(t));
+    pass_over(t, t->net->parameter_base, t->best, region_bytes(t), false);
     ae_net_pack_all(t->net);
     ae_trainer_commit(t);
 }
 
 void train_keep_last(ae_trainer *t) {
-    pass_over(t, t->last, t->net->parameter_base, region_bytes(t));
+    pass_over(t, t->last, t->net->parameter_base, region_bytes(t), true);
     for (int i = 0; i < t->n_state; i++)
-        pass_over(t, t->last + region_bytes(t) + (size_t)i * train_state_bytes(t), t->state[i], train_state_bytes(t));
+        pass_over(t, t->last + region_bytes(t) + (size_t)i * train_state_bytes(t), t->state[i], train_state_bytes(t), true);
     t->last_step = t->step;
     t->last_epoch = t->epoch;
     t->committed = true;
@@ -754,9 +760,9 @@ void ae_trainer_commit(ae_trainer *t) {
 }
 
 void train_roll_back(ae_trainer *t) {
-    pass_over(t, t->net->parameter_base, t->last, region_bytes(t));
+    pass_over(t, t->net->parameter_base, t->last, region_bytes(t), false);
     for (int i = 0; i < t->n_state; i++)
-        pass_over(t, t->state[i], t->last + region_bytes(t) + (size_t)i * train_state_bytes(t), train_state_bytes(t));
+        pass_over(t, t->state[i], t->last + region_bytes(t) + (size_t)i * train_state_bytes(t), train_state_bytes(t), false);
     ae_net_pack_all(t->net);
     t->step = t->last_step;
     t->epoch = t->last_epoch;

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/arena.h"
+#include "base/copy.h"
 #include "base/cpu.h"
 #include "base/fpstate.h"
 #include "base/permutation.h"
@@ -277,6 +278,22 @@ TEST(philox_known_answers) {
     }
 }
 
+/* Of every length up to some lines, between what lies before and behind. */
+TEST(copies_past_the_caches_are_copies) {
+    enum { MOST = 300, BEFORE = 16 };
+    _Alignas(16) unsigned char from[MOST + 2 * BEFORE], to[MOST + 2 * BEFORE];
+    for (size_t i = 0; i < sizeof from; i++)
+        from[i] = (unsigned char)(i * 37 + 1);
+    for (size_t bytes = 0; bytes <= MOST; bytes++) {
+        memset(to, 0xee, sizeof to);
+        ae_copy_away(to + BEFORE, from + BEFORE, bytes);
+        bool outside = false;
+        for (size_t i = 0; i < sizeof to; i++)
+            outside |= (i < BEFORE || i >= BEFORE + bytes) && to[i] != 0xee;
+        CHECK(!memcmp(to + BEFORE, from + BEFORE, bytes) && !outside, "%zu bytes", bytes);
+    }
+}
+
 TEST(streams_differ) {
     static const char *const names[] = {
         "",        "a", "b", "ab", "ba", "encoder/1", "encoder/2", "encoder/10", "abcdefgh", "abcdefghi", "abcdefghabcdefgh",
@@ -503,6 +520,7 @@ int main(void) {
     RUN(fpstate_sets_and_restores);
     RUN(cpu_and_isa);
     RUN(philox_known_answers);
+    RUN(copies_past_the_caches_are_copies);
     RUN(streams_differ);
     RUN(permutation_is_a_bijection);
     RUN(permutation_range_is_the_permutation);
