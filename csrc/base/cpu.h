@@ -21,7 +21,7 @@ const char *ae_isa_name(ae_isa isa);
 bool ae_cpu_has(ae_isa isa);
 
 /* Beside AE_ISA_AVX512, instructions that make bfloat16 numbers of floats (AVX512_BF16). Not where AUTOENC_ISA names an instruction
- * set, which is to be that and no more. */
+ * set when a feature is first asked for: that is to be it and no more. */
 bool ae_cpu_converts_bf16(void);
 
 /* The best instruction set of this machine that this build contains, or the one that the environment variable

@@ -57,6 +57,7 @@ AE_PLAN(dense) {
     plan->cache_width = ae_activation_keeps_slope((ae_activation)desc->activation) ? units : 0;
     plan->by_panels = desc->activation != AE_SOFTMAX;
     plan->by_slices = !plan->parts;
+    plan->forgets_value = desc->activation == AE_IDENTITY;
     plan->table_bytes = sizeof(dense_table);
     plan->flops_per_row = 2.0 * (double)inputs * (double)units;
     return AE_OK;

@@ -124,7 +124,8 @@ typedef struct ae_layer_plan {
     int parts; /* its products with its first parameter are of bfloat16 operands (math/bf16.h), in so many parts; 0: they are not */
     /* Has one input, and forward and backward_data can be done in shares (ae_block.share), where nothing goes by pairs. */
     bool by_panels;
-    bool by_slices; /* backward_weights can begin at any row (ae_tile.first), where nothing goes by pairs */
+    bool forgets_value; /* neither backward_data nor backward_weights reads out.data */
+    bool by_slices;     /* backward_weights can begin at any row (ae_tile.first), where nothing goes by pairs */
     /* Where its value goes by pairs it can take its one input by groups of panels, as shares that it reads, and need not see the whole
      * of it: reals by row of its value that it keeps from one group to the next (ae_binding.between). 0: it cannot. */
     int64_t between_reals;
@@ -199,7 +200,7 @@ typedef struct ae_block {
     bool keep;         /* backward follows: caches are filled, and `couple` has been called */
     bool sampling;     /* scoring by samples: layers that sample draw from scoring_key; the others rest */
     void *scratch;
-    ae_share share; /* other than all only for layers that plan by_panels */
+    ae_share share; /* other than all only for layers that plan by_panels, or take groups (between_reals) */
     int64_t panel0, panel1;
 } ae_block;
 

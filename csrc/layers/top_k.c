@@ -16,7 +16,7 @@
 typedef struct top_k_row {
     real *entry;     /* [room] */
     int32_t *column; /* [room] */
-    real *bound;     /* a key must be above it: the k-th largest so far, or -infinity */
+    real *bound;     /* a key must be above it: at most the k-th largest so far, above all smaller ones; or -infinity */
     int32_t *count;
 } top_k_row;
 

@@ -17,5 +17,5 @@ AE_INLINE vec constant(vec target, vec parameter) {
 
 ELEMENTWISE_LIKELIHOOD(absolute_error, false, constant)
 
-const ae_loss_ops AE_V(ae_loss_absolute_error) = {"absolute_error", AE_IDENTITY, AE_TARGET_ANY, false, rows, terms, 0,
-                                                  likelihood};
+const ae_loss_ops AE_V(ae_loss_absolute_error) = {"absolute_error", AE_IDENTITY, AE_TARGET_ANY, false, rows, terms,
+                                                  AE_LOSS_IN_PLACE, likelihood};

@@ -18,4 +18,5 @@ static AE_NOINLINE vec correntropy(vec prediction, vec target, vec width, vec *d
 
 ELEMENTWISE_LOSS(correntropy, false)
 
-const ae_loss_ops AE_V(ae_loss_correntropy) = {"correntropy", AE_IDENTITY, AE_TARGET_ANY, true, rows, terms, 0, NULL};
+const ae_loss_ops AE_V(ae_loss_correntropy) = {"correntropy", AE_IDENTITY, AE_TARGET_ANY,    true,
+                                               rows,          terms,       AE_LOSS_IN_PLACE, NULL};

@@ -107,8 +107,6 @@ AE_INLINE void elementwise_rows(const ae_loss_call *call, elementwise_term term,
         rows = loss_alike_rows(factor, rows);
         const real *p = (const real *)call->prediction + row * AE_PANEL;
         real *g = call->gradient && factor[0] != 0 ? (real *)call->gradient + row * AE_PANEL : NULL;
-        if (call->gradient && !g)
-            loss_clear_gradient(call, row, rows);
         for (int64_t panel = 0; panel < panels; panel++) {
             const int columns = ae_panel_columns(call->width, panel);
             const real *t =
@@ -131,6 +129,8 @@ AE_INLINE void elementwise_rows(const ae_loss_call *call, elementwise_term term,
             elementwise_settle(&sums, rows);
         if (call->row_loss)
             loss_join_rows(sums.term, rows, call->width, call->row_loss + row);
+        if (call->gradient && factor[0] == 0) /* behind the walk: it may lie where the prediction did */
+            loss_clear_gradient(call, row, rows);
     }
 }
 

@@ -22,4 +22,4 @@ AE_INLINE vec constant(vec target, vec delta) {
 
 ELEMENTWISE_LIKELIHOOD(huber, false, constant)
 
-const ae_loss_ops AE_V(ae_loss_huber) = {"huber", AE_IDENTITY, AE_TARGET_ANY, true, rows, terms, 0, likelihood};
+const ae_loss_ops AE_V(ae_loss_huber) = {"huber", AE_IDENTITY, AE_TARGET_ANY, true, rows, terms, AE_LOSS_IN_PLACE, likelihood};

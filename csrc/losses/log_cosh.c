@@ -28,4 +28,5 @@ AE_INLINE vec constant(vec target, vec parameter) {
 
 ELEMENTWISE_LIKELIHOOD(log_cosh, false, constant)
 
-const ae_loss_ops AE_V(ae_loss_log_cosh) = {"log_cosh", AE_IDENTITY, AE_TARGET_ANY, false, rows, terms, 0, likelihood};
+const ae_loss_ops AE_V(ae_loss_log_cosh) = {"log_cosh", AE_IDENTITY, AE_TARGET_ANY,    false,
+                                            rows,       terms,       AE_LOSS_IN_PLACE, likelihood};

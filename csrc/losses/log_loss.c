@@ -25,5 +25,5 @@ static void likelihood(const ae_loss_call *call) {
         call->row_loss[row] *= (double)call->width;
 }
 
-const ae_loss_ops AE_V(ae_loss_log_loss) = {"log_loss", AE_LOGISTIC, AE_TARGET_UNIT_INTERVAL, false,
-                                            rows,       terms,       AE_LOSS_CANONICAL,       likelihood};
+const ae_loss_ops AE_V(ae_loss_log_loss) = {
+    "log_loss", AE_LOGISTIC, AE_TARGET_UNIT_INTERVAL, false, rows, terms, AE_LOSS_CANONICAL | AE_LOSS_IN_PLACE, likelihood};

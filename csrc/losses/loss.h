@@ -22,12 +22,14 @@
 typedef enum ae_loss_target { AE_TARGET_ANY = 0, AE_TARGET_UNIT_INTERVAL, AE_TARGET_NONNEGATIVE } ae_loss_target;
 
 enum {
-    AE_LOSS_SECOND = 1,      /* predicts two parameters: `second` is needed, and refused elsewhere */
-    AE_LOSS_ROW = 2,         /* its terms hang together by row (a softmax): takes no entry weights */
-    AE_LOSS_NO_TARGET = 4,   /* a penalty: a target is refused */
-    AE_LOSS_SIGNED = 8,      /* its terms may be negative */
-    AE_LOSS_CANONICAL = 32,  /* its derivative by the prediction z is c (f(z) - target) with the link f, c = 2 where that is the
+    AE_LOSS_SECOND = 1,     /* predicts two parameters: `second` is needed, and refused elsewhere */
+    AE_LOSS_ROW = 2,        /* its terms hang together by row (a softmax): takes no entry weights */
+    AE_LOSS_NO_TARGET = 4,  /* a penalty: a target is refused */
+    AE_LOSS_SIGNED = 8,     /* its terms may be negative */
+    AE_LOSS_CANONICAL = 32, /* its derivative by the prediction z is c (f(z) - target) with the link f, c = 2 where that is the
                                 identity and 1 elsewhere: its second derivative, c f'(z), is never negative */
+    AE_LOSS_IN_PLACE = 64, /* `rows` may write the gradient over the prediction; one that reads pairs only where it reads those,
+                                of their own row each (ae_pairs.spare) */
     AE_LOSS_READS_PAIRS = 16 /* `rows` takes a target that goes by pairs (math/pairs.h) as these, and then reads no dense one */
 };
 
@@ -46,7 +48,8 @@ typedef struct ae_loss_call {
     double *row_loss;         /* out, by row: mean over features, not weighted by row. May be NULL */
     void *gradient;           /* out: panels of prediction_stride: d(scale * weight * row_loss)/d prediction,
                                                        padding columns zero, rows without weight zero even where their
-                                                       loss overflows. NULL: not wanted. May not alias target */
+                                                       loss overflows. NULL: not wanted. May not alias target; the
+                                                       prediction only with AE_LOSS_IN_PLACE, and not to be added to */
     bool accumulate;          /* add to gradient instead of writing it */
     int64_t target_repeat, weight_repeat, entry_repeat;
     const void *entry_weight; /* panel matrix: nonnegative factor of each term; where it is zero the term is, whatever the

@@ -61,6 +61,18 @@ static int32_t target_pairs(const ae_loss_call *call, int64_t row, const int32_t
     return pairs->count[row];
 }
 
+/* The logits at the pairs of rows row .. row + rows - 1, before the gradient comes to lie there. */
+static void keep_logits(const ae_loss_call *call, int64_t row, int64_t rows) {
+    const ae_pairs *pairs = call->target_pairs;
+    for (int64_t r = row; r < row + rows; r++)
+        for (int32_t i = 0; i < pairs->count[r]; i++) {
+            const int32_t column = pairs->column[r * pairs->most + i];
+            ((real *)pairs->spare)[r * pairs->most + i] =
+                ((const real *)
+                     call->prediction)[column / AE_PANEL * call->prediction_stride + r * AE_PANEL + column % AE_PANEL];
+        }
+}
+
 /* power: where e^(z - maximum) is kept, in panels like those of the prediction, or NULL. */
 static AE_NOINLINE void group_measure(const ae_loss_call *call, int64_t row, int64_t rows, softmax_group *group, real *power) {
     const real *prediction = (const real *)call->prediction + row * AE_PANEL;
@@ -86,6 +98,8 @@ static AE_NOINLINE void group_measure(const ae_loss_call *call, int64_t row, int
     }
     for (int64_t r = 0; r < rows; r++)
         group->maximum[r] = join_maximum(first + r * AE_PANEL);
+    if (power && call->gradient == call->prediction)
+        keep_logits(call, row, rows);
 
     for (int i = 0; i < LOSS_ROWS * AE_PANEL; i++)
         first[i] = 0;
@@ -120,9 +134,9 @@ static AE_NOINLINE void group_measure(const ae_loss_call *call, int64_t row, int
 }
 
 /* z - maximum. Kept finite where the difference of two finite logits overflows, because 0 * infinity is no loss. */
-AE_INLINE vec above_maximum(const real *z, real maximum) {
+AE_INLINE vec above_maximum(vec z, real maximum) {
     const vec lowest = v_set1((real)(AE_BITS == 32 ? -FLT_MAX : -DBL_MAX));
-    return v_max(lowest, v_sub(v_load(z), v_set1(maximum)));
+    return v_max(lowest, v_sub(z, v_set1(maximum)));
 }
 
 /* -t log softmax(z), given z - maximum; zero beyond the width. */
@@ -135,12 +149,14 @@ static void add_pairs(const ae_loss_call *call, int64_t row, real maximum, real 
                       real *gradient) {
     const int32_t *column;
     const real *value;
+    const real *kept = gradient && gradient == call->prediction ? (const real *)call->target_pairs->spare : NULL;
     for (int32_t i = 0, n = target_pairs(call, row, &column, &value); i < n; i++) {
         const int lane = column[i] % VL, j = column[i] % AE_PANEL - lane;
         const int64_t at = column[i] / AE_PANEL * call->prediction_stride + row * AE_PANEL + j;
         const vmask here = v_eq(v_iota(), v_set1((real)lane));
         const vec t = v_select(here, v_set1(value[i]), v_zero());
-        const vec above = above_maximum((const real *)call->prediction + at, maximum);
+        const real z = kept ? kept[row * call->target_pairs->most + i] : ((const real *)call->prediction)[at + lane];
+        const vec above = above_maximum(v_set1(z), maximum);
         v_store(sums + j, v_add(v_load(sums + j), multinomial_term(above, t, log_sum, here)));
         if (gradient)
             v_store(gradient + at, v_fnma(v_set1(of_target), t, v_load(gradient + at)));
@@ -174,8 +190,6 @@ static void rows(const ae_loss_call *asked) {
         loss_row_factors(call, row, count, of_target);
         count = loss_alike_rows(of_target, count);
         void *gradient = of_target[0] != 0 ? call->gradient : NULL;
-        if (call->gradient && !gradient)
-            loss_clear_gradient(call, row, count);
         const bool kept = gradient && !call->accumulate;
         group_measure(call, row, count, &group, kept ? gradient : NULL);
         LOSS_NO_UNROLL
@@ -197,7 +211,7 @@ static void rows(const ae_loss_call *asked) {
                 LOSS_NO_UNROLL
                 for (int64_t r = 0; r < count; r++) {
                     const int64_t at = r * AE_PANEL + v * VL;
-                    const vec above = above_maximum(z + at, group.maximum[r]), tv = v_load(t + at);
+                    const vec above = above_maximum(v_load(z + at), group.maximum[r]), tv = v_load(t + at);
                     const vec term = multinomial_term(above, tv, group.log_sum[r], holds);
                     v_store(sums + at, v_add(v_load(sums + at), term));
                     if (g) {
@@ -213,6 +227,8 @@ static void rows(const ae_loss_call *asked) {
             add_pairs(call, row + r, group.maximum[r], group.log_sum[r], of_target[r], sums + r * AE_PANEL, gradient);
         if (call->row_loss)
             loss_join_rows(sums, count, call->width, call->row_loss + row);
+        if (call->gradient && !gradient)
+            loss_clear_gradient(call, row, count);
     }
 }
 
@@ -233,7 +249,7 @@ static void terms(const ae_loss_call *call) {
                 LOSS_NO_UNROLL
                 for (int64_t r = 0; r < count; r++) {
                     const int64_t at = r * AE_PANEL + v * VL;
-                    const vec above = above_maximum(z + at, group.maximum[r]);
+                    const vec above = above_maximum(v_load(z + at), group.maximum[r]);
                     v_store(out + at, multinomial_term(above, v_load(t + at), group.log_sum[r], holds));
                 }
             }
@@ -256,7 +272,7 @@ static void likelihood(const ae_loss_call *call) {
             LOSS_NO_UNROLL
             for (int v = 0; v < LOSS_VECTORS; v++) {
                 const vmask holds = lanes_below(ae_panel_columns(call->width, panel), v * VL);
-                const vec above = above_maximum(z + v * VL, group.maximum[0]), tv = v_load(t + v * VL);
+                const vec above = above_maximum(v_load(z + v * VL), group.maximum[0]), tv = v_load(t + v * VL);
                 const vec count = v_select(holds, vf_lgamma(v_add(tv, one)), v_zero());
                 const vec term = multinomial_term(above, tv, group.log_sum[0], holds);
                 v_store(sums + v * VL, v_add(v_load(sums + v * VL), v_add(term, count)));
@@ -267,6 +283,13 @@ static void likelihood(const ae_loss_call *call) {
 }
 
 const ae_loss_ops AE_V(ae_loss_multinomial) = {
-    "multinomial", AE_SOFTMAX, AE_TARGET_NONNEGATIVE, false, rows, terms, AE_LOSS_ROW | AE_LOSS_READS_PAIRS, likelihood};
-const ae_loss_ops AE_V(ae_loss_categorical) = {"categorical", AE_SOFTMAX, AE_TARGET_UNIT_INTERVAL,           false,
-                                               rows,          terms,      AE_LOSS_ROW | AE_LOSS_READS_PAIRS, NULL};
+    "multinomial", AE_SOFTMAX, AE_TARGET_NONNEGATIVE, false, rows, terms, AE_LOSS_ROW | AE_LOSS_READS_PAIRS | AE_LOSS_IN_PLACE,
+    likelihood};
+const ae_loss_ops AE_V(ae_loss_categorical) = {"categorical",
+                                               AE_SOFTMAX,
+                                               AE_TARGET_UNIT_INTERVAL,
+                                               false,
+                                               rows,
+                                               terms,
+                                               AE_LOSS_ROW | AE_LOSS_READS_PAIRS | AE_LOSS_IN_PLACE,
+                                               NULL};

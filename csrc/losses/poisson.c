@@ -27,5 +27,5 @@ AE_INLINE vec constant(vec target, vec parameter) {
 
 ELEMENTWISE_LIKELIHOOD(poisson, false, constant)
 
-const ae_loss_ops AE_V(ae_loss_poisson) = {"poisson", AE_EXP, AE_TARGET_NONNEGATIVE, false,
-                                           rows,      terms,  AE_LOSS_CANONICAL,     likelihood};
+const ae_loss_ops AE_V(ae_loss_poisson) = {
+    "poisson", AE_EXP, AE_TARGET_NONNEGATIVE, false, rows, terms, AE_LOSS_CANONICAL | AE_LOSS_IN_PLACE, likelihood};

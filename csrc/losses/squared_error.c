@@ -16,5 +16,5 @@ AE_INLINE vec constant(vec target, vec parameter) {
 
 ELEMENTWISE_LIKELIHOOD(squared_error, false, constant)
 
-const ae_loss_ops AE_V(ae_loss_squared_error) = {"squared_error", AE_IDENTITY,       AE_TARGET_ANY, false, rows,
-                                                 terms,           AE_LOSS_CANONICAL, likelihood};
+const ae_loss_ops AE_V(ae_loss_squared_error) = {
+    "squared_error", AE_IDENTITY, AE_TARGET_ANY, false, rows, terms, AE_LOSS_CANONICAL | AE_LOSS_IN_PLACE, likelihood};

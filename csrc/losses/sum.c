@@ -10,4 +10,4 @@ AE_INLINE vec sum(vec prediction, vec target, vec parameter, vec *derivative, ve
 ELEMENTWISE_LOSS(sum, false)
 
 const ae_loss_ops AE_V(ae_loss_sum) = {
-    "sum", AE_IDENTITY, AE_TARGET_ANY, false, rows, terms, AE_LOSS_NO_TARGET | AE_LOSS_SIGNED, NULL};
+    "sum", AE_IDENTITY, AE_TARGET_ANY, false, rows, terms, AE_LOSS_NO_TARGET | AE_LOSS_SIGNED | AE_LOSS_IN_PLACE, NULL};

@@ -135,7 +135,7 @@ void AE_V(ae_bf16_product)(const ae_bf16_gemm *gemm, int64_t m, ae_parts a, ae_p
 
 AE_INLINE uint32_t *words_at(ae_bf16 *p, int64_t at) { return p ? (uint32_t *)(void *)(p + at) : NULL; }
 
-#if defined(AE_TARGET_AVX512) && ((defined(__GNUC__) && __GNUC__ >= 10) || (defined(__clang__) && __clang_major__ >= 9))
+#if defined(AE_TARGET_AVX512) && ((defined(__GNUC__) && __GNUC__ >= 11) || (defined(__clang__) && __clang_major__ >= 12))
 #define CONVERTS /* where the processor does (AVX512_BF16): half as many instructions */
 
 /* u_bf16_row of u_nearest_bf16. Not the intrinsic, which only functions of that instruction set may call. */

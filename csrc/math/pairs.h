@@ -18,6 +18,7 @@ typedef struct ae_pairs {
     int32_t *column; /* [row][most], rising */
     void *value;     /* [row][most] */
     void *gradient;  /* likewise; NULL where no backward follows */
+    void *spare;     /* likewise, where there is no gradient: for who reads them, a row at a time; else NULL */
     /* The same by column (ae_pairs_order): of column c entries start[c] .. start[c + 1] - 1, rows rising. */
     int32_t *start;  /* width + 1 */
     int32_t *entry;  /* where in `column`, `value` and `gradient` */

@@ -332,6 +332,11 @@ void ae_net_use_pairs(ae_net *net, const bool *outside) {
     }
 }
 
+void ae_net_write_in_place(ae_net *net, int node) {
+    int able;
+    net->nodes[node].in_place = net->nodes[node].plan.forgets_value && readers_of(net, node, &able) == 0;
+}
+
 void ae_net_keep_whole(ae_net *net, int first) {
     if (first > 0)
         net->nodes[first - 1].by_groups = false;

@@ -58,6 +58,7 @@ typedef struct ae_node {
     /* Its value exists for a few panels at a time, for the next node, which takes them (ae_layer_plan.between_reals) and is all that
      * reads it. */
     bool by_groups;
+    bool in_place;   /* the one loss that reads its value writes the gradient over it */
     int gradient_by; /* node whose pairs carry the gradient of its value; -1: none */
     bool active;     /* in the bound range and on a way from updated parameters to a loss: backward runs */
     ae_binding binding;
@@ -97,6 +98,10 @@ bool ae_net_sees_transpose(const ae_net *net, const ae_node *node, int slot);
 /* Lets values go as pairs (math/pairs.h) where a layer can give them and its readers take them. `outside`: by node, whether a loss
  * or the caller reads its data or writes its gradient. For nets that are trained; before ae_net_plan_rows and ae_net_initialize. */
 void ae_net_use_pairs(ae_net *net, const bool *outside);
+
+/* Lets the gradient of a value lie where the value does, if no other node reads it and the layer does not read it again. For values that one loss
+ * reads, in place; before ae_net_plan_rows. */
+void ae_net_write_in_place(ae_net *net, int node);
 
 /* A stage begins at node `first`: the value before it is read by that stage from memory, so all of it must be there. */
 void ae_net_keep_whole(ae_net *net, int first);

@@ -38,7 +38,10 @@ static bool has_gradient(const ae_node *node) {
  * taken. */
 #define GROUP 16
 
-static int64_t width_of(const ae_node *node) { return node->by_groups ? GROUP * AE_PANEL : node->plan.out.width; }
+static int64_t width_of(const ae_node *node) {
+    const int64_t width = node->plan.out.width;
+    return node->by_groups && width > GROUP * AE_PANEL ? GROUP * AE_PANEL : width;
+}
 
 /* Takes its input by groups. */
 static bool takes_groups(const ae_net *net, const ae_node *node) { return node > net->nodes && node[-1].by_groups; }
@@ -120,7 +123,9 @@ static void bind_pairs(ae_net *net, ae_node *node, const offsets *o, int64_t row
         (ae_pairs){.most = most, .column = at, .entry = at + rows * most, .row_of = at + 2 * rows * most, .value = reals};
     node->pairs.count = at + 3 * rows * most;
     node->pairs.start = node->pairs.count + rows;
-    node->pairs.gradient = trained ? reals + (size_t)(rows * most) * net->real_size : NULL;
+    char *const second = reals + (size_t)(rows * most) * net->real_size;
+    node->pairs.gradient = trained ? second : NULL;
+    node->pairs.spare = trained ? NULL : second;
     node->binding.out.pairs = &node->pairs;
     node->binding.out.gradient = node->pairs.gradient;
 }
@@ -197,7 +202,7 @@ static ae_status reserve_node(ae_context *context, ae_net *net, ae_node *node, i
         AE_TRY(reserve_matrix(context, net, width_of(node), binding->out.stride, &o->data));
     if (node->by_pairs)
         AE_TRY(reserve_pairs(context, net, node, value_rows, o));
-    if (gradients && has_gradient(node) && o->gradient_of == (int)(node - net->nodes))
+    if (gradients && has_gradient(node) && !node->in_place && o->gradient_of == (int)(node - net->nodes))
         AE_TRY(reserve_matrix(context, net, o->gradient_width, binding->out.stride, &o->gradient));
     if (gradients && plan->cache_width)
         AE_TRY(reserve_matrix(context, net, plan->cache_width, binding->out.stride, &o->cache));
@@ -213,7 +218,7 @@ static ae_status reserve_node(ae_context *context, ae_net *net, ae_node *node, i
         AE_TRY(ae_arena_reserve(&net->values, context, (size_t)plan->coupling_reals, net->real_size, &o->coupling));
     AE_TRY(ae_arena_reserve(&net->values, context, (size_t)plan->table_bytes, 1, &o->table));
     AE_TRY(reserve_operands(context, net, node, value_rows, gradients, o));
-    const int copies = has_data(node) + (gradients && node->gradient_by < 0 && !node->by_pairs);
+    const int copies = has_data(node) + (gradients && node->gradient_by < 0 && !node->by_pairs && !node->in_place);
     net->value_reals_per_row +=
         (ae_panels(width_of(node)) * copies + ae_panels(plan->cache_width)) * AE_PANEL * plan->out.multiplicity;
     const int64_t scratch = padded_reals(plan->scratch_reals) * (int64_t)net->real_size;
@@ -227,6 +232,8 @@ static void bind_node(ae_net *net, ae_node *node, const offsets *all, bool gradi
     ae_binding *binding = &node->binding;
     binding->out.data = has_data(node) ? ae_arena_at(&net->values, o->data) : NULL;
     binding->out.gradient = gradients && has_gradient(node) ? ae_arena_at(&net->values, all[o->gradient_of].gradient) : NULL;
+    if (binding->out.gradient && node->in_place)
+        binding->out.gradient = binding->out.data;
     binding->out.group = node->by_groups ? GROUP : 0;
     binding->out.pairs = NULL;
     if (node->by_pairs)

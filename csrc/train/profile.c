@@ -154,7 +154,7 @@ static void count_rows(const ae_trainer *t, const stage *s, int64_t rows, bool g
             in += net->nodes[node->desc.inputs[k]].by_groups ? 0 : read_of(&net->nodes[node->desc.inputs[k]], rows);
             wanted += node->binding.in[k].gradient ? read_of(&net->nodes[node->desc.inputs[k]], rows) : 0;
         }
-        if (node->ops->forward)
+        if (node->ops->forward && i + node->by_groups <= s->desc.last_node)
             add(t, PROFILE_FORWARD, i + node->by_groups, forward_flops(node, rows) * density(net, node, rows, false),
                 in + parameters + out);
         if (gradients && node->active && node->ops->backward_data)

@@ -276,8 +276,10 @@ static int64_t block_rows(const ae_trainer *t, int64_t rows, int workers) {
         const ae_shape *shape = &node->plan.out;
         samples = shape->multiplicity > samples ? shape->multiplicity : samples;
         /* What comes by groups is never there as a whole, and goes on as pairs. */
-        if (!node->by_groups && !(i > 0 && node[-1].by_groups) && shape->width * shape->multiplicity > widest)
-            widest = shape->width * shape->multiplicity;
+        const int64_t width = node->by_groups               ? node->binding.out.group * AE_PANEL
+                              : i > 0 && node[-1].by_groups ? node->plan.between_reals
+                                                            : shape->width;
+        widest = width * shape->multiplicity > widest ? width * shape->multiplicity : widest;
     }
     const int64_t all = l2 / 2 / (t->net->value_reals_per_row * (int64_t)t->net->real_size);
     int64_t one = l2 * 12 / 10 / (widest * (int64_t)t->net->real_size);

@@ -396,6 +396,25 @@ static ae_status find_outside(ae_context *context, const ae_trainer *t, bool **o
     return AE_OK;
 }
 
+/* Gradients that may lie where the prediction does: it is read by one loss and nothing else. */
+static void choose_places(ae_trainer *t) {
+    for (int i = 0; i < t->n_losses; i++) {
+        const ae_loss_desc *one = &t->losses[i].desc;
+        const ae_node *const target = one->target >= 0 ? &t->net->nodes[one->target] : NULL;
+        const unsigned flags = t->losses[i].ops->flags;
+        bool alone = flags & AE_LOSS_IN_PLACE;
+        for (int k = 0; k < t->n_losses; k++) {
+            const ae_loss_desc *d = &t->losses[k].desc;
+            alone &= (k == i || d->prediction != one->prediction) && d->target != one->prediction &&
+                     d->entry_weight != one->prediction && d->second != one->prediction;
+        }
+        if (flags & AE_LOSS_READS_PAIRS)
+            alone &= target && target->by_pairs && t->losses[i].multiplicity == 1;
+        if (alone)
+            ae_net_write_in_place(t->net, one->prediction);
+    }
+}
+
 /* Layers that couple rows, and those that give new values of parameters. */
 static bool needs_all_rows(const ae_net *net) {
     bool needs = false;
@@ -469,8 +488,10 @@ ae_status ae_trainer_new(ae_context *context, ae_trainer **out, const ae_node_de
     AE_TRY(check_stages(context, t, stages, n_stages));
     AE_TRY(find_outside(context, t, &outside));
     /* Values may go as pairs where no term reads them, or reads them so. K-FAC reads them as they are, and after the pass. */
-    if (stages[0].rule != AE_KFAC)
+    if (stages[0].rule != AE_KFAC) {
         ae_net_use_pairs(t->net, outside);
+        choose_places(t);
+    }
     for (int i = 0; i < n_stages; i++)
         ae_net_keep_whole(t->net, stages[i].first_node);
     /* Planned for one row first: it tells the bytes of a row, which tell the chunk. */

@@ -385,7 +385,14 @@ static ae_pairs some_pairs(int bits, int rows) {
             set(bits, &gradient, r * MOST_PAIRS + i, draw_unit());
         }
     }
-    const ae_pairs pairs = {MOST_PAIRS, counts, pair_columns, &values, &gradient, starts, entries, rows_of};
+    const ae_pairs pairs = {.most = MOST_PAIRS,
+                            .count = counts,
+                            .column = pair_columns,
+                            .value = &values,
+                            .gradient = &gradient,
+                            .start = starts,
+                            .entry = entries,
+                            .row_of = rows_of};
     ae_pairs_order(&pairs, rows, CODE);
     return pairs;
 }

@@ -588,6 +588,9 @@ TEST(a_discriminator_in_a_second_stage) {
     double loss[2] = {NAN, NAN};
     const ae_data bound = dense_data(data, AE_F64, DATA_ROWS, DATA_COLUMNS);
     q.net.node[2].activation = AE_IDENTITY;
+    for (int i = second, n = q.net.n; i < n; i++) /* or gradients would lie where the logits did */
+        if (q.net.node[i].width == 1)
+            q.stage[1].last_node = network_add(&q.net, "activation", NULL, 1, i);
     CHECK(program_trainer(&context, &q, &t) == AE_OK && ae_trainer_bind(&context, t, 0, &bound, 1, NULL) == AE_OK &&
               ae_trainer_initialize(&context, t) == AE_OK,
           "%s", context.message);
