@@ -12,7 +12,7 @@
 /* ---- by groups of panels ---- */
 
 /* Of a row of which some panels have been taken: entries that may be among the k largest, in the order of their columns. Whenever there
- * is no room for more, the k largest of them remain, and what comes must be above the least of these. */
+ * is no room for more, the k largest of them remain, and some others, and what comes must be above what parts these from the rest. */
 typedef struct top_k_row {
     real *entry;     /* [room] */
     int32_t *column; /* [room] */
@@ -34,15 +34,23 @@ static top_k_row row_of(const ae_binding *binding, int64_t k, int64_t row) {
     return (top_k_row){at, (int32_t *)(void *)(at + room), at + 2 * room, (int32_t *)(void *)(at + 2 * room + 1)};
 }
 
-/* Leaves the k largest, of equal ones the first. scratch: twice the room. */
-static AE_NOINLINE void keep_largest(const top_k_row *row, int64_t k, real *scratch) {
+/* Leaves the k largest, of equal ones the first; or up to `enough`, which are found sooner. scratch: the room. */
+static AE_NOINLINE void keep_largest(const top_k_row *row, int64_t k, int64_t enough, real *scratch) {
     const int n = *row->count;
     const int64_t padded = (n + AE_PANEL - 1) / AE_PANEL * AE_PANEL;
-    for (int i = 0; i < padded; i += VL)
-        v_store(scratch + i, select_key(v_load(row->entry + i), lanes_below(n, i)));
     const ae_keys keys = {scratch, 1, padded, padded};
-    const real floor = *row->bound > SELECT_LOWEST ? *row->bound : SELECT_LOWEST;
-    const ae_selection chosen = AE_V(ae_select_largest)(&keys, k, floor, scratch + padded, padded);
+    vec most = v_set1(SELECT_LOWEST);
+    real lane[VL], high = SELECT_LOWEST;
+    for (int i = 0; i < padded; i += VL) {
+        const vec key = select_key(v_load(row->entry + i), lanes_below(n, i));
+        v_store(scratch + i, key);
+        most = v_max(key, most);
+    }
+    v_store(lane, most);
+    for (int i = 0; i < VL; i++)
+        high = lane[i] > high ? lane[i] : high;
+    const real low = *row->bound > SELECT_LOWEST ? *row->bound : SELECT_LOWEST;
+    const ae_selection chosen = AE_V(ae_select_about)(&keys, k, enough, low, high);
     const vec value = v_set1(chosen.value), limit = v_set1((real)(chosen.last < n ? chosen.last + 1 : n));
     int32_t kept = 0;
     for (int i = 0; i < n; i += VL)
@@ -59,7 +67,7 @@ static AE_NOINLINE void keep_largest(const top_k_row *row, int64_t k, real *scra
 static AE_NOINLINE void take_entries(const top_k_row *row, int64_t k, const real *x, int32_t column, vmask allowed,
                                      real *scratch) {
     if (*row->count + VL > room_of(k))
-        keep_largest(row, k, scratch);
+        keep_largest(row, k, k + k / 2, scratch);
     const vec entries = v_load(x);
     unsigned lanes = m_bits(v_lt(v_set1(*row->bound), select_key(entries, allowed)));
     int32_t count = *row->count;
@@ -122,7 +130,7 @@ static void give_pairs(const select_rule *rule, const ae_binding *binding, const
         const top_k_row of = row_of(binding, k, row);
         int32_t count = 0;
         if (*of.count > k)
-            keep_largest(&of, k, block->scratch);
+            keep_largest(&of, k, k, block->scratch);
         for (int32_t i = 0; i < *of.count; i++) {
             if (rule->positive && of.entry[i] <= 0)
                 continue;

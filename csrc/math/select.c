@@ -133,6 +133,14 @@ static int64_t position_of(const ae_keys *keys, real value, int64_t n) {
     return -1;
 }
 
+ae_selection AE_V(ae_select_about)(const ae_keys *keys, int64_t k, int64_t enough, real low, real high) {
+    int64_t count;
+    const real value = bisect(keys, k, enough, low, high, &count);
+    if (count <= enough)
+        return (ae_selection){value, INT64_MAX};
+    return (ae_selection){value, position_of(keys, value, k - AE_V(ae_count_above)(keys, value))};
+}
+
 ae_selection AE_V(ae_select_largest)(const ae_keys *keys, int64_t k, real floor, real *work, int64_t work_reals) {
     const int64_t groups = (4 * k + AE_PANEL - 1) / AE_PANEL * AE_PANEL;
     ae_keys from = *keys;
@@ -157,5 +165,6 @@ ae_selection AE_V(ae_select_largest)(const ae_keys *keys, int64_t k, real floor,
     const real value = bisect(&from, k, k, floor, high, &count);
     if (count == k)
         return (ae_selection){value, INT64_MAX};
+    /* Of all keys: those that were gathered have lost their positions. */
     return (ae_selection){value, position_of(keys, value, k - AE_V(ae_count_above)(&from, value))};
 }

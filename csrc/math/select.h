@@ -29,6 +29,10 @@ typedef struct ae_selection {
  * fewer do not make it wrong. */
 ae_selection AE_V(ae_select_largest)(const ae_keys *keys, int64_t k, real floor, real *work, int64_t work_reals);
 
+/* k to `enough` of them, the largest, of few keys; k where equal ones leave no such number. There are at least k from `low` on, and none
+ * above `high`. */
+ae_selection AE_V(ae_select_about)(const ae_keys *keys, int64_t k, int64_t enough, real low, real high);
+
 /* Keys above `value`. */
 int64_t AE_V(ae_count_above)(const ae_keys *keys, real value);
 
