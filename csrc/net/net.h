@@ -99,8 +99,8 @@ bool ae_net_sees_transpose(const ae_net *net, const ae_node *node, int slot);
  * or the caller reads its data or writes its gradient. For nets that are trained; before ae_net_plan_rows and ae_net_initialize. */
 void ae_net_use_pairs(ae_net *net, const bool *outside);
 
-/* Lets the gradient of a value lie where the value does, if no other node reads it and the layer does not read it again. For values that one loss
- * reads, in place; before ae_net_plan_rows. */
+/* Lets the gradient of a value lie where the value does, if no other node reads it and the layer does not read it again. For values
+ * that one loss reads, in place; before ae_net_plan_rows. */
 void ae_net_write_in_place(ae_net *net, int node);
 
 /* A stage begins at node `first`: the value before it is read by that stage from memory, so all of it must be there. */

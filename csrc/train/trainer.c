@@ -409,7 +409,8 @@ static void choose_places(ae_trainer *t) {
                      d->entry_weight != one->prediction && d->second != one->prediction;
         }
         if (flags & AE_LOSS_READS_PAIRS)
-            alone &= target && target->by_pairs && t->losses[i].multiplicity == 1;
+            alone &=
+                target && target->by_pairs && !target->depends_on_parameters && t->losses[i].multiplicity == 1; /* has spare */
         if (alone)
             ae_net_write_in_place(t->net, one->prediction);
     }

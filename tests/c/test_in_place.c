@@ -1,4 +1,5 @@
-/* Gradients that lie where the prediction did: the bits of those that have a place of their own, in whole programs; and where they may not. */
+/* Gradients that lie where the prediction did: the bits of those that have a place of their own, in whole programs; and where they may
+ * not. */
 #include "slow.h"
 #include "trainers.h"
 
@@ -31,8 +32,10 @@ static ae_data csr_data(void) {
                      .n_stored = n};
 }
 
+enum { PLAIN, PANELS, CHUNKS, WAYS }; /* products by panels and, where there are such, of parts; minibatches in chunks */
+
 /* WIDTH-12-WIDTH; `watched`: a node that does nothing else reads the prediction, which therefore keeps its place. */
-static program program_of(const char *loss, int bits, bool sparse, bool watched, int *out) {
+static program program_of(const char *loss, int bits, bool sparse, bool watched, int way, int *out) {
     program p = {.options = plain_options(bits)};
     const int from = network_input(&p.net, WIDTH, 0);
     p.net.node[from].size[0] = sparse ? MOST : 0;
@@ -41,8 +44,11 @@ static program program_of(const char *loss, int bits, bool sparse, bool watched,
         network_add(&p.net, "activation", NULL, 1, *out);
     program_loss(&p, loss, *out, ae_loss_get(64, AE_ISA_REF, ae_loss_find(loss))->flags & AE_LOSS_NO_TARGET ? -1 : from, 1);
     program_stage(&p, "adam");
-    p.options.batch_size = 32;
+    p.options.batch_size = way == CHUNKS ? ROWS : 32;
     p.options.n_threads = 2;
+    p.options.chunk_rows = way == CHUNKS ? 16 : 0;
+    p.options.by_panels = way == PANELS ? AE_BY_PANELS_ALWAYS : AE_BY_PANELS_CHOSEN;
+    p.net.node[*out].size[3] = way == PANELS && bits == 32 ? 2 : 0;
     return p;
 }
 
@@ -71,16 +77,17 @@ static double *trained(const program *p, const ae_data *data, int out, bool in_p
 static void check_loss(const char *loss, const ae_data *data, bool in_place) {
     for (const char *const *isa = usable_isas() + SANITIZED; *isa; isa++) {
         setenv("AUTOENC_ISA", *isa, 1);
-        for (int bits = 32; bits <= 64; bits += 32) {
+        for (int i = 0; i < 2 * WAYS; i++) {
+            const int bits = i % 2 ? 64 : 32, way = i / 2;
             double *weights[2];
             int64_t n[2] = {0, 0};
             for (int watched = 0; watched < 2; watched++) {
                 int out;
-                const program p = program_of(loss, bits, data->sparse, watched, &out);
+                const program p = program_of(loss, bits, data->sparse, watched, way, &out);
                 weights[watched] = trained(&p, data, out, in_place && !watched, &n[watched]);
             }
             CHECK(weights[0] && weights[1] && n[0] == n[1] && !memcmp(weights[0], weights[1], (size_t)n[0] * sizeof **weights),
-                  "%s, %s, f%d: other bits", loss, *isa, bits);
+                  "%s, %s, f%d, way %d: other bits", loss, *isa, bits, way);
             free(weights[0]);
             free(weights[1]);
         }
@@ -107,13 +114,14 @@ TEST(gradients_in_place_have_the_bits_of_others) {
     CHECK(checked >= 8, "%d losses", checked);
 }
 
-/* A second loss of the same value, a loss that has it as a target, a layer that reads its value again, samples of a row of pairs, K-FAC. */
+/* A second loss of the same value, a loss that has it as a target, a layer that reads its value again, samples of a row of pairs, pairs
+ * that have a gradient of their own, K-FAC. */
 TEST(where_they_may_not) {
-    enum { TWO, TARGET, ACTIVATION, SAMPLES, KFAC, CASES };
+    enum { TWO, TARGET, ACTIVATION, SAMPLES, TRAINED_PAIRS, KFAC, CASES };
     const ae_data dense = dense_data(x, AE_F64, ROWS, WIDTH), sparse = csr_data();
     for (int which = 0; which < CASES; which++) {
         int out;
-        program p = program_of(which == SAMPLES ? "multinomial" : "squared_error", 64, which == SAMPLES, false, &out);
+        program p = program_of(which == SAMPLES ? "multinomial" : "squared_error", 64, which == SAMPLES, false, PLAIN, &out);
         if (which == TWO)
             program_loss(&p, "absolute_error", out, 0, 0.5);
         if (which == TARGET) {
@@ -127,6 +135,12 @@ TEST(where_they_may_not) {
             p.net.node[several].multiplicity = 2;
             out = network_dense(&p.net, several, WIDTH, AE_IDENTITY);
             p.loss[0].prediction = out;
+        }
+        if (which == TRAINED_PAIRS) {
+            const int top = network_add(&p.net, "top_k", NULL, 1, network_dense(&p.net, 1, WIDTH, AE_IDENTITY));
+            p.net.node[top].size[0] = MOST, p.net.node[top].size[1] = 1;
+            p.loss[0].prediction = network_dense(&p.net, top, WIDTH, AE_IDENTITY);
+            program_loss(&p, "multinomial", out, top, 0.5);
         }
         p.n_stages = 0;
         program_stage(&p, which == KFAC ? NULL : "adam");
