@@ -28,9 +28,11 @@ enum {
     AE_LOSS_SIGNED = 8,     /* its terms may be negative */
     AE_LOSS_CANONICAL = 32, /* its derivative by the prediction z is c (f(z) - target) with the link f, c = 2 where that is the
                                 identity and 1 elsewhere: its second derivative, c f'(z), is never negative */
-    AE_LOSS_IN_PLACE = 64, /* `rows` may write the gradient over the prediction; one that reads pairs only where it reads those,
-                                of their own row each (ae_pairs.spare) */
-    AE_LOSS_READS_PAIRS = 16 /* `rows` takes a target that goes by pairs (math/pairs.h) as these, and then reads no dense one */
+    /* `rows` takes a target that goes by pairs (math/pairs.h) as these, and then reads no dense one. */
+    AE_LOSS_READS_PAIRS = 16,
+    /* `rows` may write the gradient over the prediction; one that reads pairs only where it reads those, of their own row each
+     * (ae_pairs.spare). */
+    AE_LOSS_IN_PLACE = 64
 };
 
 /* One block of rows. Pointers to reals of the variant's precision.

@@ -133,19 +133,23 @@ static int64_t position_of(const ae_keys *keys, real value, int64_t n) {
     return -1;
 }
 
-ae_selection AE_V(ae_select_about)(const ae_keys *keys, int64_t k, int64_t enough, real low, real high) {
+/* `few`: of the keys all that may be chosen, which have lost their positions; or the keys. */
+static ae_selection select_among(const ae_keys *keys, const ae_keys *few, int64_t k, int64_t enough, real low, real high) {
     int64_t count;
-    const real value = bisect(keys, k, enough, low, high, &count);
+    const real value = bisect(few, k, enough, low, high, &count);
     if (count <= enough)
         return (ae_selection){value, INT64_MAX};
-    return (ae_selection){value, position_of(keys, value, k - AE_V(ae_count_above)(keys, value))};
+    return (ae_selection){value, position_of(keys, value, k - AE_V(ae_count_above)(few, value))};
+}
+
+ae_selection AE_V(ae_select_about)(const ae_keys *keys, int64_t k, int64_t enough, real low, real high) {
+    return select_among(keys, keys, k, enough, low, high);
 }
 
 ae_selection AE_V(ae_select_largest)(const ae_keys *keys, int64_t k, real floor, real *work, int64_t work_reals) {
     const int64_t groups = (4 * k + AE_PANEL - 1) / AE_PANEL * AE_PANEL;
     ae_keys from = *keys;
     real high = (real)INFINITY;
-    int64_t count;
     if (keys->runs * keys->length >= 4 * groups && work_reals >= 2 * groups) {
         const ae_keys largest = {work, 1, groups, 0};
         group_maxima(keys, groups, work);
@@ -154,6 +158,7 @@ ae_selection AE_V(ae_select_largest)(const ae_keys *keys, int64_t k, real floor,
             most = work[i] > most ? work[i] : most;
         /* Where whole groups are empty the maxima may hold fewer than k keys above the floor. */
         if (count_from(&largest, floor) >= k) {
+            int64_t count;
             const real bound = bisect(&largest, k, k + k / 8, floor, most, &count);
             floor = bound > floor ? bound : floor;
         }
@@ -162,9 +167,5 @@ ae_selection AE_V(ae_select_largest)(const ae_keys *keys, int64_t k, real floor,
         if (gathered >= 0)
             from = (ae_keys){work + groups, 1, gathered, 0};
     }
-    const real value = bisect(&from, k, k, floor, high, &count);
-    if (count == k)
-        return (ae_selection){value, INT64_MAX};
-    /* Of all keys: those that were gathered have lost their positions. */
-    return (ae_selection){value, position_of(keys, value, k - AE_V(ae_count_above)(&from, value))};
+    return select_among(keys, &from, k, k, floor, high);
 }

@@ -120,6 +120,19 @@ static inline ae_data dense_data(const void *values, ae_dtype dtype, int64_t row
     return (ae_data){
         .rows = rows, .columns = columns, .dtype = dtype, .base = values, .row_bytes = columns * size, .column_bytes = size};
 }
+/* CSR rows of float32 values; what lies in row r ends at starts[r + 1]. */
+static inline ae_data sparse_data(const float *values, const int32_t *starts, const int32_t *columns, int64_t rows,
+                                  int64_t width) {
+    return (ae_data){.rows = rows,
+                     .columns = width,
+                     .dtype = AE_F32,
+                     .sparse = true,
+                     .base = (const char *)values,
+                     .row_start = (const char *)starts,
+                     .column_index = (const char *)columns,
+                     .index_bits = 32,
+                     .n_stored = starts[rows]};
+}
 static inline void fill(double *x, int64_t n, double low, double high) {
     for (int64_t i = 0; i < n; i++)
         x[i] = low + (high - low) * network_unit();

@@ -21,15 +21,7 @@ static ae_data csr_data(void) {
         }
         starts[r + 1] = n;
     }
-    return (ae_data){.rows = ROWS,
-                     .columns = WIDTH,
-                     .dtype = AE_F32,
-                     .sparse = true,
-                     .base = (const char *)stored,
-                     .row_start = (const char *)starts,
-                     .column_index = (const char *)columns,
-                     .index_bits = 32,
-                     .n_stored = n};
+    return sparse_data(stored, starts, columns, ROWS, WIDTH);
 }
 
 enum { PLAIN, PANELS, CHUNKS, WAYS }; /* products by panels and, where there are such, of parts; minibatches in chunks */

@@ -382,16 +382,8 @@ TEST(training_on_what_is_there) {
         }
         for (int r = 0; r <= ROWS; r++)
             start[r] = 35 * r;
-        ae_data from[3] = {dense_data(wide, AE_F64, ROWS, 35), dense_data(narrow, AE_F32, ROWS, 35)};
-        from[2] = (ae_data){.rows = ROWS,
-                            .columns = 35,
-                            .dtype = AE_F32,
-                            .sparse = true,
-                            .base = (const char *)narrow,
-                            .row_start = (const char *)start,
-                            .column_index = (const char *)column,
-                            .index_bits = 32,
-                            .n_stored = ROWS * 35};
+        const ae_data from[3] = {dense_data(wide, AE_F64, ROWS, 35), dense_data(narrow, AE_F32, ROWS, 35),
+                                 sparse_data(narrow, start, column, ROWS, 35)};
         size_t bytes, other_bytes;
         char *one = trained_bits(&p, &from[0], 1, NULL, &bytes);
         for (int i = 1; i < 3; i++) {

@@ -24,15 +24,7 @@ static ae_data csr_data(void) {
         }
         starts[r + 1] = n;
     }
-    return (ae_data){.rows = ROWS,
-                     .columns = WIDTH,
-                     .dtype = AE_F32,
-                     .sparse = true,
-                     .base = (const char *)stored,
-                     .row_start = (const char *)starts,
-                     .column_index = (const char *)columns,
-                     .index_bits = 32,
-                     .n_stored = n};
+    return sparse_data(stored, starts, columns, ROWS, WIDTH);
 }
 
 enum { PLAIN, DEEP, LINEAR, TIED, UNIT, AUXILIARY, WIDE, WIDE_DEEP, CSR, CSR_DEEP, KINDS };
